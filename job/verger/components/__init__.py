@@ -1,0 +1,1 @@
+"""Distributed principal component analysis."""

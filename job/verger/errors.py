@@ -1,0 +1,126 @@
+"""Exit codes, the errors that end a run in one line, and the reasons a photograph is rejected."""
+
+from __future__ import annotations
+
+from enum import IntEnum, StrEnum
+
+
+class ExitCode(IntEnum):
+    """What the process returns; part of the contract with scripts and charts."""
+
+    DONE = 0
+    DEFECT = 1
+    USAGE = 2
+    NOTHING_TO_READ = 3
+    STORE = 4
+    RESIDENCY = 5
+    TOO_MANY_REJECTED = 6
+    WEIGHTS = 7
+    DOES_NOT_FIT = 8
+    INTERRUPTED = 130
+    TERMINATED = 143
+
+
+class VergerError(Exception):
+    """A failure that the user can act on.
+
+    Parameters
+    ----------
+    what : str
+        One line: what happened, and where.
+    advice : str, optional
+        What to do about it.
+    """
+
+    exit_code = ExitCode.DEFECT
+
+    def __init__(self, what: str, advice: str = "") -> None:
+        self.what = " ".join(what.split()).rstrip(".")
+        self.advice = " ".join(advice.split()).rstrip(".")
+        super().__init__(self.line)
+
+    @property
+    def line(self) -> str:
+        """The one line that the user reads."""
+        return f"{self.what}. {self.advice}." if self.advice else f"{self.what}."
+
+
+class UsageError(VergerError):
+    """The command or its configuration is wrong."""
+
+    exit_code = ExitCode.USAGE
+
+
+class NothingToReadError(VergerError):
+    """There is no such place, or no photograph in it."""
+
+    exit_code = ExitCode.NOTHING_TO_READ
+
+
+class StoreError(VergerError):
+    """The store refuses or cannot be reached."""
+
+    exit_code = ExitCode.STORE
+
+
+class TooManyRejectedError(VergerError):
+    """More photographs were rejected than ``max_rejected_ratio`` allows."""
+
+    exit_code = ExitCode.TOO_MANY_REJECTED
+
+
+class WeightsError(VergerError):
+    """The weights are not to be had, or are not those of this network."""
+
+    exit_code = ExitCode.WEIGHTS
+
+
+class DoesNotFitError(VergerError):
+    """Memory or disk does not suffice."""
+
+    exit_code = ExitCode.DOES_NOT_FIT
+
+
+class InterruptedRunError(VergerError):
+    """A signal asked the run to end."""
+
+    def __init__(self, code: ExitCode) -> None:
+        self.exit_code = code
+        how = "interrupted" if code is ExitCode.INTERRUPTED else "terminated"
+        super().__init__(f"{how}: committed waves are kept", "Run the same command again to resume")
+
+
+class Reason(StrEnum):
+    """Why a photograph is not in the table. The list is closed."""
+
+    EMPTY = "empty"
+    NOT_AN_IMAGE = "not_an_image"
+    TRUNCATED = "truncated"
+    UNSUPPORTED_FORMAT = "unsupported_format"
+    TOO_LARGE = "too_large"
+    TOO_SMALL = "too_small"
+    UNREADABLE = "unreadable"
+    VANISHED = "vanished"
+    CHANGED = "changed"
+
+    @property
+    def permanent(self) -> bool:
+        """Whether the same bytes would be rejected again, so that they need not be read again."""
+        return self not in (Reason.UNREADABLE, Reason.VANISHED, Reason.CHANGED)
+
+
+class Rejection(Exception):  # noqa: N818  (a verdict on one photograph, not an error of the run)
+    """One photograph cannot be used; the run goes on.
+
+    Parameters
+    ----------
+    reason : Reason
+        One of the closed list.
+    message : str
+        What was found, in one line.
+    """
+
+    def __init__(self, reason: Reason, message: str) -> None:
+        self.reason = reason
+        self.message = " ".join(message.split())
+        super().__init__(f"{reason}: {self.message}")

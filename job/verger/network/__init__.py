@@ -1,0 +1,1 @@
+"""Networks: their weights, their preprocessing, and their features of photographs."""

@@ -1,0 +1,1 @@
+"""Which photographs there are; bytes to RGB arrays or typed rejections."""

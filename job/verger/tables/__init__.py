@@ -1,0 +1,1 @@
+"""The feature store, the record of a run, and how to read them."""
