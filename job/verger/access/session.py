@@ -1,0 +1,214 @@
+"""The SparkSession: embedded on one machine, or the one that spark-submit started; and what its errors mean."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from verger.config import RunConfig
+from verger.errors import DoesNotFitError, StoreError, UsageError, VergerError
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+MINIMUM_JAVA = 17
+
+# What the job itself asks of Spark, on one machine and on a cluster alike.
+SETTINGS = {
+    # One Arrow batch is one partition, so that the driver alone decides how many tasks a wave has.
+    "spark.sql.execution.arrow.localRelationThreshold": "0",
+    "spark.sql.execution.arrow.maxRecordsPerBatch": "10000",
+    "spark.sql.execution.arrow.maxBytesPerBatch": "16m",  # a row of 25,088 features is 100 kB
+    "spark.sql.execution.arrow.pyspark.validateSchema.enabled": "true",
+    "spark.sql.execution.pyspark.udf.faulthandler.enabled": "true",
+    "spark.sql.session.timeZone": "UTC",
+    "spark.sql.catalogImplementation": "in-memory",
+    # A worker holds the network: a fresh one would import TensorFlow and build it again.
+    "spark.python.worker.reuse": "true",
+    # One thread a worker: cores are shared out by Spark, and sums come out the same everywhere.
+    "spark.executorEnv.OMP_NUM_THREADS": "1",
+    "spark.executorEnv.OPENBLAS_NUM_THREADS": "1",
+    "spark.executorEnv.TF_CPP_MIN_LOG_LEVEL": "3",
+    "spark.ui.showConsoleProgress": "false",
+}
+
+# How features and projections are written. Floats compress as byte streams, not by dictionary;
+# row groups are sized in bytes, since a row is 5 kB or 100 kB.
+PARQUET = {
+    "compression": "zstd",
+    "parquet.enable.dictionary": "false",
+    "parquet.enable.bytestreamsplit": "true",
+    "parquet.block.size": str(32 << 20),
+    "parquet.page.row.count.limit": "2000",
+}
+
+
+def write_parquet(table: DataFrame, uri: str) -> None:
+    """Write to a folder that must not exist yet: nothing is overwritten in place."""
+    table.write.mode("errorifexists").options(**PARQUET).parquet(uri)
+
+
+def java_version() -> int | None:
+    """The major version of the Java that Spark would start, or None where there is none."""
+    home = os.environ.get("JAVA_HOME")
+    java = os.path.join(home, "bin", "java") if home else shutil.which("java")
+    if java is None:
+        return None
+    try:
+        said = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=60, check=True).stderr
+    except (OSError, subprocess.SubprocessError):
+        return None
+    found = re.search(r'version "(\d+)', said)
+    return int(found[1]) if found else None
+
+
+@contextmanager
+def session(config: RunConfig) -> Iterator[SparkSession]:
+    """A SparkSession for one run, stopped when the context ends.
+
+    Parameters
+    ----------
+    config : RunConfig
+        ``cores``, ``driver_memory``, ``local_dir`` and ``log_level`` shape an embedded Spark;
+        under spark-submit the master and memory are the submission's.
+
+    Yields
+    ------
+    pyspark.sql.SparkSession
+
+    Raises
+    ------
+    UsageError
+        There is no Java, or one that is too old.
+    """
+    if "PYSPARK_GATEWAY_PORT" in os.environ:
+        with _started(_conf(SETTINGS)) as spark:
+            yield spark
+        return
+    _require_java()
+    with _quiet(config) as (log4j, kwargs), _started(_conf(SETTINGS | _embedded(config, log4j)), kwargs) as spark:
+        yield spark
+
+
+@contextmanager
+def _started(conf: Any, popen_kwargs: dict[str, Any] | None = None) -> Iterator[SparkSession]:
+    from pyspark import SparkContext
+    from pyspark.java_gateway import launch_gateway
+    from pyspark.sql import SparkSession
+
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    with _explained():
+        if SparkContext._gateway is None:
+            SparkContext._ensure_initialized(gateway=launch_gateway(conf, popen_kwargs), conf=conf)
+        spark = SparkSession.builder.config(conf=conf).getOrCreate()
+    try:
+        yield spark
+    finally:
+        with suppress(Exception):  # the JVM may be gone already
+            spark.stop()
+
+
+def _conf(settings: dict[str, str]) -> Any:
+    from pyspark import SparkConf
+
+    return SparkConf().setAppName("verger").setAll(list(settings.items()))
+
+
+def _embedded(config: RunConfig, log4j: Path) -> dict[str, str]:
+    """An embedded Spark listens on the loopback only and leaves nothing behind."""
+    settings = {
+        "spark.master": f"local[{config.cores or available_cores()}]",
+        "spark.driver.memory": config.driver_memory,
+        "spark.driver.host": "127.0.0.1",
+        "spark.driver.bindAddress": "127.0.0.1",
+        "spark.driver.extraJavaOptions": f'-Dlog4j2.configurationFile="{log4j.as_uri()}"',
+        "spark.ui.enabled": "false",
+    }
+    if config.local_dir:
+        os.makedirs(config.local_dir, exist_ok=True)
+        settings["spark.local.dir"] = os.path.abspath(config.local_dir)
+    return settings
+
+
+def available_cores() -> int:
+    """Cores that this process may use (a container's CPU set counts, the machine's number does not)."""
+    return len(os.sched_getaffinity(0))
+
+
+@contextmanager
+def _quiet(config: RunConfig) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Keep the JVM's and the workers' own messages off the screen: in a file, unless asked for.
+
+    The file is shown by `explain` where it tells why Spark did not start; it goes when the run ends.
+    """
+    with tempfile.TemporaryDirectory(prefix="verger-") as folder:
+        level = {"warning": "warn"}.get(config.log_level, config.log_level)
+        log4j = Path(folder, "log4j2.properties")
+        log4j.write_text(
+            "status = error\nappender.console.type = Console\nappender.console.name = console\n"
+            "appender.console.target = SYSTEM_ERR\nappender.console.layout.type = PatternLayout\n"
+            "appender.console.layout.pattern = %d{HH:mm:ss} %p %c{1}: %m%n%ex\n"
+            f"rootLogger.level = {level}\nrootLogger.appenderRef.console.ref = console\n"
+        )
+        if config.log_level in ("debug", "info"):
+            yield log4j, {}
+            return
+        with open(Path(folder, "spark.log"), "wb") as log:
+            yield log4j, {"stdout": log, "stderr": log}
+
+
+def _require_java() -> None:
+    version = java_version()
+    if version is None or version < MINIMUM_JAVA:
+        found = "no Java was found" if version is None else f"Java {version} was found"
+        raise UsageError(
+            f"Spark needs Java {MINIMUM_JAVA} or newer, and {found}",
+            "Install one (Debian: apt-get install openjdk-17-jre-headless) or set JAVA_HOME",
+        )
+    if importlib.util.find_spec("pyspark") is None:
+        raise UsageError("pyspark is not installed", "Install verger with its requirements: make install")
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    try:
+        yield
+    except VergerError:
+        raise
+    except Exception as error:
+        raise explain(error) or error from error
+
+
+def explain(error: BaseException) -> VergerError | None:
+    """What a Spark error means to the user, or None where it is a defect.
+
+    Spark wraps the cause in its own classes, and a task's failure reaches the driver as text alone.
+    """
+    text = f"{type(error).__name__}: {error}"
+    if "No space left on device" in text or "Disk quota exceeded" in text:
+        return DoesNotFitError(
+            "no space left on disk while Spark was writing", "Free some, or choose another --local-dir or --output"
+        )
+    if "OutOfMemoryError" in text or "MemoryError" in text:
+        return DoesNotFitError("Spark ran out of memory", "Give more --driver-memory, or fewer --cores")
+    if denied := re.search(r"(?:AccessControlException|AccessDeniedException|Permission denied)[^\n]*", text):
+        return StoreError(f"the store refuses: {denied[0][:200]}", "Check the path and its permissions")
+    if "JAVA_GATEWAY_EXITED" in text:
+        return DoesNotFitError(
+            "Spark's JVM ended as it started", "Give less --driver-memory, and see it with --log-level info"
+        )
+    return None
+
+
+def worker_lost(error: BaseException) -> bool:
+    """Whether a Python worker process died (a decoder that aborts, or the kernel's memory killer)."""
+    return "Python worker exited unexpectedly" in str(error)

@@ -1,0 +1,115 @@
+"""Reading results without Spark: `verger.load` and `verger.load_features`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+
+from verger.access.storage import join, storage_of
+from verger.tables import manifest
+from verger.tables.manifest import Run
+from verger.tables.store import FEATURES, KEY, FeatureStore, deduplicate, matching, parquet_files
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PROJECTION = pa.schema(
+    [
+        ("path", pa.string()),
+        ("label", pa.string()),
+        ("split", pa.string()),
+        ("pca_features", pa.list_(pa.float32())),
+        ("version", pa.string()),
+    ]
+)
+
+
+def projection(run: Run) -> ds.Dataset:
+    """The projection of a run as a lazy dataset, its many parts as one table."""
+    storage = storage_of(run.output)
+    files = [entry.path for entry in parquet_files(storage, run.path("projection"))]
+    return ds.dataset(files, schema=PROJECTION, filesystem=storage.arrow())
+
+
+@overload
+def load(uri: str, as_: Literal["arrow"] = "arrow") -> pa.Table: ...
+@overload
+def load(uri: str, as_: Literal["pandas"]) -> pd.DataFrame: ...
+def load(uri: str, as_: Literal["arrow", "pandas"] = "arrow") -> Any:
+    """The table of a run: one row a photograph, with its principal components.
+
+    Parameters
+    ----------
+    uri : str
+        A run's folder, or an output, whose latest run is meant.
+    as_ : {"arrow", "pandas"}
+
+    Returns
+    -------
+    pyarrow.Table or pandas.DataFrame
+        ``path, label, split, pca_features, version``, sorted by path.
+
+    Raises
+    ------
+    NothingToReadError
+        There is no finished run.
+
+    Examples
+    --------
+    >>> table = verger.load("out")                       # doctest: +SKIP
+    >>> x = np.stack(verger.load("out", "pandas").pca_features)  # doctest: +SKIP
+    """
+    run = manifest.find(uri)
+    manifest.read(run)  # readers trust only a run that has one
+    return _as(projection(run).to_table().sort_by("path"), as_)
+
+
+@overload
+def load_features(uri: str, as_: Literal["arrow"] = "arrow") -> pa.Table: ...
+@overload
+def load_features(uri: str, as_: Literal["pandas"]) -> pd.DataFrame: ...
+def load_features(uri: str, as_: Literal["arrow", "pandas"] = "arrow") -> Any:
+    """The network's features of the photographs of a run, without duplicates.
+
+    Parameters
+    ----------
+    uri : str
+        A run's folder, or an output, whose latest run is meant.
+    as_ : {"arrow", "pandas"}
+
+    Returns
+    -------
+    pyarrow.Table or pandas.DataFrame
+        The columns of the feature store, one row a photograph of the run, sorted by path; ``label`` and
+        ``split`` are those of the run.
+
+    Raises
+    ------
+    NothingToReadError
+        There is no finished run, or its features are gone.
+    """
+    run = manifest.find(uri)
+    fingerprint = manifest.read(run)["features"]["fingerprint"]
+    wanted = projection(run).to_table(columns=["path", "label", "split", "version"])
+    store = FeatureStore(run.output, fingerprint)
+    files = sorted(pc.unique(matching(store.known(), wanted)["file"]).to_pylist())
+    stored = ds.dataset(files, schema=FEATURES, filesystem=storage_of(run.output).arrow())
+    columns = {name: ds.field(name) for name in FEATURES.names if name not in ("label", "split")}
+    rows = matching(stored.to_table(columns | {"file": ds.field("__filename")}), wanted)
+    rows = deduplicate(rows, "file").drop_columns("file")
+    labels = wanted.sort_by([(name, "ascending") for name in KEY])
+    if rows.num_rows != labels.num_rows:
+        missing = labels.num_rows - rows.num_rows
+        raise manifest.NothingToReadError(
+            f"{missing} photographs of {run.folder} have no features in {join(run.output, 'features')} any more",
+            "Run again to compute them",
+        )
+    # Both are sorted by the same unique key, so that they stand row against row (and no list column is joined).
+    return _as(rows.add_column(1, "label", labels["label"]).add_column(2, "split", labels["split"]), as_)
+
+
+def _as(table: pa.Table, as_: str) -> Any:
+    return table.to_pandas() if as_ == "pandas" else table
