@@ -1,0 +1,74 @@
+# `make` alone lists the targets. PYTHON=/path/to/python3.12 chooses the Python of .venv.
+PYTHON ?=
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+BIN := .venv/bin
+PIP := $(BIN)/pip install --require-hashes
+MACHINE := PYTHON=$(PYTHON) requirements/machine
+
+.DEFAULT_GOAL := help
+.PHONY: help install run test test-unit lint format lock clean java
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: java .venv/.installed ## Make .venv, with `verger` in .venv/bin, from the locked requirements
+
+run: install ## Draw sample photographs into sample/ and run the job on them, into out/
+	@[ -d sample ] || $(BIN)/verger sample sample
+	@$(BIN)/verger run --input sample --output out
+
+test: java .venv/.tools ## Run all tests; shows coverage, and skips by reason
+	$(BIN)/python -m pytest --cov
+
+test-unit: .venv/.tools ## Run the tests that need neither Spark nor TensorFlow, in seconds
+	$(BIN)/python -m pytest tests/unit
+
+lint: .venv/.tools ## Check style, types and the floors (ruff, mypy, import-linter)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+format: .venv/.tools ## Put the code into its one format
+	$(BIN)/ruff check --fix-only
+	$(BIN)/ruff format
+
+# A lock that exists keeps its versions, as far as the .in files allow.
+COMPILE = ../.venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --no-python-downloads \
+	--generate-hashes --no-emit-index-url --no-emit-find-links --no-header $(UPGRADE)
+
+lock: .venv-lock/.installed ## Compile requirements/*.in into *.lock (UPGRADE=--upgrade takes the newest versions)
+	cd requirements && $(COMPILE) run.in -o run.lock
+	cd requirements && $(COMPILE) build.in -c run.lock -o build.lock
+	cd requirements && $(COMPILE) heic.in -c run.lock -o heic.lock
+	cd requirements && $(COMPILE) dev.in -c run.lock -c heic.lock -o dev.lock
+	cd requirements && $(COMPILE) lock.in -o lock.lock
+
+clean: ## Remove all that make has made: .venv, sample, out, caches
+	rm -rf .venv .venv-lock sample out build .coverage* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf job/verger.egg-info
+	find job tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+java:
+	@$(MACHINE) java
+
+# .venv holds what the lock says and nothing else: a changed lock makes it anew.
+.venv/.locked: requirements/build.lock requirements/run.lock
+	@python=$$($(MACHINE) python) && echo "$$python -m venv --clear .venv" && "$$python" -m venv --clear .venv
+	$(PIP) -r requirements/build.lock
+	$(PIP) --no-build-isolation -r requirements/run.lock
+	@touch $@
+
+.venv/.installed: .venv/.locked pyproject.toml job/verger/__init__.py
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/.tools: .venv/.installed requirements/dev.lock
+	$(PIP) --no-build-isolation -r requirements/dev.lock
+	@touch $@
+
+.venv-lock/.installed: requirements/lock.lock
+	@python=$$($(MACHINE) python) && "$$python" -m venv --clear .venv-lock
+	.venv-lock/bin/pip install --quiet --require-hashes -r requirements/lock.lock
+	@touch $@

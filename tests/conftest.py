@@ -1,0 +1,55 @@
+"""What all tests share: the real photographs, where there are some, and what CI must not skip."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+# Tests with one of these words in their file's or their own name count as marked `required_in_ci`.
+REQUIRED_IN_CI = ("pca", "randomized", "projection")
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The folder of real photographs and weights; it is no part of the project."""
+    folder = Path(os.environ.get("VERGER_TEST_DATA", ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip("no real photographs: set VERGER_TEST_DATA to their folder")
+    return folder
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark what CI must not skip by its name, so that a new test cannot forget it."""
+    if any(word in item.nodeid.lower() for word in REQUIRED_IN_CI):
+        item.add_marker(pytest.mark.required_in_ci)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail a run in CI that has skipped what it must not."""
+    if _wrongly_skipped(session.config) and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Name the tests that failed the run by not running."""
+    skipped = _wrongly_skipped(config)
+    if skipped:
+        terminalreporter.section("skipped, but required in CI", red=True)
+        for nodeid in skipped:
+            terminalreporter.line(nodeid)
+
+
+def _wrongly_skipped(config: pytest.Config) -> list[str]:
+    if os.environ.get("CI") != "true":
+        return []
+    reporter: pytest.TerminalReporter = config.pluginmanager.get_plugin("terminalreporter")
+    return [
+        report.nodeid
+        for report in reporter.stats.get("skipped", [])
+        if "required_in_ci" in report.keywords or any(word in report.nodeid.lower() for word in REQUIRED_IN_CI)
+    ]
