@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
+    InitSettingsSource,
     NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
@@ -103,7 +104,11 @@ class RunConfig(BaseModel):
 
     # Components
     variance: float = _setting(
-        "Components", "Least number of components whose cumulative explained variance reaches this share.", 0.8, gt=0, le=1
+        "Components",
+        "Least number of components whose cumulative explained variance reaches this share.",
+        0.8,
+        gt=0,
+        le=1,
     )
     components: int | None = _setting(
         "Components", "Exactly this many components, instead of a share of the variance.", None, ge=1
@@ -174,12 +179,19 @@ class RunConfig(BaseModel):
         return None if self.components is not None else self.variance
 
     @property
+    def driver_bytes(self) -> int:
+        """``driver_memory`` in bytes."""
+        return int(self.driver_memory[:-1]) << {"m": 20, "g": 30}[self.driver_memory[-1]]
+
+    @property
     def standardized(self) -> bool:
         """Whether features are divided by their standard deviation."""
         return self.backbone == "pixels" if self.standardize is None else self.standardize
 
 
-def load(options: dict[str, Any], file: str | os.PathLike[str] | None = None) -> RunConfig:
+def load(
+    options: dict[str, Any], file: str | os.PathLike[str] | None = None, absent: dict[str, Any] | None = None
+) -> RunConfig:
     """Merge defaults, YAML file, environment (``VERGER_...``) and options; later wins.
 
     Parameters
@@ -188,6 +200,8 @@ def load(options: dict[str, Any], file: str | os.PathLike[str] | None = None) ->
         What the command line gave, by field name.
     file : path, optional
         YAML file with field names as keys.
+    absent : dict, optional
+        What stands in for required settings that nobody gave.
 
     Returns
     -------
@@ -209,8 +223,8 @@ def load(options: dict[str, Any], file: str | os.PathLike[str] | None = None) ->
             cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource,
             env_settings: PydanticBaseSettingsSource, **_: PydanticBaseSettingsSource,
         ) -> tuple[PydanticBaseSettingsSource, ...]:
-            sources = (init_settings, env_settings)
-            return sources if file is None else (*sources, YamlConfigSettingsSource(settings_cls, yaml_file=file))
+            yaml = () if file is None else (YamlConfigSettingsSource(settings_cls, yaml_file=file),)
+            return (init_settings, env_settings, *yaml, InitSettingsSource(settings_cls, absent or {}))
 
     if "variance" in options and "components" not in options:
         options = {**options, "components": None}

@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import json
 import math
+import platform
 import re
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from verger import __version__
 from verger.access.storage import canonical, join, storage_of
+from verger.config import RunConfig
 from verger.errors import NothingToReadError, StoreError
 
 SCHEMA_VERSION = 1
+_PACKAGES = {
+    "spark": "pyspark",
+    "tensorflow": "tensorflow-cpu",
+    "pillow": "pillow",
+    "numpy": "numpy",
+    "pyarrow": "pyarrow",
+}
 _RUN_ID = re.compile(r"^\d{8}T\d{6}Z-.+-[0-9a-f]{6}$")
 
 
@@ -55,6 +66,40 @@ def new_run(output: str, name: str, now: datetime) -> Run:
 def timestamp(when: datetime) -> str:
     """ISO 8601 in UTC, with microseconds, so that text order is time order."""
     return when.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def opening(run: Run, config: RunConfig, started_at: datetime, finished_at: datetime) -> dict[str, Any]:
+    """How a manifest and a failure begin: what ran, when, with which settings, from where to where."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "run_id": run.run_id,
+        "verger_version": __version__,
+        "started_at": timestamp(started_at),
+        "finished_at": timestamp(finished_at),
+        "config": config.model_dump(mode="json"),
+        "input": {"uri": config.input, "region": None},
+        "output": {"uri": config.output, "region": None},
+    }
+
+
+def closing(warnings: list[str]) -> dict[str, Any]:
+    """How a manifest ends: where the data stood, what software ran, what was warned of."""
+    return {
+        "residency": {"verdict": "local", "evidence": ["input and output are paths of this machine"], "opt_ins": []},
+        "environment": environment(),
+        "warnings": warnings,
+    }
+
+
+def environment() -> dict[str, str | None]:
+    """Versions of what features and components depend on; None for what is not installed."""
+    found: dict[str, str | None] = {"python": platform.python_version()}
+    for name, package in _PACKAGES.items():
+        try:
+            found[name] = version(package)
+        except PackageNotFoundError:
+            found[name] = None
+    return found
 
 
 def dump(document: dict[str, Any]) -> bytes:

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.csv as pacsv
 import pyarrow.dataset as ds
 
 from verger.access.storage import join, storage_of
+from verger.errors import NothingToReadError, StoreError
 from verger.tables import manifest
 from verger.tables.manifest import Run
 from verger.tables.store import FEATURES, KEY, FeatureStore, deduplicate, matching, parquet_files
@@ -32,6 +34,44 @@ def projection(run: Run) -> ds.Dataset:
     storage = storage_of(run.output)
     files = [entry.path for entry in parquet_files(storage, run.path("projection"))]
     return ds.dataset(files, schema=PROJECTION, filesystem=storage.arrow())
+
+
+def verify(run: Run, rows: int, columns: int) -> None:
+    """Read a run's table back, before its manifest says that it can be trusted.
+
+    Raises
+    ------
+    StoreError
+        A row is missing or twice there, or has not ``columns`` numbers.
+    """
+    found, paths = 0, []
+    for batch in projection(run).to_batches(columns=["path", "pca_features"]):
+        found += batch.num_rows
+        paths.append(batch["path"])
+        values, widths = pc.list_flatten(batch["pca_features"]), pc.list_value_length(batch["pca_features"])
+        if batch.num_rows and (pc.min_max(widths).as_py() != {"min": columns, "max": columns} or widths.null_count):
+            raise _damaged(run, f"rows that have not {columns} components")
+        if values.null_count or not pc.all(pc.is_finite(values), min_count=0).as_py():
+            raise _damaged(run, "components that are no numbers")
+    unique = pc.count_distinct(pa.chunked_array(paths, pa.string())).as_py()
+    if (found, unique) != (rows, rows):
+        raise _damaged(run, f"{found} rows of {unique} photographs instead of {rows}")
+
+
+def _damaged(run: Run, finding: str) -> StoreError:
+    return StoreError(f"the table read back from {run.path('projection')} has {finding}", "It was not published")
+
+
+def write_csv(run: Run, columns: int) -> None:
+    """Write a run's table as projection.csv: path, label, pca_feature_1 .. pca_feature_k; batch by batch."""
+    names = [f"pca_feature_{number}" for number in range(1, columns + 1)]
+    schema = pa.schema([("path", pa.string()), ("label", pa.string()), *((name, pa.float32()) for name in names)])
+    path = run.path("projection.csv")
+    with storage_of(path).stream(path) as file, pacsv.CSVWriter(file, schema) as writer:
+        for batch in projection(run).to_batches(columns=["path", "label", "pca_features"]):
+            values = pc.list_flatten(batch["pca_features"]).to_numpy(zero_copy_only=False).reshape(-1, columns)
+            parts = [batch["path"], batch["label"], *(pa.array(column) for column in values.T)]
+            writer.write(pa.record_batch(parts, schema=schema))
 
 
 @overload
@@ -103,7 +143,7 @@ def load_features(uri: str, as_: Literal["arrow", "pandas"] = "arrow") -> Any:
     labels = wanted.sort_by([(name, "ascending") for name in KEY])
     if rows.num_rows != labels.num_rows:
         missing = labels.num_rows - rows.num_rows
-        raise manifest.NothingToReadError(
+        raise NothingToReadError(
             f"{missing} photographs of {run.folder} have no features in {join(run.output, 'features')} any more",
             "Run again to compute them",
         )

@@ -80,9 +80,13 @@ class FeatureStore:
                 with suppress(AlreadyPublishedError):  # another run was quicker, with the same content
                     self._storage.publish_once(path, content)
 
-    def wave_folder(self, run_id: str, wave: str) -> str:
-        """The folder that one wave of one run writes, and nobody else."""
-        return join(self.folder, f"{run_id}-{wave}")
+    def spark_folder(self, run_id: str, wave: str) -> str:
+        """Where Spark writes the features of one wave of one run, and nobody else."""
+        return self._storage.spark_uri(join(self.folder, f"{run_id}-{wave}"))
+
+    def discard(self, run_id: str, wave: str) -> None:
+        """Remove what a failed wave may have left."""
+        self._storage.delete(join(self.folder, f"{run_id}-{wave}"))
 
     def known(self) -> pa.Table:
         """Which photograph versions have features, and in which file.

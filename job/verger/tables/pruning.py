@@ -1,0 +1,101 @@
+"""Forgetting: old runs, and stored rows whose photograph is gone."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+
+from verger.access.storage import Storage, join, storage_of
+from verger.tables import manifest
+from verger.tables.manifest import Run
+from verger.tables.store import parquet_files
+
+# A run without a manifest may still be running.
+_UNFINISHED_FOR = timedelta(days=2)
+_ROWS = 1024
+
+
+def prune_runs(output: str, keep: int) -> dict[str, int]:
+    """Remove all but the newest ``keep`` finished runs, and what died long ago.
+
+    Returns
+    -------
+    dict of str to int
+        Removed ``runs``, and ``unfinished`` ones.
+    """
+    storage = storage_of(output)
+    found = list(manifest.run_ids(output))
+    finished = [run_id for run_id, done in found if done]
+    before = f"{datetime.now(UTC) - _UNFINISHED_FOR:%Y%m%dT%H%M%SZ}"
+    unfinished = [run_id for run_id, done in found if not done and run_id < before]
+    old = sorted(set(finished[: max(len(finished) - keep, 0)]) - _pointed_at(output))
+    for run_id in old + unfinished:
+        run = Run(output, run_id)
+        storage.delete(run.path("manifest.json"))  # first: readers trust only a run that has one
+        storage.delete(run.folder)
+    return {"runs": len(old), "unfinished": len(unfinished)}
+
+
+def _pointed_at(output: str) -> set[str]:
+    storage, names = storage_of(output), join(output, "names")
+    files = [entry.path.removeprefix(names + "/") for entry in storage.list(names)] if storage.exists(names) else []
+    found = [file.removesuffix(".json") for file in files if file.endswith(".json")]
+    pointed = [manifest.latest(output), *(manifest.latest(output, name) for name in found)]
+    return {run.run_id for run in pointed if run is not None}
+
+
+def prune_gone(output: str, source: str, present: pa.ChunkedArray, warn: Callable[[str], None]) -> int:
+    """Drop stored rows below ``source`` whose path is not among ``present``, of every fingerprint.
+
+    A file that holds such rows is replaced by one without them, which appears before the old one goes: who reads
+    meanwhile sees rows twice, which readers deduplicate, and never too few.
+
+    Returns
+    -------
+    int
+        Photographs, counted once a fingerprint and version.
+    """
+    storage, dropped = storage_of(output), 0
+    for room in ("features", "rejects"):
+        for entry in parquet_files(storage, join(output, room)):
+            try:
+                removed = _rewrite(storage, entry.path, join(source, ""), present)
+            except pa.ArrowInvalid as error:
+                warn(f"{entry.path} is damaged and left as it is ({' '.join(str(error).split())[:120]})")
+                continue
+            dropped += removed if room == "features" else 0
+    return dropped
+
+
+def _rewrite(storage: Storage, path: str, below: str, present: pa.ChunkedArray) -> int:
+    """One file without the rows of photographs that are gone; how many these were."""
+    table = ds.dataset(path, filesystem=storage.arrow())
+    gone = pc.field("path").isin(pc.unique(_gone(table.to_table(columns=["path"])["path"], below, present)))
+    removed = table.count_rows(filter=gone)
+    if removed == 0:
+        return 0
+    if removed < table.count_rows():
+        successor = f"{path.removesuffix('.zstd.parquet')}-{secrets.token_hex(3)}.zstd.parquet"
+        with storage.stream(successor) as file, pq.ParquetWriter(file, table.schema, **_settings(table.schema)) as writer:
+            for batch in table.to_batches(filter=~gone, batch_size=_ROWS):
+                writer.write_batch(batch)
+    storage.delete(path)
+    return removed
+
+
+def _gone(paths: pa.ChunkedArray, below: str, present: pa.ChunkedArray) -> pa.ChunkedArray:
+    candidates = paths.filter(pc.starts_with(paths, below))
+    return candidates.filter(pc.invert(pc.is_in(candidates, value_set=present)))
+
+
+def _settings(schema: pa.Schema) -> dict[str, Any]:
+    """As Spark writes the store: zstd, floats as byte streams, no dictionary."""
+    floats = {"features.list.element": "BYTE_STREAM_SPLIT"} if "features" in schema.names else None
+    return {"compression": "zstd", "use_dictionary": False, "column_encoding": floats}
