@@ -363,7 +363,8 @@ class _Job:
                 **manifest.opening(self.run, self.config, self.started_at, datetime.now(UTC)),
                 "exit_code": int(code),
                 "message": known.line if known else f"{type(error).__name__}: {error}"[:2000],
-                **{name: self.figures[name] for name in ("photographs", "rejected_by_reason") if name in self.figures},
+                "photographs": self.figures.get("photographs"),
+                "rejected_by_reason": self.figures.get("rejected_by_reason"),
             }
             with suppress(VergerError):
                 manifest.record_failure(self.run, failure)

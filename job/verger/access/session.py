@@ -108,7 +108,7 @@ def _started(conf: Any, popen_kwargs: dict[str, Any] | None = None) -> Iterator[
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     with _explained():
         if SparkContext._gateway is None:
-            SparkContext._ensure_initialized(gateway=launch_gateway(conf, popen_kwargs), conf=conf)
+            SparkContext._ensure_initialized(gateway=launch_gateway(conf, popen_kwargs), conf=conf)  # type: ignore[no-untyped-call]
         spark = SparkSession.builder.config(conf=conf).getOrCreate()
     try:
         yield spark

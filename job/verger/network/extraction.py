@@ -95,8 +95,8 @@ class _TallyParam(AccumulatorParam[Tally]):
 def rejected_table(rows: Iterable[tuple[Any, ...]]) -> pa.Table:
     """Rejections as a table, one row a path: a task that ran twice tells of its photographs twice."""
     unique = {row[0]: row for row in rows}
-    columns = list(zip(*(unique[path] for path in sorted(unique)), strict=True)) or [[] for _ in REJECTED.names]
-    return pa.table([pa.array(column, kind.type) for column, kind in zip(columns, REJECTED, strict=True)], REJECTED)
+    listed = [dict(zip(REJECTED.names, unique[path], strict=True)) for path in sorted(unique)]
+    return pa.Table.from_pylist(listed, schema=REJECTED)
 
 
 class Extraction:

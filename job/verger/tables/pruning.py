@@ -78,12 +78,13 @@ def _rewrite(storage: Storage, path: str, below: str, present: pa.ChunkedArray) 
     """One file without the rows of photographs that are gone; how many these were."""
     table = ds.dataset(path, filesystem=storage.arrow())
     gone = pc.field("path").isin(pc.unique(_gone(table.to_table(columns=["path"])["path"], below, present)))
-    removed = table.count_rows(filter=gone)
+    removed = int(table.count_rows(filter=gone))
     if removed == 0:
         return 0
     if removed < table.count_rows():
         successor = f"{path.removesuffix('.zstd.parquet')}-{secrets.token_hex(3)}.zstd.parquet"
-        with storage.stream(successor) as file, pq.ParquetWriter(file, table.schema, **_settings(table.schema)) as writer:
+        settings = _settings(table.schema)
+        with storage.stream(successor) as file, pq.ParquetWriter(file, table.schema, **settings) as writer:
             for batch in table.to_batches(filter=~gone, batch_size=_ROWS):
                 writer.write_batch(batch)
     storage.delete(path)

@@ -13,7 +13,7 @@ from verger.access.storage import join, storage_of
 from verger.errors import NothingToReadError, StoreError
 from verger.tables import manifest
 from verger.tables.manifest import Run
-from verger.tables.store import FEATURES, KEY, FeatureStore, deduplicate, matching, parquet_files
+from verger.tables.store import FEATURES, FILE, KEY, FeatureStore, deduplicate, matching, parquet_files
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -137,9 +137,8 @@ def load_features(uri: str, as_: Literal["arrow", "pandas"] = "arrow") -> Any:
     store = FeatureStore(run.output, fingerprint)
     files = sorted(pc.unique(matching(store.known(), wanted)["file"]).to_pylist())
     stored = ds.dataset(files, schema=FEATURES, filesystem=storage_of(run.output).arrow())
-    columns = {name: ds.field(name) for name in FEATURES.names if name not in ("label", "split")}
-    rows = matching(stored.to_table(columns | {"file": ds.field("__filename")}), wanted)
-    rows = deduplicate(rows, "file").drop_columns("file")
+    columns = [name for name in FEATURES.names if name not in ("label", "split")]
+    rows = deduplicate(matching(stored.to_table([*columns, FILE]), wanted), FILE).drop_columns(FILE)
     labels = wanted.sort_by([(name, "ascending") for name in KEY])
     if rows.num_rows != labels.num_rows:
         missing = labels.num_rows - rows.num_rows

@@ -46,6 +46,7 @@ REJECTED = pa.schema(
     ]
 )
 KEY = ["path", "version"]
+FILE = "__filename"  # Arrow's name for the file that holds a row
 # Below this many rows the list of wanted photographs is broadcast, so that features are never shuffled.
 _BROADCAST_ROWS = 5_000_000
 
@@ -97,13 +98,11 @@ class FeatureStore:
             ``path, version, file``, one row a photograph version; where two runs computed the same, the
             first file by name is taken.
         """
-        columns = {name: ds.field(name) for name in KEY} | {"file": ds.field("__filename")}
-        return deduplicate(self._scan(self.folder, FEATURES, columns), "file")
+        return deduplicate(self._scan(self.folder, FEATURES, [*KEY, FILE]).rename_columns([*KEY, "file"]), "file")
 
     def rejected(self) -> pa.Table:
         """The remembered, permanent rejections, one row a photograph version; schema REJECTED."""
-        columns = {name: ds.field(name) for name in REJECTED.names}
-        return deduplicate(self._scan(self.rejects_folder, REJECTED, columns), "at")
+        return deduplicate(self._scan(self.rejects_folder, REJECTED, REJECTED.names), "at")
 
     def remember(self, run_id: str, wave: str, rejected: pa.Table) -> None:
         """Keep a wave's permanent rejections, so that the next run does not read these photographs again."""
@@ -138,13 +137,13 @@ class FeatureStore:
             asked = F.broadcast(asked)
         return stored.join(asked, [*KEY, "file"]).drop("file")
 
-    def _scan(self, folder: str, schema: pa.Schema, columns: dict[str, ds.Expression]) -> pa.Table:
+    def _scan(self, folder: str, schema: pa.Schema, columns: list[str]) -> pa.Table:
         """Narrow columns of every file below ``folder``; what cannot be opened is left out with a warning."""
         usable = [entry.path for entry in parquet_files(self._storage, folder) if self._opens(entry.path)]
-        scanned = pa.schema([(name, pa.string() if name == "file" else schema.field(name).type) for name in columns])
         if not usable:
-            return scanned.empty_table()
-        return ds.dataset(usable, schema=schema, filesystem=self._storage.arrow()).to_table(columns).cast(scanned)
+            found = schema.append(pa.field(FILE, pa.string()))
+            return pa.schema([found.field(name) for name in columns]).empty_table()
+        return ds.dataset(usable, schema=schema, filesystem=self._storage.arrow()).to_table(columns)
 
     def _opens(self, path: str) -> bool:
         try:

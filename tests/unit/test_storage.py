@@ -1,0 +1,155 @@
+"""access/storage: whatever is written appears whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from verger.access.storage import AlreadyPublishedError, canonical, contains, join, storage_of
+from verger.errors import DoesNotFitError, NothingToReadError, Reason, Rejection, StoreError, UsageError
+
+
+@pytest.mark.parametrize(
+    ("uri", "path"),
+    [
+        ("/a/b", "/a/b"),
+        ("/a/./b/../c", "/a/c"),
+        ("file:/a b/c", "/a b/c"),
+        ("file:///a/b", "/a/b"),
+        ("file://localhost/a", "/a"),
+        ("/odd%20name:1", "/odd%20name:1"),
+    ],
+)
+def test_a_place_has_one_name(uri: str, path: str) -> None:
+    assert canonical(uri) == path
+
+
+def test_a_relative_path_is_made_absolute() -> None:
+    assert canonical("a") == os.path.join(os.getcwd(), "a")
+
+
+@pytest.mark.parametrize("uri", ["gs://bucket/a", "http://host/a", "file://elsewhere/a"])
+def test_other_schemes_and_hosts_are_refused(uri: str) -> None:
+    with pytest.raises(UsageError, match=uri):
+        canonical(uri)
+
+
+def test_a_link_does_not_hide_that_one_folder_contains_another(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "in")
+    assert contains(str(tmp_path / "in"), str(tmp_path / "link" / "out"))
+    assert not contains(str(tmp_path / "in"), str(tmp_path / "inner"))
+
+
+def test_listing_is_recursive_and_survives_a_loop_of_links(tmp_path: Path) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "b" / "x").write_bytes(b"123")
+    (tmp_path / "y").write_bytes(b"")
+    (tmp_path / "a" / "loop").symlink_to(tmp_path)
+    (tmp_path / "nowhere").symlink_to(tmp_path / "missing")
+    found = {entry.path: entry.size for entry in storage_of("/").list(str(tmp_path))}
+    assert found == {str(tmp_path / "a/b/x"): 3, str(tmp_path / "y"): 0}
+
+
+@pytest.mark.parametrize("make", [lambda path: None, lambda path: path.write_bytes(b"")], ids=["absent", "file"])
+def test_listing_what_is_no_folder_says_so(tmp_path: Path, make) -> None:
+    make(tmp_path / "in")
+    with pytest.raises(NothingToReadError, match=r"in (does not exist|is a file)"):
+        list(storage_of("/").list(str(tmp_path / "in")))
+
+
+def test_a_photograph_is_read_in_the_version_that_was_listed(tmp_path: Path) -> None:
+    storage, path = storage_of("/"), tmp_path / "x"
+    path.write_bytes(b"one")
+    (entry,) = storage.list(str(tmp_path))
+    assert storage.read_version(entry.path, entry.version) == b"one"
+    path.write_bytes(b"another")
+    with pytest.raises(Rejection) as changed:
+        storage.read_version(entry.path, entry.version)
+    path.unlink()
+    with pytest.raises(Rejection) as vanished:
+        storage.read_version(entry.path, entry.version)
+    assert (changed.value.reason, vanished.value.reason) == (Reason.CHANGED, Reason.VANISHED)
+
+
+def test_a_stream_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
+    storage, path = storage_of("/"), tmp_path / "x"
+    storage.write(str(path), b"old")
+    with pytest.raises(ZeroDivisionError), storage.stream(str(path)) as file:
+        file.write(b"half of the new")
+        raise ZeroDivisionError
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["x"]
+
+
+def test_publishing_once_refuses_to_replace(tmp_path: Path) -> None:
+    storage, path = storage_of("/"), str(tmp_path / "deep" / "x")
+    storage.publish_once(path, b"first")
+    with pytest.raises(AlreadyPublishedError):
+        storage.publish_once(path, b"second")
+    assert storage.read(path) == b"first"
+
+
+def test_of_many_publishers_one_wins(tmp_path: Path) -> None:
+    storage, path, won = storage_of("/"), str(tmp_path / "x"), []
+
+    def publish(number: int) -> None:
+        try:
+            storage.publish_once(path, b"%d" % number)
+            won.append(number)
+        except AlreadyPublishedError:
+            pass
+
+    threads = [threading.Thread(target=publish, args=(number,)) for number in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(won) == 1
+    assert storage.read(path) == b"%d" % won[0]
+
+
+def test_updates_do_not_lose_one_another(tmp_path: Path) -> None:
+    storage, path = storage_of("/"), str(tmp_path / "count")
+
+    def count() -> None:
+        for _ in range(20):
+            storage.update(path, lambda data: b"%d" % (int(data or b"0") + 1))
+
+    threads = [threading.Thread(target=count) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert storage.read(path) == b"80"
+    assert storage.update(path, lambda data: None) is False
+
+
+@pytest.mark.parametrize(
+    ("code", "error"), [(errno.ENOSPC, DoesNotFitError), (errno.EACCES, StoreError), (errno.EROFS, StoreError)]
+)
+def test_errors_of_the_system_become_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code, error) -> None:
+    def fails(descriptor: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "fsync", fails)
+    with pytest.raises(error, match=str(tmp_path)):
+        storage_of("/").write(join(str(tmp_path), "x"), b"data")
+    assert os.listdir(tmp_path) == []
+
+
+def test_reading_what_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(NothingToReadError, match="does not exist"):
+        storage_of("/").read(str(tmp_path / "x"))
+
+
+def test_deleting_what_is_not_there_is_no_error(tmp_path: Path) -> None:
+    storage = storage_of("/")
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    storage.delete(str(tmp_path / "a"))
+    storage.delete(str(tmp_path / "a"))
+    assert not storage.exists(str(tmp_path / "a"))
