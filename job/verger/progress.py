@@ -38,7 +38,7 @@ class Progress:
     interval : float
         Seconds between two ``progress`` lines.
     log_level : {"debug", "info", "warning", "error"}
-        ``error`` keeps warnings off the screen; from ``info`` on, stages are lines, as spinners would be torn by the log.
+        ``error`` keeps warnings off the screen; from ``info`` on stages are lines, as the log would tear spinners.
 
     Attributes
     ----------
@@ -57,6 +57,7 @@ class Progress:
         self._began = time.monotonic()
         self._lock = threading.Lock()
         self._meter: _Meter | None = None
+        self._counts: dict[str, int] = {}
         self._spinners = contextlib.ExitStack()
         self._console: Console | None = None
         if self._stream.isatty():
@@ -107,6 +108,7 @@ class Progress:
                 yield
         finally:
             self._meter = None
+            self._counts = {"done": meter.done, "total": meter.total, "rejected": meter.rejected}
 
     def update(self, done: int, rejected: int) -> None:
         """Set how many photographs are dealt with, rejected ones included, and how many of them were rejected."""
@@ -176,7 +178,7 @@ class Progress:
         self._spinners.close()
         self._print(f"verger: {line}", "red")
         if self._console is None:
-            self._event("failed", exit_code=int(code), message=line, **counts)
+            self._event("failed", exit_code=int(code), message=line, **self._counts, **counts)
 
     def _elapsed(self) -> float:
         return round(time.monotonic() - self._began, 1)
@@ -213,7 +215,7 @@ class _Meter:
         with self._lock:
             self.done, self.rejected = done, rejected
             self._seen.append((now, done))
-            while now - self._seen[1][0] > RATE_WINDOW_S:  # the newest never is, so two stay
+            while len(self._seen) > 2 and now - self._seen[0][0] > RATE_WINDOW_S:
                 self._seen.popleft()
         self.changed()
 

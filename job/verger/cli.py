@@ -1,0 +1,325 @@
+"""The command line: options made from RunConfig, errors made into one line and an exit code."""
+
+from __future__ import annotations
+
+import errno
+import functools
+import json
+import os
+import signal
+import sys
+import tempfile
+import traceback
+import types
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any, Literal, NoReturn, Union, get_args, get_origin
+
+import rich_click as click
+from click.core import ParameterSource
+from click.exceptions import Exit, NoArgsIsHelpError
+from pydantic.fields import FieldInfo
+
+from verger import __version__, config
+from verger.access.session import explain
+from verger.access.storage import canonical, join
+from verger.config import GROUPS, RunConfig
+from verger.errors import DoesNotFitError, ExitCode, InterruptedRunError, VergerError
+from verger.progress import Progress
+
+Command = Callable[..., Any]
+
+PRECEDENCE = (
+    "Every option can also be a key of the YAML file given with --config, or a variable of the environment "
+    "(--max-labels: VERGER_MAX_LABELS). Later wins: defaults, file, environment, options. "
+    "Input and output are required."
+)
+
+
+def settings(groups: Sequence[str] = GROUPS, absent: dict[str, str] | None = None) -> Callable[[Command], Command]:
+    """Give a command the fields of RunConfig as options; it is called with the merged ``config``.
+
+    Parameters
+    ----------
+    groups : sequence of str
+        The groups of fields to offer.
+    absent : dict, optional
+        What stands in for required fields that nobody gave.
+    """
+
+    def decorate(command: Command) -> Command:
+        @functools.wraps(command)
+        def merged(config_file: str | None, **values: Any) -> Any:
+            source = click.get_current_context().get_parameter_source  # type: ignore[union-attr]
+            own = {name: values.pop(name) for name in list(values) if name not in RunConfig.model_fields}
+            given = {name: value for name, value in values.items() if source(name) is ParameterSource.COMMANDLINE}
+            return command(config.load(given, config_file, absent), **own)
+
+        file = click.option("--config", "config_file", metavar="FILE", panel=GROUPS[0], help="YAML file of settings.")
+        offered = [_option(name, field) for name, field in RunConfig.model_fields.items() if _group(field) in groups]
+        panels = [click.option_panel(group) for group in (*groups, "Options")]
+        decorated: Command = merged
+        for decorator in reversed([*panels, file, *offered]):
+            decorated = decorator(decorated)
+        return decorated
+
+    return decorate
+
+
+def _group(field: FieldInfo) -> str:
+    assert isinstance(field.json_schema_extra, dict)
+    return str(field.json_schema_extra["group"])
+
+
+def _option(name: str, field: FieldInfo) -> Callable[[Command], Command]:
+    """One field as an option: its type, default, heading and description are the field's."""
+    flag = "--" + name.replace("_", "-")
+    kind: Any = field.annotation
+    if get_origin(kind) in (Union, types.UnionType):
+        (kind,) = (part for part in get_args(kind) if part is not type(None))
+    more: dict[str, Any] = {"type": kind}
+    if get_origin(kind) is Literal:
+        more["type"] = click.Choice(get_args(kind))
+    elif get_origin(kind) is tuple:
+        more = {"type": str, "multiple": True, "metavar": "GLOB"}
+    elif kind is bool:
+        flag, more = f"{flag}/--no-{flag[2:]}", {}
+    if not field.is_required():
+        more |= {"default": field.default, "show_default": True}
+    return click.option(flag, name, help=field.description, panel=_group(field), **more)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, "--version", message="verger %(version)s", help="Show the version.")
+@click.command_panel("Runs", commands=["run", "plan", "project", "prune"])
+@click.command_panel("Around them", commands=["doctor", "sample", "schema"])
+def verger() -> None:
+    """Turn a folder of photographs into a table of features and their principal components."""
+
+
+@verger.command(epilog=PRECEDENCE)
+@settings()
+def run(config: RunConfig) -> None:
+    """Compute the features that the store lacks, fit the components, write the table."""
+    with _spoken(config) as progress:
+        from verger import pipeline
+
+        _close(progress, pipeline.run(config, progress=progress))
+
+
+@verger.command(epilog=PRECEDENCE + " Network and components are those of the run.")
+@click.option("--run", "run_uri", required=True, metavar="URI", panel=GROUPS[0],
+              help="Run whose components to use, or an output: its latest run.")  # fmt: skip
+@settings(groups=[group for group in GROUPS if group not in ("Network", "Components")])
+def project(config: RunConfig, run_uri: str) -> None:
+    """Put photographs into the space of an earlier run, without fitting again."""
+    with _spoken(config) as progress:
+        from verger import pipeline
+
+        _close(progress, pipeline.project(config, run_uri, progress=progress))
+
+
+@verger.command(epilog=PRECEDENCE)
+@click.option("--nodes", default=1, show_default=True, type=click.IntRange(min=1), help="Nodes to estimate for.")
+@click.option("--node-cores", type=click.IntRange(min=1), help="Cores of a node; default: --cores, or this machine's.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@settings()
+def plan(config: RunConfig, nodes: int, node_cores: int | None, as_json: bool) -> None:
+    """Say what a run would do, how long it would take and what it would cost; write nothing."""
+    from verger.planning import plan as planning
+
+    planned = planning.plan(config, nodes, node_cores)
+    if as_json:
+        click.echo(json.dumps(planned.as_dict(), indent=2))
+    else:
+        from rich.console import Console
+
+        console = Console(highlight=False)
+        with console.capture() as drawn:
+            console.print(planning.table(planned))
+        click.echo(drawn.get(), nl=False)
+
+
+@verger.command()
+@click.option("--output", required=True, metavar="URI", help="Folder of the feature store and the runs.")
+@click.option("--keep-runs", metavar="N", type=click.IntRange(min=1), help="Forget all but the last N runs.")
+@click.option("--gone", is_flag=True, help="Forget the features of photographs that are gone from their folder.")
+def prune(output: str, keep_runs: int | None, gone: bool) -> None:
+    """Forget old runs, and photographs that are gone."""
+    if keep_runs is None and not gone:
+        raise click.UsageError("nothing to prune: give --keep-runs N, --gone or both.")
+    from verger import pipeline
+
+    with Progress() as progress:
+        removed = pipeline.prune(output, keep_runs, gone, progress)
+        progress.say(f"Removed: {', '.join(f'{count:,} {what}' for what, count in removed.items())}.")
+        progress.finish(**removed)
+
+
+ABSENT = {"input": "(not given)", "output": "(not given)"}
+
+
+@verger.command(epilog=PRECEDENCE)
+@settings(absent=ABSENT)
+def doctor(config: RunConfig) -> None:
+    """Check Java, Spark, TensorFlow, weights, folders and memory, one line each.
+
+    Exit 0 only if all hold, else with the code of the first check that fails: 2 for what is not installed,
+    3 or 4 for a folder, 7 for the weights, 8 for memory or disk.
+    """
+    from verger.planning import doctor as examination
+
+    code = ExitCode.DONE
+    for finding in examination.examine(config, absent=ABSENT):
+        click.echo(str(finding))
+        code = code or finding.exit_code
+    raise SystemExit(code)
+
+
+@verger.command()
+@click.argument("folder", metavar="DIR")
+@click.option("--photographs", default=300, show_default=True, type=click.IntRange(min=1), help="How many to draw.")
+@click.option("--seed", default=0, show_default=True, help="Another seed draws other photographs.")
+def sample(folder: str, photographs: int, seed: int) -> None:
+    """Draw photographs of fruit into DIR, to try verger on."""
+    from verger.photographs.sample import draw
+
+    drawn = draw(folder, photographs, seed)
+    with Progress() as progress:
+        progress.say(f"{folder}: " + ", ".join(f"{count} {what}" for what, count in dict(drawn).items()))
+
+
+@verger.command()
+def schema() -> None:
+    """Print all settings as JSON Schema."""
+    dialect = "https://json-schema.org/draft/2020-12/schema"
+    click.echo(json.dumps({"$schema": dialect, **RunConfig.model_json_schema()}, indent=2))
+
+
+def closing_lines(manifest: dict[str, Any]) -> list[str]:
+    """What a finished run tells a person: what came out, where, how long it took, what to try next."""
+    counts, pca, output = manifest["photographs"], manifest["pca"], canonical(manifest["output"]["uri"])
+    why = sorted(manifest["rejected_by_reason"].items())
+    reasons = ", ".join(f"{count:,} {reason}" for reason, count in why if count)
+    kept = sum(pca["explained_variance_ratio"][: pca["n_components"]])
+    source = "" if pca["fitted_by"] == manifest["run_id"] else f", fitted by run {pca['fitted_by']}"
+    speed = manifest["throughput"]["photographs_per_s"] if counts["computed"] else None
+    return [
+        f"{counts['projected']:,} of {counts['listed']:,} photographs are in the table: "
+        f"{counts['computed']:,} computed now, {counts['known']:,} known before, "
+        f"{counts['rejected']:,} rejected{f' ({reasons})' if reasons else ''}.",
+        f"{pca['n_components']:,} components keep {100 * kept:.1f} % of the variance{source}.",
+        f"Table: {join(output, manifest['projection']['path'])}",
+        f"Time: {_seconds(manifest):.1f} s" + (f", {speed:,.0f} photographs/s." if speed else "."),
+        "Next: the same command again computes only what is new; --input FOLDER takes your own photographs;",
+        f"      in Python: import verger; verger.load({output!r})",
+    ]
+
+
+def _seconds(manifest: dict[str, Any]) -> float:
+    start, end = (datetime.fromisoformat(manifest[key]) for key in ("started_at", "finished_at"))
+    return (end - start).total_seconds()
+
+
+def _close(progress: Progress, manifest: dict[str, Any]) -> None:
+    for line in closing_lines(manifest):
+        progress.say(line)
+    counts = {name: count for name, count in manifest["photographs"].items() if name != "ignored"}
+    progress.finish(
+        run_id=manifest["run_id"],
+        **counts,
+        n_components=manifest["pca"]["n_components"],
+        seconds=round(_seconds(manifest), 1),
+        photographs_per_s=manifest["throughput"]["photographs_per_s"],
+    )
+
+
+@contextmanager
+def _spoken(config: RunConfig) -> Iterator[Progress]:
+    """The progress of a run, which also tells how it failed, and ends the process with the code for that."""
+    with Progress(interval=config.progress_interval, log_level=config.log_level) as progress:
+        try:
+            with _terminable():
+                yield progress
+        except (Exception, KeyboardInterrupt) as error:
+            if config.log_level in ("debug", "info"):
+                traceback.print_exc()
+            code, line = verdict(error)
+            progress.fail(code, line)
+            raise SystemExit(code) from error
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM ends the run in order; a second one ends it at once."""
+
+    def stop(number: int, _: types.FrameType | None) -> NoReturn:
+        signal.signal(number, previous)
+        raise InterruptedRunError(ExitCode.TERMINATED)
+
+    previous = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def verdict(error: BaseException) -> tuple[ExitCode, str]:
+    """The exit code and the one line for whatever ended the command."""
+    known: VergerError | None
+    if isinstance(error, VergerError):
+        known = error
+    elif isinstance(error, KeyboardInterrupt):
+        known = InterruptedRunError(ExitCode.INTERRUPTED)
+    elif isinstance(error, MemoryError):
+        known = DoesNotFitError(
+            "not enough memory", "Give fewer --cores or a smaller --batch-size, or a larger machine"
+        )
+    elif isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        where = f" for {error.filename}" if error.filename else ""
+        known = DoesNotFitError(f"no space left on disk{where}", "Free some, or choose another folder")
+    else:
+        known = explain(error)
+    return (known.exit_code, known.line) if known else (ExitCode.DEFECT, _defect(error))
+
+
+def _defect(error: BaseException) -> str:
+    """Keep the traceback in a file and say where."""
+    what = f"internal error: {' '.join(traceback.format_exception_only(error)[-1].split())[:300]}."
+    try:
+        with tempfile.NamedTemporaryFile("w", prefix="verger-", suffix=".txt", delete=False, errors="replace") as file:
+            file.write(f"verger {__version__}, Python {sys.version}\n\n{''.join(traceback.format_exception(error))}")
+    except OSError as unwritable:
+        return f"{what} Its traceback could not be written ({unwritable.strerror}). Show it with --log-level info."
+    return f"{what} The traceback is in {file.name}. Please report it with that file."
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run one command and exit with its code."""
+    try:
+        # Not click's own `main`, which turns an interrupt and a broken pipe into codes of its own.
+        with verger.make_context("verger", list(sys.argv[1:] if arguments is None else arguments)) as context:
+            verger.invoke(context)
+        sys.stdout.flush()
+    except Exit as done:
+        sys.exit(done.exit_code)
+    except NoArgsIsHelpError as error:
+        error.show()
+        sys.exit(ExitCode.USAGE)
+    except click.UsageError as error:
+        command = error.ctx.command_path if error.ctx else "verger"
+        message = " ".join(error.format_message().split())
+        _fail(ExitCode.USAGE, f"{message}{'' if message[-1] in '.?' else '.'} See `{command} --help`.")
+    except BrokenPipeError:  # whoever read our output has seen enough, as in `verger schema | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except KeyboardInterrupt:
+        _fail(ExitCode.INTERRUPTED, "interrupted.")
+    except Exception as error:
+        _fail(*verdict(error))
+    sys.exit(ExitCode.DONE)
+
+
+def _fail(code: ExitCode, line: str) -> NoReturn:
+    click.echo(f"verger: {line}", err=True)
+    sys.exit(code)

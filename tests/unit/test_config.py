@@ -1,0 +1,156 @@
+import json
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from verger.config import GROUPS, RunConfig, load
+from verger.errors import ExitCode, UsageError
+
+PLACES = {"input": "photographs", "output": "out"}
+
+
+@pytest.fixture(autouse=True)
+def bare_environment(monkeypatch):
+    for name in RunConfig.model_fields:
+        monkeypatch.delenv(f"VERGER_{name.upper()}", raising=False)
+
+
+@pytest.fixture
+def file(tmp_path):
+    def write(text: str) -> Path:
+        path = tmp_path / "verger.yaml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+class TestPrecedence:
+    def test_defaults(self):
+        config = load(PLACES)
+        assert (config.variance, config.components, config.backbone) == (0.8, None, "mobilenet_v2")
+
+    def test_file_over_defaults(self, file):
+        assert load(PLACES, file("batch_size: 4")).batch_size == 4
+
+    def test_environment_over_file(self, file, monkeypatch):
+        monkeypatch.setenv("VERGER_BATCH_SIZE", "5")
+        assert load(PLACES, file("batch_size: 4")).batch_size == 5
+
+    def test_options_over_environment(self, file, monkeypatch):
+        monkeypatch.setenv("VERGER_BATCH_SIZE", "5")
+        assert load(PLACES | {"batch_size": 6}, file("batch_size: 4")).batch_size == 6
+
+    def test_an_empty_variable_says_nothing(self, monkeypatch):
+        monkeypatch.setenv("VERGER_BATCH_SIZE", "")
+        assert load(PLACES).batch_size == 16
+
+    def test_places_may_come_from_the_file(self, file):
+        assert load({}, file("input: a\noutput: b")).output == "b"
+
+    def test_absent_is_least(self, file):
+        config = load({"output": "b"}, file("batch_size: 4"), absent={"input": "-", "output": "-"})
+        assert (config.input, config.output, config.batch_size) == ("-", "b", 4)
+
+    def test_the_environment_says_globs_with_commas(self, monkeypatch):
+        monkeypatch.setenv("VERGER_LABEL", "Apple*, Pear")
+        assert load(PLACES).label == ("Apple*", "Pear")
+
+    def test_an_option_replaces_the_globs_of_the_file(self, file):
+        assert load(PLACES | {"label": ("Plum",)}, file("label: [Apple, Pear]")).label == ("Plum",)
+
+
+class TestRivals:
+    def test_components_take_the_place_of_the_default_variance(self):
+        assert load(PLACES | {"components": 12}).variance_wanted is None
+
+    def test_variance_alone(self):
+        assert load(PLACES | {"variance": 0.99}).variance_wanted == 0.99
+
+    def test_both_at_once_are_refused(self, file):
+        with pytest.raises(UsageError, match="exclude one another"):
+            load(PLACES | {"variance": 0.9, "components": 12})
+        with pytest.raises(UsageError, match="exclude one another"):
+            load(PLACES, file("variance: 0.9\ncomponents: 12"))
+
+    def test_the_option_wins_over_its_rival_in_file_and_environment(self, file, monkeypatch):
+        assert load(PLACES | {"variance": 0.9}, file("components: 12")).variance_wanted == 0.9
+        assert load(PLACES | {"components": 12}, file("variance: 0.9")).components == 12
+        monkeypatch.setenv("VERGER_COMPONENTS", "7")
+        assert load(PLACES | {"variance": 0.9}).variance_wanted == 0.9
+
+
+class TestExplained:
+    @pytest.mark.parametrize(
+        ("options", "said"),
+        [
+            ({"variance": 1.5}, "variance: input should be less than or equal to 1 (got 1.5)"),
+            ({"batch_size": "many"}, "batch_size: input should be a valid integer"),
+            ({"backbone": "resnet"}, "backbone: input should be 'mobilenet_v2', 'vgg16' or 'pixels' (got 'resnet')"),
+            ({"name": "My Run"}, "name: string should match pattern"),
+            ({"driver_memory": "2"}, "driver_memory: string should match pattern"),
+            ({"backbone": "vgg16"}, "no vgg16 weights are bundled: give weights imagenet, random or a file"),
+            ({"backbone": "pixels", "weights": "a.h5"}, "backbone pixels has no weights"),
+            ({"backbone": "vgg16", "weights": "random", "alpha": 1.0}, "alpha belongs to mobilenet_v2, not to vgg16"),
+        ],
+    )
+    def test_a_wrong_value_is_one_line_that_names_it(self, options, said):
+        with pytest.raises(UsageError) as error:
+            load(PLACES | options)
+        assert said in error.value.line
+        assert "\n" not in error.value.line
+        assert error.value.exit_code is ExitCode.USAGE
+
+    def test_missing_places(self):
+        with pytest.raises(UsageError, match="input: is required; output: is required"):
+            load({})
+
+    def test_an_unknown_key_of_the_file(self, file):
+        with pytest.raises(UsageError, match="batchsize: unknown setting"):
+            load(PLACES, file("batchsize: 4"))
+
+    def test_a_file_that_is_not_there(self, tmp_path):
+        with pytest.raises(UsageError, match="no configuration file"):
+            load(PLACES, tmp_path / "none.yaml")
+
+    @pytest.mark.parametrize("text", ["- a\n- b", "input: [", "just words"])
+    def test_a_file_that_is_no_mapping(self, file, text):
+        with pytest.raises(UsageError, match=r"verger\.yaml"):
+            load(PLACES, file(text))
+
+    def test_several_faults_are_told_at_once(self):
+        with pytest.raises(UsageError) as error:
+            load(PLACES | {"variance": 2, "batch_size": 0})
+        assert "variance" in error.value.line
+        assert "batch_size" in error.value.line
+
+
+class TestModel:
+    @pytest.mark.parametrize("name", RunConfig.model_fields)
+    def test_every_setting_is_described_and_grouped(self, name):
+        field = RunConfig.model_fields[name]
+        assert field.description.endswith(".")
+        assert field.json_schema_extra["group"] in GROUPS
+
+    def test_fields_of_a_group_stand_together_in_the_order_of_groups(self):
+        groups = [field.json_schema_extra["group"] for field in RunConfig.model_fields.values()]
+        assert list(dict.fromkeys(groups)) == list(GROUPS)
+        assert groups == sorted(groups, key=GROUPS.index)
+
+    def test_it_is_frozen(self):
+        with pytest.raises(ValidationError):
+            RunConfig(**PLACES).batch_size = 1
+
+    def test_the_schema_is_json_and_says_defaults(self):
+        schema = json.loads(json.dumps(RunConfig.model_json_schema()))
+        assert schema["required"] == ["input", "output"]
+        assert schema["properties"]["variance"]["default"] == 0.8
+        assert schema["additionalProperties"] is False
+
+    @pytest.mark.parametrize(
+        ("options", "standardized"),
+        [({}, False), ({"backbone": "pixels"}, True), ({"backbone": "pixels", "standardize": False}, False)],
+    )
+    def test_pixels_are_standardised_unless_told_otherwise(self, options, standardized):
+        assert RunConfig(**PLACES, **options).standardized is standardized

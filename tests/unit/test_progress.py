@@ -1,0 +1,226 @@
+import io
+import json
+import threading
+
+import pytest
+
+from verger.errors import ExitCode
+from verger.progress import Progress
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+class Gone(io.StringIO):
+    """A stream whose reader went away."""
+
+    def write(self, text: str) -> int:
+        raise BrokenPipeError(32, "Broken pipe")
+
+    def flush(self) -> None:
+        raise BrokenPipeError(32, "Broken pipe")
+
+
+def events(stream: io.StringIO) -> list[dict]:
+    return [json.loads(line) for line in stream.getvalue().splitlines() if line.startswith("{")]
+
+
+@pytest.fixture
+def stream() -> io.StringIO:
+    return io.StringIO()
+
+
+class TestStage:
+    def test_a_stage_that_is_entered_again_adds_up(self, stream, monkeypatch):
+        clock = iter([0.0, 10.0, 12.0, 20.0, 23.5])
+        monkeypatch.setattr("verger.progress.time.monotonic", lambda: next(clock))
+        progress = Progress(stream)
+        monkeypatch.setattr(progress, "_elapsed", lambda: 0.0)
+        with progress.stage("list"):
+            pass
+        with progress.stage("list"):
+            pass
+        assert progress.timings == {"list": 5.5}
+
+    def test_a_stage_that_fails_is_timed_too(self, stream):
+        progress = Progress(stream)
+        with pytest.raises(KeyError), progress.stage("pca"):
+            raise KeyError
+        assert set(progress.timings) == {"pca"}
+
+    def test_each_start_is_one_line(self, stream):
+        with Progress(stream) as progress, progress.stage("list", "Listing photographs"):
+            pass
+        (line,) = events(stream)
+        assert (line["event"], line["stage"]) == ("stage", "list")
+
+    def test_a_terminal_shows_what_it_says(self):
+        stream = Terminal()
+        with Progress(stream) as progress, progress.stage("list", "Listing photographs"):
+            pass
+        assert "Listing photographs …" in stream.getvalue()
+
+    def test_with_a_loud_log_a_terminal_gets_lines(self):
+        stream = Terminal()
+        with Progress(stream, log_level="info") as progress, progress.stage("list", "Listing photographs"):
+            pass
+        assert stream.getvalue() == "Listing photographs …\n"
+
+
+class TestPhotographs:
+    def test_short_runs_show_a_first_and_a_last_line(self, stream):
+        progress = Progress(stream, interval=3600)
+        with progress.photographs(40):
+            progress.update(40, 3)
+        first, last = events(stream)
+        assert (
+            first.items() >= {"event": "progress", "stage": "features", "done": 0, "total": 40, "eta_s": None}.items()
+        )
+        assert last.items() >= {"done": 40, "total": 40, "rejected": 3, "eta_s": 0}.items()
+        assert set(first) == {
+            "event", "stage", "done", "total", "photographs_per_s", "eta_s", "rejected", "elapsed_s",
+        }  # fmt: skip
+
+    def test_a_line_each_interval(self):
+        class Counted(io.StringIO):
+            def __init__(self) -> None:
+                super().__init__()
+                self.three = threading.Event()
+
+            def write(self, text: str) -> int:
+                written = super().write(text)
+                if self.getvalue().count("\n") >= 3:
+                    self.three.set()
+                return written
+
+        stream = Counted()
+        progress = Progress(stream, interval=0.01)
+        with progress.photographs(1):
+            assert stream.three.wait(30)
+
+    def test_rate_and_time_left_are_those_of_the_last_half_minute(self, stream, monkeypatch):
+        now = 0.0
+        monkeypatch.setattr("verger.progress.time.monotonic", lambda: now)
+        progress = Progress(stream, interval=3600)
+        with progress.photographs(1000):
+            for now, done in ((10, 10), (100, 20), (110, 120), (120, 220)):  # noqa: B007  (read by the clock)
+                progress.update(done, 0)
+        last = events(stream)[-1]
+        assert last["photographs_per_s"] == 10.0
+        assert last["eta_s"] == 78
+
+    def test_counts_may_go_back_when_a_wave_is_run_again(self, stream):
+        progress = Progress(stream, interval=3600)
+        with progress.photographs(10):
+            progress.update(8, 0)
+            progress.update(4, 0)
+        last = events(stream)[-1]
+        assert last["done"] == 4
+        assert last["photographs_per_s"] >= 0
+
+    def test_an_update_after_the_end_changes_nothing(self, stream):
+        progress = Progress(stream, interval=3600)
+        with progress.photographs(1):
+            pass
+        told = stream.getvalue()
+        progress.update(1, 0)
+        assert stream.getvalue() == told
+
+    def test_the_bar_shows_counts_and_rejected(self):
+        stream = Terminal()
+        progress = Progress(stream)
+        with progress.stage("features"), progress.photographs(40):
+            progress.update(38, 2)
+        shown = stream.getvalue()
+        assert "38/40" in shown
+        assert "2 rejected" in shown
+        assert "{" not in shown
+
+    def test_lines_of_many_threads_stay_whole(self, stream):
+        progress = Progress(stream, interval=0.001)
+        with progress.photographs(400):
+            threads = [
+                threading.Thread(target=lambda n=n: [progress.warn(f"{n} {i}") for i in range(100)]) for n in range(4)
+            ]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+        assert sum(line["event"] == "warning" for line in lines) == 400 == len(progress.warnings)
+
+
+class TestWarn:
+    def test_each_text_once(self, stream):
+        progress = Progress(stream)
+        for text in ("k is 12", "drift", "k is 12"):
+            progress.warn(text)
+        assert progress.warnings == ["k is 12", "drift"]
+        assert [event["message"] for event in events(stream)] == ["k is 12", "drift"]
+
+    def test_log_level_error_keeps_it_for_the_manifest_only(self, stream):
+        progress = Progress(stream, log_level="error")
+        progress.warn("k is 12")
+        assert (progress.warnings, stream.getvalue()) == (["k is 12"], "")
+
+    def test_a_terminal_takes_markup_literally(self):
+        stream = Terminal()
+        Progress(stream).warn("label [bold] is\nodd")
+        assert "warning: label [bold] is odd" in stream.getvalue()
+
+
+class TestEnd:
+    def test_finish_is_the_last_line_and_json(self, stream):
+        progress = Progress(stream)
+        progress.say("300 photographs")
+        progress.finish(listed=300, share=float("nan"), shares=[float("inf"), 0.5], nested={"rate": -float("inf")})
+        plain, last = stream.getvalue().splitlines()
+        assert plain == "300 photographs"
+        assert json.loads(last, parse_constant=pytest.fail) == {
+            "event": "done", "listed": 300, "share": None, "shares": [None, 0.5], "nested": {"rate": None},
+        }  # fmt: skip
+
+    def test_fail_is_a_line_for_people_then_one_for_scripts_with_the_counts(self, stream):
+        progress = Progress(stream, interval=3600)
+        with progress.photographs(10):
+            progress.update(7, 2)
+        progress.fail(ExitCode.WEIGHTS, "no weights.", wave=3)
+        *_, plain, last = stream.getvalue().splitlines()
+        assert plain == "verger: no weights."
+        assert json.loads(last) == {
+            "event": "failed", "exit_code": 7, "message": "no weights.",
+            "done": 7, "total": 10, "rejected": 2, "wave": 3,
+        }  # fmt: skip
+
+    def test_a_terminal_gets_the_plain_lines_only(self):
+        stream = Terminal()
+        progress = Progress(stream)
+        progress.finish(listed=1)
+        progress.fail(ExitCode.STORE, "the store refuses.")
+        assert "verger: the store refuses." in stream.getvalue()
+        assert "{" not in stream.getvalue()
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_reader_that_went_away_does_not_end_the_run(terminal, monkeypatch):
+    stream = Gone()
+    monkeypatch.setattr(stream, "isatty", lambda: terminal)
+    with Progress(stream, interval=0.001) as progress:
+        with progress.stage("list"), progress.photographs(3):
+            progress.update(3, 0)
+        progress.warn("gone")
+        progress.say("gone")
+        progress.finish()
+        progress.fail(ExitCode.STORE, "gone")
+    assert progress.warnings == ["gone"]
+
+
+def test_a_closed_stream_does_not_end_the_run(stream):
+    progress = Progress(stream)
+    stream.close()
+    progress.finish(listed=1)
+    assert progress.timings == {}
