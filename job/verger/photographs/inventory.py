@@ -1,0 +1,250 @@
+"""Which photographs there are below a folder, and which of them a run takes."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase, translate
+from itertools import islice
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from verger.access.storage import Entry, canonical, storage_of
+from verger.config import RunConfig
+from verger.errors import NothingToReadError
+
+SCHEMA = pa.schema(
+    [
+        ("path", pa.string()),
+        ("label", pa.string()),
+        ("split", pa.string()),
+        ("version", pa.string()),
+        ("size", pa.int64()),
+    ]
+)
+"""A photograph a row; ``label``, the folder that holds it, and ``split``, what a folder above it says, may be null."""
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tiff", ".tif", ".heic", ".heif")
+
+HIDDEN, NOT_UTF8 = "(hidden)", "(not UTF-8)"
+"""What is ignored whatever its suffix: below these keys instead."""
+
+_SPLITS = {
+    "train": "Training",
+    "training": "Training",
+    "val": "Validation",
+    "valid": "Validation",
+    "validation": "Validation",
+    "test": "Test",
+    "testing": "Test",
+}
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_CHUNK = 1 << 16
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """What was found below a folder.
+
+    Attributes
+    ----------
+    photographs : pyarrow.Table
+        ``SCHEMA``, sorted by path, each path once.
+    ignored : dict
+        Number of other files by suffix (lower case, ``""`` where there is none), or by HIDDEN or NOT_UTF8.
+    """
+
+    photographs: pa.Table
+    ignored: dict[str, int]
+
+
+def take(folder: str) -> Inventory:
+    """List the photographs below ``folder``, at any depth.
+
+    Raises
+    ------
+    NothingToReadError
+        No such folder, or no photograph in it.
+    StoreError
+        The store refuses or cannot be reached.
+    """
+    root = canonical(folder)
+    inventory = from_entries(storage_of(root).list(root), root)
+    if inventory.photographs.num_rows == 0:
+        raise NothingToReadError(
+            f"no photograph in {root}: {_seen(inventory.ignored)}", f"Photographs end in {', '.join(SUFFIXES)}"
+        )
+    return inventory
+
+
+def from_entries(entries: Iterable[Entry], root: str) -> Inventory:
+    """Sort what a store lists below ``root`` into photographs and the rest.
+
+    A chunk at a time, so that of a million entries only the columns are ever held.
+    """
+    ignored: Counter[str] = Counter()
+    tables = [_photographs(chunk, root, ignored) for chunk in _chunks(entries)]
+    found = pa.concat_tables([SCHEMA.empty_table(), *tables]).sort_by("path")
+    return Inventory(_unique(found), dict(sorted(ignored.items())))
+
+
+def _chunks(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
+    entries = iter(entries)
+    while chunk := list(islice(entries, _CHUNK)):
+        yield chunk
+
+
+def _photographs(entries: list[Entry], root: str, ignored: Counter[str]) -> pa.Table:
+    """The photographs among ``entries``; the others are counted into ``ignored``."""
+    try:
+        path = pa.array([entry.path for entry in entries], pa.string())
+    except UnicodeEncodeError:  # names from the days of Latin-1, which Python reads as surrogates
+        readable = [entry for entry in entries if not _SURROGATE.search(entry.path)]
+        ignored[NOT_UTF8] += len(entries) - len(readable)
+        return _photographs(readable, root, ignored)
+    below = _below(path, root)
+    hidden = pc.match_substring_regex(below, r"(^|/)(\.|__MACOSX/)")
+    suffix = pc.utf8_lower(pc.fill_null(_extract(below, r"(?P<it>\.[^./]*)$"), ""))
+    wanted = pc.and_(pc.is_in(suffix, pa.array(SUFFIXES)), pc.invert(hidden))
+    others = pc.value_counts(pc.if_else(hidden, HIDDEN, suffix).filter(pc.invert(wanted)))
+    ignored.update({other["values"]: other["counts"] for other in others.to_pylist()})
+    label, split = _label_and_split(below)
+    version = pa.array([entry.version for entry in entries], pa.string())
+    size = pa.array([entry.size for entry in entries], pa.int64())
+    return pa.table([path, label, split, version, size], schema=SCHEMA).filter(wanted)
+
+
+def _below(path: pa.Array, root: str) -> pa.Array:
+    """The paths relative to ``root``."""
+    return pc.utf8_slice_codeunits(path, len(root.rstrip("/")) + 1)
+
+
+def _label_and_split(below: pa.Array) -> tuple[pa.Array, pa.Array]:
+    """The folder that holds each photograph, unless it is a split; and the split nearest to the photograph."""
+    label = _extract(below, r"(?s)(?:^|/)(?P<it>[^/]+)/[^/]*$")
+    label = pc.if_else(pc.is_in(pc.utf8_lower(label), pa.array(_SPLITS)), pa.scalar(None, pa.string()), label)
+    split = _extract(below, rf"(?is)^(?:.*/)?(?P<it>{'|'.join(_SPLITS)})/")
+    return label, pa.array(_SPLITS.values()).take(pc.index_in(pc.utf8_lower(split), pa.array(_SPLITS)))
+
+
+def _extract(texts: pa.Array, pattern: str) -> pa.Array:
+    """What the group ``it`` of ``pattern`` matches; null where the pattern does not."""
+    return pc.struct_field(pc.extract_regex(texts, pattern), "it")
+
+
+def _unique(photographs: pa.Table) -> pa.Table:
+    """Each path once, the last of its kind, of a table sorted by path."""
+    path = photographs["path"]
+    last = pc.not_equal(path[:-1], path[1:])
+    if pc.all(last, min_count=0).as_py():
+        return photographs
+    return photographs.filter(pa.chunked_array([*last.chunks, pa.array([True])]))
+
+
+def _seen(ignored: dict[str, int]) -> str:
+    """What was found in place of photographs, the most first."""
+    most = sorted(ignored.items(), key=lambda item: (-item[1], item[0]))
+    named = [f"{count:,} {suffix or 'without suffix'}" for suffix, count in most[:5]]
+    return f"{sum(ignored.values()):,} other files ({', '.join(named)})" if named else "it is empty"
+
+
+def select(photographs: pa.Table, config: RunConfig, root: str) -> pa.Table:
+    """The subset that ``config`` asks for.
+
+    Parameters
+    ----------
+    photographs : pyarrow.Table
+        ``SCHEMA``.
+    config : RunConfig
+        Its ``label`` and ``exclude`` globs, ``max_labels`` and ``max_photographs``. The last takes the same
+        photographs on every machine, as many of each label as possible.
+    root : str
+        The folder that was listed.
+
+    Returns
+    -------
+    pyarrow.Table
+        ``SCHEMA``, in the order of ``photographs``.
+
+    Raises
+    ------
+    NothingToReadError
+        Nothing is left.
+    """
+    chosen = photographs
+    if config.label:
+        chosen = chosen.filter(_is_labelled(chosen, _matching(_labels(chosen), config.label)))
+    if config.exclude:
+        excluded = _is_labelled(chosen, _matching(_labels(chosen), config.exclude))
+        below = _below(chosen["path"], canonical(root)).to_pylist()
+        glob = re.compile("|".join(map(translate, config.exclude)))
+        excluded = pc.or_(excluded, pa.array([glob.match(path) is not None for path in below], pa.bool_()))
+        chosen = chosen.filter(pc.invert(excluded))
+    if config.max_labels is not None:
+        chosen = chosen.filter(_is_labelled(chosen, _labels(chosen)[: config.max_labels]))
+    if config.max_photographs is not None and config.max_photographs < chosen.num_rows:
+        chosen = chosen.take(_balanced(chosen, config.max_photographs, canonical(root)))
+    if chosen.num_rows == 0:
+        raise NothingToReadError(
+            f"none of {photographs.num_rows:,} photographs is left after {_selection(config)}",
+            f"Labels here: {_few(_labels(photographs))}",
+        )
+    return chosen
+
+
+def label_counts(photographs: pa.Table) -> dict[str, int]:
+    """Number of photographs by label, in the order of names; ``""`` counts those without."""
+    counts = pc.value_counts(pc.fill_null(photographs["label"], "")).to_pylist()
+    return dict(sorted((count["values"], count["counts"]) for count in counts))
+
+
+def _labels(photographs: pa.Table) -> list[str]:
+    return sorted(pc.unique(photographs["label"]).drop_null().to_pylist())
+
+
+def _matching(labels: list[str], globs: tuple[str, ...]) -> list[str]:
+    return [label for label in labels if any(fnmatchcase(label, glob) for glob in globs)]
+
+
+def _is_labelled(photographs: pa.Table, labels: list[str]) -> pa.ChunkedArray:
+    """Whether each photograph has one of these labels."""
+    return pc.is_in(photographs["label"], pa.array(labels, pa.string()))
+
+
+def _balanced(photographs: pa.Table, number: int, root: str) -> NDArray[np.intp]:
+    """Places of ``number`` photographs, ascending.
+
+    Within its label every photograph has a rank, by the hash of its path. The lowest ranks are taken, whatever
+    their label: so each label gives the same number until it has no more.
+    """
+    below = _below(photographs["path"], root).to_pylist()
+    hashes = np.fromiter(map(_hash, below), np.uint64, len(below))
+    labels = photographs["label"].combine_chunks().dictionary_encode(null_encoding="encode").indices.to_numpy()
+    order = np.lexsort((hashes, labels))
+    counts = np.bincount(labels)
+    ranks = np.empty(len(order), np.int64)
+    ranks[order] = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
+    return np.sort(np.lexsort((hashes, ranks))[:number])
+
+
+def _hash(path: str) -> int:
+    return int.from_bytes(hashlib.blake2b(path.encode(), digest_size=8).digest(), "big")
+
+
+def _selection(config: RunConfig) -> str:
+    """The selection as it was asked for."""
+    asked = [f"label {glob}" for glob in config.label] + [f"exclude {glob}" for glob in config.exclude]
+    asked += [f"max-labels {config.max_labels}"] if config.max_labels is not None else []
+    return ", ".join(asked)
+
+
+def _few(names: list[str]) -> str:
+    """The first names of a list."""
+    more = [f"and {len(names) - 10:,} more"] if len(names) > 10 else []
+    return ", ".join(names[:10] + more) or "none"
