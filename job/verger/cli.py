@@ -6,6 +6,7 @@ import errno
 import functools
 import json
 import os
+import shlex
 import signal
 import sys
 import tempfile
@@ -56,11 +57,12 @@ def settings(groups: Sequence[str] = GROUPS, absent: dict[str, str] | None = Non
             given = {name: value for name, value in values.items() if source(name) is ParameterSource.COMMANDLINE}
             return command(config.load(given, config_file, absent), **own)
 
+        panels = [click.option_panel(group) for group in (*groups, "Options")]
         file = click.option("--config", "config_file", metavar="FILE", panel=GROUPS[0], help="YAML file of settings.")
         offered = [_option(name, field) for name, field in RunConfig.model_fields.items() if _group(field) in groups]
-        panels = [click.option_panel(group) for group in (*groups, "Options")]
+        decorators: list[Callable[[Command], Command]] = [*panels, file, *offered]
         decorated: Command = merged
-        for decorator in reversed([*panels, file, *offered]):
+        for decorator in reversed(decorators):
             decorated = decorator(decorated)
         return decorated
 
@@ -187,7 +189,10 @@ def sample(folder: str, photographs: int, seed: int) -> None:
 
     drawn = draw(folder, photographs, seed)
     with Progress() as progress:
-        progress.say(f"{folder}: " + ", ".join(f"{count} {what}" for what, count in dict(drawn).items()))
+        progress.say(
+            f"{folder}: {drawn.photographs:,} photographs, {drawn.odd} of them odd, and {drawn.broken} broken."
+        )
+        progress.say(f"Next: verger run --input {shlex.quote(folder)} --output out")
 
 
 @verger.command()
