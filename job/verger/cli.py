@@ -24,7 +24,6 @@ from pydantic.fields import FieldInfo
 
 from verger import __version__, config
 from verger.access.session import explain
-from verger.access.storage import canonical, join
 from verger.config import GROUPS, RunConfig
 from verger.errors import DoesNotFitError, ExitCode, InterruptedRunError, VergerError
 from verger.progress import Progress
@@ -204,7 +203,7 @@ def schema() -> None:
 
 def closing_lines(manifest: dict[str, Any]) -> list[str]:
     """What a finished run tells a person: what came out, where, how long it took, what to try next."""
-    counts, pca, output = manifest["photographs"], manifest["pca"], canonical(manifest["output"]["uri"])
+    counts, pca, output = manifest["photographs"], manifest["pca"], manifest["output"]["uri"].rstrip("/")
     why = sorted(manifest["rejected_by_reason"].items())
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in why if count)
     kept = sum(pca["explained_variance_ratio"][: pca["n_components"]])
@@ -215,7 +214,7 @@ def closing_lines(manifest: dict[str, Any]) -> list[str]:
         f"{counts['computed']:,} computed now, {counts['known']:,} known before, "
         f"{counts['rejected']:,} rejected{f' ({reasons})' if reasons else ''}.",
         f"{pca['n_components']:,} components keep {100 * kept:.1f} % of the variance{source}.",
-        f"Table: {join(output, manifest['projection']['path'])}",
+        f"Table: {output}/{manifest['projection']['path']}",
         f"Time: {_seconds(manifest):.1f} s" + (f", {speed:,.0f} photographs/s." if speed else "."),
         "Next: the same command again computes only what is new; --input FOLDER takes your own photographs;",
         f"      in Python: import verger; verger.load({output!r})",
