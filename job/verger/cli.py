@@ -206,19 +206,25 @@ def closing_lines(manifest: dict[str, Any]) -> list[str]:
     counts, pca, output = manifest["photographs"], manifest["pca"], manifest["output"]["uri"].rstrip("/")
     why = sorted(manifest["rejected_by_reason"].items())
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in why if count)
-    kept = sum(pca["explained_variance_ratio"][: pca["n_components"]])
-    source = "" if pca["fitted_by"] == manifest["run_id"] else f", fitted by run {pca['fitted_by']}"
     speed = manifest["throughput"]["photographs_per_s"] if counts["computed"] else None
     return [
         f"{counts['projected']:,} of {counts['listed']:,} photographs are in the table: "
         f"{counts['computed']:,} computed now, {counts['known']:,} known before, "
         f"{counts['rejected']:,} rejected{f' ({reasons})' if reasons else ''}.",
-        f"{pca['n_components']:,} components keep {100 * kept:.1f} % of the variance{source}.",
+        _kept(pca, manifest["run_id"]),
         f"Table: {output}/{manifest['projection']['path']}",
         f"Time: {_seconds(manifest):.1f} s" + (f", {speed:,.0f} photographs/s." if speed else "."),
         "Next: the same command again computes only what is new; --input FOLDER takes your own photographs;",
         f"      in Python: import verger; verger.load({output!r})",
     ]
+
+
+def _kept(pca: dict[str, Any], run_id: str) -> str:
+    share = sum(pca["explained_variance_ratio"][: pca["n_components"]])
+    if pca["fitted_by"] == run_id:
+        return f"{pca['n_components']:,} components keep {share:.1%} of the variance."
+    line = f"{pca['n_components']:,} components of run {pca['fitted_by']} keep {share:.1%} of the variance there"
+    return f"{line}, {pca['kept']['share']:.1%} here." if "kept" in pca else f"{line}."
 
 
 def _seconds(manifest: dict[str, Any]) -> float:

@@ -259,7 +259,7 @@ class TestClosingLines:
         assert closing_lines(MANIFEST) == [
             "1,290 of 1,300 photographs are in the table: 1,290 computed now, 0 known before,"
             " 10 rejected (7 not_an_image, 3 truncated).",
-            "2 components keep 85.0 % of the variance.",
+            "2 components keep 85.0% of the variance.",
             "Table: /out/runs/20260301T120000Z-verger-0a1b2c/projection",
             "Time: 24.1 s, 83 photographs/s.",
             "Next: the same command again computes only what is new; --input FOLDER takes your own photographs;",
@@ -277,9 +277,10 @@ class TestClosingLines:
 
     def test_components_of_another_run_are_said_to_be(self):
         fitted = MANIFEST["pca"] | {"fitted_by": "20260101T000000Z-verger-ffffff"}
-        assert closing_lines(MANIFEST | {"pca": fitted})[1] == (
-            "2 components keep 85.0 % of the variance, fitted by run 20260101T000000Z-verger-ffffff."
-        )
+        reused = "2 components of run 20260101T000000Z-verger-ffffff keep 85.0% of the variance there"
+        assert closing_lines(MANIFEST | {"pca": fitted})[1] == f"{reused}."
+        projected = fitted | {"kept": {"share": 0.7}}
+        assert closing_lines(MANIFEST | {"pca": projected})[1] == f"{reused}, 70.0% here."
 
 
 def test_schema_is_json_with_every_setting(call):
