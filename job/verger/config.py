@@ -124,9 +124,7 @@ class RunConfig(BaseModel):
 
     # Execution
     batch_size: int = _setting("Execution", "Photographs a network call.", 16, ge=1, le=1024)
-    partitions: int | None = _setting(
-        "Execution", "Spark tasks a wave; default: by cores and photographs.", None, ge=1
-    )
+    partitions: int | None = _setting("Execution", "Spark tasks a wave; default: by cores and photographs.", None, ge=1)
     wave_size: int | None = _setting(
         "Execution",
         "Photographs computed and committed together; default: by cores, at least a minute of work.",
@@ -153,9 +151,7 @@ class RunConfig(BaseModel):
     progress_interval: float = _setting(
         "Output", "Seconds between two progress lines where stderr is no terminal.", 10.0, gt=0
     )
-    eur_per_vcpu_hour: float = _setting(
-        "Output", "Price of a core and hour, EUR, for the cost figures.", 0.0482, ge=0
-    )
+    eur_per_vcpu_hour: float = _setting("Output", "Price of a core and hour, EUR, for the cost figures.", 0.0482, ge=0)
 
     @field_validator("label", "exclude", mode="before")
     @classmethod
@@ -220,10 +216,14 @@ def load(
 
         @classmethod
         def settings_customise_sources(
-            cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource,
-            env_settings: PydanticBaseSettingsSource, **_: PydanticBaseSettingsSource,
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,
+            file_secret_settings: PydanticBaseSettingsSource,
         ) -> tuple[PydanticBaseSettingsSource, ...]:
-            yaml = () if file is None else (YamlConfigSettingsSource(settings_cls, yaml_file=file),)
+            yaml = () if file is None else (YamlConfigSettingsSource(settings_cls, yaml_file=Path(file)),)
             return (init_settings, env_settings, *yaml, InitSettingsSource(settings_cls, absent or {}))
 
     if "variance" in options and "components" not in options:

@@ -109,7 +109,7 @@ class Reason(StrEnum):
         return self not in (Reason.UNREADABLE, Reason.VANISHED, Reason.CHANGED)
 
 
-class Rejection(Exception):  # noqa: N818  (a verdict on one photograph, not an error of the run)
+class Rejection(Exception):
     """One photograph cannot be used; the run goes on.
 
     Parameters

@@ -31,7 +31,7 @@ from verger.planning.cost import cost
 from verger.progress import Progress
 from verger.tables import manifest, reader
 from verger.tables.pruning import prune_gone, prune_runs
-from verger.tables.store import REJECTED, FeatureStore, matching, parquet_bytes, without
+from verger.tables.store import REJECTED, FeatureStore, gone, matching, parquet_bytes, without
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -118,7 +118,7 @@ def project(
         return job.publish()
 
 
-def prune(output: str, keep_runs: int | None, gone: bool, progress: Progress) -> dict[str, int]:
+def prune(output: str, keep_runs: int | None, forget_gone: bool, progress: Progress) -> dict[str, int]:
     """Forget old runs, and the features of photographs that are no longer there.
 
     Parameters
@@ -126,7 +126,7 @@ def prune(output: str, keep_runs: int | None, gone: bool, progress: Progress) ->
     output : str
     keep_runs : int, optional
         Finished runs to keep, the newest; those that a pointer names are always kept.
-    gone : bool
+    forget_gone : bool
         Whether to list the latest run's input, and drop stored rows below it whose photograph is gone.
     progress : Progress
 
@@ -147,7 +147,7 @@ def prune(output: str, keep_runs: int | None, gone: bool, progress: Progress) ->
     if keep_runs is not None:
         with progress.stage("prune", "Removing old runs"):
             removed |= prune_runs(place, keep_runs)
-    if gone:
+    if forget_gone:
         last = manifest.latest(place)
         if last is None:
             raise NothingToReadError(f"{place} has no finished run", "The latest run's input says what is gone")
@@ -199,13 +199,11 @@ class _Job:
             self.rejected = _relabelled(matching(self.store.rejected(), self.chosen), self.chosen)
             self.pending = without(without(self.chosen, self.known), self.rejected)
             self.store.describe(network.describe(), network.weights.to_npz() if network.weights else None)
-        below = self.known.filter(pc.starts_with(self.known["path"], join(self.config.input, "")))
-        gone = pc.unique(below["path"].filter(pc.invert(pc.is_in(below["path"], value_set=self.present))))
         self.figures["photographs"] |= {
             "known": self.chosen.num_rows - self.pending.num_rows - self.rejected.num_rows,
             "computed": 0,
             "rejected": self.rejected.num_rows,
-            "gone": len(gone),
+            "gone": gone(self.known, self.config.input, self.present),
         }
         self.figures["features"] = network.summary() | {"path": self.run.relative(self.store.folder)}
 

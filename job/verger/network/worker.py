@@ -112,9 +112,7 @@ def network_of(key: str, frozen: Broadcast[Frozen]) -> Infer:
     return _networks[key]
 
 
-def ahead(
-    function: Callable[[Item], Result], items: Iterable[Item], threads: int, window: int
-) -> Iterator[Result]:
+def ahead(function: Callable[[Item], Result], items: Iterable[Item], threads: int, window: int) -> Iterator[Result]:
     """Map in order, at most ``window`` items ahead of the one that is taken."""
     with ThreadPoolExecutor(threads) as pool:
         waiting: deque[Future[Result]] = deque()

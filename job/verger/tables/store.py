@@ -190,6 +190,12 @@ def matching(rows: pa.Table, others: pa.Table) -> pa.Table:
     return rows.filter(_among(rows, others))
 
 
+def gone(known: pa.Table, source: str, present: pa.ChunkedArray) -> int:
+    """How many photographs below ``source`` the store knows that are not among the ``present`` paths any more."""
+    below = pc.unique(known["path"].filter(pc.starts_with(known["path"], join(source, ""))))
+    return int(pc.sum(pc.invert(pc.is_in(below, value_set=present))).as_py() or 0)
+
+
 def _among(rows: pa.Table, others: pa.Table) -> pa.ChunkedArray:
     return pc.is_in(_keys(rows), value_set=_keys(others))
 

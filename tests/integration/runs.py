@@ -1,0 +1,92 @@
+"""What the tests of whole runs share: photographs to run on, and runs as processes of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from tests.conftest import ROOT
+from verger import pipeline
+from verger.config import RunConfig
+from verger.progress import Progress
+
+
+def photograph(path: Path, seed: int, edge: int = 24) -> Path:
+    """A small PNG, different for every seed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), np.uint8)
+    Image.fromarray(pixels).resize((edge, edge), Image.Resampling.BICUBIC).save(path)
+    return path
+
+
+def photographs(folder: Path, count: int, labels: int = 4, start: int = 0) -> list[Path]:
+    """As many photographs, dealt to labels."""
+    numbers = range(start, start + count)
+    return [photograph(folder / f"label {number % labels}" / f"{number:04d}.png", number) for number in numbers]
+
+
+def config(folder: Path, **settings: Any) -> RunConfig:
+    """Pixels from folder/in to folder/out: quick, and exact."""
+    defaults = {"input": str(folder / "in"), "output": str(folder / "out"), "backbone": "pixels", "input_size": 8}
+    return RunConfig(**{**defaults, **settings})
+
+
+def run(spark: Any, folder: Path, **settings: Any) -> dict[str, Any]:
+    """A run in this process, in the session of all tests."""
+    with open(os.devnull, "w") as quiet, Progress(quiet) as progress:
+        return pipeline.run(config(folder, **settings), spark, progress)
+
+
+def verger(*arguments: str, inject: str = "", cwd: Path | None = None, **popen: Any) -> subprocess.Popen[str]:
+    """`verger` as a process of its own.
+
+    Parameters
+    ----------
+    inject : str
+        Python that the process runs as it starts, and its workers too: how tests break what cannot be broken from
+        outside. It may use ``cwd`` for files.
+    """
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("VERGER_")}
+    paths = [str(ROOT / "job"), str(ROOT), environment.get("PYTHONPATH", "")]
+    if inject:
+        assert cwd is not None
+        (cwd / "injected").mkdir(exist_ok=True)
+        (cwd / "injected" / "sitecustomize.py").write_text(inject)
+        paths.insert(0, str(cwd / "injected"))
+    environment |= {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "PYTHONUNBUFFERED": "1"}
+    command = [sys.executable, str(ROOT / "job" / "main.py"), *arguments]
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL}
+    return subprocess.Popen(command, env=environment, cwd=cwd, text=True, **(streams | popen))
+
+
+def finished(process: subprocess.Popen[str], timeout: float = 120) -> tuple[int, str, list[dict[str, Any]]]:
+    """Wait for it: exit code, stderr, and the JSON lines of stderr."""
+    _, stderr = process.communicate(timeout=timeout)
+    return process.returncode, stderr, [json.loads(line) for line in stderr.splitlines() if line.startswith("{")]
+
+
+def signalled(
+    process: subprocess.Popen[str], when: Callable[[dict[str, Any]], bool], number: int
+) -> list[dict[str, Any]]:
+    """Read its JSON lines until one is ``when``, then send the signal; proves that the line was there."""
+    assert process.stderr is not None
+    seen: list[dict[str, Any]] = []
+    for line in process.stderr:
+        if line.startswith("{"):
+            seen.append(json.loads(line))
+            if when(seen[-1]):
+                process.send_signal(number)
+                return seen
+    raise AssertionError(f"the process ended before its line: {seen}")
+
+
+SIGNALS = signal

@@ -1,0 +1,193 @@
+"""Runs that are killed, interrupted, or not alone: the next one ends with the table of an undisturbed one."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import verger
+from tests.integration.runs import finished, photographs, run, signalled
+from tests.integration.runs import verger as start
+
+SLOW_DECODER = """
+import time
+import verger.photographs.images as images
+decode = images.decode
+def slowly(*arguments, **named):
+    time.sleep(0.05)
+    return decode(*arguments, **named)
+images.decode = slowly
+"""
+
+# Dies by SIGKILL as the named function is called (or has returned), once: a file tells that it did.
+KILL = """
+import os, signal
+import verger.{module} as module
+owner = {owner}
+def dies(*arguments, original=owner.{function}, **named):
+    result = original(*arguments, **named) if {after} else None
+    if not os.path.exists("hit"):
+        open("hit", "w").close()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return result if {after} else original(*arguments, **named)
+owner.{function} = dies
+"""
+
+# A decoder that aborts its process, as a C library with a bug does.
+ABORTING_DECODER = """
+import os
+import verger.photographs.images as images
+decode = images.decode
+def aborts(data, *arguments, **named):
+    if data.startswith(b"ABORT"):
+        os.abort()
+    return decode(data, *arguments, **named)
+images.decode = aborts
+"""
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    photographs(tmp_path / "in", 60)
+    return tmp_path
+
+
+def arguments(place: Path, *more: str) -> list[str]:
+    settings = ["--backbone", "pixels", "--input-size", "8", "--cores", "2", "--progress-interval", "0.2"]
+    return ["run", "--input", str(place / "in"), "--output", str(place / "out"), *settings, *more]
+
+
+def undisturbed(spark, place: Path) -> None:
+    """The output has the very table that a run of its own would have, and nothing unfinished is read."""
+    run(spark, place, output=str(place / "undisturbed"))
+    expected, got = verger.load(str(place / "undisturbed")), verger.load(str(place / "out"))
+    assert got.drop_columns("pca_features").equals(expected.drop_columns("pca_features"))
+    expected, got = (np.stack(table["pca_features"].to_pylist()) for table in (expected, got))
+    np.testing.assert_allclose(got, expected, atol=1e-7 * np.ptp(expected), rtol=0)
+
+
+@pytest.mark.parametrize("number", [2, 6])
+def test_killed_in_extraction_it_resumes_from_the_store(spark, place: Path, number: int) -> None:
+    slow = arguments(place, "--wave-size", "10", "--partitions", "2")
+    process = start(*slow, inject=SLOW_DECODER, cwd=place)
+    lines = signalled(process, nth_progress_line(number), signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    assert not (place / "out" / "latest.json").exists()
+    committed = len([wave for wave in (place / "out" / "features").glob("*/*-*") if (wave / "_SUCCESS").exists()])
+
+    code, _, lines = finished(start(*slow, cwd=place))
+    assert code == 0
+    assert lines[-1]["event"] == "done"
+    document = json.loads(
+        (place / "out" / json.loads((place / "out" / "latest.json").read_text())["manifest"]).read_text()
+    )
+    assert document["photographs"]["known"] >= 10 * committed
+    assert document["photographs"]["known"] + document["photographs"]["computed"] == 60
+    undisturbed(spark, place)
+
+
+def nth_progress_line(number: int):
+    """True at the n-th progress line after photographs have been dealt with."""
+    seen: list[int] = []
+
+    def now(line: dict) -> bool:
+        if line["event"] == "progress" and (line["done"] or seen):
+            seen.append(line["done"])
+        return len(seen) == number
+
+    return now
+
+
+@pytest.mark.parametrize(
+    ("module", "owner", "function", "after"),
+    [
+        ("tables.store", "module.FeatureStore", "describe", True),
+        ("tables.store", "module.FeatureStore", "remember", False),
+        ("components.pca", "module.Pca", "save", True),
+        ("tables.reader", "module", "verify", False),
+        ("tables.manifest", "module", "publish", False),
+        ("tables.manifest", "module", "publish", True),
+    ],
+    ids=["described", "wave-written", "projection-begun", "projection-written", "before-manifest", "before-latest"],
+)
+def test_killed_at_a_named_point_the_next_run_is_whole(spark, place: Path, module, owner, function, after) -> None:
+    (place / "in" / "empty.jpg").write_bytes(b"")
+    inject = KILL.format(module=module, owner=owner, function=function, after=after)
+    code, stderr, _ = finished(start(*arguments(place), inject=inject, cwd=place))
+    assert code == -signal.SIGKILL, stderr
+    assert (place / "hit").exists()
+    assert not (place / "out" / "latest.json").exists()
+    code, stderr, lines = finished(start(*arguments(place), inject=inject, cwd=place))
+    assert code == 0, stderr
+    assert lines[-1]["event"] == "done"
+    undisturbed(spark, place)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["SIGTERM", "SIGINT"])
+def test_interrupted_it_leaves_cleanly_and_says_how_to_go_on(spark, place: Path, number: int, code: int) -> None:
+    slow = arguments(place, "--wave-size", "10", "--partitions", "2")
+    process = start(*slow, inject=SLOW_DECODER, cwd=place)
+    signalled(process, nth_progress_line(3), number)
+    _, rest = process.communicate(timeout=30)
+    assert process.returncode == code, rest
+    assert "Traceback" not in rest
+    assert "Run the same command again" in rest
+    assert not list((place / "out").rglob("_temporary"))
+    failure = json.loads(next((place / "out" / "runs").glob("*/failure.json")).read_text())
+    assert failure["exit_code"] == code
+    assert finished(start(*slow, cwd=place))[0] == 0
+    undisturbed(spark, place)
+
+
+def test_a_photograph_that_kills_its_decoder_is_quarantined(spark, place: Path) -> None:
+    for name in ("a", "z"):
+        (place / "in" / f"{name}.jpg").write_bytes(b"ABORT")
+    code, stderr, lines = finished(
+        start(*arguments(place, "--partitions", "4"), inject=ABORTING_DECODER, cwd=place), timeout=240
+    )
+    assert code == 0, stderr
+    rejected = lines[-1]
+    document = json.loads(next((place / "out" / "runs").glob("*/manifest.json")).read_text())
+    assert document["rejected_by_reason"] == {"unreadable": 2}, rejected
+    assert document["photographs"]["computed"] == 60
+    for name in ("a", "z"):
+        (place / "in" / f"{name}.jpg").unlink()
+    undisturbed(spark, place)
+
+
+def test_two_runs_at_once_on_one_output_both_end_well(spark, place: Path) -> None:
+    both = [start(*arguments(place, "--wave-size", "20"), inject=SLOW_DECODER, cwd=place) for _ in range(2)]
+    for process in both:
+        code, stderr, _ = finished(process)
+        assert code == 0, stderr
+    manifests = [json.loads(path.read_text()) for path in (place / "out" / "runs").glob("*/manifest.json")]
+    assert [document["photographs"]["projected"] for document in manifests] == [60, 60]
+    assert (
+        max(document["started_at"] for document in manifests)
+        == (json.loads((place / "out" / "latest.json").read_text())["started_at"])
+    )
+    undisturbed(spark, place)
+
+
+@pytest.mark.parametrize(
+    ("more", "code", "says"),
+    [
+        (["--input", "nowhere"], 3, "nowhere does not exist"),
+        (["--components", "0"], 2, "components"),
+        (["--weights", "nowhere.h5", "--backbone", "mobilenet_v2"], 7, "nowhere.h5"),
+        (["--output", "/proc/verger"], 4, "/proc"),
+    ],
+    ids=["input", "usage", "weights", "output"],
+)
+def test_what_a_user_gets_wrong_ends_in_one_line_and_its_code(place: Path, more, code, says) -> None:
+    got, stderr, _ = finished(start(*arguments(place, *more), cwd=place))
+    assert got == code, stderr
+    lines = [line for line in stderr.splitlines() if not line.startswith("{")]
+    assert len(lines) == 1
+    assert says in lines[0]
+    assert "Traceback" not in stderr

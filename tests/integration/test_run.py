@@ -1,0 +1,332 @@
+"""pipeline.run: the whole story on folders, with pixels for a network."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
+import pytest
+
+import verger
+from tests.bad_files import make as make_bad_files
+from tests.integration.runs import config, photograph, photographs, run
+from verger import pipeline
+from verger.errors import NothingToReadError, TooManyRejectedError, UsageError, WeightsError
+from verger.progress import Progress
+from verger.tables import manifest
+
+
+def matrix(table, column: str = "pca_features") -> np.ndarray:
+    return np.stack(table[column].to_numpy(zero_copy_only=False)).astype(np.float64)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    photographs(tmp_path / "in", 40)
+    return tmp_path
+
+
+def test_a_run_publishes_a_table_that_can_be_trusted(spark, place: Path) -> None:
+    (place / "in" / "notes.txt").write_text("no photograph")
+    done = run(spark, place, variance=0.8)
+    assert done["photographs"] == {
+        "listed": 40, "ignored": {".txt": 1}, "known": 0, "computed": 40, "rejected": 0, "gone": 0, "projected": 40
+    }  # fmt: skip
+    assert done["labels"] == {f"label {number}": 10 for number in range(4)}
+    shares = np.cumsum(done["pca"]["explained_variance_ratio"])
+    assert shares[-1] >= 0.8 > shares[-2]
+    assert done["pca"]["requested"] == {"variance": 0.8}
+    assert done["pca"]["fitted_by"] == done["run_id"]
+
+    table = verger.load(str(place / "out"))
+    assert table.column_names == ["path", "label", "split", "pca_features", "version"]
+    assert table["path"].to_pylist() == sorted(str(path) for path in (place / "in").rglob("*.png"))
+    assert matrix(table).shape == (40, done["pca"]["n_components"])
+    assert json.loads((place / "out" / "latest.json").read_text())["run_id"] == done["run_id"]
+    assert json.loads((place / "out" / "names" / "verger.json").read_text())["run_id"] == done["run_id"]
+    assert manifest.read(manifest.find(str(place / "out"))) == json.loads(json.dumps(done))
+
+
+def test_the_table_is_what_scikit_learn_computes(spark, place: Path) -> None:
+    from sklearn.decomposition import PCA
+    from sklearn.preprocessing import StandardScaler
+
+    run(spark, place, components=5)
+    features = matrix(verger.load_features(str(place / "out")), "features")
+    expected = PCA(5, svd_solver="full").fit_transform(StandardScaler().fit_transform(features))
+    got = matrix(verger.load(str(place / "out")))
+    signs = np.sign((got * expected).sum(axis=0))
+    np.testing.assert_allclose(got, expected * signs, atol=1e-5)
+
+
+def test_stored_features_are_the_pixels(spark, place: Path) -> None:
+    from PIL import Image
+
+    run(spark, place)
+    row = verger.load_features(str(place / "out")).slice(7, 1).to_pylist()[0]
+    with Image.open(row["path"]) as image:
+        expected = np.asarray(image.convert("RGB").resize((8, 8), Image.Resampling.BICUBIC), np.float32).ravel()
+    assert row["features"] == expected.tolist()
+    assert (row["width"], row["height"], row["size"]) == (24, 24, os.path.getsize(row["path"]))
+
+
+def test_a_second_run_reads_no_photograph_and_builds_no_network(spark, place: Path) -> None:
+    make_bad_files(place / "in" / "bad")
+    first = run(spark, place, max_rejected_ratio=1)
+    assert first["photographs"]["rejected"] > 10
+    remembered = {name for name in first["rejected_by_reason"]} - {"unreadable", "changed", "vanished"}
+    # What is there now would give other features, were it read: same size, same time, other bytes.
+    for path in (place / "in").glob("label*/*.png"):
+        status = path.stat()
+        path.write_bytes(b"x" * status.st_size)
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    second = run(spark, place, max_rejected_ratio=1)
+    assert second["photographs"]["computed"] == 0
+    assert "unreadable" in first["rejected_by_reason"] or "features" not in second["timings_s"]
+    assert {name: second["rejected_by_reason"][name] for name in remembered} == {
+        name: first["rejected_by_reason"][name] for name in remembered
+    }
+    before, after = (verger.load(str(place / "out" / "runs" / done["run_id"])) for done in (first, second))
+    assert before.equals(after)  # to the last bit: same stored features, same table
+
+
+def test_only_what_changed_is_computed(spark, place: Path) -> None:
+    run(spark, place)
+    photographs(place / "in", 5, start=100)
+    gone = [place / "in" / "label 0" / f"{number:04d}.png" for number in (0, 4, 8)]
+    for path in gone:
+        path.unlink()
+    changed = photograph(place / "in" / "label 1" / "0001.png", seed=999)
+    done = run(spark, place)
+    assert done["photographs"] == {
+        "listed": 42, "ignored": {}, "known": 36, "computed": 6, "rejected": 0, "gone": 3, "projected": 42
+    }  # fmt: skip
+    table = verger.load(str(place / "out"))
+    assert not {str(path) for path in gone} & set(table["path"].to_pylist())
+    features = {row["path"]: row for row in verger.load_features(str(place / "out")).to_pylist()}
+    assert features[str(changed)]["version"] == f"{changed.stat().st_mtime_ns}-{changed.stat().st_size}"
+
+
+def test_a_table_from_a_store_of_many_runs_is_that_of_one(spark, tmp_path: Path) -> None:
+    photographs(tmp_path / "in", 20)
+    run(spark, tmp_path)
+    photographs(tmp_path / "in", 20, start=20)
+    run(spark, tmp_path, partitions=3, wave_size=6)
+    run(spark, tmp_path, output=str(tmp_path / "fresh"))
+    grown, fresh = verger.load(str(tmp_path / "out")), verger.load(str(tmp_path / "fresh"))
+    assert grown.drop_columns("pca_features").equals(fresh.drop_columns("pca_features"))
+    scale = np.ptp(matrix(fresh))
+    np.testing.assert_allclose(matrix(grown), matrix(fresh), atol=1e-7 * scale, rtol=0)  # float32's last digit
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"batch_size": 1}, {"batch_size": 7, "partitions": 3}, {"wave_size": 9, "partitions": 2}, {"partitions": 40}],
+    ids=str,
+)
+def test_features_depend_on_neither_batch_partition_nor_wave(spark, place: Path, settings) -> None:
+    run(spark, place)
+    run(spark, place, output=str(place / "other"), **settings)
+    expected = verger.load_features(str(place / "out"))
+    got = verger.load_features(str(place / "other"))
+    assert got.drop_columns("extracted_at").equals(expected.drop_columns("extracted_at"))
+
+
+def test_each_wave_is_a_directory_and_each_partition_a_task(spark, place: Path) -> None:
+    done = run(spark, place, wave_size=15, partitions=4)
+    waves = sorted((place / done["output"]["uri"] / done["features"]["path"]).glob(f"{done['run_id']}-*"))
+    assert [len(list(wave.glob("*.parquet"))) for wave in waves] == [4, 4, 4]
+    assert [sum(pq.read_metadata(file).num_rows for file in wave.glob("*.parquet")) for wave in waves] == [15, 15, 10]
+
+
+def test_every_bad_file_is_in_the_quarantine_with_its_reason(spark, place: Path) -> None:
+    expected = make_bad_files(place / "in" / "bad")
+    assert len(expected) >= 12
+    done = run(spark, place, max_rejected_ratio=1)
+    run_folder = place / "out" / "runs" / done["run_id"]
+    rejected = pq.read_table(run_folder / "rejected")
+    assert dict(zip(rejected["path"].to_pylist(), rejected["reason"].to_pylist(), strict=True)) == {
+        str(path): str(reason) for path, reason in expected.items()
+    }
+    assert rejected.column_names == ["path", "label", "version", "reason", "message", "at"]
+    assert all(rejected["message"].to_pylist())
+    assert done["photographs"]["projected"] == 40
+
+
+def test_too_many_bad_photographs_fail_the_run_and_spare_the_last_good_one(spark, place: Path) -> None:
+    good = run(spark, place)
+    expected = make_bad_files(place / "in" / "bad")
+    with pytest.raises(TooManyRejectedError, match=f"{len(expected)} of {40 + len(expected)} photographs"):
+        run(spark, place, max_rejected_ratio=0.1)
+    assert json.loads((place / "out" / "latest.json").read_text())["run_id"] == good["run_id"]
+    (failed,) = (path for path in (place / "out" / "runs").iterdir() if path.name != good["run_id"])
+    assert not (failed / "manifest.json").exists()
+    assert pq.read_table(failed / "rejected").num_rows == len(expected)
+    failure = json.loads((failed / "failure.json").read_text())
+    assert failure["exit_code"] == 6
+    assert failure["photographs"]["rejected"] == len(expected)
+
+
+def test_new_photographs_are_judged_on_their_own_from_twenty_on(spark, tmp_path: Path) -> None:
+    photographs(tmp_path / "in", 200)
+    run(spark, tmp_path)
+    for number in range(20):
+        (tmp_path / "in" / f"{number}.jpg").write_bytes(b"no image" if number < 5 else b"")
+    with pytest.raises(TooManyRejectedError, match="20 of 20 new photographs"):
+        run(spark, tmp_path, max_rejected_ratio=0.1)
+    shutil.rmtree(tmp_path / "out")
+    (tmp_path / "in" / "19.jpg").unlink()
+    assert run(spark, tmp_path, max_rejected_ratio=0.1)["photographs"]["rejected"] == 19
+
+
+@pytest.mark.parametrize(("count", "asked"), [(13, 50), (100, 137)])
+def test_more_components_than_there_can_be_are_lowered_with_one_warning(spark, tmp_path: Path, count, asked) -> None:
+    photographs(tmp_path / "in", count)
+    done = run(spark, tmp_path, components=asked)
+    possible = min(count - 1, 192, done["pca"]["rank"])
+    assert done["pca"]["requested"] == {"components": asked}
+    assert done["pca"]["n_components"] == done["projection"]["columns"] == possible
+    assert len([warning for warning in done["warnings"] if str(asked) in warning]) == 1
+
+
+def test_one_photograph_is_a_clear_error(spark, tmp_path: Path) -> None:
+    photographs(tmp_path / "in", 1)
+    with pytest.raises(NothingToReadError, match="photograph"):
+        run(spark, tmp_path)
+
+
+def test_photographs_that_are_all_alike_are_a_clear_error(spark, tmp_path: Path) -> None:
+    for number in range(5):
+        photograph(tmp_path / "in" / f"{number}.png", seed=1)
+    with pytest.raises(pipeline.VergerError, match="variance"):
+        run(spark, tmp_path)
+
+
+def test_what_is_outside_a_subset_is_not_gone(spark, place: Path) -> None:
+    run(spark, place)
+    done = run(spark, place, label=["label [01]"], exclude=["*/0001.png"], max_photographs=10)
+    assert done["photographs"]["listed"] == done["photographs"]["known"] == 10
+    assert done["photographs"]["gone"] == 0
+    assert set(done["labels"]) == {"label 0", "label 1"}
+    again = run(spark, place, label=["label [01]"], exclude=["*/0001.png"], max_photographs=10)
+    assert verger.load(str(place / "out"))["path"].to_pylist() == (
+        verger.load(str(place / "out" / "runs" / done["run_id"]))["path"].to_pylist()
+    )
+    assert again["photographs"]["computed"] == 0
+
+
+def test_the_csv_is_the_table(spark, place: Path) -> None:
+    done = run(spark, place, csv=True, components=3)
+    path = place / "out" / "runs" / done["run_id"] / "projection.csv"
+    csv = pacsv.read_csv(path).sort_by("path")
+    assert csv.column_names == ["path", "label", "pca_feature_1", "pca_feature_2", "pca_feature_3"]
+    table = verger.load(str(place / "out"))
+    assert csv["path"].equals(table["path"])
+    got = np.column_stack([csv[f"pca_feature_{number}"].to_numpy() for number in (1, 2, 3)]).astype(np.float32)
+    assert (got == matrix(table).astype(np.float32)).all()
+
+
+def test_reusing_the_latest_pca(spark, place: Path) -> None:
+    with pytest.raises(UsageError, match="no finished run"):
+        run(spark, place, pca="reuse")
+    fitted = run(spark, place, components=4)
+    photographs(place / "in", 8, start=200)
+    reused = run(spark, place, pca="reuse")
+    assert reused["pca"]["fitted_by"] == fitted["run_id"]
+    assert reused["pca"]["components"] if "components" in reused["pca"] else reused["pca"]["n_components"] == 4
+    old, new = (
+        {
+            row["path"]: row["pca_features"]
+            for row in verger.load(str(place / "out" / "runs" / done["run_id"])).to_pylist()
+        }
+        for done in (fitted, reused)
+    )
+    assert old == {path: new[path] for path in old}
+    with pytest.raises(UsageError, match="was fitted on"):
+        run(spark, place, pca="reuse", input_size=16)
+
+
+def project(spark, folder: Path, run_uri: Path, **settings):
+    with open(os.devnull, "w") as quiet, Progress(quiet) as progress:
+        return pipeline.project(config(folder, **settings), str(run_uri), spark, progress)
+
+
+def test_projecting_new_photographs_is_what_transform_does(spark, place: Path) -> None:
+    from verger.components.pca import Pca
+
+    fitted = run(spark, place, components=6)
+    photographs(place / "new", 30, start=500)
+    done = project(spark, place, place / "out", input=str(place / "new"), name="new")
+    assert done["pca"]["fitted_by"] == fitted["run_id"]
+    assert done["photographs"]["projected"] == 30
+    assert 0 < done["pca"]["kept"]["share"] <= 1
+    pca = Pca.load(str(place / "out" / "runs" / fitted["run_id"] / "pca"))
+    features = matrix(verger.load_features(str(place / "out")), "features")
+    np.testing.assert_allclose(matrix(verger.load(str(place / "out"))), pca.transform(features), atol=1e-4)
+
+
+def test_photographs_of_another_kind_are_said_to_drift(spark, tmp_path: Path) -> None:
+    from PIL import Image
+
+    flat = np.random.default_rng(0).integers(0, 256, (40, 3), np.uint8)
+    for number, colour in enumerate(flat):  # plain colours: three components keep all of it
+        path = tmp_path / "in" / f"{number}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.new("RGB", (24, 24), tuple(int(part) for part in colour)).save(path)
+    run(spark, tmp_path, components=3)
+    photographs(tmp_path / "new", 30)
+    done = project(spark, tmp_path, tmp_path / "out", input=str(tmp_path / "new"))
+    assert done["pca"]["kept"]["share"] < 0.9
+    assert any("variance" in warning for warning in done["warnings"])
+
+
+def test_projecting_with_other_weights_is_refused(spark, place: Path) -> None:
+    run(spark, place, backbone="mobilenet_v2", weights="random", alpha=0.35, input_size=32)
+    (weights,) = (place / "out" / "features").glob("*/weights.npz")
+    other = run(spark, place, output=str(place / "b"), backbone="mobilenet_v2", weights="random", alpha=0.35,
+                input_size=32, seed=5)  # fmt: skip
+    shutil.copy(place / "b" / other["features"]["path"] / "weights.npz", weights)
+    photographs(place / "new", 3, start=700)
+    with pytest.raises(WeightsError, match="other features"):
+        project(spark, place, place / "out", input=str(place / "new"))
+
+
+@pytest.mark.parametrize("output", ["in", "in/out", "."])
+def test_input_and_output_may_not_contain_one_another(spark, place: Path, output: str) -> None:
+    with pytest.raises(UsageError, match="contain one another"):
+        run(spark, place, output=str(place / output))
+    assert sorted(path.name for path in place.iterdir()) == ["in"]
+
+
+def test_an_input_that_is_not_there_leaves_nothing_behind(spark, tmp_path: Path) -> None:
+    with pytest.raises(NothingToReadError, match="does not exist"):
+        run(spark, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_pruning_what_is_gone_keeps_the_table(spark, place: Path) -> None:
+    run(spark, place)
+    for path in (place / "in" / "label 2").iterdir():
+        path.unlink()
+    expected = run(spark, place)
+    with open(os.devnull, "w") as quiet, Progress(quiet) as progress:
+        removed = pipeline.prune(str(place / "out"), 1, True, progress)
+    assert removed == {"runs": 1, "unfinished": 0, "photographs": 10}
+    done = run(spark, place)
+    assert done["photographs"]["computed"] == done["photographs"]["gone"] == 0
+    assert done["photographs"]["known"] == expected["photographs"]["known"] == 30
+
+
+def test_the_pixels_of_a_root_folder_have_no_label(spark, tmp_path: Path) -> None:
+    for number in range(6):
+        photograph(tmp_path / "in" / f"{number}.png", number)
+        photograph(tmp_path / "in" / "Test" / "Kiwi" / f"{number}.png", 50 + number)
+    run(spark, tmp_path)
+    table = verger.load(str(tmp_path / "out"), "pandas")
+    assert set(table.label[table.split.isna()]) == {None}
+    assert set(table.label[table.split == "Test"]) == {"Kiwi"}
