@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import re
 import warnings
 from functools import cache
@@ -71,8 +72,13 @@ _TURNS = {
 _ORIENTATION = 0x0112
 _ORIENTED_BY = {"exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif"}
 
+# How Pillow, and libheif behind it, say that a file ends too early, or is of a kind that they do not know.
+_CUT = re.compile(r"truncated|end of file|insufficient|too small|cannot read full", re.IGNORECASE)
+_UNSUPPORTED = re.compile(r"not support|unsupported|cannot handle|unknown pixel mode|not available", re.IGNORECASE)
+
 # Pillow warns of odd metadata and of many pixels: the first do no harm, the second are MAX_PIXELS' affair.
 warnings.filterwarnings("ignore", module=r"PIL\.")
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # what nobody listens to is not printed
 
 
 class Decoded(NamedTuple):
@@ -230,27 +236,29 @@ _FITS = {"stretch": _stretched, "crop": _cropped, "pad": _padded}
 
 def _verdict(kind: str, data: bytes, error: Exception) -> Rejection:
     """The reason behind what a decoder raised."""
-    if isinstance(error, UnidentifiedImageError):
-        error = _refusal(kind, data) or error
-    said = f"{kind}: {error}" if str(error) else f"{kind}: {type(error).__name__}"
+    said = _refusal(kind, data) if isinstance(error, UnidentifiedImageError) else str(error)
+    message = f"{kind}: {said or type(error).__name__}"
     if isinstance(error, (Image.DecompressionBombError, Image.DecompressionBombWarning)):
-        return Rejection(Reason.TOO_LARGE, said)
+        return Rejection(Reason.TOO_LARGE, message)
     if isinstance(error, MemoryError):
         return Rejection(Reason.UNREADABLE, f"{kind}: not enough memory to decode it")
-    if re.search(r"truncated|end of file|insufficient", said, re.IGNORECASE) or _cut_short(kind, data):
-        return Rejection(Reason.TRUNCATED, said)
-    if re.search(r"unsupported|not support|cannot handle|unknown pixel mode|not available", said, re.IGNORECASE):
-        return Rejection(Reason.UNSUPPORTED_FORMAT, said)
-    return Rejection(Reason.UNREADABLE, said)
+    if _CUT.search(said) or _cut_short(kind, data):
+        return Rejection(Reason.TRUNCATED, message)
+    if _UNSUPPORTED.search(said):
+        return Rejection(Reason.UNSUPPORTED_FORMAT, message)
+    return Rejection(Reason.UNREADABLE, message)
 
 
-def _refusal(kind: str, data: bytes) -> Exception | None:
-    """What the plugin said of the header; Image.open keeps it to itself."""
+def _refusal(kind: str, data: bytes) -> str:
+    """Why Pillow would not open the file, which Image.open keeps to itself."""
+    factory, accept = Image.OPEN[kind]
+    if accept and isinstance(accept(data[:16]), str):
+        return "not supported by this build of Pillow"
     try:
-        Image.OPEN[kind][0](io.BytesIO(data), "")
+        factory(io.BytesIO(data), "")
     except Exception as error:
-        return error
-    return None
+        return str(error)
+    return ""
 
 
 def _cut_short(kind: str, data: bytes) -> bool:

@@ -1,0 +1,290 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from verger.access.storage import Entry
+from verger.config import RunConfig
+from verger.errors import NothingToReadError
+from verger.photographs.inventory import (
+    HIDDEN,
+    NOT_UTF8,
+    SCHEMA,
+    SUFFIXES,
+    Inventory,
+    from_entries,
+    label_counts,
+    select,
+    take,
+)
+
+ROOT = "/data/fruits"
+
+
+def listed(*below: str) -> Inventory:
+    """The inventory of files with these names."""
+    return from_entries((Entry(f"{ROOT}/{name}", 100 + at, f"v{at}") for at, name in enumerate(below)), ROOT)
+
+
+def rows(*below: str) -> dict[str, tuple[str | None, str | None]]:
+    """Label and split of photographs with these names."""
+    return {
+        row["path"].removeprefix(ROOT + "/"): (row["label"], row["split"])
+        for row in listed(*below).photographs.to_pylist()
+    }
+
+
+def config(**settings: Any) -> RunConfig:
+    return RunConfig(input=ROOT, output="/data/out", **settings)
+
+
+def chosen(photographs: pa.Table, **settings: Any) -> list[str]:
+    """The photographs of a selection, below the root."""
+    paths = select(photographs, config(**settings), ROOT)["path"].to_pylist()
+    return [path.removeprefix(ROOT + "/") for path in paths]
+
+
+def orchard(**labels: int) -> pa.Table:
+    """So many photographs of each label."""
+    return listed(*(f"{label}/{at}.jpg" for label, count in labels.items() for at in range(count))).photographs
+
+
+def test_take_reads_a_folder(tmp_path: Path) -> None:
+    photograph = tmp_path / "Training" / "Apple" / "1.jpg"
+    photograph.parent.mkdir(parents=True)
+    photograph.write_bytes(b"12345")
+    (tmp_path / "notes.TXT").write_text("x")
+    inventory = take(str(tmp_path))
+    assert inventory.photographs.schema == SCHEMA
+    assert inventory.photographs.to_pylist() == [
+        {
+            "path": str(photograph),
+            "label": "Apple",
+            "split": "Training",
+            "version": f"{photograph.stat().st_mtime_ns}-5",
+            "size": 5,
+        }
+    ]
+    assert inventory.ignored == {".txt": 1}
+    assert take(f"file://{tmp_path}/").photographs == inventory.photographs
+
+
+def test_suffixes_count_in_any_case_and_others_are_counted() -> None:
+    inventory = listed(
+        *(f"a/x{suffix}" for suffix in SUFFIXES),
+        *(f"a/X{suffix.upper()}" for suffix in SUFFIXES),
+        *("README", "a.b/README", "x.txt", "y.TXT", "z.jpg.part", "w.", "photo.jpg/inside.dat"),
+    )
+    assert inventory.photographs.num_rows == 2 * len(SUFFIXES)
+    assert inventory.ignored == {"": 2, ".": 1, ".dat": 1, ".part": 1, ".txt": 2}
+
+
+def test_hidden_files_are_no_photographs() -> None:
+    inventory = listed(
+        "seen.jpg", ".hidden.jpg", ".cache/a/x.jpg", "a/.x.jpg", "__MACOSX/a/x.jpg", "a/__MACOSX/x.jpg", ".DS_Store"
+    )
+    assert inventory.photographs["path"].to_pylist() == [f"{ROOT}/seen.jpg"]
+    assert inventory.ignored == {HIDDEN: 6}
+
+
+def test_a_root_below_a_hidden_folder_is_no_matter() -> None:
+    inventory = from_entries([Entry("/home/.cache/train/a.jpg", 1, "v")], "/home/.cache/train")
+    assert inventory.photographs.to_pylist() == [
+        {"path": "/home/.cache/train/a.jpg", "label": None, "split": None, "version": "v", "size": 1}
+    ]
+
+
+def test_the_file_systems_root_can_be_listed() -> None:
+    assert from_entries([Entry("/apple/a.jpg", 1, "v")], "/").photographs["label"].to_pylist() == ["apple"]
+
+
+def test_names_that_are_no_utf8_are_counted(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"x")
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/p\xeache.jpg")).write_bytes(b"x")  # as Latin-1 wrote it
+    inventory = take(str(tmp_path))
+    assert [Path(path).name for path in inventory.photographs["path"].to_pylist()] == ["a.jpg"]
+    assert inventory.ignored == {NOT_UTF8: 1}
+
+
+def test_names_beyond_ascii_are_kept() -> None:
+    names = ["Pêche 1/été 🍑.jpg", "Äpfel/100 %/a b#c?.JPG", "梨/一.png", "x/new\nline.jpg"]
+    assert rows(*names) == {
+        names[0]: ("Pêche 1", None),
+        names[1]: ("100 %", None),
+        names[2]: ("梨", None),
+        names[3]: ("x", None),
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "label", "split"),
+    [
+        ("x.jpg", None, None),
+        ("Apple/x.jpg", "Apple", None),
+        ("Fruit/Apple Red 1/x.jpg", "Apple Red 1", None),
+        ("Training/Apple/x.jpg", "Apple", "Training"),
+        ("train/Apple/x.jpg", "Apple", "Training"),
+        ("TEST/Apple/x.jpg", "Apple", "Test"),
+        ("testing/Apple/x.jpg", "Apple", "Test"),
+        ("val/Apple/x.jpg", "Apple", "Validation"),
+        ("Valid/Apple/x.jpg", "Apple", "Validation"),
+        ("data/validation/deep/down/Apple/x.jpg", "Apple", "Validation"),
+        ("Test/Apple/train/x.jpg", None, "Training"),  # the nearest to the photograph says it
+        ("Test/x.jpg", None, "Test"),  # a split is no label
+        ("Test/test.jpg", None, "Test"),
+        ("Testarossa/x.jpg", "Testarossa", None),
+        ("pretrain/training set/x.jpg", "training set", None),
+        ("test.jpg", None, None),
+    ],
+)
+def test_label_is_the_folder_and_split_what_a_folder_says(name: str, label: str | None, split: str | None) -> None:
+    assert rows(name) == {name: (label, split)}
+
+
+def test_photographs_are_sorted_by_path_and_each_is_there_once() -> None:
+    names = ["b/2.jpg", "a/10.jpg", "a/9.jpg", "Z.jpg", "b/2.jpg", "é.jpg", "a.jpg"]
+    inventory = listed(*names)
+    paths = inventory.photographs["path"].to_pylist()
+    assert paths == sorted({f"{ROOT}/{name}" for name in names})
+    assert listed("a.jpg").photographs.num_rows == 1
+
+
+def test_many_more_than_a_chunk() -> None:
+    def entries() -> Iterator[Entry]:
+        for at in range(150_000):
+            place = at * 7919 % 150_000
+            yield Entry(f"{ROOT}/Training/{place % 10}/{place:06}.jpg", place, f"v{place}")
+        yield Entry(f"{ROOT}/notes.txt", 1, "v")
+
+    inventory = from_entries(entries(), ROOT)
+    assert inventory.photographs.num_rows == 150_000
+    assert inventory.ignored == {".txt": 1}
+    paths = inventory.photographs["path"].to_pylist()
+    assert paths == sorted(paths)
+    last = inventory.photographs.slice(149_999).to_pylist()[0]
+    assert (last["path"], last["version"], last["size"]) == (f"{ROOT}/Training/9/149999.jpg", "v149999", 149_999)
+    assert (last["label"], last["split"]) == ("9", "Training")
+    assert inventory.photographs.nbytes < 150_000 * 100
+
+
+def test_no_photograph_says_what_is_there_instead(tmp_path: Path) -> None:
+    for name in ("a.txt", "b.txt", "c.csv", "d", ".e.jpg"):
+        (tmp_path / name).write_text("x")
+    with pytest.raises(NothingToReadError) as caught:
+        take(str(tmp_path))
+    assert caught.value.what == (
+        f"no photograph in {tmp_path}: 5 other files (2 .txt, 1 without suffix, 1 (hidden), 1 .csv)"
+    )
+    assert ".jpg" in caught.value.advice
+
+
+def test_an_empty_or_missing_folder_is_nothing_to_read(tmp_path: Path) -> None:
+    with pytest.raises(NothingToReadError, match="it is empty"):
+        take(str(tmp_path))
+    with pytest.raises(NothingToReadError, match="does not exist"):
+        take(str(tmp_path / "absent"))
+
+
+def test_label_counts() -> None:
+    photographs = listed("b/1.jpg", "a/1.jpg", "b/2.jpg", "x.jpg").photographs
+    assert label_counts(photographs) == {"": 1, "a": 1, "b": 2}
+    assert list(label_counts(photographs)) == ["", "a", "b"]
+
+
+def test_no_selection_is_everything() -> None:
+    photographs = orchard(Apple=3, Pear=2)
+    assert select(photographs, config(), ROOT) == photographs
+
+
+def test_label_globs() -> None:
+    photographs = listed("Apple Red/1.jpg", "Apple Green/1.jpg", "Pear/1.jpg", "apple/1.jpg", "x.jpg").photographs
+    assert chosen(photographs, label=("Apple*",)) == ["Apple Green/1.jpg", "Apple Red/1.jpg"]
+    assert chosen(photographs, label=("Pear", "a?ple")) == ["Pear/1.jpg", "apple/1.jpg"]
+    assert chosen(photographs, label=("*",)) == ["Apple Green/1.jpg", "Apple Red/1.jpg", "Pear/1.jpg", "apple/1.jpg"]
+
+
+def test_exclude_looks_at_label_and_at_path() -> None:
+    photographs = listed("Test/Apple/1.jpg", "Training/Apple/2.jpg", "Training/Pear/3.png", "4.jpg").photographs
+    assert chosen(photographs, exclude=("Apple",)) == ["4.jpg", "Training/Pear/3.png"]
+    assert chosen(photographs, exclude=("Test/*",)) == ["4.jpg", "Training/Apple/2.jpg", "Training/Pear/3.png"]
+    assert chosen(photographs, exclude=("*.png", "4.*")) == ["Test/Apple/1.jpg", "Training/Apple/2.jpg"]
+    assert chosen(photographs, label=("Apple",), exclude=("Test/*",)) == ["Training/Apple/2.jpg"]
+
+
+def test_max_labels_takes_the_first_by_name() -> None:
+    photographs = listed("c/1.jpg", "a/1.jpg", "b/1.jpg", "b/2.jpg", "0.jpg").photographs
+    assert chosen(photographs, max_labels=2) == ["a/1.jpg", "b/1.jpg", "b/2.jpg"]
+    assert chosen(photographs, max_labels=2, exclude=("a",)) == ["b/1.jpg", "b/2.jpg", "c/1.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("number", "shares"),
+    [
+        (3, {"a": 1, "b": 1, "c": 1}),
+        (9, {"a": 2, "b": 3, "c": 4}),  # a has no more than 2; one place is left after three rounds
+        (12, {"a": 2, "b": 5, "c": 5}),
+        (30, {"a": 2, "b": 10, "c": 18}),
+        (52, {"a": 2, "b": 10, "c": 40}),
+        (99, {"a": 2, "b": 10, "c": 40}),
+    ],
+)
+def test_max_photographs_is_balanced_over_labels(number: int, shares: dict[str, int]) -> None:
+    selected = select(orchard(a=2, b=10, c=40), config(max_photographs=number), ROOT)
+    counts = label_counts(selected)
+    assert sum(counts.values()) == sum(shares.values())
+    if number == 9:  # which label gets the odd one is the hash's affair
+        assert (counts["a"], sorted((counts["b"], counts["c"]))) == (2, [3, 4])
+    else:
+        assert counts == shares
+    paths = selected["path"].to_pylist()
+    assert paths == sorted(paths)
+
+
+def test_max_photographs_is_the_same_elsewhere_and_in_any_order() -> None:
+    names = [f"{label}/{at}.jpg" for label in "abc" for at in range(20)]
+    here = chosen(listed(*names).photographs, max_photographs=10)
+    entries = [Entry(f"/mnt/elsewhere/{name}", 9, "other") for name in reversed(names)]
+    photographs = from_entries(entries, "/mnt/elsewhere").photographs
+    there = select(photographs, config(max_photographs=10), "/mnt/elsewhere")["path"].to_pylist()
+    assert [path.removeprefix("/mnt/elsewhere/") for path in there] == here
+    # written down: the sample must not change from one version of Python or Arrow to the next
+    assert chosen(orchard(a=9, b=9), max_photographs=4) == ["a/1.jpg", "a/5.jpg", "b/5.jpg", "b/6.jpg"]
+
+
+def test_max_photographs_grows_by_adding() -> None:
+    photographs = orchard(a=5, b=30, c=30)
+    smaller = set(chosen(photographs, max_photographs=20))
+    assert smaller < set(chosen(photographs, max_photographs=21)) < set(chosen(photographs, max_photographs=50))
+
+
+def test_adding_photographs_disturbs_the_sample_little() -> None:
+    before = set(chosen(orchard(a=100, b=100), max_photographs=50))
+    after = set(chosen(orchard(a=102, b=100), max_photographs=50))
+    assert len(before - after) <= 2
+
+
+def test_photographs_without_label_are_a_group_of_their_own() -> None:
+    photographs = listed(*(f"a/{at}.jpg" for at in range(10)), *(f"{at}.jpg" for at in range(10))).photographs
+    assert label_counts(select(photographs, config(max_photographs=6), ROOT)) == {"": 3, "a": 3}
+
+
+def test_nothing_left_names_the_selection() -> None:
+    with pytest.raises(NothingToReadError) as caught:
+        select(orchard(Apple=2, Pear=1), config(label=("Fig*",), exclude=("Test/*",), max_labels=3), ROOT)
+    assert caught.value.what == "none of 3 photographs is left after label Fig*, exclude Test/*, max-labels 3"
+    assert caught.value.advice == "Labels here: Apple, Pear"
+
+
+def test_real_photographs(data: Path) -> None:
+    inventory = take(str(data / "fruits"))
+    assert inventory.photographs.num_rows == 4788
+    counts = label_counts(inventory.photographs)
+    assert len(counts) == 57
+    assert set(counts.values()) == {84}
+    splits = inventory.photographs["split"].value_counts().to_pylist()
+    assert {split["values"]: split["counts"] for split in splits} == {"Training": 4116, "Test": 672}
