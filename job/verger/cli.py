@@ -139,7 +139,7 @@ def plan(config: RunConfig, nodes: int, node_cores: int | None, as_json: bool) -
         console = Console(highlight=False)
         with console.capture() as drawn:
             console.print(planning.table(planned))
-        click.echo(drawn.get(), nl=False)
+        click.echo("\n".join(line.rstrip() for line in drawn.get().splitlines()))
 
 
 @verger.command()

@@ -113,6 +113,22 @@ def contains(folder: str, path: str) -> bool:
     return inner == outer or inner.startswith(outer.rstrip("/") + "/")
 
 
+def apart(source: str, output: str) -> tuple[str, str]:
+    """Canonical forms of a run's two places.
+
+    Raises
+    ------
+    UsageError
+        One contains the other: the run would list what it writes, or write among the photographs.
+    """
+    source, output = canonical(source), canonical(output)
+    if contains(source, output) or contains(output, source):
+        raise UsageError(
+            f"input {source} and output {output} contain one another", "Choose an output outside the photographs"
+        )
+    return source, output
+
+
 def storage_of(uri: str) -> Storage:
     """The store that holds ``uri``."""
     canonical(uri)

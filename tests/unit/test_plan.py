@@ -1,0 +1,175 @@
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+import verger
+from verger.cli import main
+from verger.config import RunConfig
+from verger.errors import NothingToReadError, UsageError
+from verger.network.backbones import resolve
+from verger.photographs import inventory
+from verger.planning import plan as planning
+from verger.planning.plan import plan
+from verger.tables import manifest
+from verger.tables.store import FEATURES, REJECTED
+
+
+@pytest.fixture
+def config(tmp_path) -> RunConfig:
+    """Three apples, two pears, and a text, of which nothing is computed yet."""
+    for number, label in enumerate(["apple", "apple", "apple", "pear", "pear"]):
+        folder = tmp_path / "in" / label
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), (number, 0, 0)).save(folder / f"{number}.png")
+    (tmp_path / "in" / "notes.txt").write_text("no photograph")
+    return RunConfig(input=str(tmp_path / "in"), output=str(tmp_path / "out"), backbone="pixels")
+
+
+def put(config: RunConfig, kind: str, rows: list[dict]) -> None:
+    """Rows as a run would have left them in the store."""
+    schema = {"features": FEATURES, "rejects": REJECTED}[kind]
+    folder = Path(config.output, kind, resolve(config).fingerprint, "run-0")
+    folder.mkdir(parents=True)
+    pq.write_table(pa.Table.from_pylist(rows, schema), folder / "part-0.parquet")
+
+
+def finished(config: RunConfig, fingerprint: str, rate: float | None) -> str:
+    """A finished run that measured its speed."""
+    run_id = "20260301T120000Z-verger-0a1b2c"
+    document = {
+        "schema_version": 1,
+        "started_at": "2026-03-01T12:00:00.000000Z",
+        "features": {"fingerprint": fingerprint},
+        "throughput": {"photographs_per_s_per_core": rate},
+    }
+    run = manifest.Run(config.output, run_id)
+    manifest.publish(run, document)
+    manifest.point_latest(run, "verger", document)
+    return run_id
+
+
+def chosen(config: RunConfig) -> list[dict]:
+    return inventory.take(config.input).photographs.to_pylist()
+
+
+class TestPlan:
+    def test_of_a_new_folder_everything_is_new(self, config):
+        planned = plan(config)
+        assert (planned.listed, planned.known, planned.rejected, planned.new, planned.gone) == (5, 0, 0, 5, 0)
+        assert planned.labels == {"apple": 3, "pear": 2}
+        assert planned.ignored == {".txt": 1}
+        assert planned.bytes == planned.new_bytes == sum(row["size"] for row in chosen(config))
+
+    def test_the_store_and_the_remembered_rejections_are_subtracted(self, config):
+        first, second, third, *_ = chosen(config)
+        gone = {"path": f"{config.input}/apple/gone.png", "version": "1-1"}
+        elsewhere = {"path": "/elsewhere/apple/1.png", "version": "1-1"}
+        changed = {"path": second["path"], "version": "1-1"}
+        put(config, "features", [first, changed, gone, gone | {"version": "2-2"}, elsewhere])
+        put(config, "rejects", [{"path": third["path"], "version": third["version"], "reason": "truncated"}])
+        planned = plan(config)
+        assert (planned.listed, planned.known, planned.rejected, planned.new, planned.gone) == (5, 1, 1, 3, 1)
+        assert planned.new_bytes == planned.bytes - first["size"] - third["size"]
+
+    def test_nothing_outside_a_subset_is_gone(self, config):
+        put(config, "features", chosen(config))
+        planned = plan(config.model_copy(update={"label": ("pear",)}))
+        assert (planned.listed, planned.known, planned.new, planned.gone) == (2, 2, 0, 0)
+
+    def test_nothing_is_written(self, config, tmp_path):
+        before = sorted(tmp_path.rglob("*"))
+        plan(config)
+        assert sorted(tmp_path.rglob("*")) == before
+
+    def test_an_empty_folder_is_explained(self, config, tmp_path):
+        with pytest.raises(NothingToReadError):
+            plan(config.model_copy(update={"input": str(tmp_path / "none")}))
+
+    def test_places_that_contain_one_another_are_refused(self, config):
+        with pytest.raises(UsageError, match="contain one another"):
+            plan(config.model_copy(update={"output": f"{config.input}/out"}))
+
+    def test_a_damaged_file_of_the_store_is_told(self, config):
+        put(config, "features", chosen(config))
+        part = Path(config.output, "features", resolve(config).fingerprint, "run-0", "part-0.parquet")
+        part.write_bytes(part.read_bytes()[:-10])
+        planned = plan(config)
+        assert (planned.known, planned.new) == (0, 5)
+        assert "part-0.parquet is damaged" in planned.warnings[0]
+
+    def test_more_cores_take_less_time_and_cost_the_same_work(self, config, monkeypatch):
+        monkeypatch.setattr(planning, "START_S", 0.0)
+        finished(config, resolve(config).fingerprint, 0.01)
+        one, twelve = plan(config, 1, 1), plan(config, 3, 4)
+        assert one.seconds == pytest.approx(500)
+        assert twelve.seconds == pytest.approx(500 / 12, abs=0.1)
+        assert one.cost["eur"] == pytest.approx(twelve.cost["eur"])
+        assert one.cost["eur"] == pytest.approx(500 / 3600 * config.eur_per_vcpu_hour, abs=1e-6)
+
+
+class TestRate:
+    def test_of_small_photographs_it_is_the_networks(self, config):
+        config = config.model_copy(update={"backbone": "mobilenet_v2", "weights": "random"})
+        assert plan(config).photographs_per_s_per_core == pytest.approx(
+            resolve(config).photographs_per_s_per_core, abs=0.01
+        )
+
+    def test_large_photographs_take_longer(self, config):
+        with open(f"{config.input}/apple/0.png", "ab") as file:
+            file.write(bytes(5 << 20))
+        assert plan(config).photographs_per_s_per_core < resolve(config).photographs_per_s_per_core / 10
+
+    def test_the_outputs_own_measurement_is_preferred(self, config):
+        run_id = finished(config, resolve(config).fingerprint, 12.5)
+        planned = plan(config)
+        assert planned.photographs_per_s_per_core == 12.5
+        assert planned.rate_source == f"measured by run {run_id}"
+
+    @pytest.mark.parametrize(("same", "rate"), [(False, 12.5), (True, None)])
+    def test_but_not_that_of_another_network_or_of_none(self, config, same, rate):
+        finished(config, resolve(config).fingerprint if same else "vgg16-224-f32-000000000000", rate)
+        assert "benchmark" in plan(config).rate_source
+
+
+class TestCommand:
+    def arguments(self, config: RunConfig, *more: str) -> list[str]:
+        return ["plan", "--input", config.input, "--output", config.output, "--backbone", "pixels", *more]
+
+    def test_json(self, config, capsys):
+        with pytest.raises(SystemExit) as ended:
+            main(self.arguments(config, "--json", "--nodes", "2", "--node-cores", "8"))
+        out, err = capsys.readouterr()
+        planned = json.loads(out)
+        assert (ended.value.code, err) == (0, "")
+        assert (planned["listed"], planned["nodes"], planned["node_cores"]) == (5, 2, 8)
+        assert set(planned["cost"]) == {"eur", "eur_per_1000", "assumptions"}
+
+    def test_table(self, config, capsys, monkeypatch):
+        monkeypatch.setenv("COLUMNS", "120")
+        with pytest.raises(SystemExit):
+            main(self.arguments(config))
+        out = capsys.readouterr().out
+        assert re.search(r"^ *5 +new, to compute", out, re.MULTILINE)
+        assert re.search(r"^Labels +2 \(apple: 3, pear: 2\)$", out, re.MULTILINE)
+        assert re.search(r"^ *1 +other files, ignored \(\.txt: 1\)$", out, re.MULTILINE)
+        assert "an assumption: set yours with --eur-per-vcpu-hour" in out
+
+    def test_tensorflow_and_pyspark_stay_away(self, config):
+        script = (
+            f"import atexit, sys; from verger.cli import main\n"
+            f"atexit.register(lambda: print(*sorted({{'tensorflow', 'pyspark', 'keras'}} & set(sys.modules)), 'end'))\n"
+            f"main({['plan', '--input', config.input, '--output', config.output]!r})"
+        )
+        environment = os.environ | {"PYTHONPATH": str(Path(verger.__file__).parents[1])}
+        done = subprocess.run(
+            [sys.executable, "-c", script], capture_output=True, text=True, env=environment, check=False
+        )
+        assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "end"), done.stderr
