@@ -154,7 +154,7 @@ def prune(output: str, keep_runs: int | None, gone: bool) -> None:
 
     with Progress() as progress:
         removed = pipeline.prune(output, keep_runs, gone, progress)
-        progress.say(f"Removed: {', '.join(f'{count:,} {what}' for what, count in removed.items())}.")
+        progress.say(f"Removed: {', '.join(f'{what} {count:,}' for what, count in removed.items())}.")
         progress.finish(**removed)
 
 
@@ -213,7 +213,7 @@ def closing_lines(manifest: dict[str, Any]) -> list[str]:
         f"{counts['rejected']:,} rejected{f' ({reasons})' if reasons else ''}.",
         _kept(pca, manifest["run_id"]),
         f"Table: {output}/{manifest['projection']['path']}",
-        f"Time: {_seconds(manifest):.1f} s" + (f", {speed:,.0f} photographs/s." if speed else "."),
+        f"Time: {_seconds(manifest):.1f} s" + (f", features at {speed:,.1f} photographs/s." if speed else "."),
         "Next: the same command again computes only what is new; --input FOLDER takes your own photographs;",
         f"      in Python: import verger; verger.load({output!r})",
     ]

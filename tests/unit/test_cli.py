@@ -151,7 +151,7 @@ class TestSettings:
         pipeline.outcome = {"runs": 3, "photographs": 1200}
         code, _, err = call("prune", "--output", "/out", "--keep-runs", "2", "--gone")
         assert (code, pipeline.calls[0][:4]) == (0, ("prune", "/out", 2, True))
-        assert err.splitlines()[0] == "Removed: 3 runs, 1,200 photographs."
+        assert err.splitlines()[0] == "Removed: runs 3, photographs 1,200."
 
 
 class TestUsage:
@@ -261,7 +261,7 @@ class TestClosingLines:
             " 10 rejected (7 not_an_image, 3 truncated).",
             "2 components keep 85.0% of the variance.",
             "Table: /out/runs/20260301T120000Z-verger-0a1b2c/projection",
-            "Time: 24.1 s, 83 photographs/s.",
+            "Time: 24.1 s, features at 83.4 photographs/s.",
             "Next: the same command again computes only what is new; --input FOLDER takes your own photographs;",
             "      in Python: import verger; verger.load('/out')",
         ]

@@ -41,13 +41,14 @@ def put(config: RunConfig, kind: str, rows: list[dict]) -> None:
     pq.write_table(pa.Table.from_pylist(rows, schema), folder / "part-0.parquet")
 
 
-def finished(config: RunConfig, fingerprint: str, rate: float | None) -> str:
+def finished(config: RunConfig, fingerprint: str, rate: float | None, computed: int = 5000) -> str:
     """A finished run that measured its speed."""
     run_id = "20260301T120000Z-verger-0a1b2c"
     document = {
         "schema_version": 1,
         "started_at": "2026-03-01T12:00:00.000000Z",
         "features": {"fingerprint": fingerprint},
+        "photographs": {"computed": computed},
         "throughput": {"photographs_per_s_per_core": rate},
     }
     run = manifest.Run(config.output, run_id)
@@ -133,9 +134,9 @@ class TestRate:
         assert planned.photographs_per_s_per_core == 12.5
         assert planned.rate_source == f"measured by run {run_id}"
 
-    @pytest.mark.parametrize(("same", "rate"), [(False, 12.5), (True, None)])
-    def test_but_not_that_of_another_network_or_of_none(self, config, same, rate):
-        finished(config, resolve(config).fingerprint if same else "vgg16-224-f32-000000000000", rate)
+    @pytest.mark.parametrize(("same", "rate", "computed"), [(False, 12.5, 5000), (True, None, 0), (True, 0.6, 28)])
+    def test_but_not_that_of_another_network_or_of_a_small_run(self, config, same, rate, computed):
+        finished(config, resolve(config).fingerprint if same else "vgg16-224-f32-000000000000", rate, computed)
         assert "benchmark" in plan(config).rate_source
 
 

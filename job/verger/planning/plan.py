@@ -24,6 +24,8 @@ START_S = 6.0
 # A network's own rate is for photographs of 100x100, of about this size; larger ones take longer to decode.
 SMALL_BYTES = 6_000
 DECODED_BYTES_PER_S = 16e6  # JPEG, one core
+# A run of fewer photographs has mostly measured how long its workers took to start.
+ENOUGH_TO_MEASURE = 1000
 
 
 @dataclass(frozen=True)
@@ -144,10 +146,11 @@ def _rate(config: RunConfig, network: Network, mean_bytes: float) -> tuple[float
     if latest is not None:
         document = manifest.read(latest)
         measured = document["throughput"].get("photographs_per_s_per_core")
-        if measured and document["features"]["fingerprint"] == network.fingerprint:
+        same = document["features"]["fingerprint"] == network.fingerprint
+        if same and measured and document["photographs"]["computed"] >= ENOUGH_TO_MEASURE:
             return float(measured), f"measured by run {latest.run_id}"
     seconds = 1 / network.photographs_per_s_per_core + max(0.0, mean_bytes - SMALL_BYTES) / DECODED_BYTES_PER_S
-    return 1 / seconds, "our benchmark's figures; once there is a run, its own"
+    return 1 / seconds, "our benchmark's figures; once a large run was measured, its own"
 
 
 def table(planned: Plan) -> Group:
