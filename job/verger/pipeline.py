@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from verger.access.session import explain, session, write_parquet
-from verger.access.storage import canonical, contains, join, storage_of
+from verger.access.storage import apart, canonical, join, storage_of
 from verger.components import projection
 from verger.components.pca import Pca, fit
 from verger.config import RunConfig
@@ -171,11 +171,7 @@ class _Job:
     """
 
     def __init__(self, config: RunConfig, progress: Progress | None) -> None:
-        source, output = canonical(config.input), canonical(config.output)
-        if contains(source, output) or contains(output, source):
-            raise UsageError(
-                f"input {source} and output {output} contain one another", "Choose an output outside the photographs"
-            )
+        source, output = apart(config.input, config.output)
         self.config = config.model_copy(update={"input": source, "output": output})
         self.progress = progress or Progress(interval=config.progress_interval, log_level=config.log_level)
         self.started_at = datetime.now(UTC)

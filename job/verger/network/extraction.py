@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 # A wave is at least a minute of work, so that its start and its commit do not count.
 WAVE_SECONDS = 60
 # Batches a task: enough that starting it and padding its last batch do not count, few enough to balance cores.
-_TASK_BATCHES = 32
+_TASK_BATCHES = 16
 # More photographs than this that each kill their worker are no accident of decoding, but a lack of memory.
 _MAX_KILLERS = 10
 
@@ -64,7 +64,7 @@ def partition_count(rows: int, cores: int, config: RunConfig) -> int:
     if config.partitions:
         return min(config.partitions, rows)
     large = math.ceil(rows / (_TASK_BATCHES * config.batch_size))
-    small = max(1, rows // (_TASK_BATCHES // 4 * config.batch_size))
+    small = max(1, rows // (_TASK_BATCHES // 2 * config.batch_size))
     return max(1, min(max(large, 4 * cores), max(small, min(cores, math.ceil(rows / config.batch_size)))))
 
 
