@@ -1,0 +1,73 @@
+"""Frozen networks as TensorFlow graphs; imported in the Python workers alone, for TensorFlow takes seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import tensorflow as tf
+
+from verger.network.recipe import Convolution
+
+if TYPE_CHECKING:
+    from verger.network.frozen import Frozen
+
+_ACTIVATIONS = {"relu": tf.nn.relu, "relu6": tf.nn.relu6, "": tf.identity}
+
+
+def build(frozen: Frozen, threads: int) -> Callable[[np.ndarray], np.ndarray]:
+    """Make a function of a network.
+
+    A session on a graph of constants: its optimizer makes one oneDNN operation of each convolution, bias, activation
+    and addition, and a call does not pass through Python's eager layers.
+    """
+    size = frozen.input_size
+    with tf.Graph().as_default() as graph:
+        photographs = tf.compat.v1.placeholder(tf.uint8, (None, size, size, 3))
+        values = tf.cast(_preprocessed(frozen, photographs), frozen.precision)
+        features = _pooled(frozen, tf.cast(_convolved(frozen, values), tf.float32))
+    config = tf.compat.v1.ConfigProto(
+        intra_op_parallelism_threads=threads,
+        inter_op_parallelism_threads=1,
+        use_per_session_threads=True,
+        device_count={"GPU": 0},
+    )
+    call: Callable[[np.ndarray], np.ndarray]
+    call = tf.compat.v1.Session(graph=graph, config=config).make_callable(features, [photographs])
+    return call
+
+
+def _preprocessed(frozen: Frozen, photographs: tf.Tensor) -> tf.Tensor:
+    values = tf.cast(photographs, tf.float32)
+    if frozen.preprocessing.colour == "bgr":
+        values = tf.reverse(values, [3])
+    return values / frozen.preprocessing.divide - tf.constant(frozen.preprocessing.subtract)
+
+
+def _convolved(frozen: Frozen, values: tf.Tensor) -> tf.Tensor:
+    kept = values
+    for operation in frozen.recipe:
+        if operation == "keep":
+            kept = values
+        elif operation == "add":
+            values = values + kept
+        elif operation == "max_pool":
+            values = tf.nn.max_pool2d(values, 2, 2, "VALID")
+        else:
+            values = _layer(frozen, operation, values)
+    return values
+
+
+def _layer(frozen: Frozen, layer: Convolution, values: tf.Tensor) -> tf.Tensor:
+    # In bfloat16 these are rounded here, once, and not at every call.
+    kernel, bias = (tf.constant(array, frozen.precision) for array in frozen.folded[layer.name])
+    convolve: Any = tf.nn.depthwise_conv2d if layer.depthwise else tf.nn.conv2d
+    values = convolve(values, kernel, [1, layer.stride, layer.stride, 1], "SAME")
+    return _ACTIVATIONS[layer.activation](tf.nn.bias_add(values, bias))
+
+
+def _pooled(frozen: Frozen, values: tf.Tensor) -> tf.Tensor:
+    if frozen.pooling == "avg":
+        return tf.reduce_mean(values, [1, 2])
+    return tf.reshape(values, [tf.shape(values)[0], -1])

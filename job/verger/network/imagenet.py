@@ -1,0 +1,101 @@
+"""Keras' own weights, trained on ImageNet: in a folder, in Keras' cache, or from where Keras keeps them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import urllib.request
+from collections.abc import Iterator
+from contextlib import suppress
+from http.client import HTTPException
+
+from rich.console import Console
+from rich.progress import wrap_file
+
+from verger.access.storage import canonical, join, storage_of
+from verger.config import RunConfig
+from verger.errors import VergerError, WeightsError
+from verger.network.mobilenet_v2 import PUBLISHED_ALPHAS
+
+# As in keras.applications; keras.utils.get_file is not used, for it imports TensorFlow and writes to stdout.
+URL = "https://storage.googleapis.com/tensorflow/keras-applications/"
+SIZES = (96, 128, 160, 192, 224)
+_MD5 = {
+    "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5": "6d6bbae143d832006294945121d1f1fc",
+    "vgg16_weights_tf_dim_ordering_tf_kernels.h5": "64373286793e3c8b2b4e3219cbf3544b",
+}
+_TIMEOUT_S = 20
+
+
+def find(config: RunConfig) -> tuple[str, bytes]:
+    """Find or fetch the file that Keras would use.
+
+    Returns
+    -------
+    path : str
+        Where it is, or where it was fetched from.
+    data : bytes
+
+    Raises
+    ------
+    WeightsError
+        It is nowhere to be had, or is not the file that Keras knows.
+    """
+    without_top, with_top = _names(config)
+    folders = list(_folders(config))
+    for folder in folders:
+        for name in (without_top, with_top):
+            path = join(folder, name)
+            if storage_of(path).exists(path):
+                return path, _verified(path, name, storage_of(path).read(path))
+    url = f"{URL}{config.backbone}/{without_top}"
+    try:
+        data = _download(url)
+    except (OSError, HTTPException) as error:
+        raise WeightsError(
+            f"weights imagenet: {without_top} is not in {' or '.join(folders)}, and {url} cannot be read: {error}",
+            "Put that file into a folder and give --weights-dir, or give --weights PATH"
+            + (", or use --weights bundled" if config.backbone == "mobilenet_v2" else ""),
+        ) from error
+    data = _verified(url, without_top, data)
+    with suppress(VergerError):  # a cache that cannot be written is no reason to stop
+        storage_of(folders[-1]).write(join(folders[-1], without_top), data)
+    return url, data
+
+
+def _names(config: RunConfig) -> tuple[str, str]:
+    """Keras' file names without and with the classifier."""
+    stem = f"{config.backbone}_weights_tf_dim_ordering_tf_kernels"
+    if config.backbone == "vgg16":
+        return f"{stem}_notop.h5", f"{stem}.h5"
+    alpha = 1.0 if config.alpha is None else config.alpha
+    if alpha not in PUBLISHED_ALPHAS:
+        published = ", ".join(map(str, sorted(PUBLISHED_ALPHAS)))
+        raise WeightsError(f"there are no imagenet weights for alpha {alpha}", f"There are some for {published}")
+    size = config.input_size if config.input_size in SIZES else 224
+    return f"{stem}_{alpha}_{size}_no_top.h5", f"{stem}_{alpha}_{size}.h5"
+
+
+def _folders(config: RunConfig) -> Iterator[str]:
+    if config.weights_dir is not None:
+        yield canonical(config.weights_dir)
+    yield canonical(join(os.environ.get("KERAS_HOME") or "~/.keras", "models"))
+
+
+def _verified(where: str, name: str, data: bytes) -> bytes:
+    md5 = hashlib.md5(data, usedforsecurity=False).hexdigest()
+    if md5 != _MD5.get(name, md5):
+        raise WeightsError(f"{where} has MD5 {md5}, where Keras states {_MD5[name]}", "Remove it, and get it again")
+    return data
+
+
+def _download(url: str) -> bytes:
+    console = Console(stderr=True)
+    with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as response:
+        size = int(response.headers.get("Content-Length", 0))
+        says = f"Downloading {url.rpartition('/')[2]}"
+        with wrap_file(response, size, description=says, console=console, disable=not console.is_terminal) as file:
+            data = b"".join(iter(lambda: file.read(1 << 16), b""))
+    if size and len(data) != size:
+        raise OSError(f"{len(data)} of {size} bytes came")
+    return data

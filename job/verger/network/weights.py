@@ -1,0 +1,214 @@
+"""Weights: where they come from, and whether they are those of the network."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import resources
+
+import numpy as np
+
+from verger.access.storage import canonical, storage_of
+from verger.config import RunConfig
+from verger.errors import NothingToReadError, StoreError, WeightsError
+from verger.network import imagenet, mobilenet_v2
+from verger.network.formats import INPUT_SIZE, Found, parse
+from verger.network.recipe import EPSILON, Recipe, Tensors, random_tensors, shapes
+
+# Made by scripts/bundle_weights.py; where they come from is told in NOTICE.
+BUNDLED = "mobilenet_v2_1.0_224_no_top.int8.npz"
+BUNDLED_SHA256 = "526aa0a5b17dda6763e0731664d3d6c347f27ff4fd5b3cc71e4c85e1b81e5df6"
+_BUNDLED_SIZE = 224
+
+
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """The tensors of a network and where they come from.
+
+    Attributes
+    ----------
+    source : str
+        For people: a path, or how they were made.
+    tensors : dict of str to array
+        float32, by canonical name ``layer/weight``: the same whatever file they come from.
+    sha256 : str, optional
+        Of the file, where there is one.
+    input_size : int, optional
+        Edge of the square input for which they were trained, where that is known.
+    """
+
+    source: str
+    tensors: Tensors
+    sha256: str | None = None
+    input_size: int | None = None
+
+    def __bool__(self) -> bool:
+        """Whether there are any: pixels need none."""
+        return bool(self.tensors)
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of the tensors."""
+        return {name: tensor.shape for name, tensor in self.tensors.items()}
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over the tensors: name, type, shape and little-endian values of each, sorted by name."""
+        total = hashlib.sha256()
+        for name, tensor in sorted(self.tensors.items()):
+            total.update(f"{name} {tensor.dtype.name} {tensor.shape}\n".encode())
+            total.update(np.ascontiguousarray(tensor, tensor.dtype.newbyteorder("<")).tobytes())
+        return total.hexdigest()
+
+    def to_npz(self) -> bytes:
+        """The same bytes for the same tensors; `load` reads them back to the same fingerprint."""
+        arrays = dict(sorted(self.tensors.items()))
+        if self.input_size:
+            arrays[INPUT_SIZE] = np.asarray(self.input_size)
+        file = io.BytesIO()
+        np.savez(file, allow_pickle=False, **arrays)
+        return file.getvalue()
+
+
+def load(config: RunConfig, layout: Recipe) -> Weights:
+    """The weights that a run asks for, as far as they have the layers of ``layout``.
+
+    Parameters
+    ----------
+    config : RunConfig
+    layout : Recipe
+        Which layers there are; `check` says whether the shapes are right. Random weights have those of ``layout``.
+
+    Raises
+    ------
+    WeightsError
+        They are not to be had, cannot be read, or have another SHA-256 than ``weights_sha256``.
+    """
+    if config.weights == "random":
+        _compare(None, config.weights_sha256, "random")
+        return Weights(f"random (seed {config.seed})", random_tensors(layout, config.seed))
+    if config.weights == "bundled":
+        return _bundled(config.weights_sha256)
+    path, data = _read(config)
+    sha256 = hashlib.sha256(data).hexdigest()
+    _compare(sha256, config.weights_sha256, path)
+    try:
+        found = parse(data, {name.rpartition("/")[0] for name in shapes(layout)})
+        tensors = _canonical(found, layout)
+    except ValueError as error:
+        raise WeightsError(f"weights {path}: {error}", "Give a .h5, .keras or .npz file of Keras") from error
+    return Weights(path, tensors, sha256, found.input_size or _size_in_name(path))
+
+
+def check(weights: Weights, recipe: Recipe, network: str) -> None:
+    """Whether these are the weights of a recipe, and can be computed with.
+
+    Parameters
+    ----------
+    weights : Weights
+    recipe : Recipe
+    network : str
+        What the recipe makes, for people.
+
+    Raises
+    ------
+    WeightsError
+        Naming the first tensor that is missing, has another shape, or holds what no weight can be.
+    """
+    where, advice = f"weights {weights.source}", "Give weights that fit --backbone and --alpha"
+    for name, shape in shapes(recipe).items():
+        tensor = weights.tensors.get(name)
+        if not weights.tensors:
+            raise WeightsError(f"{where}: no layer of {network} is in it", advice)
+        if tensor is None:
+            raise WeightsError(f"{where}: {network} needs {name}, which is not in it", advice)
+        if tensor.shape != shape:
+            raise WeightsError(f"{where}: {name} has shape {tensor.shape}, where {network} needs {shape}", advice)
+        if not np.isfinite(tensor).all():
+            raise WeightsError(f"{where}: {name} has values that are not finite", "Get the file again")
+        if name.endswith("/moving_variance") and tensor.min() <= -EPSILON:
+            raise WeightsError(f"{where}: {name} is negative, which no variance is", "Get the file again")
+
+
+def _bundled(wanted_sha256: str | None) -> Weights:
+    data = resources.files("verger.network").joinpath("data", BUNDLED).read_bytes()
+    sha256 = hashlib.sha256(data).hexdigest()
+    if sha256 != BUNDLED_SHA256:
+        raise WeightsError(f"the bundled weights have SHA-256 {sha256}, not {BUNDLED_SHA256}", "Install verger again")
+    _compare(sha256, wanted_sha256, "bundled")
+    with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+        tensors = unpack(dict(arrays))
+    return Weights("bundled (MobileNetV2 trained on ImageNet, from 8-bit weights)", tensors, sha256, _BUNDLED_SIZE)
+
+
+def unpack(arrays: Tensors) -> Tensors:
+    """Canonical tensors from the bundled form.
+
+    Parameters
+    ----------
+    arrays : dict of str to array
+        ``layer/kernel`` int8 with ``layer/kernel_scale`` float32, and ``norm/beta`` float32: the other weights of a
+        batch normalisation are those that leave its input as it is.
+    """
+    tensors = {}
+    for name, shape in shapes(mobilenet_v2.recipe(1.0)).items():
+        match name.rpartition("/")[2]:
+            case "gamma":
+                tensors[name] = np.ones(shape, np.float32)
+            case "moving_mean":
+                tensors[name] = np.zeros(shape, np.float32)
+            case "moving_variance":
+                tensors[name] = np.full(shape, 1 - EPSILON, np.float32)
+            case "beta":
+                tensors[name] = arrays[name]
+            case _:
+                tensors[name] = arrays[name].astype(np.float32) * arrays[f"{name}_scale"]
+    return tensors
+
+
+def _read(config: RunConfig) -> tuple[str, bytes]:
+    try:
+        if config.weights == "imagenet":
+            return imagenet.find(config)
+        path = canonical(config.weights)
+        return path, storage_of(path).read(path)
+    except (NothingToReadError, StoreError) as error:
+        raise WeightsError(f"weights: {error.what}", "Check --weights and --weights-dir") from error
+
+
+def _compare(sha256: str | None, wanted: str | None, where: str) -> None:
+    if wanted is not None and sha256 != wanted:
+        has = f"SHA-256 {sha256}" if sha256 else "no SHA-256, for there is no file"
+        raise WeightsError(f"weights {where}: {has}; --weights-sha256 says {wanted}", "Check which of the two is right")
+
+
+def _canonical(found: Found, layout: Recipe) -> Tensors:
+    """Weights by canonical name: by the file's own where it has them, else in the order in which Keras keeps them."""
+    by_layer: dict[str, list[str]] = {}
+    for name in shapes(layout):
+        layer, _, weight = name.rpartition("/")
+        by_layer.setdefault(layer, []).append(weight)
+    tensors = {}
+    for layer, weights in by_layer.items():
+        arrays = found.layers.get(layer, {})
+        if len(arrays) == len(weights) and set(arrays) != set(weights):
+            arrays = dict(zip(weights, arrays.values(), strict=True))
+        for weight in weights:
+            if weight in arrays:
+                tensors[f"{layer}/{weight}"] = _float32(arrays[weight], f"{layer}/{weight}")
+    return tensors
+
+
+def _float32(array: np.ndarray, name: str) -> np.ndarray:
+    if array.dtype.kind != "f":
+        raise ValueError(f"{name} holds {array.dtype}, not floating-point numbers")
+    return array.astype(np.float32)
+
+
+def _size_in_name(path: str) -> int | None:
+    """Keras' files say it in their names: ``..._0.35_96_no_top.h5``."""
+    stated = re.search(r"_(96|128|160|192|224)(?=[_.])", path.rpartition("/")[2])
+    return int(stated[1]) if stated else None
