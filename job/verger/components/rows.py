@@ -1,0 +1,74 @@
+"""Feature rows as they come out of Spark, in float64 and in bounded pieces."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+Array = npt.NDArray[np.float64]
+
+# Float64 rows that a task holds at a time.
+CHUNK_BYTES = 32 << 20
+
+
+def matrix(batch: pa.RecordBatch, dimension: int) -> npt.NDArray[np.float32]:
+    """The features of a batch.
+
+    Parameters
+    ----------
+    batch : pyarrow.RecordBatch
+        With a column ``features`` of lists of float32.
+    dimension : int
+        Values a row must have.
+
+    Returns
+    -------
+    ndarray of float32, shape (rows, dimension)
+        A view, not to be written to.
+
+    Raises
+    ------
+    ValueError
+        A row has another number of values.
+    """
+    column = batch.column("features")
+    lengths = np.unique(column.value_lengths().to_numpy(zero_copy_only=False))
+    if len(lengths) and lengths.tolist() != [dimension]:
+        raise ValueError(f"rows of {lengths.tolist()} features where {dimension} were announced")
+    values: npt.NDArray[np.float32] = column.flatten().to_numpy(zero_copy_only=False)
+    return values.reshape(-1, dimension)
+
+
+def chunks(batches: Iterable[pa.RecordBatch], dimension: int) -> Iterator[tuple[pa.Array, Array]]:
+    """Regroup rows into chunks of one size, whatever the size of Spark's batches.
+
+    Parameters
+    ----------
+    batches : iterable of pyarrow.RecordBatch
+        With columns ``path`` and ``features``.
+    dimension : int
+
+    Yields
+    ------
+    paths : pyarrow.Array of string
+    rows : ndarray of float64, shape (rows, dimension)
+        At most CHUNK_BYTES. The buffer is filled anew for the next chunk, so it may be overwritten, not kept.
+    """
+    buffer = np.empty((max(1, CHUNK_BYTES // (8 * dimension)), dimension))
+    paths: list[pa.Array] = []
+    filled = 0
+    for batch in batches:
+        values, done = matrix(batch, dimension), 0
+        while done < len(values):
+            count = min(len(buffer) - filled, len(values) - done)
+            buffer[filled : filled + count] = values[done : done + count]
+            paths.append(batch.column("path").slice(done, count))
+            filled, done = filled + count, done + count
+            if filled == len(buffer):
+                yield pa.concat_arrays(paths), buffer
+                paths, filled = [], 0
+    if filled:
+        yield pa.concat_arrays(paths), buffer[:filled]

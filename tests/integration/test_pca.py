@@ -1,0 +1,243 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from tests.features import assert_like_sklearn, decaying, frame, shapes, table
+from verger.components import dual, gram, moments, pca, products
+from verger.components.partials import FEW, _plan
+from verger.components.pca import Pca, fit
+from verger.errors import DoesNotFitError, ExitCode, NothingToReadError, VergerError
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+    from tests.features import Rows
+
+
+def fitted(features: DataFrame, dimension: int, **settings: Any) -> Pca:
+    """A fit with the defaults of a run, all components unless the settings say otherwise."""
+    defaults: dict[str, Any] = {"variance": None, "components": 10_000, "standardize": False, "solver": "auto"}
+    if "variance" in settings:
+        defaults["components"] = None
+    return fit(
+        features.select("path", "features"),
+        **{"dimension": dimension, "seed": 0, "memory": 2 << 30, **defaults, **settings},
+    )
+
+
+def assert_same(one: Pca, other: Pca) -> None:
+    """The same fit but for 1e-9, components as far as their variance is well apart from the others'."""
+    assert (one.n_components, one.rank, one.n_photographs) == (other.n_components, other.rank, other.n_photographs)
+    np.testing.assert_allclose(one.mean, other.mean, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(one.explained_variance, other.explained_variance, rtol=1e-9)
+    np.testing.assert_allclose(one.components, other.components, atol=1e-9)
+
+
+@pytest.mark.parametrize("standardize", [False, True])
+@pytest.mark.parametrize("name", shapes())
+def test_gram_is_sklearns_pca(spark: SparkSession, name: str, standardize: bool) -> None:
+    rows = shapes()[name]
+    found = fitted(frame(spark, rows, 5), rows.shape[1], standardize=standardize)
+    assert found.solver == "gram"
+    assert found.n_photographs == len(rows)
+    assert_like_sklearn(found, rows, standardize)
+
+
+@pytest.mark.parametrize("standardize", [False, True])
+@pytest.mark.parametrize("name", ["tall", "wide", "constant columns", "far from the origin", "two photographs"])
+def test_dual_is_sklearns_pca(
+    spark: SparkSession, monkeypatch: pytest.MonkeyPatch, name: str, standardize: bool
+) -> None:
+    monkeypatch.setattr(pca, "GRAM_DIMENSION", 0)
+    rows = shapes()[name]
+    found = fitted(frame(spark, rows, 5), rows.shape[1], standardize=standardize)
+    assert found.solver == "dual"
+    assert_like_sklearn(found, rows, standardize)
+
+
+def test_dual_in_many_stripes_and_passes(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = decaying(60, 500, decay=0.5)
+    monkeypatch.setattr(pca, "GRAM_DIMENSION", 0)
+    whole = fitted(frame(spark, rows, 3), rows.shape[1], components=30)
+    monkeypatch.setattr(dual, "_STRIPE_BYTES", 8 * 60 * 7)
+    monkeypatch.setattr(products, "TASK_BYTES", 8 * 500 * 11)
+    assert_same(fitted(frame(spark, rows, 4), rows.shape[1], components=30), whole)
+    assert_like_sklearn(whole, rows, False)
+
+
+@pytest.mark.parametrize("solver", ["gram", "dual", "randomized"])
+def test_partitions_do_not_matter(spark: SparkSession, monkeypatch: pytest.MonkeyPatch, solver: str) -> None:
+    rows = decaying(90, 30) + 3
+    if solver == "dual":
+        monkeypatch.setattr(pca, "GRAM_DIMENSION", 0)
+    how = {"solver": "randomized" if solver == "randomized" else "auto", "variance": 0.9, "standardize": True}
+    one = fitted(frame(spark, rows), 30, **how)
+    assert one.solver == solver
+    for partitions in (2, 7, 40):
+        assert_same(fitted(frame(spark, rows, partitions), 30, **how), one)
+
+
+def test_size_of_arrow_batches_does_not_matter(spark: SparkSession) -> None:
+    rows = decaying(200, 12)
+    features = frame(spark, rows, 2)
+    whole = fitted(features, 12)
+    before = spark.conf.get("spark.sql.execution.arrow.maxRecordsPerBatch", "10000")
+    try:
+        spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", "7")
+        np.testing.assert_array_equal(fitted(features, 12).components, whole.components)
+    finally:
+        spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", before)
+
+
+def test_many_partials_are_merged_before_the_driver(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = decaying(400, 30)
+    monkeypatch.setattr("verger.components.partials.BLOCK_BYTES", 8 * 30 * 30)
+    features = frame(spark, rows, 40).select("path", "features")
+    scatter = gram.Scatter(30)
+    reaching = _plan(features, scatter, scatter.spread, 30 * 31 // 2, 40).toArrow()
+    assert 1 < reaching.num_rows <= FEW
+    assert sum(reaching["n"].to_pylist()) == 400
+    merged = gram.solve(features, 30, False, tasks=40)
+    direct = gram.solve(features, 30, False, tasks=1)
+    np.testing.assert_allclose(merged.variances, direct.variances, rtol=1e-12)
+    np.testing.assert_allclose(np.abs(np.sum(merged.components(30) * direct.components(30), axis=1)), 1, rtol=1e-9)
+
+
+def test_merging_in_blocks_does_not_depend_on_the_shuffle(spark: SparkSession) -> None:
+    rows = decaying(100, 740)
+    features = frame(spark, rows, 20).select("path", "features")
+    scatter = gram.Scatter(740)
+    plan = _plan(features, scatter, scatter.spread, 740 * 741 // 2, 20)
+    order = ["group", "block"]
+    first, second = (plan.toArrow().sort_by([(name, "ascending") for name in order]) for _ in range(2))
+    assert len(set(first["block"].to_pylist())) > 1
+    assert first.num_rows == len(set(zip(first["group"].to_pylist(), first["block"].to_pylist(), strict=True)))
+    assert first["values"] == second["values"]
+    assert_like_sklearn(fitted(features, 740, components=20), rows, False)
+
+
+def test_partials_of_few_partitions_are_not_shuffled(spark: SparkSession) -> None:
+    features = frame(spark, decaying(50, 8), 20).select("path", "features")
+    for tasks, shuffled in ((8, False), (9, True)):
+        plan = _plan(features, gram.Scatter(8), gram.Scatter(8).spread, 36, tasks)
+        assert ("Exchange" in plan._jdf.queryExecution().executedPlan().toString()) is shuffled
+
+
+def test_the_driver_collects_no_features(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pyspark.sql.classic.dataframe import DataFrame as Classic
+
+    collected: list[pa.Table] = []
+    to_arrow = Classic.toArrow
+
+    def watched(self: Classic) -> pa.Table:
+        collected.append(to_arrow(self))
+        return collected[-1]
+
+    def refused(self: Classic) -> None:
+        raise AssertionError("rows are collected")
+
+    monkeypatch.setattr(Classic, "toArrow", watched)
+    for name in ("collect", "toPandas", "toLocalIterator"):
+        monkeypatch.setattr(Classic, name, refused)
+    rows = decaying(500, 20)
+    monkeypatch.setattr(pca, "GRAM_DIMENSION", 0)
+    features = frame(spark, rows, 5)
+    for solver in ("auto", "randomized"):
+        fitted(features, 20, components=3, solver=solver)
+    assert any("values" in one.schema.names for one in collected)
+    for one in collected:
+        assert "features" not in one.schema.names
+        assert one.num_rows <= FEW or one.schema.names == ["path"]
+
+
+def test_k_comes_from_the_variance(spark: SparkSession) -> None:
+    rows = decaying(200, 30, decay=0.7)
+    features = frame(spark, rows, 3)
+    whole = fitted(features, 30)
+    shares = np.cumsum(whole.explained_variance_ratio)
+    for asked in (0.5, 0.8, 0.95, 0.99, 1.0):
+        found = fitted(features, 30, variance=asked)
+        k = found.n_components
+        assert k == min(int(np.searchsorted(shares, asked)) + 1, 30)
+        assert found.requested == {"variance": asked}
+        assert found.warnings == ()
+        np.testing.assert_array_equal(found.components, whole.components[:k])
+        np.testing.assert_array_equal(found.spectrum, whole.spectrum)
+
+
+@pytest.mark.parametrize("solver", ["auto", "randomized"])
+@pytest.mark.parametrize(("photographs", "asked", "k"), [(13, 50, 12), (100, 137, 99)])
+def test_k_is_lowered_with_one_warning(spark: SparkSession, photographs: int, asked: int, k: int, solver: str) -> None:
+    features = frame(spark, decaying(photographs, 150), 3)
+    found = fitted(features, 150, components=asked, solver=solver)
+    assert (found.n_components, found.rank) == (k, k)
+    assert found.requested == {"components": asked}
+    (warning,) = found.warnings
+    assert f"{asked} components were asked for, {k} are used" in warning
+    assert found.explained_variance_ratio.sum() == pytest.approx(1, abs=1e-12)
+
+
+def test_k_is_lowered_to_the_rank(spark: SparkSession) -> None:
+    rows = shapes()["rank 7"]
+    found = fitted(frame(spark, rows, 3), rows.shape[1], components=10)
+    assert (found.n_components, found.rank) == (7, 7)
+    assert len(found.warnings) == 1
+    assert fitted(frame(spark, rows, 3), rows.shape[1], variance=1.0).n_components == 7
+    assert fitted(frame(spark, rows, 3), rows.shape[1], components=7).warnings == ()
+
+
+@pytest.mark.parametrize("dimension", [6, 5000])
+@pytest.mark.parametrize("solver", ["auto", "randomized"])
+def test_what_cannot_be_analysed_is_a_clear_error(spark: SparkSession, dimension: int, solver: str) -> None:
+    row = np.linspace(0, 1, dimension, dtype=np.float32)[None, :]
+    with pytest.raises(NothingToReadError, match="there is one photograph to fit") as caught:
+        fitted(frame(spark, row), dimension, variance=0.8, solver=solver)
+    assert caught.value.exit_code == ExitCode.NOTHING_TO_READ
+    with pytest.raises(NothingToReadError, match="there is no photograph to fit"):
+        fitted(frame(spark, row).where("false"), dimension, variance=0.8, solver=solver)
+    with pytest.raises(NothingToReadError, match="all 9 photographs have the same features"):
+        fitted(frame(spark, np.repeat(row, 9, axis=0), 4), dimension, variance=0.8, solver=solver)
+
+
+def test_no_number_is_an_error(spark: SparkSession) -> None:
+    rows = decaying(10, 4)
+    rows[3, 2] = np.nan
+    with pytest.raises(VergerError, match="infinite or not a number"):
+        fitted(frame(spark, rows, 2), 4)
+
+
+def test_the_solver_is_chosen_by_size_and_memory(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
+    def used(rows: Rows, **settings: Any) -> str:
+        return fitted(frame(spark, rows), rows.shape[1], components=3, **settings).solver
+
+    monkeypatch.setattr(pca, "GRAM_DIMENSION", 50)
+    monkeypatch.setattr(pca, "DUAL_PHOTOGRAPHS", 80)
+    small, wide, large = decaying(100, 50), decaying(80, 51), decaying(81, 60)
+    assert [used(rows) for rows in (small, wide, large)] == ["gram", "dual", "randomized"]
+    assert [used(rows, solver="exact") for rows in (small, wide, large)] == ["gram", "gram", "gram"]
+    assert used(decaying(60, 70), solver="exact") == "dual"
+    assert used(small, solver="randomized") == "randomized"
+    # 5 * 8 * 50^2 bytes do not fit half of this, nor does the dual matrix.
+    assert used(small, memory=190_000) == "randomized"
+    assert used(wide, memory=190_000) == "randomized"
+    for rows in (small, wide):
+        with pytest.raises(DoesNotFitError, match="exact PCA of a .* matrix takes") as caught:
+            used(rows, solver="exact", memory=190_000)
+        assert caught.value.exit_code == ExitCode.DOES_NOT_FIT
+
+
+def test_components_that_do_not_fit_say_how_far_it_got(spark: SparkSession) -> None:
+    rows = np.random.default_rng(0).normal(size=(20, 5000)).astype(np.float32)
+    with pytest.raises(DoesNotFitError, match=r"90\.00% of the variance asked for: 2 components fit"):
+        fitted(frame(spark, rows), 5000, variance=0.9, memory=2 * 3 * 8 * 5000 * 2)
+
+
+def test_changed_features_are_noticed(spark: SparkSession) -> None:
+    measured = moments.measure(frame(spark, decaying(10, 5)).select("path", "features"), 5)
+    twice = spark.createDataFrame(pa.concat_tables([table(decaying(5, 5)), table(decaying(5, 5))]))
+    with pytest.raises(ValueError, match="10 with 5 paths"):
+        dual.solve(twice.select("path", "features"), measured, False)
