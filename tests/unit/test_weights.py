@@ -279,6 +279,18 @@ class TestImagenet:
             assert way in line
         assert "bundled" not in refused(backbone="vgg16", weights="imagenet")
 
+    def test_cut_off(self, monkeypatch):
+        def answer(server: socket.socket) -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(b"HTTP/1.0 200 OK\r\nContent-Length: 1000\r\n\r\nhalf of it")
+
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            threading.Thread(target=answer, args=(server,), daemon=True).start()
+            monkeypatch.setattr(imagenet, "URL", f"http://127.0.0.1:{server.getsockname()[1]}/")
+            assert "cannot be read" in refused(**self.SETTINGS)
+
     def test_not_there(self, tmp_path, monkeypatch):
         with serving(tmp_path) as url:
             monkeypatch.setattr(imagenet, "URL", url)
