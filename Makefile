@@ -15,7 +15,7 @@ help: ## List the targets
 install: java .venv/.installed ## Make .venv, with `verger` in .venv/bin, from the locked requirements
 
 run: install ## Draw sample photographs into sample/ and run the job on them, into out/
-	@[ -d sample ] || $(BIN)/verger sample sample
+	@$(BIN)/verger sample sample
 	@$(BIN)/verger run --input sample --output out
 
 test: java .venv/.tools ## Run all tests; shows coverage, and skips by reason

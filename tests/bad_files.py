@@ -42,6 +42,10 @@ def kinds() -> dict[str, tuple[bytes, Reason]]:
             "one_byte.jpg": b"\xff",
         },
         Reason.TRUNCATED: {
+            "damaged_header.png": _changed(png, 17, b"\x01"),
+            "damaged_pixels.png": _changed(png, 200, bytes(100)),
+            "damaged_tables.jpg": _changed(jpeg, jpeg.index(b"\xff\xdb") + 4, b"\x2f"),
+            "damaged.webp": _changed(encoded(fruit, "WEBP", lossless=True), 25, b"\xaa" * 100),
             "cut_in_header.jpg": jpeg[:100],
             "cut_in_half.jpg": jpeg[: len(jpeg) // 2],
             "cut_progressive.jpg": progressive[: len(progressive) * 3 // 4],
@@ -69,12 +73,6 @@ def kinds() -> dict[str, tuple[bytes, Reason]]:
         Reason.TOO_SMALL: {
             "pixel.gif": encoded(Image.new("P", (1, 1)), "GIF"),
             "sliver.png": encoded(Image.new("RGB", (200, 7)), "PNG"),
-        },
-        Reason.UNREADABLE: {
-            "damaged_header.png": _changed(png, 17, b"\x01"),
-            "damaged_pixels.png": _changed(png, 200, bytes(100)),
-            "damaged_tables.jpg": _changed(jpeg, jpeg.index(b"\xff\xdb") + 4, b"\x2f"),
-            "damaged.webp": _changed(encoded(fruit, "WEBP", lossless=True), 25, b"\xaa" * 100),
         },
     }
     heif = Reason.UNSUPPORTED_FORMAT if importlib.util.find_spec("pillow_heif") is None else Reason.TRUNCATED

@@ -242,11 +242,10 @@ def _verdict(kind: str, data: bytes, error: Exception) -> Rejection:
         return Rejection(Reason.TOO_LARGE, message)
     if isinstance(error, MemoryError):
         return Rejection(Reason.UNREADABLE, f"{kind}: not enough memory to decode it")
-    if _CUT.search(said) or _cut_short(kind, data):
-        return Rejection(Reason.TRUNCATED, message)
-    if _UNSUPPORTED.search(said):
+    if _UNSUPPORTED.search(said) and not (_CUT.search(said) or _cut_short(kind, data)):
         return Rejection(Reason.UNSUPPORTED_FORMAT, message)
-    return Rejection(Reason.UNREADABLE, message)
+    # Cut or damaged, the same bytes will not decode tomorrow either.
+    return Rejection(Reason.TRUNCATED, message)
 
 
 def _refusal(kind: str, data: bytes) -> str:
