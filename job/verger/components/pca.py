@@ -219,7 +219,7 @@ def _require(size: int, budget: int) -> None:
     if eigen_bytes(size) > budget:
         raise DoesNotFitError(
             f"exact PCA of a {size} x {size} matrix takes {eigen_bytes(size) >> 20} MB, "
-            f"half of the driver's memory is {budget >> 20} MB; nothing is fitted yet (share reached: 0 %)",
+            f"half of the driver's memory is {budget >> 20} MB; 0% of the variance is reached",
             "Give more --driver-memory, or --solver randomized",
         )
 
