@@ -31,7 +31,8 @@ from verger.planning.cost import cost
 from verger.progress import Progress
 from verger.tables import manifest, reader
 from verger.tables.pruning import prune_gone, prune_runs
-from verger.tables.store import REJECTED, FeatureStore, gone, matching, parquet_bytes, without
+from verger.tables.schemas import REJECTED
+from verger.tables.store import FeatureStore, gone, matching, parquet_bytes, without
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

@@ -19,7 +19,7 @@ from verger.photographs import inventory
 from verger.planning import plan as planning
 from verger.planning.plan import plan
 from verger.tables import manifest
-from verger.tables.store import FEATURES, REJECTED
+from verger.tables.schemas import FEATURES, REJECTED
 
 
 @pytest.fixture

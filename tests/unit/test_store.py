@@ -12,7 +12,8 @@ import pytest
 from tests.unit.test_manifest import finished
 from verger.tables import manifest
 from verger.tables.pruning import prune_gone, prune_runs
-from verger.tables.store import FEATURES, REJECTED, FeatureStore, deduplicate, matching, without
+from verger.tables.schemas import FEATURES, REJECTED
+from verger.tables.store import FeatureStore, deduplicate, matching, without
 
 FINGERPRINT = "pixels-20-f32-000000000000"
 

@@ -18,7 +18,8 @@ from verger.config import RunConfig
 from verger.errors import DoesNotFitError, Reason, Rejection
 from verger.network.backbones import Frozen, Network
 from verger.network.worker import Extractor, Tally, rejected_row
-from verger.tables.store import REJECTED, FeatureStore
+from verger.tables.schemas import REJECTED
+from verger.tables.store import FeatureStore
 
 if TYPE_CHECKING:
     from pyspark import Broadcast

@@ -15,13 +15,14 @@ import pyarrow as pa
 
 from verger.access.storage import storage_of
 from verger.errors import Rejection
-from verger.network.backbones import Frozen
 from verger.photographs import images
-from verger.tables.store import FEATURES
+from verger.tables.schemas import FEATURES
 
 if TYPE_CHECKING:
     from pyspark import Broadcast
     from pyspark.accumulators import Accumulator
+
+    from verger.network.frozen import Frozen
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

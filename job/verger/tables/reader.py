@@ -13,20 +13,11 @@ from verger.access.storage import join, storage_of
 from verger.errors import NothingToReadError, StoreError
 from verger.tables import manifest
 from verger.tables.manifest import Run
-from verger.tables.store import FEATURES, FILE, KEY, FeatureStore, deduplicate, matching, parquet_files
+from verger.tables.schemas import FEATURES, PROJECTION
+from verger.tables.store import FILE, KEY, FeatureStore, deduplicate, matching, parquet_files
 
 if TYPE_CHECKING:
     import pandas as pd
-
-PROJECTION = pa.schema(
-    [
-        ("path", pa.string()),
-        ("label", pa.string()),
-        ("split", pa.string()),
-        ("pca_features", pa.list_(pa.float32())),
-        ("version", pa.string()),
-    ]
-)
 
 
 def projection(run: Run) -> ds.Dataset:

@@ -16,35 +16,11 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from verger.access.storage import AlreadyPublishedError, Entry, join, storage_of
+from verger.tables.schemas import FEATURES, REJECTED
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-# One row a photograph version.
-FEATURES = pa.schema(
-    [
-        ("path", pa.string()),
-        ("label", pa.string()),
-        ("split", pa.string()),
-        ("version", pa.string()),
-        ("sha256", pa.string()),
-        ("size", pa.int64()),
-        ("width", pa.int32()),
-        ("height", pa.int32()),
-        ("features", pa.list_(pa.float32())),
-        ("extracted_at", pa.timestamp("us", tz="UTC")),
-    ]
-)
-REJECTED = pa.schema(
-    [
-        ("path", pa.string()),
-        ("label", pa.string()),
-        ("version", pa.string()),
-        ("reason", pa.string()),
-        ("message", pa.string()),
-        ("at", pa.timestamp("us", tz="UTC")),
-    ]
-)
 KEY = ["path", "version"]
 FILE = "__filename"  # Arrow's name for the file that holds a row
 # Below this many rows the list of wanted photographs is broadcast, so that features are never shuffled.

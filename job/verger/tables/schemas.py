@@ -1,0 +1,40 @@
+"""The columns of the tables; apart, since every Python worker imports them."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+# One row a photograph version.
+FEATURES = pa.schema(
+    [
+        ("path", pa.string()),
+        ("label", pa.string()),
+        ("split", pa.string()),
+        ("version", pa.string()),
+        ("sha256", pa.string()),
+        ("size", pa.int64()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("features", pa.list_(pa.float32())),
+        ("extracted_at", pa.timestamp("us", tz="UTC")),
+    ]
+)
+REJECTED = pa.schema(
+    [
+        ("path", pa.string()),
+        ("label", pa.string()),
+        ("version", pa.string()),
+        ("reason", pa.string()),
+        ("message", pa.string()),
+        ("at", pa.timestamp("us", tz="UTC")),
+    ]
+)
+PROJECTION = pa.schema(
+    [
+        ("path", pa.string()),
+        ("label", pa.string()),
+        ("split", pa.string()),
+        ("pca_features", pa.list_(pa.float32())),
+        ("version", pa.string()),
+    ]
+)
