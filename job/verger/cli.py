@@ -25,7 +25,7 @@ from pydantic.fields import FieldInfo
 from verger import __version__, config
 from verger.access.session import explain
 from verger.config import GROUPS, RunConfig
-from verger.errors import DoesNotFitError, ExitCode, InterruptedRunError, VergerError
+from verger.errors import DoesNotFitError, ExitCode, InterruptedRunError, Terminated, VergerError
 from verger.progress import Progress
 
 Command = Callable[..., Any]
@@ -266,7 +266,7 @@ def _terminable() -> Iterator[None]:
 
     def stop(number: int, _: types.FrameType | None) -> NoReturn:
         signal.signal(number, previous)
-        raise InterruptedRunError(ExitCode.TERMINATED)
+        raise Terminated
 
     previous = signal.signal(signal.SIGTERM, stop)
     try:
@@ -281,7 +281,7 @@ def verdict(error: BaseException) -> tuple[ExitCode, str]:
     if isinstance(error, VergerError):
         known = error
     elif isinstance(error, KeyboardInterrupt):
-        known = InterruptedRunError(ExitCode.INTERRUPTED)
+        known = InterruptedRunError(error)
     elif isinstance(error, MemoryError):
         known = DoesNotFitError(
             "not enough memory", "Give fewer --cores or a smaller --batch-size, or a larger machine"

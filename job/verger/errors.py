@@ -81,12 +81,17 @@ class DoesNotFitError(VergerError):
     exit_code = ExitCode.DOES_NOT_FIT
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM came; as SIGINT's, no Exception, so that no library takes it for a failure of its own."""
+
+
 class InterruptedRunError(VergerError):
     """A signal asked the run to end."""
 
-    def __init__(self, code: ExitCode) -> None:
-        self.exit_code = code
-        how = "interrupted" if code is ExitCode.INTERRUPTED else "terminated"
+    def __init__(self, signal: KeyboardInterrupt) -> None:
+        terminated = isinstance(signal, Terminated)
+        self.exit_code = ExitCode.TERMINATED if terminated else ExitCode.INTERRUPTED
+        how = "terminated" if terminated else "interrupted"
         super().__init__(f"{how}: committed waves are kept", "Run the same command again to resume")
 
 

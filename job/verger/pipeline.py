@@ -17,6 +17,7 @@ from verger.components.pca import Pca, fit
 from verger.config import RunConfig
 from verger.errors import (
     ExitCode,
+    InterruptedRunError,
     NothingToReadError,
     StoreError,
     TooManyRejectedError,
@@ -351,9 +352,9 @@ class _Job:
             yield
         except BaseException as error:
             known = error if isinstance(error, VergerError) else explain(error)
-            code = known.exit_code if known else ExitCode.DEFECT
             if isinstance(error, KeyboardInterrupt):
-                code = ExitCode.INTERRUPTED
+                known = InterruptedRunError(error)
+            code = known.exit_code if known else ExitCode.DEFECT
             failure = {
                 **manifest.opening(self.run, self.config, self.started_at, datetime.now(UTC)),
                 "exit_code": int(code),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -75,18 +75,13 @@ def finished(process: subprocess.Popen[str], timeout: float = 120) -> tuple[int,
 
 
 def signalled(
-    process: subprocess.Popen[str], when: Callable[[dict[str, Any]], bool], number: int
-) -> list[dict[str, Any]]:
+    process: subprocess.Popen[str], when: Callable[[dict[str, Any]], bool], number: int, after: float = 0
+) -> None:
     """Read its JSON lines until one is ``when``, then send the signal; proves that the line was there."""
     assert process.stderr is not None
-    seen: list[dict[str, Any]] = []
     for line in process.stderr:
-        if line.startswith("{"):
-            seen.append(json.loads(line))
-            if when(seen[-1]):
-                process.send_signal(number)
-                return seen
-    raise AssertionError(f"the process ended before its line: {seen}")
-
-
-SIGNALS = signal
+        if line.startswith("{") and when(json.loads(line)):
+            time.sleep(after)
+            process.send_signal(number)
+            return
+    raise AssertionError("the process ended before that line")

@@ -23,6 +23,16 @@ def slowly(*arguments, **named):
 images.decode = slowly
 """
 
+SLOW_COMPONENTS = """
+import time
+import verger.components.rows as rows
+matrix = rows.matrix
+def slowly(*arguments):
+    time.sleep(60)
+    return matrix(*arguments)
+rows.matrix = slowly
+"""
+
 # Dies by SIGKILL as the named function is called (or has returned), once: a file tells that it did.
 KILL = """
 import os, signal
@@ -74,21 +84,20 @@ def undisturbed(spark, place: Path) -> None:
 def test_killed_in_extraction_it_resumes_from_the_store(spark, place: Path, number: int) -> None:
     slow = arguments(place, "--wave-size", "10", "--partitions", "2")
     process = start(*slow, inject=SLOW_DECODER, cwd=place)
-    lines = signalled(process, nth_progress_line(number), signal.SIGKILL)
+    signalled(process, nth_progress_line(number), signal.SIGKILL)
     process.communicate()
     assert process.returncode == -signal.SIGKILL
     assert not (place / "out" / "latest.json").exists()
-    committed = len([wave for wave in (place / "out" / "features").glob("*/*-*") if (wave / "_SUCCESS").exists()])
-
-    code, _, lines = finished(start(*slow, cwd=place))
-    assert code == 0
-    assert lines[-1]["event"] == "done"
-    document = json.loads(
-        (place / "out" / json.loads((place / "out" / "latest.json").read_text())["manifest"]).read_text()
-    )
-    assert document["photographs"]["known"] >= 10 * committed
-    assert document["photographs"]["known"] + document["photographs"]["computed"] == 60
+    resumed(spark, place)
     undisturbed(spark, place)
+
+
+def resumed(spark, place: Path) -> None:
+    """Run to the end, with no photograph computed again whose wave of ten was committed."""
+    committed = len(list((place / "out" / "features").glob("*/*-*/_SUCCESS")))
+    counts = run(spark, place)["photographs"]
+    assert counts["known"] >= 10 * committed
+    assert counts["known"] + counts["computed"] == 60
 
 
 def nth_progress_line(number: int):
@@ -122,9 +131,8 @@ def test_killed_at_a_named_point_the_next_run_is_whole(spark, place: Path, modul
     assert code == -signal.SIGKILL, stderr
     assert (place / "hit").exists()
     assert not (place / "out" / "latest.json").exists()
-    code, stderr, lines = finished(start(*arguments(place), inject=inject, cwd=place))
-    assert code == 0, stderr
-    assert lines[-1]["event"] == "done"
+    done = run(spark, place)
+    assert done["photographs"]["computed"] == (60 if function == "describe" else 0)
     undisturbed(spark, place)
 
 
@@ -140,7 +148,18 @@ def test_interrupted_it_leaves_cleanly_and_says_how_to_go_on(spark, place: Path,
     assert not list((place / "out").rglob("_temporary"))
     failure = json.loads(next((place / "out" / "runs").glob("*/failure.json")).read_text())
     assert failure["exit_code"] == code
-    assert finished(start(*slow, cwd=place))[0] == 0
+    resumed(spark, place)
+    undisturbed(spark, place)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["SIGTERM", "SIGINT"])
+def test_interrupted_while_spark_computes_it_does_not_wait_for_it(spark, place: Path, number: int, code: int) -> None:
+    process = start(*arguments(place), inject=SLOW_COMPONENTS, cwd=place)
+    signalled(process, lambda line: line.get("stage") == "components", number, after=2)
+    _, rest = process.communicate(timeout=30)  # the computation itself takes a minute
+    assert process.returncode == code, rest
+    assert rest.count("\n") == 2  # the line for people, and the one for scripts
+    resumed(spark, place)
     undisturbed(spark, place)
 
 

@@ -6,9 +6,11 @@ import importlib.util
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -109,12 +111,41 @@ def _started(conf: Any, popen_kwargs: dict[str, Any] | None = None) -> Iterator[
     with _explained():
         if SparkContext._gateway is None:
             SparkContext._ensure_initialized(gateway=launch_gateway(conf, popen_kwargs), conf=conf)  # type: ignore[no-untyped-call]
-        spark = SparkSession.builder.config(conf=conf).getOrCreate()
+        with _own_interrupts():
+            spark = SparkSession.builder.config(conf=conf).getOrCreate()
     try:
         yield spark
-    finally:
-        with suppress(Exception):  # the JVM may be gone already
-            spark.stop()
+    except KeyboardInterrupt:
+        # The call that was interrupted still owns this thread's connection, so that `stop` would wait for it.
+        _end(SparkContext._gateway)
+        raise
+    except BaseException:
+        _stop(spark)
+        raise
+    _stop(spark)
+
+
+def _stop(spark: SparkSession) -> None:
+    with suppress(Exception):  # the JVM may be gone already
+        spark.stop()
+
+
+def _end(gateway: Any) -> None:
+    """End the JVM, and all that it does, in order: it removes its temporary files."""
+    process = getattr(gateway, "proc", None)  # none where spark-submit started it
+    if process is not None:
+        process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=10)
+
+
+@contextmanager
+def _own_interrupts() -> Iterator[None]:
+    """Keep our SIGINT handler: Spark's asks the JVM to cancel over a connection that may be in use."""
+    handler = signal.getsignal(signal.SIGINT)
+    yield
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, handler)
 
 
 def _conf(settings: dict[str, str]) -> Any:
