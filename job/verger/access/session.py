@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -109,18 +109,20 @@ def _started(conf: Any, popen_kwargs: dict[str, Any] | None = None) -> Iterator[
 
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     with _explained():
+        interrupts = _Interrupts()
         if SparkContext._gateway is None:
             SparkContext._ensure_initialized(gateway=launch_gateway(conf, popen_kwargs), conf=conf)  # type: ignore[no-untyped-call]
-        with _own_interrupts():
-            spark = SparkSession.builder.config(conf=conf).getOrCreate()
+        spark = SparkSession.builder.config(conf=conf).getOrCreate()
     try:
-        yield spark
-    except KeyboardInterrupt:
-        # The call that was interrupted still owns this thread's connection, so that `stop` would wait for it.
-        _end(SparkContext._gateway)
-        raise
-    except BaseException:
-        _stop(spark)
+        with interrupts.waking(spark):
+            yield spark
+    except BaseException as error:
+        # In a thread of its own, for a call that was interrupted still owns this thread's connection to the JVM.
+        stopping = threading.Thread(target=_stop, args=(spark,), daemon=True)
+        stopping.start()
+        stopping.join(timeout=10)
+        if interrupts.caught is not None and error is not interrupts.caught:
+            raise interrupts.caught from error
         raise
     _stop(spark)
 
@@ -130,22 +132,50 @@ def _stop(spark: SparkSession) -> None:
         spark.stop()
 
 
-def _end(gateway: Any) -> None:
-    """End the JVM, and all that it does, in order: it removes its temporary files."""
-    process = getattr(gateway, "proc", None)  # none where spark-submit started it
-    if process is not None:
-        process.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=10)
+class _Interrupts:
+    """SIGINT and SIGTERM while Spark computes: who waits for the JVM is woken by cancelling what it waits for.
+
+    Without that, an interrupted call may wait for its job all the same, as `DataFrame.toArrow` does, and raise the
+    job's error instead of the interrupt. To be made before the SparkContext, whose own SIGINT handler asks the JVM to
+    cancel over the connection that is in use.
+
+    Attributes
+    ----------
+    caught : KeyboardInterrupt, optional
+        What the handler raised.
+    """
+
+    def __init__(self) -> None:
+        self.caught: KeyboardInterrupt | None = None
+        self._handlers: dict[int, Callable[..., Any]] = {}
+        if threading.current_thread() is threading.main_thread():
+            found = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+            self._handlers = {number: handler for number, handler in found.items() if callable(handler)}
+
+    @contextmanager
+    def waking(self, spark: SparkSession) -> Iterator[None]:
+        """Handle the signals, as their handlers did before, for as long as the context lasts."""
+
+        def handle(number: int, frame: Any) -> None:
+            threading.Thread(target=_cancel, args=(spark,), daemon=True).start()
+            try:
+                self._handlers[number](number, frame)
+            except KeyboardInterrupt as caught:
+                self.caught = caught
+                raise
+
+        for number in self._handlers:
+            signal.signal(number, handle)
+        try:
+            yield
+        finally:
+            for number, handler in self._handlers.items():
+                signal.signal(number, handler)
 
 
-@contextmanager
-def _own_interrupts() -> Iterator[None]:
-    """Keep our SIGINT handler: Spark's asks the JVM to cancel over a connection that may be in use."""
-    handler = signal.getsignal(signal.SIGINT)
-    yield
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGINT, handler)
+def _cancel(spark: SparkSession) -> None:
+    with suppress(Exception):
+        spark.sparkContext.cancelAllJobs()
 
 
 def _conf(settings: dict[str, str]) -> Any:

@@ -142,7 +142,7 @@ class LocalStorage:
         if not os.path.isdir(folder):
             what = "is a file, not a folder" if os.path.exists(folder) else "does not exist"
             raise NothingToReadError(f"{folder} {what}", "Check the path")
-        with _explained(folder):
+        with _explained(folder), _found(folder):
             yield from self._walk(folder, frozenset())
 
     def _walk(self, folder: str, above: frozenset[tuple[int, int]]) -> Iterator[Entry]:
@@ -165,7 +165,7 @@ class LocalStorage:
         return os.path.isfile(path) or (os.path.isdir(path) and bool(os.listdir(path)))
 
     def read(self, path: str) -> bytes:
-        with _explained(path):
+        with _explained(path), _found(path):
             return Path(path).read_bytes()
 
     def read_version(self, path: str, version: str) -> bytes:
@@ -263,12 +263,19 @@ def _flush_folder(path: str) -> None:
 
 
 @contextmanager
-def _explained(path: str) -> Iterator[None]:
-    """Turn the system's errors into lines that a user can act on."""
+def _found(path: str) -> Iterator[None]:
+    """Say that there is nothing to read at ``path``."""
     try:
         yield
     except (FileNotFoundError, NotADirectoryError) as error:
         raise NothingToReadError(f"{error.filename or path} does not exist", "Check the path") from error
+
+
+@contextmanager
+def _explained(path: str) -> Iterator[None]:
+    """Turn the system's errors into lines that a user can act on."""
+    try:
+        yield
     except OSError as error:
         where = error.filename or path
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
