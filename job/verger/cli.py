@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import functools
 import json
+import logging
 import os
 import shlex
 import signal
@@ -114,7 +115,11 @@ def run(config: RunConfig) -> None:
               help="Run whose components to use, or an output: its latest run.")  # fmt: skip
 @settings(groups=[group for group in GROUPS if group not in ("Network", "Components")])
 def project(config: RunConfig, run_uri: str) -> None:
-    """Put photographs into the space of an earlier run, without fitting again."""
+    """Put photographs into the space of an earlier run, without fitting again.
+
+    What comes out is a run of its own, and the latest one of its output and name: choose another --output or --name
+    to keep the other pointers where they are.
+    """
     with _spoken(config) as progress:
         from verger import pipeline
 
@@ -248,6 +253,9 @@ def _close(progress: Progress, manifest: dict[str, Any]) -> None:
 @contextmanager
 def _spoken(config: RunConfig) -> Iterator[Progress]:
     """The progress of a run, which also tells how it failed, and ends the process with the code for that."""
+    if config.log_level not in ("debug", "info"):
+        # Py4J logs the traceback of every call that a signal interrupts.
+        logging.getLogger().addHandler(logging.NullHandler())
     with Progress(interval=config.progress_interval, log_level=config.log_level) as progress:
         try:
             with _terminable():

@@ -83,7 +83,11 @@ class RunConfig(BaseModel):
         "Network", "Width multiplier of mobilenet_v2; default: what the weights say.", None, gt=0, le=2
     )
     input_size: int | None = _setting(
-        "Network", "Edge of the square input, pixels; default: what the weights say (pixels: 20).", None, ge=8, le=1024
+        "Network",
+        "Edge of the square input, pixels, at least 32 (pixels: 8); default: what the weights say (pixels: 20).",
+        None,
+        ge=8,
+        le=1024,
     )
     weights: str = _setting(
         "Network", "'bundled', 'imagenet', 'random', or a path or URI of a .h5, .keras or .npz file.", "bundled"

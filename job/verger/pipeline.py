@@ -179,6 +179,7 @@ class _Job:
         self.started_at = datetime.now(UTC)
         self.run = manifest.new_run(output, config.name, self.started_at)
         self.figures: dict[str, Any] = {}
+        self.published = False
 
     def list_photographs(self) -> None:
         """List the whole input: the selection goes on, the rest only tells what is gone."""
@@ -194,9 +195,10 @@ class _Job:
         self.store = FeatureStore(self.run.output, network.fingerprint, self.progress.warn)
         with self.progress.stage("subtract", "Looking up what is known"):
             self.known = self.store.known()
-            self.rejected = _relabelled(matching(self.store.rejected(), self.chosen), self.chosen)
+            rejected = without(matching(self.store.rejected(), self.chosen), self.known)
+            self.rejected = _relabelled(rejected, self.chosen)
             self.pending = without(without(self.chosen, self.known), self.rejected)
-            self.store.describe(network.describe(), network.weights.to_npz() if network.weights else None)
+            self.store.describe(network.describe(), network.weights.to_npz if network.weights else None)
         self.figures["photographs"] |= {
             "known": self.chosen.num_rows - self.pending.num_rows - self.rejected.num_rows,
             "computed": 0,
@@ -242,7 +244,8 @@ class _Job:
         if self.pending.num_rows >= _NEW_FROM:
             shares.append(("new photographs", self.pending.num_rows - counts["computed"], self.pending.num_rows))
         for which, rejected, total in shares:
-            if rejected > self.config.max_rejected_ratio * total:
+            if rejected / total > self.config.max_rejected_ratio:
+                self.store.forget(self.run.run_id)
                 raise TooManyRejectedError(
                     f"{rejected} of {total} {which} were rejected, more than --max-rejected-ratio "
                     f"{self.config.max_rejected_ratio:g} allows",
@@ -279,6 +282,11 @@ class _Job:
 
     def latest_pca(self, network: Network) -> tuple[Pca, str]:
         """The PCA of the latest run of this name, and the id of the run that fitted it."""
+        ignored = self.config.model_fields_set & {"variance", "components", "standardize", "solver"}
+        if ignored:
+            self.progress.warn(
+                f"pca reuse: {', '.join(sorted(ignored))} of this run do not count, the fit is an older one"
+            )
         last = manifest.latest(self.run.output, self.config.name)
         if last is None:
             raise UsageError(f"pca reuse: no finished run {self.config.name} in {self.run.output}", "Fit one first")
@@ -342,6 +350,7 @@ class _Job:
             **manifest.closing(self.progress.warnings),
         }
         manifest.publish(self.run, document)
+        self.published = True
         manifest.point_latest(self.run, config.name, document)
         return document
 
@@ -362,8 +371,9 @@ class _Job:
                 "photographs": self.figures.get("photographs"),
                 "rejected_by_reason": self.figures.get("rejected_by_reason"),
             }
-            with suppress(VergerError):
-                manifest.record_failure(self.run, failure)
+            if not self.published:
+                with suppress(VergerError):
+                    manifest.record_failure(self.run, failure)
             if known is not None and known is not error:
                 raise known from error
             raise
@@ -371,10 +381,9 @@ class _Job:
 
 def _as_fitted(config: RunConfig, run: manifest.Run, fitting: dict[str, Any]) -> RunConfig:
     """``config`` with the network of a finished run, whose weights lie beside its features."""
-    fitted = RunConfig(**fitting["config"])
-    names = ("backbone", "pooling", "alpha", "input_size", "precision", "resample", "fit", "seed", "standardize")
-    network: dict[str, Any] = {name: getattr(fitted, name) for name in names}
-    if fitted.backbone != "pixels":
+    names = ("backbone", "pooling", "alpha", "input_size", "precision", "resample", "fit")
+    network: dict[str, Any] = {name: fitting["config"][name] for name in names}
+    if network["backbone"] != "pixels":
         network["weights"] = join(run.output, fitting["features"]["path"], "weights.npz")
     return config.model_copy(update=network | {"weights_sha256": None})
 

@@ -64,7 +64,12 @@ def verger(*arguments: str, inject: str = "", cwd: Path | None = None, **popen: 
         paths.insert(0, str(cwd / "injected"))
     environment |= {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "PYTHONUNBUFFERED": "1"}
     command = [sys.executable, str(ROOT / "job" / "main.py"), *arguments]
-    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL}
+    streams = {
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.PIPE,
+        "stdin": subprocess.DEVNULL,
+        "start_new_session": True,
+    }
     return subprocess.Popen(command, env=environment, cwd=cwd, text=True, **(streams | popen))
 
 
@@ -82,6 +87,6 @@ def signalled(
     for line in process.stderr:
         if line.startswith("{") and when(json.loads(line)):
             time.sleep(after)
-            process.send_signal(number)
+            os.killpg(process.pid, number)  # as shells and init systems do
             return
     raise AssertionError("the process ended before that line")

@@ -47,6 +47,7 @@ def finished(config: RunConfig, fingerprint: str, rate: float | None, computed: 
     document = {
         "schema_version": 1,
         "started_at": "2026-03-01T12:00:00.000000Z",
+        "run_id": run_id,
         "features": {"fingerprint": fingerprint},
         "photographs": {"computed": computed},
         "throughput": {"photographs_per_s_per_core": rate},

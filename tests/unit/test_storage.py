@@ -20,6 +20,7 @@ from verger.errors import DoesNotFitError, NothingToReadError, Reason, Rejection
         ("/a/./b/../c", "/a/c"),
         ("file:/a b/c", "/a b/c"),
         ("file:///a/b", "/a/b"),
+        ("//a/b", "/a/b"),
         ("file://localhost/a", "/a"),
         ("/odd%20name:1", "/odd%20name:1"),
     ],
@@ -51,6 +52,8 @@ def test_listing_is_recursive_and_survives_a_loop_of_links(tmp_path: Path) -> No
     (tmp_path / "y").write_bytes(b"")
     (tmp_path / "a" / "loop").symlink_to(tmp_path)
     (tmp_path / "nowhere").symlink_to(tmp_path / "missing")
+    (tmp_path / "itself").symlink_to(tmp_path / "itself")
+    os.mkfifo(tmp_path / "pipe.jpg")
     found = {entry.path: entry.size for entry in storage_of("/").list(str(tmp_path))}
     assert found == {str(tmp_path / "a/b/x"): 3, str(tmp_path / "y"): 0}
 

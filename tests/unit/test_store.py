@@ -99,8 +99,8 @@ def test_deduplicating_one_row_or_none() -> None:
 
 
 def test_what_made_the_features_is_kept_once(store: FeatureStore, tmp_path: Path) -> None:
-    store.describe({"dimension": 2}, b"weights")
-    store.describe({"dimension": 3}, b"others")
+    store.describe({"dimension": 2}, lambda: b"weights")
+    store.describe({"dimension": 3}, lambda: b"others")
     folder = tmp_path / "features" / FINGERPRINT
     assert (folder / "weights.npz").read_bytes() == b"weights"
     assert '"dimension": 2' in (folder / "fingerprint.json").read_text()

@@ -33,6 +33,7 @@ SETTINGS = {
     "spark.sql.execution.arrow.pyspark.validateSchema.enabled": "true",
     "spark.sql.execution.pyspark.udf.faulthandler.enabled": "true",
     "spark.sql.session.timeZone": "UTC",
+    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",  # not INT96, which has no zone
     "spark.sql.catalogImplementation": "in-memory",
     # A worker holds the network: a fresh one would import TensorFlow and build it again.
     "spark.python.worker.reuse": "true",
@@ -208,9 +209,10 @@ def available_cores() -> int:
 
 @contextmanager
 def _quiet(config: RunConfig) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """Keep the JVM's and the workers' own messages off the screen: in a file, unless asked for.
+    """How to start the JVM: its own and the workers' messages off the screen unless asked for, and out of our group.
 
-    The file is shown by `explain` where it tells why Spark did not start; it goes when the run ends.
+    A signal to the group, as a shell or an init system sends, must not take the JVM from under a run that ends in
+    order. The JVM ends when we do: it reads our end of a pipe.
     """
     with tempfile.TemporaryDirectory(prefix="verger-") as folder:
         level = {"warning": "warn"}.get(config.log_level, config.log_level)
@@ -222,10 +224,10 @@ def _quiet(config: RunConfig) -> Iterator[tuple[Path, dict[str, Any]]]:
             f"rootLogger.level = {level}\nrootLogger.appenderRef.console.ref = console\n"
         )
         if config.log_level in ("debug", "info"):
-            yield log4j, {}
+            yield log4j, {"start_new_session": True}
             return
         with open(Path(folder, "spark.log"), "wb") as log:
-            yield log4j, {"stdout": log, "stderr": log}
+            yield log4j, {"start_new_session": True, "stdout": log, "stderr": log}
 
 
 def _require_java() -> None:
@@ -247,7 +249,9 @@ def _explained() -> Iterator[None]:
     except VergerError:
         raise
     except Exception as error:
-        raise explain(error) or error from error
+        if known := explain(error):
+            raise known from error
+        raise
 
 
 def explain(error: BaseException) -> VergerError | None:
@@ -264,6 +268,10 @@ def explain(error: BaseException) -> VergerError | None:
         return DoesNotFitError("Spark ran out of memory", "Give more --driver-memory, or fewer --cores")
     if denied := re.search(r"(?:AccessControlException|AccessDeniedException|Permission denied)[^\n]*", text):
         return StoreError(f"the store refuses: {denied[0][:200]}", "Check the path and its permissions")
+    if re.search("Py4JNetworkError|ConnectionRefusedError|Answer from Java side is empty", text):
+        return DoesNotFitError(
+            "Spark's JVM died", "If the kernel's memory killer did it, give less --driver-memory or fewer --cores"
+        )
     if "JAVA_GATEWAY_EXITED" in text:
         return DoesNotFitError(
             "Spark's JVM ended as it started", "Give less --driver-memory, and see it with --log-level info"

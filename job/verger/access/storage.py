@@ -9,6 +9,7 @@ import os
 import re
 import secrets
 import shutil
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -90,7 +91,7 @@ def canonical(uri: str) -> str:
     """
     scheme = re.match(r"^([A-Za-z][A-Za-z0-9+.-]*):(?=/)", uri)
     if scheme is None:
-        return os.path.abspath(os.path.expanduser(uri))
+        return _absolute(os.path.expanduser(uri))
     if scheme[1].lower() != "file":
         raise UsageError(f"{uri}: the scheme {scheme[1]}: is not supported", "Give a local path or a file: URI")
     rest = uri[len("file:") :]
@@ -99,7 +100,12 @@ def canonical(uri: str) -> str:
         if host not in ("", "localhost"):
             raise UsageError(f"{uri} names the host {host}", "A file: URI has none: file:///folder")
         rest = "/" + path
-    return os.path.abspath(rest)
+    return _absolute(rest)
+
+
+def _absolute(path: str) -> str:
+    """POSIX lets two leading slashes stand, and means the same place by them on Linux."""
+    return "/" + os.path.abspath(path).lstrip("/")
 
 
 def join(folder: str, *parts: str) -> str:
@@ -152,14 +158,16 @@ class LocalStorage:
             return
         with os.scandir(folder) as found:
             for item in found:
-                if item.is_dir():
-                    yield from self._walk(item.path, above | {identity})
-                    continue
                 try:
                     status = item.stat()
-                except FileNotFoundError:  # gone since, or a link to nowhere
-                    continue
-                yield Entry(item.path, status.st_size, _version(status))
+                except OSError as error:
+                    if error.errno in (errno.ENOENT, errno.ELOOP):  # gone since, or a link to nowhere or to itself
+                        continue
+                    raise
+                if stat.S_ISDIR(status.st_mode):
+                    yield from self._walk(item.path, above | {identity})
+                elif stat.S_ISREG(status.st_mode):  # to open a pipe would wait for its writer
+                    yield Entry(item.path, status.st_size, _version(status))
 
     def exists(self, path: str) -> bool:
         return os.path.isfile(path) or (os.path.isdir(path) and bool(os.listdir(path)))

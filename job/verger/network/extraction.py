@@ -6,6 +6,7 @@ import math
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark import AccumulatorParam
 
-from verger.access.session import explain, worker_lost, write_parquet
+from verger.access.session import worker_lost, write_parquet
 from verger.config import RunConfig
 from verger.errors import DoesNotFitError, Reason, Rejection
 from verger.network.backbones import Frozen, Network
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
 WAVE_SECONDS = 60
 # Batches a task: enough that starting it and padding its last batch do not count, few enough to balance cores.
 _TASK_BATCHES = 16
-# More photographs than this that each kill their worker are no accident of decoding, but a lack of memory.
+# More photographs than this that each kill their worker, and more than the run may reject, are no accident of
+# decoding but a lack of memory; to try every photograph alone would take for ever.
 _MAX_KILLERS = 10
 
 FEATURES_DDL = (
@@ -133,7 +135,7 @@ class Extraction:
         self._cores = spark.sparkContext.defaultParallelism
         self._frozen: Broadcast[Frozen] = spark.sparkContext.broadcast(network.freeze())
         self._in_flight: dict[str, Accumulator[Tally]] = {}
-        self._done = self._rejected = self._killers = 0
+        self._total = self._done = self._rejected = self._killers = 0
         self._lock = threading.Lock()
         self._stopped = threading.Event()
 
@@ -145,6 +147,7 @@ class Extraction:
         DoesNotFitError
             Memory or disk did not suffice.
         """
+        self._total = photographs.num_rows
         size = wave_size(self._config, self._cores, self._network.photographs_per_s_per_core)
         # Two at a time: the next wave takes the cores that this one's last tasks and its commit leave idle.
         with ThreadPoolExecutor(2, thread_name_prefix="verger-wave") as pool:
@@ -158,7 +161,8 @@ class Extraction:
                 self._stop(waves)
                 raise
             finally:
-                self._frozen.destroy()
+                with suppress(Exception):
+                    self._frozen.destroy()
         done = [wave.result() for wave in waves]
         rejected = pa.concat_tables([REJECTED.empty_table(), *(wave.rejected for wave in done)])
         return Extracted(sum(wave.computed for wave in done), rejected)
@@ -179,7 +183,8 @@ class Extraction:
             wave.cancel()
         pending = {wave for wave in waves if not wave.done()}
         while pending:
-            self._spark.sparkContext.cancelAllJobs()
+            with suppress(Exception):  # where the JVM is gone, so are its jobs
+                self._spark.sparkContext.cancelAllJobs()
             pending = wait(pending, timeout=0.2).not_done
 
     def _progress(self) -> tuple[int, int]:
@@ -195,7 +200,7 @@ class Extraction:
         except Exception as error:
             self._store.discard(self._run_id, name)
             if self._stopped.is_set() or not worker_lost(error):
-                raise explain(error) or error from error
+                raise
         if photographs.num_rows == 1:
             return self._killed(name, photographs)
         middle = photographs.num_rows // 2
@@ -220,7 +225,7 @@ class Extraction:
         """The photograph on which a worker died, quarantined."""
         with self._lock:
             self._killers += 1
-        if self._killers > _MAX_KILLERS:
+        if self._killers > max(_MAX_KILLERS, self._config.max_rejected_ratio * self._total):
             raise DoesNotFitError(
                 f"Python workers died on {self._killers} photographs, the last {photographs['path'][0]}",
                 "This looks like too little memory: use fewer --cores or a smaller --batch-size",

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from verger.access.storage import storage_of
-from verger.errors import Rejection
+from verger.errors import Reason, Rejection
 from verger.photographs import images
 from verger.tables.schemas import FEATURES
 
@@ -28,7 +28,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 Infer = Callable[[np.ndarray], np.ndarray]
 
-# How many photographs were dealt with, and the rows (store.REJECTED) of those among them that were rejected.
+# How many photographs were dealt with, and the rows (schemas.REJECTED) of those among them that were rejected.
 Tally = tuple[int, tuple[tuple[Any, ...], ...]]
 
 # Threads that read and decode while the network computes.
@@ -67,6 +67,8 @@ class Extractor:
     def _open(self, row: dict[str, Any]) -> tuple[dict[str, Any], images.Decoded | Rejection]:
         """Read and decode, ahead of the network."""
         try:
+            if row["size"] > images.MAX_BYTES:  # before it fills the memory
+                raise Rejection(Reason.TOO_LARGE, f"{row['size']:,} bytes, the limit is {images.MAX_BYTES:,}")
             data = storage_of(row["path"]).read_version(row["path"], row["version"])
             row["sha256"] = hashlib.sha256(data).hexdigest()
             return row, images.decode(data, self.input_size, self.resample, self.fit)
@@ -140,6 +142,6 @@ def _batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
 
 
 def rejected_row(row: dict[str, Any], rejection: Rejection) -> tuple[Any, ...]:
-    """One row of store.REJECTED."""
+    """One row of schemas.REJECTED."""
     message = rejection.message[:500]
     return (row["path"], row["label"], row["version"], str(rejection.reason), message, datetime.now(UTC))

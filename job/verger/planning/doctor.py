@@ -167,8 +167,7 @@ def _disk(config: RunConfig) -> str:
 
 def _memory(config: RunConfig) -> str:
     cores = config.cores or available_cores()
-    driver = int(config.driver_memory[:-1]) << {"m": 20, "g": 30}[config.driver_memory[-1]]
-    needed, available = driver + cores * WORKER_BYTES, available_memory()
+    needed, available = config.driver_bytes + cores * WORKER_BYTES, available_memory()
     line = f"{_gb(available)} available, {_gb(needed)} needed: driver {config.driver_memory} and {cores} workers"
     if available < needed:
         raise DoesNotFitError(line, "Give fewer --cores or less --driver-memory")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -13,11 +14,12 @@ from rich.table import Table
 from verger.access.session import available_cores
 from verger.access.storage import apart
 from verger.config import RunConfig
+from verger.errors import NothingToReadError
 from verger.network.backbones import Network, resolve
 from verger.photographs import inventory
 from verger.planning.cost import cost
 from verger.tables import manifest
-from verger.tables.store import FeatureStore, matching, without
+from verger.tables.store import FeatureStore, gone, matching, without
 
 # Seconds before the first photograph: the session, and TensorFlow's import in each worker.
 START_S = 6.0
@@ -115,7 +117,7 @@ def plan(config: RunConfig, nodes: int = 1, node_cores: int | None = None) -> Pl
         known=chosen.num_rows - refused.num_rows - new.num_rows,
         rejected=refused.num_rows,
         new=new.num_rows,
-        gone=_gone(stored["path"], found.photographs["path"], source),
+        gone=gone(stored, source, found.photographs["path"]),
         labels=inventory.label_counts(chosen),
         ignored=found.ignored,
         bytes=_total(chosen),
@@ -130,25 +132,21 @@ def plan(config: RunConfig, nodes: int = 1, node_cores: int | None = None) -> Pl
     )
 
 
-def _gone(stored: pa.ChunkedArray, present: pa.ChunkedArray, source: str) -> int:
-    """How many photographs of this input are in the store alone."""
-    below = pc.unique(stored.filter(pc.starts_with(stored, source.rstrip("/") + "/")))
-    return int(pc.sum(pc.invert(pc.is_in(below, value_set=present.combine_chunks()))).as_py() or 0)
-
-
 def _total(photographs: pa.Table) -> int:
     return int(pc.sum(photographs["size"]).as_py() or 0)
 
 
 def _rate(config: RunConfig, network: Network, mean_bytes: float) -> tuple[float, str]:
     """Photographs a second and core, and where that figure comes from: the output's own measurement if it has one."""
-    latest = manifest.latest(config.output)
-    if latest is not None:
-        document = manifest.read(latest)
+    document: dict[str, Any] | None = None
+    with suppress(NothingToReadError):  # a pointer may outlive its run
+        latest = manifest.latest(config.output)
+        document = manifest.read(latest) if latest else None
+    if document is not None:
         measured = document["throughput"].get("photographs_per_s_per_core")
         same = document["features"]["fingerprint"] == network.fingerprint
         if same and measured and document["photographs"]["computed"] >= ENOUGH_TO_MEASURE:
-            return float(measured), f"measured by run {latest.run_id}"
+            return float(measured), f"measured by run {document['run_id']}"
     seconds = 1 / network.photographs_per_s_per_core + max(0.0, mean_bytes - SMALL_BYTES) / DECODED_BYTES_PER_S
     return 1 / seconds, "our benchmark's figures; once a large run was measured, its own"
 

@@ -7,7 +7,6 @@ import json
 import re
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -15,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-from verger.access.storage import AlreadyPublishedError, Entry, join, storage_of
+from verger.access.storage import AlreadyPublishedError, Entry, Storage, join, storage_of
 from verger.tables.schemas import FEATURES, REJECTED
 
 if TYPE_CHECKING:
@@ -48,14 +47,17 @@ class FeatureStore:
         self._storage = storage_of(output)
         self._warn = warn
 
-    def describe(self, description: dict[str, Any], weights: bytes | None) -> None:
+    def describe(self, description: dict[str, Any], weights: Callable[[], bytes] | None) -> None:
         """Keep once what made the features: fingerprint.json, and weights.npz where there are weights."""
-        document = (json.dumps(description, indent=2) + "\n").encode()
-        for name, content in (("weights.npz", weights), ("fingerprint.json", document)):
-            path = join(self.folder, name)
-            if content is not None and not self._storage.exists(path):
-                with suppress(AlreadyPublishedError):  # another run was quicker, with the same content
-                    self._storage.publish_once(path, content)
+        self._keep("fingerprint.json", (json.dumps(description, indent=2) + "\n").encode)
+        if weights is not None:
+            self._keep("weights.npz", weights)
+
+    def _keep(self, name: str, content: Callable[[], bytes]) -> None:
+        path = join(self.folder, name)
+        if not self._storage.exists(path):
+            with suppress(AlreadyPublishedError):  # another run was quicker, with the same content
+                self._storage.publish_once(path, content())
 
     def spark_folder(self, run_id: str, wave: str) -> str:
         """Where Spark writes the features of one wave of one run, and nobody else."""
@@ -86,6 +88,12 @@ class FeatureStore:
             path = join(self.rejects_folder, f"{run_id}-{wave}", "part-00000.zstd.parquet")
             self._storage.publish_once(path, parquet_bytes(rejected))
 
+    def forget(self, run_id: str) -> None:
+        """Remove what a run remembered: one that was refused for its many rejections must not be let pass by them."""
+        for entry in parquet_files(self._storage, self.rejects_folder):
+            if entry.path.startswith(join(self.rejects_folder, f"{run_id}-")):
+                self._storage.delete(entry.path)
+
     def features(self, spark: SparkSession, wanted: pa.Table) -> DataFrame:
         """The features of ``wanted`` photographs as a lazy DataFrame.
 
@@ -103,8 +111,10 @@ class FeatureStore:
         from pyspark.sql import functions as F
 
         files = pc.unique(wanted["file"]).to_pylist()
-        paths = [_glob_escaped(self._storage.spark_uri(file)) for file in sorted(files)]
-        stored = spark.read.schema("path string, version string, features array<float>").parquet(*paths)
+        paths = [self._storage.spark_uri(file) for file in sorted(files)]
+        # Paths are no patterns, as Spark would take them.
+        reader = spark.read.schema("path string, version string, features array<float>").option("__globPaths__", False)
+        stored = reader.parquet(*paths)
         stored = stored.select(*KEY, "features", F.col("_metadata.file_name").alias("file"))
         # Spark names each file uniquely, so its last part tells it from those of other waves.
         names = pc.replace_substring_regex(wanted["file"], r"^.*/", "")
@@ -131,16 +141,16 @@ class FeatureStore:
         return True
 
 
-def parquet_files(storage: Any, folder: str) -> Iterable[Entry]:
+def parquet_files(storage: Storage, folder: str) -> Iterable[Entry]:
     """The Parquet files below ``folder``, by name; names that start with ``_`` or ``.`` are skipped at any depth."""
     if not storage.exists(folder):
         return []
-    visible = partial(re.compile(r"(^|/)[_.]").search)
+    hidden = re.compile(r"(^|/)[_.]")
     return sorted(
         (
             entry
             for entry in storage.list(folder)
-            if entry.path.endswith(".parquet") and not visible(entry.path.removeprefix(folder + "/"))
+            if entry.path.endswith(".parquet") and not hidden.search(entry.path.removeprefix(folder + "/"))
         ),
         key=lambda entry: entry.path,
     )
@@ -186,11 +196,6 @@ def parquet_bytes(table: pa.Table) -> bytes:
     sink = io.BytesIO()
     pq.write_table(table, sink, compression="zstd")
     return sink.getvalue()
-
-
-def _glob_escaped(uri: str) -> str:
-    """Spark reads paths as patterns."""
-    return re.sub(r"([\\*?\[\]{}])", r"\\\1", uri)
 
 
 def _one_line(error: Exception) -> str:
