@@ -19,7 +19,7 @@ run: install ## Draw sample photographs into sample/ and run the job on them, in
 	@$(BIN)/verger run --input sample --output out
 
 test: java .venv/.tools ## Run all tests; shows coverage, and skips by reason
-	$(BIN)/python -m pytest --cov
+	$(BIN)/python -m pytest --cov --numprocesses 2 --dist loadfile
 
 test-unit: .venv/.tools ## Run the tests that need neither Spark nor TensorFlow, in seconds
 	$(BIN)/python -m pytest tests/unit

@@ -45,7 +45,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 def _wrongly_skipped(config: pytest.Config) -> list[str]:
-    if os.environ.get("CI") != "true":
+    if os.environ.get("CI") != "true" or hasattr(config, "workerinput"):  # a worker of pytest-xdist reports to another
         return []
     reporter: pytest.TerminalReporter = config.pluginmanager.get_plugin("terminalreporter")
     return [
