@@ -16,7 +16,7 @@ import verger
 from tests.bad_files import make as make_bad_files
 from tests.integration.runs import config, photograph, photographs, run
 from verger import pipeline
-from verger.errors import NothingToReadError, TooManyRejectedError, UsageError, WeightsError
+from verger.errors import NothingToReadError, StoreError, TooManyRejectedError, UsageError, WeightsError
 from verger.progress import Progress
 from verger.tables import manifest
 
@@ -207,6 +207,23 @@ def test_a_photograph_that_was_rejected_elsewhere_and_is_known_here_is_known(spa
     store.remember("another-run", "00000", pa.Table.from_pylist([row], schema=REJECTED))
     counts = run(spark, place)["photographs"]
     assert (counts["known"], counts["rejected"], counts["projected"]) == (40, 0, 40)
+
+
+def test_a_stored_file_that_is_damaged_is_named(spark, place: Path) -> None:
+    done = run(spark, place)
+    damaged = next((place / "out" / done["features"]["path"]).glob("*/*.parquet"))
+    group = pq.read_metadata(damaged).row_group(0)
+    columns = {group.column(i).path_in_schema: group.column(i) for i in range(group.num_columns)}
+    chunk = columns["features.list.element"]
+    with open(damaged, "r+b") as file:  # its other columns, and its footer, are whole
+        file.seek(chunk.data_page_offset)
+        file.write(bytes(chunk.total_compressed_size))
+    with pytest.raises(StoreError, match=f"{damaged} is damaged"):
+        run(spark, place)
+    damaged.unlink()
+    again = run(spark, place)["photographs"]
+    assert again["computed"] > 0
+    assert again["projected"] == 40
 
 
 def test_a_file_too_large_is_not_read(spark, place: Path) -> None:

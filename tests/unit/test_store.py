@@ -64,10 +64,11 @@ def test_an_output_below_a_hidden_folder_is_seen(tmp_path: Path) -> None:
     assert FeatureStore(str(tmp_path / ".cache" / "_out"), FINGERPRINT).known().num_rows == 1
 
 
-def test_a_damaged_file_is_left_out_with_a_warning(tmp_path: Path) -> None:
+@pytest.mark.parametrize("damage", [lambda data: data[:-20], lambda data: data[:4] + bytes(60) + data[64:]])
+def test_a_damaged_file_is_left_out_with_a_warning(tmp_path: Path, damage) -> None:
     put(tmp_path, "run-00000/part-0.parquet", ("/p", "1"))
     damaged = put(tmp_path, "run-00001/part-0.parquet", ("/q", "1"))
-    damaged.write_bytes(damaged.read_bytes()[:-20])
+    damaged.write_bytes(damage(damaged.read_bytes()))
     warnings: list[str] = []
     store = FeatureStore(str(tmp_path), FINGERPRINT, warnings.append)
     assert store.known()["path"].to_pylist() == ["/p"]
@@ -134,6 +135,10 @@ def test_pruning_keeps_the_newest_runs_and_those_that_are_pointed_at(tmp_path: P
     manifest.record_failure(died, {})
     running = manifest.new_run(str(tmp_path), "verger", datetime.now(UTC))
     manifest.record_failure(running, {})
+    killed = put(tmp_path, f"{died.run_id}-00000/_temporary/0/part-0.parquet", ("/p", "1"))
+    writing = put(tmp_path, f"{running.run_id}-00000/_temporary/0/part-0.parquet", ("/p", "1"))
+    committed = put(tmp_path, f"{died.run_id}-00000/part-1.parquet", ("/q", "1"))
     assert prune_runs(str(tmp_path), 1) == {"runs": 1, "unfinished": 1}
+    assert (killed.exists(), writing.exists(), committed.exists()) == (False, True, True)
     assert {run_id for run_id, _ in manifest.run_ids(str(tmp_path))} == {named.run_id, new.run_id, running.run_id}
     assert not Path(old.folder).exists()

@@ -266,6 +266,8 @@ def explain(error: BaseException) -> VergerError | None:
         )
     if "OutOfMemoryError" in text or "MemoryError" in text:
         return DoesNotFitError("Spark ran out of memory", "Give more --driver-memory, or fewer --cores")
+    if damaged := re.search(r"FAILED_READ_FILE.*?Encountered error while reading file (?:file://)?(\S+?)\.?\s", text):
+        return StoreError(f"{damaged[1]} is damaged", "Delete it: its photographs are computed again")
     if denied := re.search(r"(?:AccessControlException|AccessDeniedException|Permission denied)[^\n]*", text):
         return StoreError(f"the store refuses: {denied[0][:200]}", "Check the path and its permissions")
     if re.search("Py4JNetworkError|ConnectionRefusedError|Answer from Java side is empty", text):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -36,11 +37,25 @@ def prune_runs(output: str, keep: int) -> dict[str, int]:
     before = f"{datetime.now(UTC) - _UNFINISHED_FOR:%Y%m%dT%H%M%SZ}"
     unfinished = [run_id for run_id, done in found if not done and run_id < before]
     old = sorted(set(finished[: max(len(finished) - keep, 0)]) - _pointed_at(output))
+    _remove_half_written(storage, join(output, "features"), before)
     for run_id in old + unfinished:
         run = Run(output, run_id)
         storage.delete(run.path("manifest.json"))  # first: readers trust only a run that has one
         storage.delete(run.folder)
     return {"runs": len(old), "unfinished": len(unfinished)}
+
+
+def _remove_half_written(storage: Storage, features: str, before: str) -> None:
+    """Remove what waves of runs that began ``before`` were writing when they were killed."""
+    if storage.exists(features):
+        halves = {
+            re.sub(r"/_temporary/.*", "", entry.path)
+            for entry in storage.list(features)
+            if "/_temporary/" in entry.path
+        }
+        for wave in halves:
+            if wave.rpartition("/")[2] < before:
+                storage.delete(join(wave, "_temporary"))
 
 
 def _pointed_at(output: str) -> set[str]:

@@ -6,6 +6,7 @@ import io
 import json
 import re
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,8 @@ KEY = ["path", "version"]
 FILE = "__filename"  # Arrow's name for the file that holds a row
 # Below this many rows the list of wanted photographs is broadcast, so that features are never shuffled.
 _BROADCAST_ROWS = 5_000_000
+# Files read at a time: their narrow columns are small, and each takes a round trip.
+_READERS = 16
 
 
 class FeatureStore:
@@ -124,21 +127,20 @@ class FeatureStore:
         return stored.join(asked, [*KEY, "file"]).drop("file")
 
     def _scan(self, folder: str, schema: pa.Schema, columns: list[str]) -> pa.Table:
-        """Narrow columns of every file below ``folder``; what cannot be opened is left out with a warning."""
-        usable = [entry.path for entry in parquet_files(self._storage, folder) if self._opens(entry.path)]
-        if not usable:
-            found = schema.append(pa.field(FILE, pa.string()))
-            return pa.schema([found.field(name) for name in columns]).empty_table()
-        return ds.dataset(usable, schema=schema, filesystem=self._storage.arrow()).to_table(columns)
+        """Narrow columns of every file below ``folder``; what cannot be read is left out with a warning."""
+        found = schema.append(pa.field(FILE, pa.string()))
+        empty = pa.schema([found.field(name) for name in columns]).empty_table()
+        files = [entry.path for entry in parquet_files(self._storage, folder)]
+        with ThreadPoolExecutor(_READERS) as pool:
+            tables = pool.map(lambda file: self._read(file, schema, columns), files)
+            return pa.concat_tables([empty, *(table for table in tables if table is not None)])
 
-    def _opens(self, path: str) -> bool:
+    def _read(self, file: str, schema: pa.Schema, columns: list[str]) -> pa.Table | None:
         try:
-            with self._storage.arrow().open_input_file(path) as file:
-                pq.read_metadata(file)
+            return ds.dataset([file], schema=schema, filesystem=self._storage.arrow()).to_table(columns)
         except (pa.ArrowInvalid, OSError) as error:
-            self._warn(f"{path} is damaged and left out; its photographs are computed again ({_one_line(error)})")
-            return False
-        return True
+            self._warn(f"{file} is damaged and left out; its photographs are computed again ({_one_line(error)})")
+            return None
 
 
 def parquet_files(storage: Storage, folder: str) -> Iterable[Entry]:
