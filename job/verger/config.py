@@ -23,7 +23,16 @@ from pydantic_settings import (
 from verger.errors import UsageError
 
 # The groups of `--help`, in the order in which they are shown.
-GROUPS = ("Where", "Which photographs", "Network", "Components", "Execution", "Output")
+GROUPS = (
+    "Where",
+    "Store",
+    "Residency",
+    "Which photographs",
+    "Network",
+    "Components",
+    "Execution",
+    "Output",
+)
 
 
 def _setting(group: str, description: str, default: Any = ..., **constraints: Any) -> Any:
@@ -44,13 +53,51 @@ class RunConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", title="RunConfig")
 
     # Where
-    input: str = _setting("Where", "Folder of photographs: a local path or file: URI.", min_length=1)
+    input: str = _setting("Where", "Folder of photographs: a local path, file: or s3:// URI.", min_length=1)
     output: str = _setting("Where", "Folder of the feature store and the runs.", min_length=1)
     name: str = _setting(
         "Where",
         "Name of this series of runs; names/NAME.json points at its last good one.",
         "verger",
         pattern=r"^[a-z0-9]([-a-z0-9]{0,51}[a-z0-9])?$",
+    )
+
+    # Store
+    endpoint_url: str | None = _setting(
+        "Store",
+        "URL of an S3-compatible store; default: AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, else AWS itself.",
+        None,
+        pattern=r"^https?://[^/@?#\s]+/?$",
+    )
+    region: str | None = _setting(
+        "Store", "Region of the buckets, asked of the store all the same; default: AWS_REGION.", None, min_length=1
+    )
+    path_style: bool | None = _setting(
+        "Store", "Bucket names in the path, not the host name; default: for every store but AWS.", None
+    )
+    ca_bundle: str | None = _setting(
+        "Store", "PEM file of the authority that signed the store's certificate; default: AWS_CA_BUNDLE.", None
+    )
+    event_log: str | None = _setting("Store", "Folder in which Spark keeps the run's event log; default: none.", None)
+
+    # Residency
+    store_location: Literal["eu"] | None = _setting(
+        "Residency", "Where a store that is not AWS stands; 'eu' is your word for it, and required.", None
+    )
+    allow_london: str | None = _setting(
+        "Residency",
+        "Legal basis on which data may be in London (eu-west-2), which is not in the EU.",
+        None,
+        min_length=8,
+    )
+    allow_zurich: str | None = _setting(
+        "Residency",
+        "Legal basis on which data may be in Zurich (eu-central-2), which is not in the EU.",
+        None,
+        min_length=8,
+    )
+    verify_nodes: bool = _setting(
+        "Residency", "Ask Kubernetes in which region the driver's and every executor's node stands.", False
     )
 
     # Which photographs
@@ -151,6 +198,9 @@ class RunConfig(BaseModel):
     )
 
     # Output
+    compact: Literal["auto", "never"] = _setting(
+        "Output", "'auto': merge the feature store's small files after the run, where they have become many.", "auto"
+    )
     csv: bool = _setting("Output", "Write projection.csv too, a column a component.", False)
     progress_interval: float = _setting(
         "Output", "Seconds between two progress lines where stderr is no terminal.", 10.0, gt=0

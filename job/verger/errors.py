@@ -63,6 +63,12 @@ class StoreError(VergerError):
     exit_code = ExitCode.STORE
 
 
+class ResidencyError(VergerError):
+    """Data would be read or written outside the EU, or where it stands cannot be told."""
+
+    exit_code = ExitCode.RESIDENCY
+
+
 class TooManyRejectedError(VergerError):
     """More photographs were rejected than ``max_rejected_ratio`` allows."""
 

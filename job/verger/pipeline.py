@@ -2,44 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
-from verger.access.session import explain, session, write_parquet
-from verger.access.storage import apart, canonical, join, storage_of
-from verger.components import projection
-from verger.components.pca import Pca, fit
+from verger.access.storage import canonical, join, storage_of
+from verger.attempt import Attempt
+from verger.components.pca import Pca
 from verger.config import RunConfig
-from verger.errors import (
-    ExitCode,
-    InterruptedRunError,
-    NothingToReadError,
-    StoreError,
-    TooManyRejectedError,
-    UsageError,
-    VergerError,
-    WeightsError,
-)
-from verger.network.backbones import Network, resolve
-from verger.network.extraction import Extraction
+from verger.errors import NothingToReadError, WeightsError
+from verger.network.backbones import resolve
 from verger.photographs import inventory
-from verger.planning.cost import cost
 from verger.progress import Progress
-from verger.tables import manifest, reader
+from verger.tables import manifest
 from verger.tables.pruning import prune_gone, prune_runs
-from verger.tables.schemas import REJECTED
-from verger.tables.store import FeatureStore, gone, matching, parquet_bytes, without
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
-
-# A handful of new photographs may all be bad without the bucket being bad.
-_NEW_FROM = 20
+    from pyspark.sql import SparkSession
 
 
 def run(config: RunConfig, spark: SparkSession | None = None, progress: Progress | None = None) -> dict[str, Any]:
@@ -62,7 +39,7 @@ def run(config: RunConfig, spark: SparkSession | None = None, progress: Progress
     VergerError
         Whatever the user can mend; its class says the exit code. Committed waves stay in the store.
     """
-    job = _Job(config, progress)
+    job = Attempt(config, progress)
     job.list_photographs()
     with job.failure_recorded():
         network = resolve(job.config)
@@ -103,7 +80,7 @@ def project(
     """
     fitting_run = manifest.find(run_uri)
     fitting = manifest.read(fitting_run)
-    job = _Job(_as_fitted(config, fitting_run, fitting), progress)
+    job = Attempt(_as_fitted(config, fitting_run, fitting), progress)
     job.list_photographs()
     with job.failure_recorded():
         network = resolve(job.config)
@@ -161,224 +138,6 @@ def prune(output: str, keep_runs: int | None, forget_gone: bool, progress: Progr
     return removed
 
 
-class _Job:
-    """One attempt at a run, and what is known of it so far.
-
-    Attributes
-    ----------
-    run : manifest.Run
-        Where it writes.
-    figures : dict
-        The manifest in the making.
-    """
-
-    def __init__(self, config: RunConfig, progress: Progress | None) -> None:
-        source, output = apart(config.input, config.output)
-        self.config = config.model_copy(update={"input": source, "output": output})
-        self.progress = progress or Progress(interval=config.progress_interval, log_level=config.log_level)
-        self.started_at = datetime.now(UTC)
-        self.run = manifest.new_run(output, config.name, self.started_at)
-        self.figures: dict[str, Any] = {}
-        self.published = False
-
-    def list_photographs(self) -> None:
-        """List the whole input: the selection goes on, the rest only tells what is gone."""
-        with self.progress.stage("list", "Listing photographs"):
-            found = inventory.take(self.config.input)
-            self.present = found.photographs["path"]
-            self.chosen = inventory.select(found.photographs, self.config, self.config.input)
-        self.figures["photographs"] = {"listed": self.chosen.num_rows, "ignored": found.ignored}
-        self.figures["labels"] = inventory.label_counts(self.chosen)
-
-    def subtract(self, network: Network) -> None:
-        """Leave what neither the store nor the remembered rejections have."""
-        self.store = FeatureStore(self.run.output, network.fingerprint, self.progress.warn)
-        with self.progress.stage("subtract", "Looking up what is known"):
-            self.known = self.store.known()
-            rejected = without(matching(self.store.rejected(), self.chosen), self.known)
-            self.rejected = _relabelled(rejected, self.chosen)
-            self.pending = without(without(self.chosen, self.known), self.rejected)
-            self.store.describe(network.describe(), network.weights.to_npz if network.weights else None)
-        self.figures["photographs"] |= {
-            "known": self.chosen.num_rows - self.pending.num_rows - self.rejected.num_rows,
-            "computed": 0,
-            "rejected": self.rejected.num_rows,
-            "gone": gone(self.known, self.config.input, self.present),
-        }
-        self.figures["features"] = network.summary() | {"path": self.run.relative(self.store.folder)}
-
-    @contextmanager
-    def session(self, given: SparkSession | None) -> Iterator[SparkSession]:
-        """The SparkSession that was given, or an own one."""
-        with ExitStack() as stack:
-            if given is None:
-                with self.progress.stage("session", "Starting Spark"):
-                    given = stack.enter_context(session(self.config))
-            self.cores = given.sparkContext.defaultParallelism
-            yield given
-
-    def extract(self, network: Network, spark: SparkSession) -> None:
-        """Compute what is pending; afterwards the store has it, or there is a rejection for it."""
-        if self.pending.num_rows == 0:
-            return
-        extraction = Extraction(spark, network, self.store, self.run.run_id, self.config, self.progress.update)
-        with (
-            self.progress.stage("features", "Preparing the network"),
-            self.progress.photographs(self.pending.num_rows),
-        ):
-            extracted = extraction.run(self.pending)
-        self.figures["photographs"]["computed"] = extracted.computed
-        self.figures["photographs"]["rejected"] += extracted.rejected.num_rows
-        self.rejected = pa.concat_tables([self.rejected, extracted.rejected]).sort_by("path")
-        self.known = self.store.known()
-
-    def quarantine(self) -> None:
-        """Write down what was rejected and why, and end the run where that is too much."""
-        counts = self.figures["photographs"]
-        reasons = pc.value_counts(self.rejected["reason"]).to_pylist()
-        self.figures["rejected_by_reason"] = {item["values"]: item["counts"] for item in reasons}
-        if self.rejected.num_rows:
-            path = self.run.path("rejected", "part-00000.zstd.parquet")
-            storage_of(path).publish_once(path, parquet_bytes(self.rejected))
-        shares = [("photographs", counts["rejected"], counts["listed"])]
-        if self.pending.num_rows >= _NEW_FROM:
-            shares.append(("new photographs", self.pending.num_rows - counts["computed"], self.pending.num_rows))
-        for which, rejected, total in shares:
-            if rejected / total > self.config.max_rejected_ratio:
-                self.store.forget(self.run.run_id)
-                raise TooManyRejectedError(
-                    f"{rejected} of {total} {which} were rejected, more than --max-rejected-ratio "
-                    f"{self.config.max_rejected_ratio:g} allows",
-                    f"See why in {self.run.path('rejected')}; the last good run stays the latest",
-                )
-
-    def features(self, spark: SparkSession) -> DataFrame:
-        """The features of the chosen photographs, with today's labels."""
-        wanted = _located(self.chosen, self.known)
-        missing = self.chosen.num_rows - wanted.num_rows - self.rejected.num_rows
-        if missing:
-            raise StoreError(
-                f"{missing} photographs that were computed are not in {self.store.folder}",
-                "Run again; if it happens again, look for what deletes files there",
-            )
-        if wanted.num_rows == 0:
-            raise NothingToReadError("no photograph is left: all were rejected", f"See {self.run.path('rejected')}")
-        self.wanted = wanted.num_rows
-        return self.store.features(spark, wanted)
-
-    def fit(self, features: DataFrame, network: Network) -> Pca:
-        """Fit the PCA on the features of this run."""
-        with self.progress.stage("components", "Fitting the principal components"):
-            return fit(
-                features.select("path", "features"),
-                dimension=network.dimension,
-                variance=self.config.variance_wanted,
-                components=self.config.components,
-                standardize=self.config.standardized,
-                solver=self.config.solver,
-                seed=self.config.seed,
-                memory=self.config.driver_bytes,
-            )
-
-    def latest_pca(self, network: Network) -> tuple[Pca, str]:
-        """The PCA of the latest run of this name, and the id of the run that fitted it."""
-        ignored = self.config.model_fields_set & {"variance", "components", "standardize", "solver"}
-        if ignored:
-            self.progress.warn(
-                f"pca reuse: {', '.join(sorted(ignored))} of this run do not count, the fit is an older one"
-            )
-        last = manifest.latest(self.run.output, self.config.name)
-        if last is None:
-            raise UsageError(f"pca reuse: no finished run {self.config.name} in {self.run.output}", "Fit one first")
-        document = manifest.read(last)
-        if document["features"]["fingerprint"] != network.fingerprint:
-            raise UsageError(
-                f"pca reuse: {last.folder} was fitted on {document['features']['fingerprint']}, "
-                f"these settings make {network.fingerprint}",
-                "Use the same network settings, or fit",
-            )
-        return Pca.load(last.path("pca")), document["pca"]["fitted_by"]
-
-    def measure_drift(self, features: DataFrame, pca: Pca, spark: SparkSession) -> None:
-        """Say how much of these photographs the old space keeps."""
-        with self.progress.stage("drift", "Measuring how well the components fit"):
-            measured = projection.kept(features, pca, spark)
-        self.figures["pca"] = {"kept": measured.summary()}
-        if measured.drifted:
-            self.progress.warn(measured.warning)
-
-    def project(self, features: DataFrame, pca: Pca, fitted_by: str, spark: SparkSession) -> None:
-        """Write the table and what made it, and read it back."""
-        for warning in pca.warnings:
-            self.progress.warn(warning)
-        folder = self.run.path("projection")
-        with self.progress.stage("projection", "Projecting"):
-            pca.save(self.run.path("pca"))
-            write_parquet(projection.project(features, pca, spark), storage_of(folder).spark_uri(folder))
-            reader.verify(self.run, self.wanted, pca.n_components)
-            if self.config.csv:
-                reader.write_csv(self.run, pca.n_components)
-        self.figures["photographs"]["projected"] = self.wanted
-        self.figures["pca"] = {
-            **pca.summary(),
-            "fitted_by": fitted_by,
-            "path": self.run.relative(self.run.path("pca")),
-            **self.figures.get("pca", {}),
-        }
-        self.figures["projection"] = {
-            "path": self.run.relative(folder),
-            "rows": self.wanted,
-            "columns": pca.n_components,
-        }
-
-    def publish(self) -> dict[str, Any]:
-        """Manifest last, then the pointers: before that, no reader sees the run."""
-        finished_at = datetime.now(UTC)
-        config, computed = self.config, self.figures["photographs"]["computed"]
-        seconds = (finished_at - self.started_at).total_seconds()
-        features_s = self.progress.timings.get("features", 0.0)
-        rate = computed / features_s if features_s else 0.0
-        document = {
-            **manifest.opening(self.run, config, self.started_at, finished_at),
-            **self.figures,
-            "timings_s": {stage: round(spent, 3) for stage, spent in self.progress.timings.items()},
-            "throughput": {
-                "photographs_per_s": round(rate, 2),
-                "photographs_per_s_per_core": round(rate / self.cores, 2),
-            },
-            "cost": cost(seconds * self.cores, computed, config.eur_per_vcpu_hour),
-            **manifest.closing(self.progress.warnings),
-        }
-        manifest.publish(self.run, document)
-        self.published = True
-        manifest.point_latest(self.run, config.name, document)
-        return document
-
-    @contextmanager
-    def failure_recorded(self) -> Iterator[None]:
-        """Leave failure.json where the run fails and can still write; Spark's errors become lines for the user."""
-        try:
-            yield
-        except BaseException as error:
-            known = error if isinstance(error, VergerError) else explain(error)
-            if isinstance(error, KeyboardInterrupt):
-                known = InterruptedRunError(error)
-            code = known.exit_code if known else ExitCode.DEFECT
-            failure = {
-                **manifest.opening(self.run, self.config, self.started_at, datetime.now(UTC)),
-                "exit_code": int(code),
-                "message": known.line if known else f"{type(error).__name__}: {error}"[:2000],
-                "photographs": self.figures.get("photographs"),
-                "rejected_by_reason": self.figures.get("rejected_by_reason"),
-            }
-            if not self.published:
-                with suppress(VergerError):
-                    manifest.record_failure(self.run, failure)
-            if known is not None and known is not error:
-                raise known from error
-            raise
-
-
 def _as_fitted(config: RunConfig, run: manifest.Run, fitting: dict[str, Any]) -> RunConfig:
     """``config`` with the network of a finished run, whose weights lie beside its features."""
     names = ("backbone", "pooling", "alpha", "input_size", "precision", "resample", "fit")
@@ -386,15 +145,3 @@ def _as_fitted(config: RunConfig, run: manifest.Run, fitting: dict[str, Any]) ->
     if network["backbone"] != "pixels":
         network["weights"] = join(run.output, fitting["features"]["path"], "weights.npz")
     return config.model_copy(update=network | {"weights_sha256": None})
-
-
-def _located(chosen: pa.Table, known: pa.Table) -> pa.Table:
-    """The chosen photographs that the store knows, with the file that holds each."""
-    known = matching(known, chosen)  # both are sorted by path, and a path is chosen in one version
-    return matching(chosen, known).select(["path", "label", "split", "version"]).append_column("file", known["file"])
-
-
-def _relabelled(rejected: pa.Table, chosen: pa.Table) -> pa.Table:
-    """Remembered rejections with today's labels."""
-    today = chosen["label"].take(pc.index_in(rejected["path"], value_set=chosen["path"]))
-    return rejected.set_column(REJECTED.get_field_index("label"), "label", today)
