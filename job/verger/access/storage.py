@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
 import os
 import re
-import secrets
-import shutil
-import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import BinaryIO, Protocol
 
 import pyarrow.fs as pafs
 
-from verger.errors import DoesNotFitError, NothingToReadError, Reason, Rejection, StoreError, UsageError
+from verger.errors import StoreError, UsageError
+
+S3 = "s3://"
+_BUCKET = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +24,11 @@ class Entry:
     Attributes
     ----------
     path : str
-        Canonical: an absolute POSIX path, never percent-encoded.
+        Canonical: ``s3://bucket/key`` or an absolute POSIX path, never percent-encoded.
     size : int
         Bytes.
     version : str
-        Changes whenever the content may have: on disk, mtime in nanoseconds and size.
+        Changes whenever the content may have: the ETag and size in a bucket, mtime in nanoseconds and size on disk.
     """
 
     path: str
@@ -71,6 +67,9 @@ class Storage(Protocol):
     def stream(self, path: str) -> contextlib.AbstractContextManager[BinaryIO]:
         """A file to write to, which appears under its name when the context ends without an error."""
 
+    def make_folder(self, folder: str) -> None:
+        """See that there is such a folder, if only an empty one."""
+
     def delete(self, path: str) -> None:
         """Remove a file, or a folder and all below it; nothing there is no error."""
 
@@ -82,30 +81,53 @@ class Storage(Protocol):
 
 
 def canonical(uri: str) -> str:
-    """Fold a local path or ``file:`` URI to its canonical form.
+    """Fold a local path, ``file:``, ``s3:`` or ``s3a:`` URI to its canonical form.
 
     Raises
     ------
     UsageError
-        The scheme is not known.
+        The scheme is not known, or what follows it names no place.
     """
+    if uri.startswith("arn:"):  # so that the residency guard can say why it refuses it
+        return S3 + uri
     scheme = re.match(r"^([A-Za-z][A-Za-z0-9+.-]*):(?=/)", uri)
     if scheme is None:
         return _absolute(os.path.expanduser(uri))
-    if scheme[1].lower() != "file":
-        raise UsageError(f"{uri}: the scheme {scheme[1]}: is not supported", "Give a local path or a file: URI")
-    rest = uri[len("file:") :]
-    if rest.startswith("//"):
-        host, _, path = rest[2:].partition("/")
-        if host not in ("", "localhost"):
-            raise UsageError(f"{uri} names the host {host}", "A file: URI has none: file:///folder")
-        rest = "/" + path
-    return _absolute(rest)
+    rest = uri[scheme.end() :]
+    match scheme[1].lower():
+        case "file":
+            return _absolute(_without_host(uri, rest))
+        case "s3" | "s3a":
+            return _in_bucket(uri, rest)
+    raise UsageError(f"{uri}: the scheme {scheme[1]}: is not supported", "Give a local path, or a file: or s3:// URI")
+
+
+def _without_host(uri: str, rest: str) -> str:
+    if not rest.startswith("//"):
+        return rest
+    host, _, path = rest[2:].partition("/")
+    if host not in ("", "localhost"):
+        raise UsageError(f"{uri} names the host {host}", "A file: URI has none: file:///folder")
+    return "/" + path
+
+
+def _in_bucket(uri: str, rest: str) -> str:
+    bucket, _, key = rest.removeprefix("//").partition("/")
+    if not rest.startswith("//") or not (_BUCKET.match(bucket) or bucket.startswith("arn:")):
+        raise UsageError(f"{uri} names no bucket", "Write s3://BUCKET/FOLDER")
+    if {".", ".."} & set(key.split("/")):
+        raise UsageError(f"{uri}: '.' and '..' mean nothing in a bucket", "Write s3://BUCKET/FOLDER")
+    return f"{S3}{bucket}/{key}".rstrip("/")
 
 
 def _absolute(path: str) -> str:
     """POSIX lets two leading slashes stand, and means the same place by them on Linux."""
     return "/" + os.path.abspath(path).lstrip("/")
+
+
+def bucket_name(uri: str) -> str | None:
+    """The bucket of a canonical URI; None for a local path."""
+    return uri.removeprefix(S3).partition("/")[0] if uri.startswith(S3) else None
 
 
 def join(folder: str, *parts: str) -> str:
@@ -115,7 +137,7 @@ def join(folder: str, *parts: str) -> str:
 
 def contains(folder: str, path: str) -> bool:
     """Whether ``path`` is ``folder`` or lies below it; symbolic links are followed."""
-    outer, inner = os.path.realpath(folder), os.path.realpath(path)
+    outer, inner = (place if place.startswith(S3) else os.path.realpath(place) for place in (folder, path))
     return inner == outer or inner.startswith(outer.rstrip("/") + "/")
 
 
@@ -136,156 +158,13 @@ def apart(source: str, output: str) -> tuple[str, str]:
 
 
 def storage_of(uri: str) -> Storage:
-    """The store that holds ``uri``."""
-    canonical(uri)
-    return LocalStorage()
+    """The store that holds ``uri``; what it needs is imported when it is first asked for."""
+    bucket = bucket_name(canonical(uri))
+    if bucket is None:
+        from verger.access.local import LocalStorage
 
+        return LocalStorage()
+    from verger.access import credentials
+    from verger.access.s3 import S3Storage
 
-class LocalStorage:
-    """Files and folders of this machine (or of a volume that all machines mount)."""
-
-    def list(self, folder: str) -> Iterator[Entry]:
-        if not os.path.isdir(folder):
-            what = "is a file, not a folder" if os.path.exists(folder) else "does not exist"
-            raise NothingToReadError(f"{folder} {what}", "Check the path")
-        with _explained(folder), _found(folder):
-            yield from self._walk(folder, frozenset())
-
-    def _walk(self, folder: str, above: frozenset[tuple[int, int]]) -> Iterator[Entry]:
-        here = os.stat(folder)
-        identity = (here.st_dev, here.st_ino)
-        if identity in above:  # a symbolic link to a folder that holds it
-            return
-        with os.scandir(folder) as found:
-            for item in found:
-                try:
-                    status = item.stat()
-                except OSError as error:
-                    if error.errno in (errno.ENOENT, errno.ELOOP):  # gone since, or a link to nowhere or to itself
-                        continue
-                    raise
-                if stat.S_ISDIR(status.st_mode):
-                    yield from self._walk(item.path, above | {identity})
-                elif stat.S_ISREG(status.st_mode):  # to open a pipe would wait for its writer
-                    yield Entry(item.path, status.st_size, _version(status))
-
-    def exists(self, path: str) -> bool:
-        return os.path.isfile(path) or (os.path.isdir(path) and bool(os.listdir(path)))
-
-    def read(self, path: str) -> bytes:
-        with _explained(path), _found(path):
-            return Path(path).read_bytes()
-
-    def read_version(self, path: str, version: str) -> bytes:
-        try:
-            with open(path, "rb") as file:
-                if _version(os.fstat(file.fileno())) != version:
-                    raise Rejection(Reason.CHANGED, "changed between listing and reading")
-                data = file.read()
-                if _version(os.fstat(file.fileno())) != version:
-                    raise Rejection(Reason.CHANGED, "changed while it was read")
-                return data
-        except FileNotFoundError:
-            raise Rejection(Reason.VANISHED, "gone between listing and reading") from None
-        except OSError as error:
-            raise Rejection(Reason.UNREADABLE, error.strerror or str(error)) from None
-
-    def write(self, path: str, data: bytes) -> None:
-        with self.stream(path) as file:
-            file.write(data)
-
-    def publish_once(self, path: str, data: bytes) -> None:
-        with _explained(path), _temporary(path) as (temporary, file):
-            file.write(data)
-            _flush(file)
-            try:
-                os.link(temporary, path)  # unlike a rename, refuses to replace
-            except FileExistsError:
-                raise AlreadyPublishedError(f"{path} exists already") from None
-            _flush_folder(path)
-
-    def update(self, path: str, change: Callable[[bytes | None], bytes | None]) -> bool:
-        folder, name = os.path.split(path)
-        with _explained(path):
-            os.makedirs(folder, exist_ok=True)
-            with open(os.path.join(folder, f".{name}.lock"), "wb") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX)
-                data = change(Path(path).read_bytes() if os.path.isfile(path) else None)
-                if data is None:
-                    return False
-                self.write(path, data)
-                return True
-
-    @contextmanager
-    def stream(self, path: str) -> Iterator[BinaryIO]:
-        with _explained(path), _temporary(path) as (temporary, file):
-            yield file
-            _flush(file)
-            os.replace(temporary, path)
-            _flush_folder(path)
-
-    def delete(self, path: str) -> None:
-        with _explained(path), contextlib.suppress(FileNotFoundError):
-            if os.path.isdir(path) and not os.path.islink(path):
-                shutil.rmtree(path)
-            else:
-                os.unlink(path)
-
-    def arrow(self) -> pafs.FileSystem:
-        return pafs.LocalFileSystem()
-
-    def spark_uri(self, path: str) -> str:
-        return f"file://{path}"  # Hadoop takes paths as they are, not percent-encoded
-
-
-def _version(status: os.stat_result) -> str:
-    return f"{status.st_mtime_ns}-{status.st_size}"
-
-
-@contextmanager
-def _temporary(path: str) -> Iterator[tuple[str, BinaryIO]]:
-    """A hidden file beside ``path``, which readers skip; gone when the context ends."""
-    folder, name = os.path.split(path)
-    os.makedirs(folder, exist_ok=True)
-    temporary = os.path.join(folder, f".{name}.{secrets.token_hex(4)}")
-    try:
-        with open(temporary, "xb") as file:
-            yield temporary, file
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
-
-
-def _flush(file: BinaryIO) -> None:
-    file.flush()
-    os.fsync(file.fileno())
-
-
-def _flush_folder(path: str) -> None:
-    """A rename survives a power cut only when its folder is on disk."""
-    descriptor = os.open(os.path.dirname(path), os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-@contextmanager
-def _found(path: str) -> Iterator[None]:
-    """Say that there is nothing to read at ``path``."""
-    try:
-        yield
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise NothingToReadError(f"{error.filename or path} does not exist", "Check the path") from error
-
-
-@contextmanager
-def _explained(path: str) -> Iterator[None]:
-    """Turn the system's errors into lines that a user can act on."""
-    try:
-        yield
-    except OSError as error:
-        where = error.filename or path
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DoesNotFitError(f"no space left for {where}", "Free some, or choose another folder") from error
-        raise StoreError(f"{where}: {error.strerror or error}", "Check the path and its permissions") from error
+    return S3Storage(credentials.connection(bucket))

@@ -1,0 +1,301 @@
+"""One place for how this process reaches S3: keys, endpoint, region and certificates, for boto3 and S3A alike."""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import boto3
+from botocore import exceptions as failures
+from botocore.config import Config
+
+from verger import __version__
+from verger.config import RunConfig
+from verger.errors import NothingToReadError, StoreError, UsageError, VergerError
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+# Where the first question about a bucket goes when nobody has named a region: to an endpoint in the EU.
+FIRST_REGION = "eu-central-1"
+
+# boto3's name for where it found the keys -> what finds the same ones in the JVM.
+_PROVIDERS = {
+    "env": "EnvironmentVariableCredentialsProvider",
+    "assume-role-with-web-identity": "WebIdentityTokenFileCredentialsProvider",
+    "shared-credentials-file": "ProfileCredentialsProvider",
+    "config-file": "ProfileCredentialsProvider",
+    "assume-role": "ProfileCredentialsProvider",
+    "custom-process": "ProfileCredentialsProvider",
+    "container-role": "ContainerCredentialsProvider",
+    "iam-role": "InstanceProfileCredentialsProvider",
+}
+
+# A store that is restarted is back within this; standard mode waits a random share of 1, 2, 4 .. 20, 20 s between.
+_ATTEMPTS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """How one bucket is reached. No secret is in it: workers find the keys themselves.
+
+    Attributes
+    ----------
+    name : str
+    region : str, optional
+        Where the store says it stands; requests are signed for it.
+    endpoint_url : str, optional
+        None for AWS's own endpoint of the region.
+    path_style : bool
+        The name goes into the path and not into the host's name.
+    ca_bundle : str, optional
+        PEM file with which the store's certificate is checked.
+    """
+
+    name: str
+    region: str | None = None
+    endpoint_url: str | None = None
+    path_style: bool = False
+    ca_bundle: str | None = None
+
+    @property
+    def is_aws(self) -> bool:
+        """Whether the endpoint is AWS's, so that AWS's region names mean what they say."""
+        return is_aws(self.endpoint_url)
+
+    @property
+    def host(self) -> str:
+        """Host and port of the endpoint, for people."""
+        return urlsplit(self.endpoint_url).netloc if self.endpoint_url else "AWS"
+
+
+def is_aws(endpoint_url: str | None) -> bool:
+    """Whether an endpoint is one of AWS's: declared otherwise or not, these hosts are."""
+    host = (urlsplit(endpoint_url).hostname or "") if endpoint_url else "amazonaws.com"
+    return re.search(r"(^|\.)amazonaws\.(com|eu|com\.cn)\.?$", host) is not None
+
+
+def resolve(name: str, config: RunConfig | None = None) -> Bucket:
+    """How a bucket is to be reached: by the settings, else by AWS's own variables and files.
+
+    Raises
+    ------
+    UsageError
+        A profile, region or file that is named there does not exist.
+    """
+    with explained(f"s3://{name}"):
+        session = boto3.Session()
+        region = (config and config.region) or os.environ.get("AWS_REGION") or session.region_name
+        given = config and config.endpoint_url
+        # boto3 knows all the places where an endpoint may be configured, and tells by the client it makes.
+        probe = session.client("s3", region_name=region or FIRST_REGION, endpoint_url=given or None)
+        endpoint = probe.meta.endpoint_url.rstrip("/")
+        own = given or not re.fullmatch(r"https://s3[.-]([a-z0-9-]+\.)?amazonaws\.(com|eu|com\.cn)", endpoint)
+        ca_bundle = (config and config.ca_bundle) or session._session.get_config_variable("ca_bundle")
+        path_style = config.path_style if config else None
+    if ca_bundle and not os.path.isfile(ca_bundle):
+        raise UsageError(f"no certificates at {ca_bundle}", "Check --ca-bundle and AWS_CA_BUNDLE")
+    return Bucket(
+        name=name,
+        region=region,
+        endpoint_url=endpoint if own else None,
+        path_style=not is_aws(endpoint) if path_style is None else path_style,
+        ca_bundle=ca_bundle or None,
+    )
+
+
+_connected: dict[str, Bucket] = {}
+_making = threading.Lock()
+
+
+def connect(bucket: Bucket) -> None:
+    """From now on this process reaches ``bucket.name`` so."""
+    _connected[bucket.name] = bucket
+
+
+def connected() -> tuple[Bucket, ...]:
+    """What was connected: executors are told of it."""
+    return tuple(_connected.values())
+
+
+def connection(name: str) -> Bucket:
+    """How ``name`` was connected, else how the environment says."""
+    return _connected.get(name) or resolve(name)
+
+
+def client(bucket: Bucket, patient: bool = True) -> S3Client:
+    """The boto3 client of a bucket, one a process, which threads may share.
+
+    Parameters
+    ----------
+    bucket : Bucket
+    patient : bool
+        Whether it outlasts a store that restarts; a preflight wants to know soon.
+    """
+    with _making:  # boto3's session is not safe to share
+        return _client(bucket, patient, os.getpid())
+
+
+@functools.lru_cache(maxsize=64)
+def _client(bucket: Bucket, patient: bool, _process: int) -> S3Client:
+    config = Config(
+        connect_timeout=5 if patient else 2,
+        read_timeout=30 if patient else 5,
+        retries={"mode": "standard", "total_max_attempts": _ATTEMPTS if patient else 2},
+        max_pool_connections=32,
+        user_agent_extra=f"verger/{__version__}",
+        s3={"addressing_style": "path" if bucket.path_style else "auto"},
+        # Stores that are not AWS's may not know its newer checksums.
+        request_checksum_calculation="when_supported" if bucket.is_aws else "when_required",
+        response_checksum_validation="when_supported" if bucket.is_aws else "when_required",
+    )
+    session = boto3.Session()
+    # Dates of a listing are half the cost of reading it, and nobody looks at them.
+    factory = session._session.get_component("response_parser_factory")
+    factory.set_parser_defaults(timestamp_parser=str)
+    made: S3Client = session.client(
+        "s3",
+        region_name=bucket.region or FIRST_REGION,
+        endpoint_url=bucket.endpoint_url,
+        verify=bucket.ca_bundle,
+        config=config,
+    )
+    return made
+
+
+def java_provider() -> str:
+    """The class by which S3A finds the keys that boto3 finds.
+
+    Raises
+    ------
+    StoreError
+        There are no keys, or of a kind that the JVM cannot find.
+    """
+    with explained("S3"):
+        found = boto3.Session().get_credentials()
+    if found is None:
+        raise _no_credentials("S3", "none were found")
+    if found.method not in _PROVIDERS:
+        raise StoreError(
+            f"credentials by {found.method} serve Python only, not Spark",
+            "Export them into the environment: aws configure export-credentials --format env",
+        )
+    return f"software.amazon.awssdk.auth.credentials.{_PROVIDERS[found.method]}"
+
+
+@contextmanager
+def explained(where: str) -> Iterator[None]:
+    """Turn boto3's errors into lines that a user can act on."""
+    try:
+        yield
+    except (failures.BotoCoreError, failures.ClientError) as error:
+        known = explain(error, where)
+        if known is None:
+            raise
+        raise known from error
+
+
+def explain(error: Exception, where: str) -> VergerError | None:
+    """What an error of boto3's means to the user, in one line; None where it is none of boto3's.
+
+    Parameters
+    ----------
+    error : Exception
+    where : str
+        What was asked for, as a URI.
+    """
+    if isinstance(error, failures.ClientError):
+        return _refusal(error, where)
+    if isinstance(error, failures.SSLError):
+        return StoreError(
+            f"{where}: the store's certificate is not trusted ({_cause(error)})",
+            "Name the authority that signed it with --ca-bundle FILE.pem or AWS_CA_BUNDLE",
+        )
+    if isinstance(error, failures.HTTPClientError):
+        endpoint = getattr(error, "kwargs", {}).get("endpoint_url", "")
+        place = urlsplit(str(endpoint)).netloc
+        return StoreError(
+            f"{where}: the store {f'at {place} ' if place else ''}cannot be reached ({_cause(error)})",
+            "Check the network, --endpoint-url and --region",
+        )
+    if isinstance(error, _CREDENTIAL_FAILURES):
+        return _no_credentials(where, _cause(error))
+    if isinstance(error, failures.BotoCoreError):
+        return UsageError(f"{where}: {_cause(error)}", "Check the URI, --region and AWS's own settings")
+    return None
+
+
+_CREDENTIAL_FAILURES = (
+    failures.NoCredentialsError,
+    failures.PartialCredentialsError,
+    failures.CredentialRetrievalError,
+    failures.MetadataRetrievalError,
+    failures.UnauthorizedSSOTokenError,
+    failures.SSOTokenLoadError,
+    failures.TokenRetrievalError,
+    failures.InvalidConfigError,
+)
+
+# The store's codes -> what they mean, and what to do.
+_REFUSALS = {
+    "InvalidAccessKeyId": ("the store does not know this access key", "Check AWS_ACCESS_KEY_ID"),
+    "SignatureDoesNotMatch": ("the secret key does not belong to the access key", "Check AWS_SECRET_ACCESS_KEY"),
+    "ExpiredToken": ("the session token has expired", "Get new credentials and run again: what was committed is kept"),
+    "InvalidToken": ("the session token is not valid", "Check AWS_SESSION_TOKEN, or unset it"),
+    "RequestTimeTooSkewed": ("this machine's clock differs too much from the store's", "Set the clock"),
+    "AccessDenied": ("access denied", "Grant these credentials that right, or use others"),
+    "NoSuchBucket": ("there is no such bucket", "Check the name and the endpoint"),
+    "SlowDown": ("the store is overloaded", "Run again later"),
+    "ServiceUnavailable": ("the store is not available", "Run again later"),
+    "XMinioStorageFull": ("the store is full", "Free some space there"),
+    "NotImplemented": ("the store lacks something that Verger needs", "Use a store with conditional writes"),
+    "PermanentRedirect": ("the bucket is in another region", "Leave --region out, or name the bucket's"),
+    "AuthorizationHeaderMalformed": ("the bucket is in another region", "Leave --region out, or name the bucket's"),
+}
+_SAME = {
+    "ExpiredTokenException": "ExpiredToken",
+    "TokenRefreshRequired": "ExpiredToken",
+    "InvalidTokenId": "InvalidToken",
+    "InvalidClientTokenId": "InvalidAccessKeyId",
+    "AllAccessDisabled": "AccessDenied",
+    "403": "AccessDenied",
+    "Forbidden": "AccessDenied",
+    "503": "ServiceUnavailable",
+    "301": "PermanentRedirect",
+}
+
+
+def _refusal(error: failures.ClientError, where: str) -> VergerError:
+    code, operation = str(error.response["Error"].get("Code", "")), error.operation_name
+    if code in ("NoSuchKey", "404", "NotFound"):
+        return NothingToReadError(f"{where} does not exist", "Check the path")
+    if code == "NoSuchBucket" and operation in ("ListObjectsV2", "GetObject", "HeadObject"):
+        return NothingToReadError(f"{where}: there is no such bucket", "Check the name and the endpoint")
+    meaning, advice = _REFUSALS.get(_SAME.get(code, code), ("", ""))
+    if meaning:
+        asked = f" ({operation})" if meaning == "access denied" else ""
+        return StoreError(f"{where}: {meaning}{asked}", advice)
+    message = str(error.response["Error"].get("Message", ""))[:200]
+    return StoreError(f"{where}: the store answers {operation} with {code}: {message}", "See what that means there")
+
+
+def _no_credentials(where: str, why: str) -> StoreError:
+    return StoreError(
+        f"{where}: no usable credentials ({why})",
+        "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or a role of the pod",
+    )
+
+
+def _cause(error: Exception) -> str:
+    """The innermost cause that is known, without URLs, whose queries may be signed."""
+    inner = getattr(error, "kwargs", {}).get("error") or error
+    text = re.sub(r"https?://\S+", lambda url: urlsplit(url[0]).netloc, str(inner))
+    text = re.sub(r"^.*?Caused by |<[^>]*object at 0x[0-9a-f]+>:? ?", "", " ".join(text.split()))
+    return text.strip("()")[:160]

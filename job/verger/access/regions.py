@@ -1,0 +1,60 @@
+"""Regions in which data may be: a closed list, two that ask for a legal basis, and nothing else."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from verger.config import RunConfig
+from verger.errors import ResidencyError
+
+# AWS's regions in the EU, and the European Sovereign Cloud's. Not every name that begins with eu- is one.
+EU = frozenset({"eu-central-1", "eu-west-1", "eu-west-3", "eu-north-1", "eu-south-1", "eu-south-2", "eusc-de-east-1"})
+
+# In Europe and not in the EU -> the city, and the option that gives the legal basis for it.
+OPT_INS = {"eu-west-2": ("London", "--allow-london"), "eu-central-2": ("Zurich", "--allow-zurich")}
+
+_COMPASS = "(north|south|central)?(east|west)?"
+_ABROAD = re.compile(rf"(us|us-gov|us-iso[a-z]?|ca|mx|sa|af|me|il|ap|cn)-(?!-){_COMPASS}-[0-9]+")
+_ON_AWS = re.compile(rf"(?<![a-z])[a-z]{{2,4}}(-[a-z]+)?-(?!-){_COMPASS}-[0-9]+")
+
+
+def basis(region: str, config: RunConfig) -> str | None:
+    """The legal basis that was given for a region outside the EU, if one was."""
+    return {"eu-west-2": config.allow_london, "eu-central-2": config.allow_zurich}.get(region)
+
+
+def allowed(region: str, config: RunConfig) -> bool:
+    """Whether data may be in an AWS region."""
+    return region in EU or basis(region, config) is not None
+
+
+def abroad(region: str, config: RunConfig) -> bool:
+    """Whether what any store calls its region is an AWS region in which data may not be.
+
+    Other stores' names are free: one that is not AWS's says nothing.
+    """
+    region = region.lower()
+    return (region in OPT_INS or _ABROAD.fullmatch(region) is not None) and not allowed(region, config)
+
+
+def named(host: str) -> list[str]:
+    """The AWS regions that one of AWS's host names names."""
+    return [found[0] for found in _ON_AWS.finditer(host.lower())]
+
+
+def opt_ins(used: Iterable[str], config: RunConfig) -> list[dict[str, str]]:
+    """What the manifest keeps of the regions outside the EU that were used: the region and its legal basis."""
+    given = {region: basis(region, config) for region in sorted(set(used))}
+    return [{"region": region, "basis": text} for region, text in given.items() if text is not None]
+
+
+def refusal(subject: str, region: str) -> ResidencyError:
+    """The line that says that ``subject`` is in a region in which data may not be."""
+    if region in OPT_INS:
+        city, option = OPT_INS[region]
+        return ResidencyError(
+            f"{subject} in {region} ({city}), which is not in the EU",
+            f"Use one in the EU, or give {option} the legal basis on which data may be there",
+        )
+    return ResidencyError(f"{subject} in {region}, which is not in the EU", f"Use one of {', '.join(sorted(EU))}")
