@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
@@ -18,6 +17,7 @@ from verger.access.session import worker_lost, write_parquet
 from verger.config import RunConfig
 from verger.errors import DoesNotFitError, Reason, Rejection
 from verger.network.backbones import Frozen, Network
+from verger.network.waves import partition_count, wave_size
 from verger.network.worker import Extractor, Tally, rejected_row
 from verger.tables.schemas import REJECTED
 from verger.tables.store import FeatureStore
@@ -27,10 +27,6 @@ if TYPE_CHECKING:
     from pyspark.accumulators import Accumulator
     from pyspark.sql import SparkSession
 
-# A wave is at least a minute of work, so that its start and its commit do not count.
-WAVE_SECONDS = 60
-# Batches a task: enough that starting it and padding its last batch do not count, few enough to balance cores.
-_TASK_BATCHES = 16
 # More photographs than this that each kill their worker, and more than the run may reject, are no accident of
 # decoding but a lack of memory; to try every photograph alone would take for ever.
 _MAX_KILLERS = 10
@@ -55,20 +51,6 @@ class Extracted:
 
     computed: int
     rejected: pa.Table
-
-
-def wave_size(config: RunConfig, cores: int, rate: float) -> int:
-    """Photographs of one wave, where a core computes ``rate`` of them a second."""
-    return config.wave_size or max(config.batch_size, round(cores * WAVE_SECONDS * rate))
-
-
-def partition_count(rows: int, cores: int, config: RunConfig) -> int:
-    """Tasks of one wave: every core busy, and none with a batch that is mostly padding."""
-    if config.partitions:
-        return min(config.partitions, rows)
-    large = math.ceil(rows / (_TASK_BATCHES * config.batch_size))
-    small = max(1, rows // (_TASK_BATCHES // 2 * config.batch_size))
-    return max(1, min(max(large, 4 * cores), max(small, min(cores, math.ceil(rows / config.batch_size)))))
 
 
 def deal(photographs: pa.Table, partitions: int) -> pa.Table:
