@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
 
-# Tests with one of these words in their file's or their own name count as marked `required_in_ci`.
-REQUIRED_IN_CI = ("pca", "randomized", "projection")
+# Tests with one of these words in their file's or their own name count as marked `required_in_ci`,
+REQUIRED_IN_CI = ("pca", "randomized", "projection", "s3", "chart")
+# and so do those that use one of these fixtures, directly or through another.
+FIXTURES_REQUIRED_IN_CI = {"minio", "minios", "versity", "jars"}
 
 
 @pytest.fixture(scope="session")
@@ -22,9 +25,19 @@ def data() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def jars() -> Path:
+    """The folder of the jars with which Spark reaches S3."""
+    folder = Path(os.environ.get("VERGER_JARS", Path(sys.prefix, "share", "verger", "jars")))
+    if not any(folder.glob("*.jar")):
+        pytest.skip("no jars for S3: `make jars` fetches them, with Maven (Debian: apt-get install maven)")
+    return folder
+
+
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Mark what CI must not skip by its name, so that a new test cannot forget it."""
-    if any(word in item.nodeid.lower() for word in REQUIRED_IN_CI):
+    """Mark what CI must not skip by its name and fixtures, so that a new test cannot forget it."""
+    named = any(word in item.nodeid.lower() for word in REQUIRED_IN_CI)
+    if named or FIXTURES_REQUIRED_IN_CI.intersection(getattr(item, "fixturenames", ())):
         item.add_marker(pytest.mark.required_in_ci)
 
 

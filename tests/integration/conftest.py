@@ -1,15 +1,17 @@
-"""One Spark for all integration tests."""
+"""One Spark for all integration tests, and S3 servers."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.conftest import ROOT
+from tests.integration.s3 import Minio, Versity
 from verger.access.session import session
 from verger.config import RunConfig
 
@@ -33,3 +35,45 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     config = RunConfig(input=str(folder / "in"), output=str(folder / "out"), cores=2, local_dir=str(folder / "local"))
     with session(config) as spark:
         yield spark
+
+
+@pytest.fixture(scope="session")
+def minio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Minio]:
+    """A MinIO for all tests, which make buckets of their own in it. Tests must not stop it."""
+    with Minio(tmp_path_factory.mktemp("minio")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def versity(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Versity]:
+    """A versitygw for all tests, which make buckets of their own in it. Tests must not stop it."""
+    with Versity(tmp_path_factory.mktemp("versity")) as server:
+        yield server
+
+
+@pytest.fixture
+def minios(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Minio]]:
+    """Starts a MinIO for one test, with the parameters of `Minio` but its folder: another region, TLS."""
+    with ExitStack() as running:
+
+        def start(**parameters: Any) -> Minio:
+            return running.enter_context(Minio(tmp_path_factory.mktemp("minio"), **parameters))
+
+        yield start
+
+
+@pytest.fixture
+def own_minio(minios: Callable[..., Minio]) -> Minio:
+    """A MinIO that the test may stop, pause and start again."""
+    return minios()
+
+
+@pytest.fixture
+def s3_environment(monkeypatch: pytest.MonkeyPatch, minio: Minio) -> Minio:
+    """The `minio` of all tests, as what this process and those that it starts find in AWS's own variables."""
+    for name in list(os.environ):
+        if name.startswith("AWS_"):
+            monkeypatch.delenv(name)
+    for name, value in minio.environment().items():
+        monkeypatch.setenv(name, value)
+    return minio
