@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from verger.access.session import explain, session, write_parquet
-from verger.access.storage import apart, storage_of
+from verger.access.failures import explain
+from verger.access.preflight import admit
+from verger.access.session import session, uses_s3, write_parquet
+from verger.access.storage import apart, bucket_name, canonical, storage_of
 from verger.components import projection
 from verger.components.pca import Pca, fit
 from verger.config import RunConfig
@@ -59,6 +61,31 @@ class Attempt:
         self.run = manifest.new_run(output, config.name, self.started_at)
         self.figures: dict[str, Any] = {}
         self.published = False
+
+    def admit(self, **more: str) -> None:
+        """Ask the stores before anything is read or written: where they stand, and whether they let us in.
+
+        Parameters
+        ----------
+        **more : str
+            Canonical URIs of further places that the run reads, by role.
+        """
+        config = self.config
+        if uses_s3(config):
+            from verger.access import s3a
+
+            s3a.class_path()
+        places = {"input": config.input, "output": config.output, **more}
+        if config.event_log:
+            places["event log"] = canonical(config.event_log)
+        if config.weights not in ("bundled", "imagenet", "random"):
+            places["weights"] = canonical(config.weights)
+        with (
+            self.progress.stage("preflight", "Asking the stores")
+            if any(map(bucket_name, places.values()))
+            else nullcontext()
+        ):
+            self.residency = admit(places, config, written={"output", "event log"})
 
     def list_photographs(self) -> None:
         """List the whole input: the selection goes on, the rest only tells what is gone."""
@@ -218,7 +245,7 @@ class Attempt:
         features_s = self.progress.timings.get("features", 0.0)
         rate = computed / features_s if features_s else 0.0
         document = {
-            **manifest.opening(self.run, config, self.started_at, finished_at),
+            **manifest.opening(self.run, config, self.residency, self.started_at, finished_at),
             **self.figures,
             "timings_s": {stage: round(spent, 3) for stage, spent in self.progress.timings.items()},
             "throughput": {
@@ -226,7 +253,7 @@ class Attempt:
                 "photographs_per_s_per_core": round(rate / self.cores, 2),
             },
             "cost": cost(seconds * self.cores, computed, config.eur_per_vcpu_hour),
-            **manifest.closing(self.progress.warnings),
+            **manifest.closing(self.residency, self.progress.warnings),
         }
         manifest.publish(self.run, document)
         self.published = True
@@ -244,7 +271,7 @@ class Attempt:
                 known = InterruptedRunError(error)
             code = known.exit_code if known else ExitCode.DEFECT
             failure = {
-                **manifest.opening(self.run, self.config, self.started_at, datetime.now(UTC)),
+                **manifest.opening(self.run, self.config, self.residency, self.started_at, datetime.now(UTC)),
                 "exit_code": int(code),
                 "message": known.line if known else f"{type(error).__name__}: {error}"[:2000],
                 "photographs": self.figures.get("photographs"),

@@ -24,7 +24,7 @@ from click.exceptions import Exit, NoArgsIsHelpError
 from pydantic.fields import FieldInfo
 
 from verger import __version__, config
-from verger.access.session import explain
+from verger.access.failures import explain
 from verger.config import GROUPS, RunConfig
 from verger.errors import DoesNotFitError, ExitCode, InterruptedRunError, Terminated, VergerError
 from verger.progress import Progress

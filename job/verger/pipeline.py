@@ -40,6 +40,7 @@ def run(config: RunConfig, spark: SparkSession | None = None, progress: Progress
         Whatever the user can mend; its class says the exit code. Committed waves stay in the store.
     """
     job = Attempt(config, progress)
+    job.admit()
     job.list_photographs()
     with job.failure_recorded():
         network = resolve(job.config)
@@ -78,9 +79,11 @@ def project(
     VergerError
         As in `run`; WeightsError where the run's weights are gone or are others.
     """
+    job = Attempt(config, progress)
+    job.admit(run=canonical(run_uri))
     fitting_run = manifest.find(run_uri)
     fitting = manifest.read(fitting_run)
-    job = Attempt(_as_fitted(config, fitting_run, fitting), progress)
+    job.config = _as_fitted(job.config, fitting_run, fitting)
     job.list_photographs()
     with job.failure_recorded():
         network = resolve(job.config)

@@ -8,7 +8,6 @@ import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -17,6 +16,8 @@ from botocore import exceptions as failures
 from botocore.config import Config
 
 from verger import __version__
+from verger.access import buckets
+from verger.access.buckets import Bucket, is_aws
 from verger.config import RunConfig
 from verger.errors import NothingToReadError, StoreError, UsageError, VergerError
 
@@ -42,46 +43,6 @@ _PROVIDERS = {
 _ATTEMPTS = 10
 
 
-@dataclass(frozen=True, slots=True)
-class Bucket:
-    """How one bucket is reached. No secret is in it: workers find the keys themselves.
-
-    Attributes
-    ----------
-    name : str
-    region : str, optional
-        Where the store says it stands; requests are signed for it.
-    endpoint_url : str, optional
-        None for AWS's own endpoint of the region.
-    path_style : bool
-        The name goes into the path and not into the host's name.
-    ca_bundle : str, optional
-        PEM file with which the store's certificate is checked.
-    """
-
-    name: str
-    region: str | None = None
-    endpoint_url: str | None = None
-    path_style: bool = False
-    ca_bundle: str | None = None
-
-    @property
-    def is_aws(self) -> bool:
-        """Whether the endpoint is AWS's, so that AWS's region names mean what they say."""
-        return is_aws(self.endpoint_url)
-
-    @property
-    def host(self) -> str:
-        """Host and port of the endpoint, for people."""
-        return urlsplit(self.endpoint_url).netloc if self.endpoint_url else "AWS"
-
-
-def is_aws(endpoint_url: str | None) -> bool:
-    """Whether an endpoint is one of AWS's: declared otherwise or not, these hosts are."""
-    host = (urlsplit(endpoint_url).hostname or "") if endpoint_url else "amazonaws.com"
-    return re.search(r"(^|\.)amazonaws\.(com|eu|com\.cn)\.?$", host) is not None
-
-
 def resolve(name: str, config: RunConfig | None = None) -> Bucket:
     """How a bucket is to be reached: by the settings, else by AWS's own variables and files.
 
@@ -100,7 +61,9 @@ def resolve(name: str, config: RunConfig | None = None) -> Bucket:
         own = given or not re.fullmatch(r"https://s3[.-]([a-z0-9-]+\.)?amazonaws\.(com|eu|com\.cn)", endpoint)
         ca_bundle = (config and config.ca_bundle) or session._session.get_config_variable("ca_bundle")
         path_style = config.path_style if config else None
-    if ca_bundle and not os.path.isfile(ca_bundle):
+    if not endpoint.startswith("https:"):
+        ca_bundle = None
+    elif ca_bundle and not os.path.isfile(ca_bundle):
         raise UsageError(f"no certificates at {ca_bundle}", "Check --ca-bundle and AWS_CA_BUNDLE")
     return Bucket(
         name=name,
@@ -111,23 +74,12 @@ def resolve(name: str, config: RunConfig | None = None) -> Bucket:
     )
 
 
-_connected: dict[str, Bucket] = {}
 _making = threading.Lock()
-
-
-def connect(bucket: Bucket) -> None:
-    """From now on this process reaches ``bucket.name`` so."""
-    _connected[bucket.name] = bucket
-
-
-def connected() -> tuple[Bucket, ...]:
-    """What was connected: executors are told of it."""
-    return tuple(_connected.values())
 
 
 def connection(name: str) -> Bucket:
     """How ``name`` was connected, else how the environment says."""
-    return _connected.get(name) or resolve(name)
+    return buckets.known(name) or resolve(name)
 
 
 def client(bucket: Bucket, patient: bool = True) -> S3Client:

@@ -12,7 +12,8 @@ import pyarrow.fs as pafs
 from botocore import exceptions as failures
 
 from verger.access import credentials
-from verger.access.credentials import Bucket, explained
+from verger.access.buckets import Bucket
+from verger.access.credentials import explained
 from verger.access.listing import objects
 from verger.access.ranges import RangedFiles
 from verger.access.storage import S3, AlreadyPublishedError, Entry, join

@@ -16,8 +16,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from verger.access import failures
+from verger.access.buckets import connected
+from verger.access.storage import bucket_name, canonical, storage_of
 from verger.config import RunConfig
-from verger.errors import DoesNotFitError, StoreError, UsageError, VergerError
+from verger.errors import UsageError
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -42,6 +45,8 @@ SETTINGS = {
     "spark.executorEnv.OPENBLAS_NUM_THREADS": "1",
     "spark.executorEnv.TF_CPP_MIN_LOG_LEVEL": "3",
     "spark.ui.showConsoleProgress": "false",
+    # What the UI and the event log never show. Keys are no settings of ours, but may be of whoever submits.
+    "spark.redaction.regex": "(?i)secret|password|token|access[.]?key|trustStore",
 }
 
 # How features and projections are written. Floats compress as byte streams, not by dictionary;
@@ -94,12 +99,43 @@ def session(config: RunConfig) -> Iterator[SparkSession]:
         There is no Java, or one that is too old.
     """
     if "PYSPARK_GATEWAY_PORT" in os.environ:
-        with _started(_conf(SETTINGS)) as spark:
-            yield spark
+        with _started(_conf(SETTINGS | _stores(config))) as spark:
+            yield _equipped(spark, config)
         return
     _require_java()
-    with _quiet(config) as (log4j, kwargs), _started(_conf(SETTINGS | _embedded(config, log4j)), kwargs) as spark:
-        yield spark
+    stores = _stores(config)
+    with (
+        _quiet(config) as (folder, kwargs),
+        _started(_conf(SETTINGS | stores | _embedded(config, folder)), kwargs) as spark,
+    ):
+        yield _equipped(spark, config)
+
+
+def _stores(config: RunConfig) -> dict[str, str]:
+    """Settings of S3 and of the event log."""
+    settings = {}
+    if config.event_log:
+        place = canonical(config.event_log)
+        storage_of(place).make_folder(place)  # Spark refuses to start without it
+        settings = {"spark.eventLog.enabled": "true", "spark.eventLog.dir": storage_of(place).spark_uri(place)}
+    if uses_s3(config):
+        from verger.access import s3a
+
+        settings |= s3a.settings(connected(), config)
+    return settings
+
+
+def uses_s3(config: RunConfig) -> bool:
+    """Whether Spark itself touches a bucket: photographs are read by boto3."""
+    return any(bucket_name(canonical(uri)) for uri in (config.output, config.event_log) if uri)
+
+
+def _equipped(spark: SparkSession, config: RunConfig) -> SparkSession:
+    if uses_s3(config):
+        from verger.access import s3a
+
+        s3a.require_committer(spark)
+    return spark
 
 
 @contextmanager
@@ -109,7 +145,7 @@ def _started(conf: Any, popen_kwargs: dict[str, Any] | None = None) -> Iterator[
     from pyspark.sql import SparkSession
 
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    with _explained():
+    with failures.explained():
         interrupts = _Interrupts()
         if SparkContext._gateway is None:
             SparkContext._ensure_initialized(gateway=launch_gateway(conf, popen_kwargs), conf=conf)  # type: ignore[no-untyped-call]
@@ -185,21 +221,27 @@ def _conf(settings: dict[str, str]) -> Any:
     return SparkConf().setAppName("verger").setAll(list(settings.items()))
 
 
-def _embedded(config: RunConfig, log4j: Path) -> dict[str, str]:
+def _embedded(config: RunConfig, folder: Path) -> dict[str, str]:
     """An embedded Spark listens on the loopback only and leaves nothing behind."""
+    log4j = (folder / "log4j2.properties").as_uri()
+    # The first compiler alone: a JVM that lives for a minute and moves bytes never earns back the second.
+    options = [f'-XX:TieredStopAtLevel=1 -Dlog4j2.configurationFile="{log4j}"']
     settings = {
         "spark.master": f"local[{config.cores or available_cores()}]",
         "spark.driver.memory": config.driver_memory,
         "spark.driver.host": "127.0.0.1",
         "spark.driver.bindAddress": "127.0.0.1",
-        # The first compiler alone: a JVM that lives for a minute and moves bytes never earns back the second.
-        "spark.driver.extraJavaOptions": f'-XX:TieredStopAtLevel=1 -Dlog4j2.configurationFile="{log4j.as_uri()}"',
         "spark.ui.enabled": "false",
     }
     if config.local_dir:
         os.makedirs(config.local_dir, exist_ok=True)
         settings["spark.local.dir"] = os.path.abspath(config.local_dir)
-    return settings
+    if uses_s3(config):
+        from verger.access import s3a
+
+        settings["spark.driver.extraClassPath"] = s3a.class_path()
+        options += s3a.trusting(folder / "authorities.p12")
+    return settings | {"spark.driver.extraJavaOptions": " ".join(options)}
 
 
 def available_cores() -> int:
@@ -209,7 +251,7 @@ def available_cores() -> int:
 
 @contextmanager
 def _quiet(config: RunConfig) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """How to start the JVM: its own and the workers' messages off the screen unless asked for, and out of our group.
+    """A folder for the session, and how to start the JVM: out of our group, its messages only where asked for.
 
     A signal to the group, as a shell or an init system sends, must not take the JVM from under a run that ends in
     order. The JVM ends when we do: it reads our end of a pipe.
@@ -224,10 +266,10 @@ def _quiet(config: RunConfig) -> Iterator[tuple[Path, dict[str, Any]]]:
             f"rootLogger.level = {level}\nrootLogger.appenderRef.console.ref = console\n"
         )
         if config.log_level in ("debug", "info"):
-            yield log4j, {"start_new_session": True}
+            yield Path(folder), {"start_new_session": True}
             return
         with open(Path(folder, "spark.log"), "wb") as log:
-            yield log4j, {"start_new_session": True, "stdout": log, "stderr": log}
+            yield Path(folder), {"start_new_session": True, "stdout": log, "stderr": log}
 
 
 def _require_java() -> None:
@@ -240,47 +282,3 @@ def _require_java() -> None:
         )
     if importlib.util.find_spec("pyspark") is None:
         raise UsageError("pyspark is not installed", "Install verger with its requirements: make install")
-
-
-@contextmanager
-def _explained() -> Iterator[None]:
-    try:
-        yield
-    except VergerError:
-        raise
-    except Exception as error:
-        if known := explain(error):
-            raise known from error
-        raise
-
-
-def explain(error: BaseException) -> VergerError | None:
-    """What a Spark error means to the user, or None where it is a defect.
-
-    Spark wraps the cause in its own classes, and a task's failure reaches the driver as text alone.
-    """
-    text = f"{type(error).__name__}: {error}"
-    if "No space left on device" in text or "Disk quota exceeded" in text:
-        return DoesNotFitError(
-            "no space left on disk while Spark was writing", "Free some, or choose another --local-dir or --output"
-        )
-    if "OutOfMemoryError" in text or "MemoryError" in text:
-        return DoesNotFitError("Spark ran out of memory", "Give more --driver-memory, or fewer --cores")
-    if damaged := re.search(r"FAILED_READ_FILE.*?Encountered error while reading file (?:file://)?(\S+?)\.?\s", text):
-        return StoreError(f"{damaged[1]} is damaged", "Delete it: its photographs are computed again")
-    if denied := re.search(r"(?:AccessControlException|AccessDeniedException|Permission denied)[^\n]*", text):
-        return StoreError(f"the store refuses: {denied[0][:200]}", "Check the path and its permissions")
-    if re.search("Py4JNetworkError|ConnectionRefusedError|Answer from Java side is empty", text):
-        return DoesNotFitError(
-            "Spark's JVM died", "If the kernel's memory killer did it, give less --driver-memory or fewer --cores"
-        )
-    if "JAVA_GATEWAY_EXITED" in text:
-        return DoesNotFitError(
-            "Spark's JVM ended as it started", "Give less --driver-memory, and see it with --log-level info"
-        )
-    return None
-
-
-def worker_lost(error: BaseException) -> bool:
-    """Whether a Python worker process died (a decoder that aborts, or the kernel's memory killer)."""
-    return "Python worker exited unexpectedly" in str(error)

@@ -13,7 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark import AccumulatorParam
 
-from verger.access.session import worker_lost, write_parquet
+from verger.access.buckets import connected
+from verger.access.failures import worker_lost
+from verger.access.session import write_parquet
 from verger.config import RunConfig
 from verger.errors import DoesNotFitError, Reason, Rejection
 from verger.network.backbones import Frozen, Network
@@ -236,4 +238,5 @@ class Extraction:
             fit=network.fit,
             batch_size=config.batch_size,
             tally=tally,
+            buckets=connected(),
         )

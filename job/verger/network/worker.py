@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import pyarrow as pa
 
+from verger.access.buckets import Bucket, connect
 from verger.access.storage import storage_of
 from verger.errors import Reason, Rejection
 from verger.photographs import images
@@ -31,8 +32,8 @@ Infer = Callable[[np.ndarray], np.ndarray]
 # How many photographs were dealt with, and the rows (schemas.REJECTED) of those among them that were rejected.
 Tally = tuple[int, tuple[tuple[Any, ...], ...]]
 
-# Threads that read and decode while the network computes.
-_READERS = 4
+# Threads that read and decode while the network computes: of a store that answers in 50 ms, 160 photographs a second.
+_READERS = 8
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,8 @@ class Extractor:
         The network's fingerprint: a worker that has built it does not build it again.
     batch_size : int
         Photographs a network call; each worker holds at most three such batches.
+    buckets : tuple of Bucket
+        How the driver reaches the buckets that the photographs may be in; keys the worker finds itself.
     """
 
     frozen: Broadcast[Frozen]
@@ -57,8 +60,11 @@ class Extractor:
     fit: str
     batch_size: int
     tally: Accumulator[Tally]
+    buckets: tuple[Bucket, ...]
 
     def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for bucket in self.buckets:
+            connect(bucket)
         rows = (row for batch in batches for row in batch.to_pylist())
         outcomes = ahead(self._open, rows, _READERS, 2 * self.batch_size)
         for batch in _batched(self._accepted(outcomes), self.batch_size):

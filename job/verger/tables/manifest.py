@@ -14,6 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from verger import __version__
+from verger.access.residency import Residency
 from verger.access.storage import canonical, join, storage_of
 from verger.config import RunConfig
 from verger.errors import NothingToReadError, StoreError
@@ -68,7 +69,9 @@ def timestamp(when: datetime) -> str:
     return when.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
-def opening(run: Run, config: RunConfig, started_at: datetime, finished_at: datetime) -> dict[str, Any]:
+def opening(
+    run: Run, config: RunConfig, residency: Residency, started_at: datetime, finished_at: datetime
+) -> dict[str, Any]:
     """How a manifest and a failure begin: what ran, when, with which settings, from where to where."""
     return {
         "schema_version": SCHEMA_VERSION,
@@ -77,15 +80,15 @@ def opening(run: Run, config: RunConfig, started_at: datetime, finished_at: date
         "started_at": timestamp(started_at),
         "finished_at": timestamp(finished_at),
         "config": config.model_dump(mode="json"),
-        "input": {"uri": config.input, "region": None},
-        "output": {"uri": config.output, "region": None},
+        "input": {"uri": config.input, "region": residency.region(config.input)},
+        "output": {"uri": config.output, "region": residency.region(config.output)},
     }
 
 
-def closing(warnings: list[str]) -> dict[str, Any]:
+def closing(residency: Residency, warnings: list[str]) -> dict[str, Any]:
     """How a manifest ends: where the data stood, what software ran, what was warned of."""
     return {
-        "residency": {"verdict": "local", "evidence": ["input and output are paths of this machine"], "opt_ins": []},
+        "residency": residency.as_dict(),
         "environment": environment(),
         "warnings": warnings,
     }

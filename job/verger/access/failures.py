@@ -1,0 +1,84 @@
+"""What Spark's errors mean to the user."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from verger.errors import DoesNotFitError, StoreError, VergerError
+
+# S3A's errors reach us as text alone -> what they mean, and what to do. boto3 was asked before, so that a key or a
+# bucket that never worked is not among them.
+_RESUME = "Run the same command again: what was committed is kept"
+_S3A = (
+    (
+        r"ExpiredToken|TokenRefreshRequired|The (?:provided|security) token.{0,40} expired",
+        "the session token has expired",
+        _RESUME,
+    ),
+    (r"RequestTimeTooSkewed", "this machine's clock differs too much from the store's", "Set the clock"),
+    (r"NoSuchBucket|UnknownStoreException", "there is no such bucket", "Check the name and the endpoint"),
+    (r"InvalidAccessKeyId|SignatureDoesNotMatch", "the store refuses the credentials", "Check AWS_ACCESS_KEY_ID"),
+    (r"XMinioStorageFull|InsufficientStorage|Status Code: 507", "the store is full", "Free some space there"),
+    (r"Status Code: 403|AWSBadRequestException.*Forbidden", "access denied", "Grant these credentials that right"),
+    (r"PKIX path building failed|SSLHandshakeException", "the store's certificate is not trusted", "Give --ca-bundle"),
+    (
+        r"java\.net\.(?:ConnectException|UnknownHostException|NoRouteToHostException|SocketTimeoutException|SocketException)"
+        r"|ConnectTimeoutException|HttpHostConnectException|NoHttpResponseException|Unable to execute HTTP request"
+        r"|AWSServiceIOException|AWSNoResponseException|AWSStatus500Exception|AWSServiceThrottledException",
+        "the store cannot be reached any more",
+        _RESUME,
+    ),
+)
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Turn Spark's errors into lines that a user can act on."""
+    try:
+        yield
+    except VergerError:
+        raise
+    except Exception as error:
+        if known := explain(error):
+            raise known from error
+        raise
+
+
+def explain(error: BaseException) -> VergerError | None:
+    """What a Spark error means to the user, or None where it is a defect.
+
+    Spark wraps the cause in its own classes, and a task's failure reaches the driver as text alone.
+    """
+    text = f"{type(error).__name__}: {error}"
+    if raised := re.search(r"verger\.errors\.(StoreError|DoesNotFitError): ([^\n]+)", text):  # in a Python worker
+        return {"StoreError": StoreError, "DoesNotFitError": DoesNotFitError}[raised[1]](raised[2])
+    if "No space left on device" in text or "Disk quota exceeded" in text:
+        return DoesNotFitError(
+            "no space left on disk while Spark was writing", "Free some, or choose another --local-dir or --output"
+        )
+    if "OutOfMemoryError" in text or "MemoryError" in text:
+        return DoesNotFitError("Spark ran out of memory", "Give more --driver-memory, or fewer --cores")
+    if damaged := re.search(r"FAILED_READ_FILE.*?Encountered error while reading file (?:file://)?(\S+?)\.?\s", text):
+        return StoreError(f"{damaged[1]} is damaged", "Delete it: its photographs are computed again")
+    for pattern, meaning, advice in _S3A:
+        if found := re.search(pattern, text):
+            where = re.search(r"s3a://[^\s:,'\"]+", text[: found.end()][-500:] + text[found.end() :][:500])
+            return StoreError(f"{where[0].replace('s3a:', 's3:') if where else 'S3'}: {meaning}", advice)
+    if denied := re.search(r"(?:AccessControlException|AccessDeniedException|Permission denied)[^\n]*", text):
+        return StoreError(f"the store refuses: {denied[0][:200]}", "Check the path and its permissions")
+    if re.search("Py4JNetworkError|ConnectionRefusedError|Answer from Java side is empty", text):
+        return DoesNotFitError(
+            "Spark's JVM died", "If the kernel's memory killer did it, give less --driver-memory or fewer --cores"
+        )
+    if "JAVA_GATEWAY_EXITED" in text:
+        return DoesNotFitError(
+            "Spark's JVM ended as it started", "Give less --driver-memory, and see it with --log-level info"
+        )
+    return None
+
+
+def worker_lost(error: BaseException) -> bool:
+    """Whether a Python worker process died (a decoder that aborts, or the kernel's memory killer)."""
+    return "Python worker exited unexpectedly" in str(error)

@@ -1,0 +1,89 @@
+"""Before a run: whether it may read and write where it is told to, and whether the data stays in the EU."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING
+
+from verger.access import residency
+from verger.access.residency import Residency
+from verger.access.storage import bucket_name, join
+from verger.config import RunConfig
+from verger.errors import StoreError
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+# One photograph that is denied is a bad photograph; so many are a bucket that may not be read.
+_TRIED = 3
+
+
+def admit(places: Mapping[str, str], config: RunConfig, written: Collection[str] = ()) -> Residency:
+    """Ask where every bucket stands, then whether it may be read and written; nothing is left there.
+
+    Parameters
+    ----------
+    places : mapping of str to str
+        Canonical URIs by role: input, output, weights, ...
+    config : RunConfig
+    written : collection of str
+        The roles that are written to.
+
+    Raises
+    ------
+    ResidencyError
+        A bucket is not in the EU, or cannot be told to be.
+    StoreError
+        The store refuses, or cannot be reached.
+    NothingToReadError
+        There is no such bucket.
+    """
+    admitted = residency.guard(places, config, written)
+    for role, uri in places.items():
+        if bucket_name(uri):
+            _try(uri, listed=role != "weights", written=role in written)
+    return admitted
+
+
+def _try(uri: str, listed: bool, written: bool) -> None:
+    from verger.access import credentials
+    from verger.access.s3 import S3Storage
+
+    name = bucket_name(uri)
+    assert name is not None
+    bucket = credentials.connection(name)
+    client, key = credentials.client(bucket, patient=False), S3Storage(bucket).key(uri)
+    if listed:
+        _read(client, name, join(key, "") if key else "", uri)
+    if written:
+        _write(client, name, key, uri)
+
+
+def _read(client: S3Client, bucket: str, prefix: str, uri: str) -> None:
+    """A listing, which unlike HEAD says why it is refused; and the first byte of an object."""
+    from verger.access import credentials
+
+    with credentials.explained(uri):
+        found = client.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=_TRIED).get("Contents", [])
+    denied = None
+    for item in found:
+        try:
+            with credentials.explained(f"s3://{bucket}/{item['Key']}"):
+                span = {"Range": "bytes=0-0"} if item["Size"] else {}
+                client.get_object(Bucket=bucket, Key=item["Key"], **span)["Body"].close()  # type: ignore[arg-type]
+            return
+        except StoreError as error:
+            denied = error
+    if denied is not None:
+        raise denied
+
+
+def _write(client: S3Client, bucket: str, key: str, uri: str) -> None:
+    """An upload that is begun and abandoned, as the committer begins them: it asks for the right, and shows nothing."""
+    from verger.access import credentials
+
+    probe = join(key, f"_preflight-{secrets.token_hex(4)}").removeprefix("/")
+    with credentials.explained(uri):
+        begun = client.create_multipart_upload(Bucket=bucket, Key=probe)
+        client.abort_multipart_upload(Bucket=bucket, Key=probe, UploadId=begun["UploadId"])
