@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from tests.unit.test_manifest import finished
+from verger.access.storage import Entry, Storage
+from verger.errors import NothingToReadError, StoreError
 from verger.tables import manifest
 from verger.tables.pruning import prune_gone, prune_runs
-from verger.tables.schemas import FEATURES, REJECTED
-from verger.tables.store import FeatureStore, deduplicate, matching, without
+from verger.tables.reader import load
+from verger.tables.schemas import FEATURES, PROJECTION, REJECTED
+from verger.tables.store import FeatureStore, deduplicate, matching, parquet_files, vanished, without
 
 FINGERPRINT = "pixels-20-f32-000000000000"
 
@@ -42,14 +49,14 @@ def test_an_empty_store_knows_nothing(store: FeatureStore) -> None:
     assert store.known().column_names == ["path", "version", "file"]
 
 
-def test_the_first_file_by_name_wins_a_tie(store: FeatureStore, tmp_path: Path) -> None:
-    second = put(tmp_path, "run-b-00000/part-1.parquet", ("/p", "1"), ("/q", "1"))
-    first = put(tmp_path, "run-a-00000/part-0.parquet", ("/p", "1"), ("/p", "2"))
+def test_the_last_file_by_name_wins_a_tie(store: FeatureStore, tmp_path: Path) -> None:
+    first = put(tmp_path, "20260101T000000Z-run-000000-00000/part-1.parquet", ("/p", "1"), ("/q", "1"))
+    second = put(tmp_path, "compacted-20250101T000000Z-000000/part-0.parquet", ("/p", "1"), ("/p", "2"))
     known = store.known()
     assert known.to_pylist() == [
-        {"path": "/p", "version": "1", "file": str(first)},
-        {"path": "/p", "version": "2", "file": str(first)},
-        {"path": "/q", "version": "1", "file": str(second)},
+        {"path": "/p", "version": "1", "file": str(second)},
+        {"path": "/p", "version": "2", "file": str(second)},
+        {"path": "/q", "version": "1", "file": str(first)},
     ]
 
 
@@ -76,13 +83,94 @@ def test_a_damaged_file_is_left_out_with_a_warning(tmp_path: Path, damage) -> No
     assert str(damaged) in warnings[0]
 
 
+def vanishing(monkeypatch: pytest.MonkeyPatch, *ghosts: Path) -> None:
+    """Each of the next listings names one file more, which is gone when it is read."""
+    left = list(ghosts)
+
+    def listed(storage: Storage, folder: str) -> list[Entry]:
+        entries = list(parquet_files(storage, folder))
+        return [*entries, Entry(str(left.pop(0)), 1, "1")] if left else entries
+
+    monkeypatch.setattr("verger.tables.store.parquet_files", listed)
+
+
+def test_a_file_that_vanishes_is_no_damage_and_makes_the_store_list_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(tmp_path, "run-00000/part-0.parquet", ("/p", "1"))
+    store = FeatureStore(str(tmp_path), FINGERPRINT, pytest.fail)
+    vanishing(monkeypatch, tmp_path / "ghost.parquet")
+    assert store.known()["path"].to_pylist() == ["/p"]
+    vanishing(monkeypatch, tmp_path / "ghost.parquet", tmp_path / "another.parquet")
+    with pytest.raises(StoreError, match=f"files in {store.folder} vanish while they are read"):
+        store.known()
+
+
+def test_what_the_system_refuses_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: Any, **__: Any) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    file = put(tmp_path, "run-00000/part-0.parquet", ("/p", "1"))
+    monkeypatch.setattr("verger.tables.store.ds.dataset", refused)
+    with pytest.raises(StoreError, match=f"{file} cannot be read: .*Permission denied"):
+        FeatureStore(str(tmp_path), FINGERPRINT, pytest.fail).known()
+
+
+def test_a_folder_that_vanishes_as_it_is_listed_is_listed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = put(tmp_path, "run-00000/part-0.parquet", ("/p", "1")).parent
+    put(tmp_path, "run-00001/part-0.parquet", ("/p", "1"))
+    scandir = os.scandir
+
+    def scanned(folder: str) -> Any:
+        if folder == str(gone) and gone.exists():
+            shutil.rmtree(gone)
+        return scandir(folder)
+
+    monkeypatch.setattr("os.scandir", scanned)
+    assert FeatureStore(str(tmp_path), FINGERPRINT, pytest.fail).known().num_rows == 1
+    assert not gone.exists()
+
+
+def test_load_lists_again_where_a_file_vanishes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = finished(tmp_path, 0)
+    part = Path(run.path("projection", "part-0.zstd.parquet"))
+    part.parent.mkdir()
+    pq.write_table(pa.Table.from_pylist([{"path": "/p", "pca_features": [1.0]}], schema=PROJECTION), part)
+    listed = iter([[Entry(str(tmp_path / "ghost.parquet"), 1, "1")], [Entry(str(part), 1, "1")]])
+    monkeypatch.setattr("verger.tables.reader.parquet_files", lambda *_: next(listed))
+    assert load(str(tmp_path))["path"].to_pylist() == ["/p"]
+
+
+@pytest.mark.parametrize(
+    ("error", "is_vanished"),
+    [
+        (FileNotFoundError("part-0.parquet"), True),
+        (Exception("[FAILED_READ_FILE.FILE_NOT_EXIST] Encountered error while reading file file:///a"), True),
+        (Exception("[FAILED_READ_FILE.NO_HINT] Encountered error while reading file file:///a"), False),
+        (Exception("[PATH_NOT_FOUND] Path does not exist: file:/a."), True),
+        (Exception("java.io.FileNotFoundException: File file:/a b does not exist"), True),
+        (
+            Exception("java.io.FileNotFoundException: /local/blockmgr-1/0c/shuffle_0_1_0.data (Permission denied)"),
+            False,
+        ),
+        (NothingToReadError("/a has no manifest.json"), False),
+        (StoreError("files in /a vanish while they are read"), False),
+    ],
+)
+def test_what_a_vanished_file_looks_like(error: Exception, is_vanished: bool) -> None:
+    assert vanished(error) is is_vanished
+
+
 def test_rejections_are_remembered_once(store: FeatureStore) -> None:
     at = datetime(2026, 1, 1, tzinfo=UTC)
     row = {"path": "/p", "version": "1", "reason": "empty", "message": "0 bytes", "at": at, "label": None}
     store.remember("run-a", "00000", pa.Table.from_pylist([row], schema=REJECTED))
-    store.remember("run-b", "00000", pa.Table.from_pylist([row | {"at": at + timedelta(1)}], schema=REJECTED))
+    latest = row | {"at": at + timedelta(1)}
+    store.remember("run-b", "00000", pa.Table.from_pylist([latest], schema=REJECTED))
     store.remember("run-c", "00000", REJECTED.empty_table())
-    assert store.rejected().to_pylist() == [row]
+    assert store.rejected().to_pylist() == [latest]
 
 
 def test_joins_go_by_path_and_version() -> None:
@@ -137,8 +225,14 @@ def test_pruning_keeps_the_newest_runs_and_those_that_are_pointed_at(tmp_path: P
     manifest.record_failure(running, {})
     killed = put(tmp_path, f"{died.run_id}-00000/_temporary/0/part-0.parquet", ("/p", "1"))
     writing = put(tmp_path, f"{running.run_id}-00000/_temporary/0/part-0.parquet", ("/p", "1"))
-    committed = put(tmp_path, f"{died.run_id}-00000/part-1.parquet", ("/q", "1"))
+    magic = put(tmp_path, f"{died.run_id}-00001/__magic_job-0a/tasks/part-0.parquet", ("/p", "1"))
+    compacting = put(tmp_path, "compacted-20260101T000000Z-0a0a0a/_temporary/0/part-0.parquet", ("/p", "1"))
+    committed = [
+        put(tmp_path, f"{died.run_id}-00000/part-1.parquet", ("/q", "1")),
+        put(tmp_path, "compacted-20260101T000000Z-0b0b0b/part-2.parquet", ("/q", "1")),
+    ]
     assert prune_runs(str(tmp_path), 1) == {"runs": 1, "unfinished": 1}
-    assert (killed.exists(), writing.exists(), committed.exists()) == (False, True, True)
+    assert not any(path.exists() for path in (killed, magic, compacting))
+    assert all(path.exists() for path in (writing, *committed))
     assert {run_id for run_id, _ in manifest.run_ids(str(tmp_path))} == {named.run_id, new.run_id, running.run_id}
     assert not Path(old.folder).exists()

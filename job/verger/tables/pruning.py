@@ -16,11 +16,13 @@ import pyarrow.parquet as pq
 from verger.access.storage import Storage, join, storage_of
 from verger.tables import manifest
 from verger.tables.manifest import Run
-from verger.tables.store import parquet_files
+from verger.tables.store import damaged, parquet_files
 
 # A run without a manifest may still be running.
 _UNFINISHED_FOR = timedelta(days=2)
 _ROWS = 1024
+# Where Spark's committers keep what is not committed yet, below the folder of a wave or a compaction.
+_HALF_WRITTEN = re.compile(r"/[^/]+/(?:compacted-)?(?P<began>[^/]+)/(?:_temporary|__magic[^/]*)(?=/)")
 
 
 def prune_runs(output: str, keep: int) -> dict[str, int]:
@@ -46,16 +48,12 @@ def prune_runs(output: str, keep: int) -> dict[str, int]:
 
 
 def _remove_half_written(storage: Storage, features: str, before: str) -> None:
-    """Remove what waves of runs that began ``before`` were writing when they were killed."""
+    """Remove what waves of runs, and compactions, that began ``before`` were writing when they were killed."""
     if storage.exists(features):
-        halves = {
-            re.sub(r"/_temporary/.*", "", entry.path)
-            for entry in storage.list(features)
-            if "/_temporary/" in entry.path
-        }
-        for wave in halves:
-            if wave.rpartition("/")[2] < before:
-                storage.delete(join(wave, "_temporary"))
+        found = (_HALF_WRITTEN.match(entry.path.removeprefix(features)) for entry in storage.list(features))
+        for half, began in sorted({(half[0], half["began"]) for half in found if half}):
+            if began < before:
+                storage.delete(features + half)
 
 
 def _pointed_at(output: str) -> set[str]:
@@ -82,7 +80,11 @@ def prune_gone(output: str, source: str, present: pa.ChunkedArray, warn: Callabl
         for entry in parquet_files(storage, join(output, room)):
             try:
                 removed = _rewrite(storage, entry.path, join(source, ""), present)
-            except pa.ArrowInvalid as error:
+            except FileNotFoundError:  # a compaction has deleted it since: its rows are in another file of the list
+                continue
+            except (pa.ArrowInvalid, OSError) as error:
+                if not damaged(error):
+                    raise
                 warn(f"{entry.path} is damaged and left as it is ({' '.join(str(error).split())[:120]})")
                 continue
             dropped += removed if room == "features" else 0

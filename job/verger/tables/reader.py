@@ -14,7 +14,7 @@ from verger.errors import NothingToReadError, StoreError
 from verger.tables import manifest
 from verger.tables.manifest import Run
 from verger.tables.schemas import FEATURES, PROJECTION
-from verger.tables.store import FILE, KEY, FeatureStore, deduplicate, matching, parquet_files
+from verger.tables.store import FILE, KEY, FeatureStore, deduplicate, matching, parquet_files, relisted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -94,8 +94,12 @@ def load(uri: str, as_: Literal["arrow", "pandas"] = "arrow") -> Any:
     >>> x = np.stack(verger.load("out", "pandas").pca_features)  # doctest: +SKIP
     """
     run = manifest.find(uri)
-    manifest.read(run)  # readers trust only a run that has one
-    return _as(projection(run).to_table().sort_by("path"), as_)
+
+    def attempt() -> pa.Table:
+        manifest.read(run)  # readers trust only a run that has one
+        return projection(run).to_table().sort_by("path")
+
+    return _as(relisted(attempt, run.folder), as_)
 
 
 @overload
@@ -123,6 +127,11 @@ def load_features(uri: str, as_: Literal["arrow", "pandas"] = "arrow") -> Any:
         There is no finished run, or its features are gone.
     """
     run = manifest.find(uri)
+    return _as(relisted(lambda: _features(run), run.output), as_)
+
+
+def _features(run: Run) -> pa.Table:
+    """The stored rows of a run's photographs, with the labels and splits of its table."""
     fingerprint = manifest.read(run)["features"]["fingerprint"]
     wanted = projection(run).to_table(columns=["path", "label", "split", "version"])
     store = FeatureStore(run.output, fingerprint)
@@ -138,7 +147,7 @@ def load_features(uri: str, as_: Literal["arrow", "pandas"] = "arrow") -> Any:
             "Run again to compute them",
         )
     # Both are sorted by the same unique key, so that they stand row against row (and no list column is joined).
-    return _as(rows.add_column(1, "label", labels["label"]).add_column(2, "split", labels["split"]), as_)
+    return rows.add_column(1, "label", labels["label"]).add_column(2, "split", labels["split"])
 
 
 def _as(table: pa.Table, as_: str) -> Any:

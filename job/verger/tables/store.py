@@ -5,10 +5,11 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from itertools import chain
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -16,6 +17,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from verger.access.storage import AlreadyPublishedError, Entry, Storage, join, storage_of
+from verger.errors import NothingToReadError, StoreError
 from verger.tables.schemas import FEATURES, REJECTED
 
 if TYPE_CHECKING:
@@ -27,6 +29,13 @@ FILE = "__filename"  # Arrow's name for the file that holds a row
 _BROADCAST_ROWS = 5_000_000
 # Files read at a time: their narrow columns are small, and each takes a round trip.
 _READERS = 16
+# What Spark says of a file that is there no more: as it reads it, as it plans to, and as it lists it.
+_VANISHED = re.compile(
+    r"FAILED_READ_FILE\.FILE_NOT_EXIST|\[PATH_NOT_FOUND\]"
+    r"|FileNotFoundException: (?:File .* does not exist|No such file or directory: s3a:)"
+)
+
+T = TypeVar("T")
 
 
 class FeatureStore:
@@ -76,14 +85,32 @@ class FeatureStore:
         Returns
         -------
         pyarrow.Table
-            ``path, version, file``, one row a photograph version; where two runs computed the same, the
-            first file by name is taken.
+            ``path, version, file``, one row a photograph version; where several files hold the same, the
+            last one by name is taken: a compacted file wins over those that it replaces.
         """
-        return deduplicate(self._scan(self.folder, FEATURES, [*KEY, FILE]).rename_columns([*KEY, "file"]), "file")
+        return deduplicate(self.rows()[1], "file")
+
+    def rows(self, folder: str | None = None) -> tuple[list[Entry], pa.Table]:
+        """Every stored row, duplicates included.
+
+        Parameters
+        ----------
+        folder : str, optional
+            One that files are looked for in; default: the whole store.
+
+        Returns
+        -------
+        list of Entry
+            The files that can be read, by name.
+        pyarrow.Table
+            ``path, version, file`` of each row in them.
+        """
+        files, rows = self._scan(folder or self.folder, FEATURES, [*KEY, FILE])
+        return files, rows.rename_columns([*KEY, "file"])
 
     def rejected(self) -> pa.Table:
         """The remembered, permanent rejections, one row a photograph version; schema REJECTED."""
-        return deduplicate(self._scan(self.rejects_folder, REJECTED, REJECTED.names), "at")
+        return deduplicate(self._scan(self.rejects_folder, REJECTED, REJECTED.names)[1], "at")
 
     def remember(self, run_id: str, wave: str, rejected: pa.Table) -> None:
         """Keep a wave's permanent rejections, so that the next run does not read these photographs again."""
@@ -113,34 +140,101 @@ class FeatureStore:
         """
         from pyspark.sql import functions as F
 
-        files = pc.unique(wanted["file"]).to_pylist()
-        paths = [self._storage.spark_uri(file) for file in sorted(files)]
-        # Paths are no patterns, as Spark would take them.
-        reader = spark.read.schema("path string, version string, features array<float>").option("__globPaths__", False)
-        stored = reader.parquet(*paths)
-        stored = stored.select(*KEY, "features", F.col("_metadata.file_name").alias("file"))
-        # Spark names each file uniquely, so its last part tells it from those of other waves.
-        names = pc.replace_substring_regex(wanted["file"], r"^.*/", "")
-        asked = spark.createDataFrame(wanted.set_column(wanted.schema.get_field_index("file"), "file", names))
+        stored = self.stored(spark, pc.unique(wanted["file"]).to_pylist(), [*KEY, "features"])
+        asked = spark.createDataFrame(named(wanted))
         if wanted.num_rows <= _BROADCAST_ROWS:
             asked = F.broadcast(asked)
         return stored.join(asked, [*KEY, "file"]).drop("file")
 
-    def _scan(self, folder: str, schema: pa.Schema, columns: list[str]) -> pa.Table:
-        """Narrow columns of every file below ``folder``; what cannot be read is left out with a warning."""
+    def stored(self, spark: SparkSession, files: Sequence[str], columns: Sequence[str]) -> DataFrame:
+        """Columns of some files as they are, and ``file``, the last part of each one's name."""
+        from pyspark.sql import functions as F
+        from pyspark.sql.pandas.types import from_arrow_schema
+
+        schema = from_arrow_schema(pa.schema([FEATURES.field(name) for name in columns]))
+        # Paths are no patterns, as Spark would take them.
+        reader = spark.read.schema(schema).option("__globPaths__", False)
+        rows = reader.parquet(*(self._storage.spark_uri(file) for file in sorted(files)))
+        return rows.select(*columns, F.col("_metadata.file_name").alias("file"))
+
+    def _scan(self, folder: str, schema: pa.Schema, columns: list[str]) -> tuple[list[Entry], pa.Table]:
+        """The files below ``folder`` and their narrow columns; what cannot be read is left out with a warning."""
         found = schema.append(pa.field(FILE, pa.string()))
         empty = pa.schema([found.field(name) for name in columns]).empty_table()
-        files = [entry.path for entry in parquet_files(self._storage, folder)]
-        with ThreadPoolExecutor(_READERS) as pool:
-            tables = pool.map(lambda file: self._read(file, schema, columns), files)
-            return pa.concat_tables([empty, *(table for table in tables if table is not None)])
+        tables: dict[str, list[pa.Table]] = {}
 
-    def _read(self, file: str, schema: pa.Schema, columns: list[str]) -> pa.Table | None:
+        def attempt() -> tuple[list[Entry], pa.Table]:
+            entries = list(parquet_files(self._storage, folder))
+            new = [entry.path for entry in entries if entry.path not in tables]
+            with ThreadPoolExecutor(_READERS) as pool:
+                read = zip(new, pool.map(lambda file: self._read(file, schema, columns), new), strict=True)
+                tables.update((file, rows) for file, rows in read if rows is not None)
+            if vanished := [file for file in new if file not in tables]:
+                raise FileNotFoundError(vanished[0])
+            whole = [entry for entry in entries if tables[entry.path]]
+            return whole, pa.concat_tables([empty, *chain(*(tables[entry.path] for entry in whole))])
+
+        return relisted(attempt, folder)
+
+    def _read(self, file: str, schema: pa.Schema, columns: list[str]) -> list[pa.Table] | None:
+        """One file's narrow columns; no table where it is damaged, None where it has vanished."""
         try:
-            return ds.dataset([file], schema=schema, filesystem=self._storage.arrow()).to_table(columns)
-        except (pa.ArrowInvalid, OSError) as error:
-            self._warn(f"{file} is damaged and left out; its photographs are computed again ({_one_line(error)})")
+            return [ds.dataset([file], schema=schema, filesystem=self._storage.arrow()).to_table(columns)]
+        except FileNotFoundError:
             return None
+        except (pa.ArrowInvalid, OSError) as error:
+            if not damaged(error):
+                raise StoreError(f"{file} cannot be read: {_one_line(error)}", "Check the store") from error
+            self._warn(f"{file} is damaged and left out; its photographs are computed again ({_one_line(error)})")
+            return []
+
+
+def relisted(attempt: Callable[[], T], where: str, again: bool = True) -> T:
+    """The result of ``attempt``, which lists files and reads them; once more where one vanished in between.
+
+    Parameters
+    ----------
+    attempt : callable
+    where : str
+        The folder, for the message.
+    again : bool
+        Whether there may be a second attempt.
+
+    Raises
+    ------
+    StoreError
+        Files vanished in the second attempt too.
+    """
+    try:
+        return attempt()
+    except Exception as error:
+        if not vanished(error):
+            raise
+        if not again:
+            raise StoreError(
+                f"files in {where} vanish while they are read", "Run again when nothing deletes files there"
+            ) from error
+    return relisted(attempt, where, again=False)
+
+
+def vanished(error: BaseException) -> bool:
+    """Whether a file is there no more that was listed: a compaction or a prune has put another in its place.
+
+    Spark tells it in text alone, Python's storages by FileNotFoundError, as it is or as the cause of their own error.
+    """
+    cause = error.__cause__ if isinstance(error, NothingToReadError) else error
+    return isinstance(cause, FileNotFoundError) or bool(_VANISHED.search(str(error)))
+
+
+def damaged(error: BaseException) -> bool:
+    """Whether pyarrow refuses a file for its content; what the system refuses has a number or a type of its own."""
+    return isinstance(error, pa.ArrowInvalid) or (type(error) is OSError and error.errno is None)
+
+
+def named(rows: pa.Table) -> pa.Table:
+    """``rows`` with the last part alone of each ``file``: Spark names each uniquely, whatever its folder."""
+    names = pc.replace_substring_regex(rows["file"], r"^.*/", "")
+    return rows.set_column(rows.schema.get_field_index("file"), "file", names)
 
 
 def parquet_files(storage: Storage, folder: str) -> Iterable[Entry]:
@@ -159,8 +253,8 @@ def parquet_files(storage: Storage, folder: str) -> Iterable[Entry]:
 
 
 def deduplicate(rows: pa.Table, tie: str) -> pa.Table:
-    """One row a (path, version): the first by the column ``tie``; sorted by path."""
-    rows = rows.sort_by([("path", "ascending"), ("version", "ascending"), (tie, "ascending")])
+    """One row a (path, version): the last by the column ``tie``; sorted by path."""
+    rows = rows.sort_by([("path", "ascending"), ("version", "ascending"), (tie, "descending")])
     if rows.num_rows < 2:
         return rows
     path, version = rows["path"].combine_chunks(), rows["version"].combine_chunks()
@@ -168,14 +262,14 @@ def deduplicate(rows: pa.Table, tie: str) -> pa.Table:
     return rows.filter(pa.concat_arrays([pa.array([True]), pc.invert(repeats)]))
 
 
-def without(rows: pa.Table, others: pa.Table) -> pa.Table:
-    """The rows whose (path, version) is not among ``others`` (anti-join), in their order."""
-    return rows.filter(pc.invert(_among(rows, others)))
+def without(rows: pa.Table, others: pa.Table, on: Sequence[str] = KEY) -> pa.Table:
+    """The rows whose key is not among those of ``others`` (anti-join), in their order."""
+    return rows.filter(pc.invert(pc.is_in(_keys(rows, on), value_set=_keys(others, on))))
 
 
 def matching(rows: pa.Table, others: pa.Table) -> pa.Table:
     """The rows whose (path, version) is among ``others`` (semi-join), in their order."""
-    return rows.filter(_among(rows, others))
+    return rows.filter(pc.is_in(_keys(rows, KEY), value_set=_keys(others, KEY)))
 
 
 def gone(known: pa.Table, source: str, present: pa.ChunkedArray) -> int:
@@ -184,13 +278,9 @@ def gone(known: pa.Table, source: str, present: pa.ChunkedArray) -> int:
     return int(pc.sum(pc.invert(pc.is_in(below, value_set=present))).as_py() or 0)
 
 
-def _among(rows: pa.Table, others: pa.Table) -> pa.ChunkedArray:
-    return pc.is_in(_keys(rows), value_set=_keys(others))
-
-
-def _keys(rows: pa.Table) -> pa.ChunkedArray:
-    # NUL can stand in neither a path nor a version, so the joined key is as unique as the pair.
-    return pc.binary_join_element_wise(rows["path"], rows["version"], "\0")
+def _keys(rows: pa.Table, columns: Sequence[str]) -> pa.ChunkedArray:
+    # NUL can stand in neither a path nor a version, so the joined key is as unique as its parts.
+    return pc.binary_join_element_wise(*(rows[name] for name in columns), "\0")
 
 
 def parquet_bytes(table: pa.Table) -> bytes:

@@ -1,0 +1,331 @@
+"""tables/compaction: what is merged, what a record licenses, and what a crash between two steps leaves."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+import pytest
+
+from verger.errors import StoreError
+from verger.tables import compaction
+from verger.tables.pruning import prune_gone
+from verger.tables.schemas import FEATURES
+from verger.tables.store import FeatureStore, without
+
+FINGERPRINT = "pixels-2-f32-000000000000"
+NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
+
+
+def put(output: Path, file: str, *paths: str, value: float = 1, fingerprint: str = FINGERPRINT) -> Path:
+    """A file of the store with a row for each path."""
+    rows = [{"path": path, "version": "1", "features": [value, 2.0]} for path in paths]
+    path = output / "features" / fingerprint / file
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.Table.from_pylist(rows, schema=FEATURES), path)
+    return path
+
+
+def copied(_: Any, store: FeatureStore, files: list[str], losers: pa.Table, uri: str) -> None:
+    """What Spark does, for the few rows of these tests."""
+    table = ds.dataset(files).to_table([*FEATURES.names, "__filename"]).rename_columns([*FEATURES.names, "file"])
+    folder = Path(uri.removeprefix("file://"))
+    folder.mkdir()
+    kept = without(table, losers, on=["path", "version", "file"]).drop_columns("file")
+    pq.write_table(kept, folder / f"part-00000-{folder.name[-6:]}.zstd.parquet")
+
+
+@pytest.fixture(autouse=True)
+def _without_spark(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compaction, "_copy", copied)
+
+
+def compact(output: Path, hours: float = 0, warn: Callable[[str], None] = pytest.fail) -> dict[str, int]:
+    counts = compaction.compact(str(output), None, warn, lambda: NOON + timedelta(hours=hours))  # type: ignore[arg-type]
+    assert counts.pop("fingerprints") == 1
+    return counts
+
+
+def features(output: Path) -> dict[str, list[float]]:
+    """What readers see: the features of each path."""
+    known = FeatureStore(str(output), FINGERPRINT).known()
+    seen = {}
+    for row in known.to_pylist():
+        rows = pq.read_table(row["file"])
+        (seen[row["path"]],) = rows.filter(pc.equal(rows["path"], row["path"]))["features"].to_pylist()
+    return seen
+
+
+def files(output: Path) -> list[Path]:
+    return sorted((output / "features").rglob("*.parquet"))
+
+
+def records(output: Path) -> list[dict[str, Any]]:
+    return [json.loads(path.read_text()) for path in sorted((output / "compactions").glob("*"))]
+
+
+@pytest.fixture
+def output(tmp_path: Path) -> Path:
+    """Three waves; one photograph was computed twice."""
+    put(tmp_path, "20261101T000000Z-a-000000-00000/part-0.parquet", "/p", "/q")
+    put(tmp_path, "20261101T000000Z-a-000000-00001/part-1.parquet", "/r")
+    put(tmp_path, "20261102T000000Z-b-000000-00000/part-2.parquet", "/q", "/s", value=3)
+    return tmp_path
+
+
+SEEN = {"/p": [1, 2], "/q": [3, 2], "/r": [1, 2], "/s": [3, 2]}
+NOTHING = {"files_before": 0, "files_after": 0, "rows": 0, "deleted": 0}
+
+
+def test_small_files_become_one_and_go_a_day_later(output: Path) -> None:
+    old = files(output)
+    (old[0].parent / "_SUCCESS").touch()
+    assert features(output) == SEEN
+    assert compact(output) == {"files_before": 3, "files_after": 1, "rows": 4, "deleted": 0}
+    (new,) = set(files(output)) - set(old)
+    assert new.parent.name.startswith("compacted-20261120T120000Z-")
+    assert records(output) == [
+        {
+            "fingerprint": FINGERPRINT,
+            "inputs": [str(path.relative_to(output)) for path in old],
+            "outputs": [str(new.relative_to(output))],
+            "rows": 4,
+            "at": "2026-11-20T12:00:00.000000Z",
+        }
+    ]
+    assert features(output) == SEEN
+    assert set(FeatureStore(str(output), FINGERPRINT).known()["file"].to_pylist()) == {str(new)}
+    assert compact(output, hours=23.9) == NOTHING
+    assert compact(output, hours=24) == NOTHING | {"deleted": 3}
+    assert files(output) == [new]
+    assert list(new.parent.parent.iterdir()) == [new.parent]
+    assert records(output) == []
+    assert features(output) == SEEN
+    assert compact(output, hours=99) == NOTHING
+
+
+def test_new_files_are_merged_with_what_an_earlier_compaction_made(output: Path) -> None:
+    compact(output)
+    put(output, "20261120T130000Z-c-000000-00000/part-3.parquet", "/t")
+    assert compact(output, hours=2) == {"files_before": 2, "files_after": 1, "rows": 5, "deleted": 0}
+    assert compact(output, hours=25) == NOTHING | {"deleted": 3}
+    assert features(output) == {**SEEN, "/t": [1, 2]}
+    assert compact(output, hours=26) == NOTHING | {"deleted": 2}
+    assert len(files(output)) == 1
+    assert features(output) == {**SEEN, "/t": [1, 2]}
+
+
+def test_large_files_and_a_single_small_one_stay(output: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = sorted(path.stat().st_size for path in files(output))
+    monkeypatch.setattr(compaction, "SMALL", sizes[0] + 1)
+    assert compact(output) == NOTHING
+    assert len(files(output)) == 3
+
+
+def test_a_file_that_no_reader_needs_is_not_copied_but_goes(output: Path) -> None:
+    spent = put(output, "20261031T000000Z-z-000000-00000/part-9.parquet", "/q", "/r", value=9)
+    empty = put(output, "20261101T000000Z-a-000000-00002/part-8.parquet")
+    assert compact(output)["files_before"] == 3
+    assert {str(path.relative_to(output)) for path in (spent, empty)} < set(records(output)[0]["inputs"])
+    compact(output, hours=24)
+    assert len(files(output)) == 1
+    assert features(output) == SEEN
+
+
+@pytest.mark.parametrize("file", ["part-0.parquet", "part-1.parquet"])
+def test_a_damaged_file_is_left_out_and_left_alone(output: Path, file: str) -> None:
+    damaged = next(output.rglob(file))
+    damaged.write_bytes(damaged.read_bytes()[:-10])
+    seen, warnings = features(output), list[str]()
+    for hours in (0, 24, 48):
+        compact(output, hours, warnings.append)
+    assert features(output) == seen
+    assert damaged.exists()
+    assert len(files(output)) == 2
+    assert warnings
+    assert all(str(damaged) in warning for warning in warnings)
+
+
+def test_a_copy_that_lacks_a_row_is_removed_and_nothing_else_is_touched(
+    output: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lossy(spark: Any, store: FeatureStore, files: list[str], losers: pa.Table, uri: str) -> None:
+        copied(spark, store, files[1:], losers, uri)
+
+    before = files(output)
+    monkeypatch.setattr(compaction, "_copy", lossy)
+    with pytest.raises(StoreError, match="does not hold all that 1 of the files"):
+        compact(output)
+    assert files(output) == before
+    assert not (output / "compactions").exists()
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: after it nothing changes the store any more, whatever an `except` would do."""
+
+
+STEPS = ["copy", "publish", "delete", "delete", "delete", "delete"]
+
+
+@pytest.mark.parametrize("step", range(len(STEPS)))
+def test_killed_at_any_step_the_store_reads_the_same(output: Path, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    """Each write and delete of two compactions, a day apart, is broken off in turn."""
+    with monkeypatch.context() as killing:
+        steps = dying_at(step, killing)
+        with pytest.raises(Killed):
+            compact(output)
+            compact(output, hours=24)
+    assert steps == [*STEPS[:step], f"killed: {STEPS[step]}"]
+    assert features(output) == SEEN
+    for hours in (25, 50, 75, 100):
+        compact(output, hours)
+        assert features(output) == SEEN
+    assert len(files(output)) == 1
+    assert records(output) == []
+
+
+def dying_at(step: int, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """From the step-th change of the store on, none happens; returns the changes as they are asked for."""
+    from verger.access.local import LocalStorage
+
+    asked: list[str] = []
+
+    def counted(name: str, change: Callable[..., Any], half: Callable[..., Any] | None = None) -> Callable[..., Any]:
+        def perhaps(*arguments: Any) -> Any:
+            if len(asked) > step:
+                raise Killed
+            asked.append(name)
+            if len(asked) <= step:
+                return change(*arguments)
+            if half:
+                half(*arguments)
+            asked[-1] = f"killed: {name}"
+            raise Killed
+
+        return perhaps
+
+    def half_copied(spark: Any, store: FeatureStore, files: list[str], losers: pa.Table, uri: str) -> None:
+        copied(spark, store, files[:2], losers, uri)
+
+    def half_deleted(_: Any, path: str) -> None:
+        if Path(path).is_dir():
+            next(Path(path).glob("*.parquet")).unlink()
+
+    monkeypatch.setattr(compaction, "_copy", counted("copy", copied, half_copied))
+    monkeypatch.setattr(LocalStorage, "publish_once", counted("publish", LocalStorage.publish_once))
+    monkeypatch.setattr(LocalStorage, "delete", counted("delete", LocalStorage.delete, half_deleted))
+    return asked
+
+
+def test_a_record_whose_outputs_are_gone_licenses_nothing(output: Path) -> None:
+    compact(output)
+    shutil.rmtree(next(output.glob("features/*/compacted-*")))
+    assert compact(output, hours=30) == {"files_before": 3, "files_after": 1, "rows": 4, "deleted": 0}
+    assert [record["at"] for record in records(output)] == ["2026-11-21T18:00:00.000000Z"]
+    assert features(output) == SEEN
+
+
+def test_an_input_that_nothing_covers_stays_though_its_record_is_old(output: Path) -> None:
+    compact(output)
+    (record,) = (output / "compactions").glob("*")
+    document = json.loads(record.read_text())
+    lone = put(output, "20261103T000000Z-c-000000-00000/part-7.parquet", "/lone")
+    document["inputs"].append(str(lone.relative_to(output)))
+    record.write_text(json.dumps(document))
+    assert compact(output, hours=24)["deleted"] == 3
+    assert features(output) == {**SEEN, "/lone": [1, 2]}
+
+
+def test_inputs_do_not_vouch_for_one_another(output: Path) -> None:
+    """Two records, each with a file that the other replaces: were both deleted, their row would be lost."""
+    twins = [put(output, f"2026110{day}T000000Z-c-000000-00000/part-{day}.parquet", "/twin") for day in (4, 5)]
+    (output / "compactions").mkdir()
+    for number, twin in enumerate(twins):
+        document = {"fingerprint": FINGERPRINT, "inputs": [str(twin.relative_to(output))], "outputs": [], "rows": 0}
+        (output / "compactions" / f"{number}.json").write_text(json.dumps(document | {"at": NOON.isoformat()}))
+    assert compact(output, hours=24)["deleted"] == 0
+    assert features(output) == {**SEEN, "/twin": [1, 2]}
+
+
+def test_what_is_no_record_is_named_and_left(output: Path) -> None:
+    (output / "compactions").mkdir()
+    (output / "compactions" / "odd.json").write_text("[]")
+    warnings: list[str] = []
+    compact(output, warn=warnings.append)
+    assert warnings == [f"{output}/compactions/odd.json is no record of a compaction, and stays"]
+
+
+def test_two_compactions_at_once_keep_every_row(output: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def meanwhile(*arguments: Any) -> None:
+        monkeypatch.setattr(compaction, "_copy", copied)
+        compact(output, hours=0.1)
+        copied(*arguments)
+
+    monkeypatch.setattr(compaction, "_copy", meanwhile)
+    compact(output)
+    assert len(records(output)) == 2
+    for hours in (1, 25, 50, 75):
+        assert features(output) == SEEN
+        compact(output, hours)
+    assert features(output) == SEEN
+    assert len(files(output)) == 1
+    assert records(output) == []
+
+
+def test_a_wave_that_is_not_committed_is_not_touched(output: Path) -> None:
+    writing = put(output, "20261120T110000Z-c-000000-00000/_temporary/0/part-6.parquet", "/t")
+    compact(output)
+    compact(output, hours=24)
+    assert writing.exists()
+    assert features(output) == SEEN
+
+
+def test_pruning_what_is_gone_goes_with_compacting(output: Path) -> None:
+    compact(output)
+    present = pa.chunked_array([pa.array(["/p", "/q"])])
+    assert prune_gone(str(output), "/", present, pytest.fail) == 4  # of four files, two rows each of /r and /s
+    left = {path: SEEN[path] for path in ("/p", "/q")}
+    for hours in (24, 48, 72):
+        assert features(output) == left
+        compact(output, hours)
+    assert features(output) == left
+    assert len(files(output)) == 1
+
+
+def test_fingerprints_are_never_mixed(output: Path) -> None:
+    other = "pixels-3-f32-000000000000"
+    for wave in range(2):
+        put(output, f"20261101T000000Z-a-000000-0000{wave}/other-{wave}.parquet", "/p", f"/{wave}", fingerprint=other)
+    counts = compaction.compact(str(output), None, pytest.fail, lambda: NOON)  # type: ignore[arg-type]
+    assert counts == {"fingerprints": 2, "files_before": 5, "files_after": 2, "rows": 7, "deleted": 0}
+    assert features(output) == SEEN
+    assert FeatureStore(str(output), other).known()["path"].to_pylist() == ["/0", "/1", "/p"]
+
+
+def test_an_empty_output_has_nothing_to_compact(tmp_path: Path) -> None:
+    counts = compaction.compact(str(tmp_path), None, pytest.fail)  # type: ignore[arg-type]
+    assert counts == {"fingerprints": 0} | NOTHING
+
+
+def test_due_at_many_small_files_and_when_old_ones_may_go(output: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def due(hours: float = 0) -> bool:
+        return compaction.due(str(output), lambda: NOON + timedelta(hours=hours))
+
+    assert not due()
+    monkeypatch.setattr(compaction, "MANY", 3)
+    assert due()
+    put(output, "20261101T000000Z-a-000000-00000/other.parquet", "/p", fingerprint="pixels-3-f32-000000000000")
+    monkeypatch.setattr(compaction, "MANY", 4)  # of one fingerprint
+    assert not due()
+    monkeypatch.setattr(compaction, "MANY", 3)
+    compaction.compact(str(output), None, pytest.fail, lambda: NOON)  # type: ignore[arg-type]
+    assert not due(23.9)  # those that are replaced do not count
+    assert due(24)
