@@ -6,8 +6,12 @@ BIN := .venv/bin
 PIP := $(BIN)/pip install --require-hashes
 MACHINE := PYTHON=$(PYTHON) requirements/machine
 
+# Where the package looks for the jars of S3, and the shell for S3 servers.
+JARS := .venv/share/verger/jars
+export PATH := $(CURDIR)/.servers:$(PATH)
+
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-unit lint format lock clean java
+.PHONY: help install run test test-unit lint format lock jars servers clean java
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,6 +23,7 @@ run: install ## Draw sample photographs into sample/ and run the job on them, in
 	@$(BIN)/verger run --input sample --output out
 
 test: java .venv/.tools ## Run all tests; shows coverage, and skips by reason
+	@$(MAKE) --no-print-directory jars || echo "The tests that write to S3 will skip." >&2
 	$(BIN)/python -m pytest --cov --numprocesses 2 --dist loadfile
 
 test-unit: .venv/.tools ## Run the tests that need neither Spark nor TensorFlow, in seconds
@@ -45,8 +50,12 @@ lock: .venv-lock/.installed ## Compile requirements/*.in into *.lock (UPGRADE=--
 	cd requirements && $(COMPILE) dev.in -c run.lock -c heic.lock -o dev.lock
 	cd requirements && $(COMPILE) lock.in -o lock.lock
 
-clean: ## Remove all that make has made: .venv, sample, out, caches
-	rm -rf .venv .venv-lock sample out build .coverage* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+jars: .venv/.jars ## Fetch the jars with which Spark writes to S3 (image/pom.xml), by Maven
+
+servers: .servers/.built ## Build the S3 servers that tests start and that are not on the PATH, by Go; minutes
+
+clean: ## Remove all that make has made: .venv, servers, sample, out, caches
+	rm -rf .venv .venv-lock .servers sample out build .coverage* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 	rm -rf job/verger.egg-info
 	find job tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -66,6 +75,22 @@ java:
 
 .venv/.tools: .venv/.installed requirements/dev.lock
 	$(PIP) --no-build-isolation -r requirements/dev.lock
+	@touch $@
+
+# Made anew beside the old ones: no old version stays, and none is lost where Maven fails.
+.venv/.jars: image/pom.xml image/jars.sha256 .venv/.locked
+	@$(MACHINE) maven
+	@rm -rf $(JARS).new
+	mvn --quiet --batch-mode --strict-checksums -Dstyle.color=never --file image/pom.xml \
+		dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/$(JARS).new
+	@cd $(JARS).new && sha256sum --check --strict --quiet $(CURDIR)/image/jars.sha256
+	@rm -rf $(JARS) && mv $(JARS).new $(JARS)
+	@touch $@
+
+.servers/.built: requirements/servers
+	@rm -rf .servers && mkdir .servers
+	@[ -z "$$(requirements/servers missing)" ] || $(MACHINE) go
+	@requirements/servers build $(CURDIR)/.servers
 	@touch $@
 
 .venv-lock/.installed: requirements/lock.lock

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
 import pytest
+
+from verger.access import s3a
 
 ROOT = Path(__file__).parents[1]
 
@@ -28,8 +29,8 @@ def data() -> Path:
 @pytest.fixture(scope="session")
 def jars() -> Path:
     """The folder of the jars with which Spark reaches S3."""
-    folder = Path(os.environ.get("VERGER_JARS", Path(sys.prefix, "share", "verger", "jars")))
-    if not any(folder.glob("*.jar")):
+    folder = s3a.jars_folder()
+    if folder is None:
         pytest.skip("no jars for S3: `make jars` fetches them, with Maven (Debian: apt-get install maven)")
     return folder
 
