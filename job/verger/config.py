@@ -205,7 +205,22 @@ class RunConfig(BaseModel):
     progress_interval: float = _setting(
         "Output", "Seconds between two progress lines where stderr is no terminal.", 10.0, gt=0
     )
-    eur_per_vcpu_hour: float = _setting("Output", "Price of a core and hour, EUR, for the cost figures.", 0.0482, ge=0)
+    eur_per_vcpu_hour: float | None = _setting(
+        "Output",
+        "What you pay for a core and hour, EUR; default: the region's published price of an m5.xlarge.",
+        None,
+        ge=0,
+    )
+    usd_per_eur: float | None = _setting(
+        "Output", "Dollars for a euro; default: 1.105, the ECB's reference rate of 29 December 2023.", None, gt=0
+    )
+    spot_discount: float = _setting(
+        "Output",
+        "By which share spot nodes are assumed to be cheaper than the published price, e.g. 0.6.",
+        0.0,
+        ge=0,
+        lt=1,
+    )
 
     @field_validator("label", "exclude", mode="before")
     @classmethod

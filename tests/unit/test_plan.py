@@ -41,16 +41,17 @@ def put(config: RunConfig, kind: str, rows: list[dict]) -> None:
     pq.write_table(pa.Table.from_pylist(rows, schema), folder / "part-0.parquet")
 
 
-def finished(config: RunConfig, fingerprint: str, rate: float | None, computed: int = 5000) -> str:
+def finished(config: RunConfig, fingerprint: str, rate: float | None, computed: int = 5000, day: int = 1) -> str:
     """A finished run that measured its speed."""
-    run_id = "20260301T120000Z-verger-0a1b2c"
+    run_id = f"202603{day:02d}T120000Z-verger-0a1b2c"
     document = {
         "schema_version": 1,
-        "started_at": "2026-03-01T12:00:00.000000Z",
+        "started_at": f"2026-03-{day:02d}T12:00:00.000000Z",
         "run_id": run_id,
         "features": {"fingerprint": fingerprint},
         "photographs": {"computed": computed},
         "throughput": {"photographs_per_s_per_core": rate},
+        "pca": {"n_components": 7},
     }
     run = manifest.Run(config.output, run_id)
     manifest.publish(run, document)
@@ -113,8 +114,22 @@ class TestPlan:
         one, twelve = plan(config, 1, 1), plan(config, 3, 4)
         assert one.seconds == pytest.approx(500)
         assert twelve.seconds == pytest.approx(500 / 12, abs=0.1)
-        assert one.cost["eur"] == pytest.approx(twelve.cost["eur"])
-        assert one.cost["eur"] == pytest.approx(500 / 3600 * config.eur_per_vcpu_hour, abs=1e-6)
+        assert one.workload.core_hours == twelve.workload.core_hours == pytest.approx(500 / 3600)
+        assert one.cost.items[0].eur == pytest.approx(twelve.cost.items[0].eur)
+        assert one.cost.items[0].eur == pytest.approx(500 / 3600 / 4 * 0.224 / 1.105)
+
+    def test_the_region_is_that_of_the_settings_else_the_buckets(self, config):
+        assert plan(config).cost.region == "eu-west-3"
+        assert plan(config, region="eu-north-1").cost.region == "eu-north-1"
+        config = config.model_copy(update={"region": "eu-west-1"})
+        assert plan(config, region="eu-north-1").cost.region == "eu-west-1"
+
+    def test_the_width_of_the_projection_is_set_or_the_last_runs_or_the_most_it_can_be(self, config):
+        assert (plan(config).components, plan(config).components_source) == (5, "at most, as no run has told yet")
+        finished(config, resolve(config).fingerprint, None, 0)
+        assert (plan(config).components, plan(config).components_source) == (7, "as in the last run")
+        config = config.model_copy(update={"components": 3})
+        assert (plan(config).components, plan(config).components_source) == (3, "as set")
 
 
 class TestRate:
@@ -130,10 +145,24 @@ class TestRate:
         assert plan(config).photographs_per_s_per_core < resolve(config).photographs_per_s_per_core / 10
 
     def test_the_outputs_own_measurement_is_preferred(self, config):
-        run_id = finished(config, resolve(config).fingerprint, 12.5)
+        finished(config, resolve(config).fingerprint, 12.5)
         planned = plan(config)
         assert planned.photographs_per_s_per_core == 12.5
-        assert planned.rate_source == f"measured by run {run_id}"
+        assert planned.rate_source == "measured by the last run that computed enough here"
+
+    def test_of_several_it_is_the_median_of_the_last_five(self, config):
+        for day, rate in enumerate([1000, 900, 10, 11, 50, 12, 13], start=1):
+            finished(config, resolve(config).fingerprint, rate, day=day)
+        finished(config, resolve(config).fingerprint, 0.1, computed=3, day=20)
+        planned = plan(config)
+        assert planned.photographs_per_s_per_core == 12
+        assert planned.rate_source == "the median of the last 5 runs that computed enough here"
+
+    def test_a_damaged_manifest_hinders_nothing(self, config):
+        finished(config, resolve(config).fingerprint, 12.5)
+        run_id = finished(config, resolve(config).fingerprint, 14, day=2)
+        Path(config.output, "runs", run_id, "manifest.json").write_text("{")
+        assert plan(config).photographs_per_s_per_core == 12.5
 
     @pytest.mark.parametrize(("same", "rate", "computed"), [(False, 12.5, 5000), (True, None, 0), (True, 0.6, 28)])
     def test_but_not_that_of_another_network_or_of_a_small_run(self, config, same, rate, computed):
@@ -152,7 +181,10 @@ class TestCommand:
         planned = json.loads(out)
         assert (ended.value.code, err) == (0, "")
         assert (planned["listed"], planned["nodes"], planned["node_cores"]) == (5, 2, 8)
-        assert set(planned["cost"]) == {"eur", "eur_per_1000", "assumptions"}
+        assert planned["cost"]["eur"] > 0
+        assert planned["cost"]["items"][0]["price"]["source"]
+        assert planned["cost"]["items"][0]["price"]["date"] == "2023-12"
+        assert planned["workload"]["gets"] > 5
 
     def test_table(self, config, capsys, monkeypatch):
         monkeypatch.setenv("COLUMNS", "120")
@@ -162,7 +194,18 @@ class TestCommand:
         assert re.search(r"^ *5 +new, to compute", out, re.MULTILINE)
         assert re.search(r"^Labels +2 \(apple: 3, pear: 2\)$", out, re.MULTILINE)
         assert re.search(r"^ *1 +other files, ignored \(\.txt: 1\)$", out, re.MULTILINE)
-        assert "an assumption: set yours with --eur-per-vcpu-hour" in out
+        assert "no region is known: AWS in eu-west-3 (Paris) is assumed" in out
+        assert re.search(r"^PUT and POST +\d+ +requests +USD 0.0053 / 1,000 +0\.\d+$", out, re.MULTILINE)
+        assert re.search(r"^Cheapest - eu-north-1 \(Stockholm\)", out, re.MULTILINE)
+
+    def test_what_is_unknown_is_named(self, config, capsys, monkeypatch):
+        monkeypatch.setenv("COLUMNS", "120")
+        with pytest.raises(SystemExit):
+            main(self.arguments(config, "--region", "eu-central-1"))
+        out = capsys.readouterr().out
+        assert re.search(r"^LIST +\d+ +requests +unknown +unknown$", out, re.MULTILINE)
+        assert re.search(r"^Sum of what is known +0\.\d+$", out, re.MULTILINE)
+        assert "Unknown  - LIST; PUT and POST; GET and HEAD" in out
 
     def test_tensorflow_and_pyspark_stay_away(self, config):
         script = (

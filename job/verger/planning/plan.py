@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from statistics import median
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from rich.console import Group
 from rich.table import Table
+from rich.text import Text
 
+from verger.access.buckets import is_aws
 from verger.access.session import available_cores
-from verger.access.storage import apart
+from verger.access.storage import apart, bucket_name
 from verger.config import RunConfig
-from verger.errors import NothingToReadError
+from verger.errors import NothingToReadError, StoreError
 from verger.network.backbones import Network, resolve
 from verger.photographs import inventory
-from verger.planning.cost import cost
+from verger.planning import prices
+from verger.planning.cost import Bill, Item, bill
+from verger.planning.workload import Workload, foresee
 from verger.tables import manifest
 from verger.tables.store import FeatureStore, gone, matching, without
 
@@ -28,6 +33,8 @@ SMALL_BYTES = 6_000
 DECODED_BYTES_PER_S = 16e6  # JPEG, one core
 # A run of fewer photographs has mostly measured how long its workers took to start.
 ENOUGH_TO_MEASURE = 1000
+# Of so many finished runs, the newest, at most so many measurements count.
+LOOKED_AT, MEASUREMENTS = 20, 5
 
 
 @dataclass(frozen=True)
@@ -50,8 +57,12 @@ class Plan:
     rate_source : str
         Where that rate comes from.
     seconds : float
-    cost : dict
-        As `verger.planning.cost.cost` gives it.
+    components : int
+        Width of the projection.
+    components_source : str
+        Where that figure comes from.
+    workload : Workload
+    cost : Bill
     warnings : list of str
     """
 
@@ -72,7 +83,10 @@ class Plan:
     photographs_per_s_per_core: float
     rate_source: str
     seconds: float
-    cost: dict[str, Any]
+    components: int
+    components_source: str
+    workload: Workload
+    cost: Bill
     warnings: list[str]
 
     def as_dict(self) -> dict[str, Any]:
@@ -80,7 +94,7 @@ class Plan:
         return asdict(self)
 
 
-def plan(config: RunConfig, nodes: int = 1, node_cores: int | None = None) -> Plan:
+def plan(config: RunConfig, nodes: int = 1, node_cores: int | None = None, region: str | None = None) -> Plan:
     """Subtract what the store has from what the input has, and estimate the rest.
 
     Parameters
@@ -88,6 +102,8 @@ def plan(config: RunConfig, nodes: int = 1, node_cores: int | None = None) -> Pl
     config : RunConfig
     nodes, node_cores : int
         What to estimate for; default: this machine, or ``config.cores`` of it.
+    region : str, optional
+        Where the output's bucket stands; the settings and what it was connected with say so otherwise.
 
     Raises
     ------
@@ -107,8 +123,25 @@ def plan(config: RunConfig, nodes: int = 1, node_cores: int | None = None) -> Pl
     stored, refused = store.known(), matching(chosen, store.rejected())
     new = without(without(chosen, stored), refused)
     node_cores = node_cores or config.cores or available_cores()
-    rate, rate_source = _rate(config, network, _total(chosen) / chosen.num_rows)
-    seconds = START_S + new.num_rows / (rate * nodes * node_cores)
+    history = _history(output, network.fingerprint)
+    rate, rate_source = _rate(history, network, _total(chosen) / chosen.num_rows)
+    components, components_source = _components(history, config, network, chosen.num_rows)
+    core_s = new.num_rows / rate
+    seconds = START_S + core_s / (nodes * node_cores)
+    work = foresee(
+        config,
+        network,
+        keys=found.photographs.num_rows + sum(found.ignored.values()),
+        listed=chosen.num_rows,
+        new=new.num_rows,
+        stored_files=pc.count_distinct(stored["file"]).as_py(),
+        components=components,
+        core_hours=core_s / 3600,
+        hours=seconds / 3600,
+        nodes=nodes,
+        node_cores=node_cores,
+    )
+    region, aws = _standing(config, output, region)
     return Plan(
         input=source,
         output=output,
@@ -127,7 +160,10 @@ def plan(config: RunConfig, nodes: int = 1, node_cores: int | None = None) -> Pl
         photographs_per_s_per_core=round(rate, 2),
         rate_source=rate_source,
         seconds=round(seconds, 1),
-        cost=cost(seconds * nodes * node_cores, new.num_rows, config.eur_per_vcpu_hour),
+        components=components,
+        components_source=components_source,
+        workload=work,
+        cost=bill(work, new.num_rows, config, region, aws),
         warnings=warnings,
     )
 
@@ -136,26 +172,81 @@ def _total(photographs: pa.Table) -> int:
     return int(pc.sum(photographs["size"]).as_py() or 0)
 
 
-def _rate(config: RunConfig, network: Network, mean_bytes: float) -> tuple[float, str]:
-    """Photographs a second and core, and where that figure comes from: the output's own measurement if it has one."""
-    document: dict[str, Any] | None = None
-    with suppress(NothingToReadError):  # a pointer may outlive its run
-        latest = manifest.latest(config.output)
-        document = manifest.read(latest) if latest else None
-    if document is not None:
-        measured = document["throughput"].get("photographs_per_s_per_core")
-        same = document["features"]["fingerprint"] == network.fingerprint
-        if same and measured and document["photographs"]["computed"] >= ENOUGH_TO_MEASURE:
-            return float(measured), f"measured by run {document['run_id']}"
+def _standing(config: RunConfig, output: str, region: str | None) -> tuple[str | None, bool]:
+    """The region of the output as far as it is known, and whether AWS is to be paid for the store."""
+    name = bucket_name(output)
+    if name is None:
+        return region, True
+    from verger.access import credentials  # boto3 is not loaded for folders
+
+    bucket = credentials.connection(name)
+    return region or bucket.region, is_aws(config.endpoint_url or bucket.endpoint_url)
+
+
+def _history(output: str, fingerprint: str) -> list[dict[str, Any]]:
+    """Manifests of the last finished runs with these features, the newest first."""
+    finished = [run_id for run_id, done in manifest.run_ids(output) if done]
+    documents = []
+    for run_id in reversed(finished[-LOOKED_AT:]):
+        with suppress(
+            NothingToReadError, StoreError
+        ):  # one that is damaged or newer tells nothing, and hinders nothing
+            documents.append(manifest.read(manifest.Run(output, run_id)))
+    return [document for document in documents if document["features"]["fingerprint"] == fingerprint]
+
+
+def _rate(history: list[dict[str, Any]], network: Network, mean_bytes: float) -> tuple[float, str]:
+    """Photographs a second and core, and where that figure comes from: the output's own measurements if it has any."""
+    measured = [
+        float(document["throughput"]["photographs_per_s_per_core"])
+        for document in history
+        if document["photographs"]["computed"] >= ENOUGH_TO_MEASURE
+    ][:MEASUREMENTS]
+    if len(measured) == 1:
+        return measured[0], "measured by the last run that computed enough here"
+    if measured:
+        return median(measured), f"the median of the last {len(measured)} runs that computed enough here"
     seconds = 1 / network.photographs_per_s_per_core + max(0.0, mean_bytes - SMALL_BYTES) / DECODED_BYTES_PER_S
     return 1 / seconds, "our benchmark's figures; once a large run was measured, its own"
 
 
+def _components(
+    history: list[dict[str, Any]], config: RunConfig, network: Network, photographs: int
+) -> tuple[int, str]:
+    """The width of the projection, and where that figure comes from."""
+    if config.components:
+        return config.components, "as set"
+    if history:
+        return int(history[0]["pca"]["n_components"]), "as in the last run"
+    return min(network.dimension, photographs), "at most, as no run has told yet"
+
+
 def table(planned: Plan) -> Group:
     """Draw a plan for a terminal."""
+    return Group(_facts(planned), "", _counts(planned), "", _prices(planned), "", _notes(planned))
+
+
+def _facts(planned: Plan) -> Table:
+    facts = Table.grid(padding=(0, 2))
+    rows = {
+        "Input": planned.input,
+        "Output": planned.output,
+        "Features": planned.fingerprint,
+        "Labels": f"{len(planned.labels):,} ({_listing(planned.labels)})",
+        "Work": f"about {planned.workload.core_hours:,.3g} core hours, at {planned.photographs_per_s_per_core:,.1f} "
+        f"photographs/s a core ({planned.rate_source})",
+        "Time": f"about {_duration(planned.seconds)} on {planned.nodes:,} x {planned.node_cores} cores",
+    }
+    for name, value in rows.items():
+        facts.add_row(name, Text(value))
+    for warning in planned.warnings:
+        facts.add_row("Warning", Text(warning))
+    return facts
+
+
+def _counts(planned: Plan) -> Table:
     counts = Table.grid(padding=(0, 2))
     counts.add_column(justify="right")
-    counts.add_column()
     rows = [
         (planned.listed, f"photographs listed ({planned.bytes / 1e6:,.1f} MB)"),
         (planned.known, "known: their features are in the store"),
@@ -166,24 +257,68 @@ def table(planned: Plan) -> Group:
     if planned.ignored:
         rows.append((sum(planned.ignored.values()), f"other files, ignored ({_listing(planned.ignored)})"))
     for count, what in rows:
-        counts.add_row(f"{count:,}", what)
-    price, per_1000 = planned.cost, planned.cost["eur_per_1000"]
-    facts = Table.grid(padding=(0, 2))
-    facts.add_row("Input", planned.input)
-    facts.add_row("Output", planned.output)
-    facts.add_row("Features", planned.fingerprint)
-    facts.add_row("Labels", f"{len(planned.labels):,} ({_listing(planned.labels)})")
-    facts.add_row(
-        "Time",
-        f"about {_duration(planned.seconds)} on {planned.nodes} x {planned.node_cores} cores, at "
-        f"{planned.photographs_per_s_per_core:,.1f} photographs/s a core ({planned.rate_source})",
-    )
-    facts.add_row("Cost", f"about EUR {price['eur']:.4f}" + (f", {per_1000:.4f} a thousand" if per_1000 else ""))
-    for assumption in price["assumptions"]:
-        facts.add_row("", assumption)
-    for warning in planned.warnings:
-        facts.add_row("Warning", warning)
-    return Group(facts, "", counts)
+        counts.add_row(f"{count:,}", Text(what))
+    return counts
+
+
+def _prices(planned: Plan) -> Table:
+    """The bill, a line an item; what is unknown says so."""
+    lines = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    lines.add_column(f"In {prices.named(planned.cost.region)}")
+    lines.add_column("amount", justify="right")
+    lines.add_column("")
+    lines.add_column("price")
+    lines.add_column("EUR", justify="right")
+    for item in planned.cost.items:
+        lines.add_row(item.what, _amount(item), item.unit, str(item.price or "unknown"), _eur(item.eur))
+    if planned.cost.eur is not None:
+        total = "Sum of what is known" if planned.cost.unknown else "Sum"
+        lines.add_row(total, "", "", "", _eur(planned.cost.eur), style="bold")
+    if planned.cost.eur_per_1000 is not None:
+        lines.add_row("A thousand photographs", "", "", "", _eur(planned.cost.eur_per_1000))
+    return lines
+
+
+def _notes(planned: Plan) -> Table:
+    """What is unknown, who says the prices, how things were counted and what was assumed, and what would be cheaper."""
+    priced = planned.cost
+    named: dict[str, list[str]] = {}
+    for item in priced.items:
+        if item.price:
+            named.setdefault(item.price.stated, []).append(item.what)
+    notes = {
+        "Unknown": ["; ".join(priced.unknown)] if priced.unknown else [],
+        "Prices": [f"{'; '.join(items)}: {source}" for source, items in named.items()]
+        + [f"EUR 1 = {priced.usd_per_eur}: {priced.usd_per_eur.stated}"],
+        "Counted": [f"{item.what}: {item.how}" for item in priced.items]
+        + [f"{planned.components:,} components, {planned.components_source}"],
+        "Assumed": priced.assumptions,
+        "Cheapest": [_cheaper(priced)],
+    }
+    lines = Table.grid(padding=(0, 1))
+    for heading, sentences in notes.items():
+        for number, sentence in enumerate(sentences):
+            lines.add_row("" if number else heading, "-", Text(sentence))
+    return lines
+
+
+def _cheaper(priced: Bill) -> str:
+    region, saving = priced.cheapest["region"], priced.cheapest["saving"]
+    name = f"{prices.named(region)}, of the EU regions whose node price is known"
+    if saving is None or region == priced.region:
+        return name
+    return f"{name}: EUR {_eur(priced.cheapest['eur'])} for the nodes, {saving:.0%} less"
+
+
+def _amount(item: Item) -> str:
+    return f"{item.units:,.0f}" if item.unit == "requests" else f"{item.units:,.3g}"
+
+
+def _eur(eur: float | None) -> str:
+    """EUR to the cent where it is cents, and finer below."""
+    if eur is None:
+        return "unknown"
+    return f"{eur:,.2f}" if eur >= 10 else f"{eur:.4f}"
 
 
 def _listing(counts: dict[str, int], at_most: int = 8) -> str:

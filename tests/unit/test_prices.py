@@ -1,0 +1,39 @@
+import re
+
+import pytest
+
+from verger.planning import prices
+from verger.planning.prices import Price
+
+
+def published() -> list[Price]:
+    stores = [price for s3 in prices.STORE.values() for price in (s3.write, s3.read, s3.month)]
+    return [*prices.NODE_HOUR.values(), *stores, prices.CONTROL_PLANE_HOUR, prices.EURO]
+
+
+def test_every_price_has_a_source_and_a_date():
+    for price in published():
+        assert price.amount > 0
+        assert price.source
+        assert re.fullmatch(r"20\d\d-\d\d(-\d\d)?", price.date or "")
+
+
+def test_the_cheapest_region_is_in_the_eu_even_where_london_is_cheaper(monkeypatch):
+    assert prices.cheapest() == "eu-north-1"
+    monkeypatch.setitem(prices.NODE_HOUR, "eu-west-2", Price(0.1, "a test", "2023-12"))
+    assert prices.cheapest() == "eu-north-1"
+
+
+def test_dollars_become_euros_and_euros_stay():
+    assert Price(0.0042, "a test", None, per=10_000).eur(50_000, 1.05) == pytest.approx(0.02)
+    assert Price(0.05, "a test", None, currency="EUR").eur(3, 1.05) == pytest.approx(0.15)
+    assert Price(0.21, "a test", None, discount=0.6).eur(1, 1.05) == pytest.approx(0.08)
+
+
+def test_a_price_as_people_read_it():
+    assert str(prices.CONTROL_PLANE_HOUR) == "USD 0.10"
+    assert str(Price(0.0053, "a test", None, per=1000)) == "USD 0.0053 / 1,000"
+    assert str(Price(0.224, "a test", None, discount=0.6)) == "USD 0.224 less 60%"
+    assert prices.EURO.stated.endswith("reference rate, 2023-12-29")
+    assert prices.named("eu-west-3") == "eu-west-3 (Paris)"
+    assert prices.named("fr-par") == "fr-par"

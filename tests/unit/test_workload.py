@@ -1,0 +1,57 @@
+from typing import Any
+
+import pytest
+
+from verger.config import RunConfig
+from verger.network.backbones import resolve
+from verger.network.waves import partition_count, wave_size
+from verger.planning.workload import Workload, foresee
+
+CONFIG = RunConfig(input="/in", output="/out", backbone="pixels", wave_size=1000, partitions=10)
+NETWORK = resolve(CONFIG)
+
+
+def foreseen(config: RunConfig = CONFIG, **given: Any) -> Workload:
+    assumed = {"keys": 2500, "listed": 2500, "new": 2500, "stored_files": 0, "components": 30}
+    return foresee(config, NETWORK, core_hours=1.0, hours=0.5, nodes=1, node_cores=2, **assumed | given)
+
+
+def test_files_are_those_that_the_extraction_writes():
+    work = foreseen()
+    assert (work.waves, work.files) == (3, 30)
+    free = CONFIG.model_copy(update={"wave_size": None, "partitions": None})
+    size = wave_size(free, 2, NETWORK.photographs_per_s_per_core)
+    work = foreseen(free, new=size + 7)
+    assert work.waves == 2
+    assert work.files == partition_count(size, 2, free) + partition_count(7, 2, free)
+
+
+def test_a_write_takes_what_was_counted_at_the_store():
+    # One Spark write of 4 files took 31 PUT and POST, 32 LIST, 46 GET and HEAD; one of 10 took 73, 62 and 100.
+    four, ten = (foreseen(CONFIG.model_copy(update={"partitions": files}), new=1000) for files in (4, 10))
+    assert ten.puts - four.puts == 73 - 31
+    assert ten.lists - four.lists == 62 - 32 + 6  # and a LIST a file when the features are read
+    assert ten.gets - four.gets == 100 - 46 + 6 * (5 + 3 * 6)
+
+
+def test_a_thousand_keys_are_a_list():
+    assert foreseen(keys=1_000_000).lists - foreseen(keys=1000).lists == 999
+
+
+def test_a_new_photograph_is_a_get_and_a_row():
+    more, less = foreseen(new=2500), foreseen(new=2400)
+    assert more.gets - less.gets == 100
+    assert more.feature_bytes - less.feature_bytes == 100 * (4 * NETWORK.dimension + 200)
+    assert more.projection_bytes == less.projection_bytes == 2500 * (4 * 30 + 200)
+
+
+def test_a_run_without_news_still_lists_and_projects():
+    work = foreseen(new=0, stored_files=30)
+    assert (work.waves, work.files, work.feature_bytes) == (0, 0, 0)
+    assert work.lists > 3
+    assert work.puts == 7 * 2 + 3 + 5  # the projection's two files, its commit, the run's own objects
+    assert work.projection_bytes > 0
+
+
+def test_rented_cores_are_paid_for_from_start_to_end():
+    assert foreseen().vcpu_hours == pytest.approx(1.0)
