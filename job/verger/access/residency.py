@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from verger.access import nodes, regions
+from verger.access import buckets, nodes, regions
+from verger.access.storage import bucket_name
 from verger.config import RunConfig
 from verger.errors import NothingToReadError, ResidencyError, StoreError
 
 if TYPE_CHECKING:
     from botocore.exceptions import ClientError
 
-    from verger.access.credentials import Bucket
+    from verger.access.buckets import Bucket
 
 # Access points and their aliases, directory buckets, table buckets: names that lead to a bucket, or to several, in a
 # place that the name does not tell and HeadBucket need not.
@@ -49,7 +50,8 @@ class Residency:
 
     def region(self, uri: str) -> str | None:
         """The region of a canonical URI's bucket; None for a local path."""
-        return self.regions.get(uri.removeprefix("s3://").partition("/")[0]) if uri.startswith("s3://") else None
+        name = bucket_name(uri)
+        return None if name is None else self.regions.get(name)
 
     def with_executors(self, executors: nodes.Executors, config: RunConfig) -> Residency:
         """The same, with where the executors' nodes were found to stand."""
@@ -92,22 +94,181 @@ def guard(places: Mapping[str, str], config: RunConfig, written: Collection[str]
         A bucket is missing, or the store refuses these credentials or cannot be reached.
     """
     roles = _roles(places)
-    buckets = [_reached(name, config) for name in roles]
+    asked = [_reached(name, config) for name in roles]
     evidence, used = [], []
     if config.verify_nodes:
-        driver = nodes.driver(config)
-        evidence.append(f"the driver's node is in {driver} ({nodes.LABEL})")
-        used.append(driver)
-    if not buckets:
-        return Residency(["input and output are paths of this machine", *evidence], {}, regions.opt_ins(used, config))
-    located = []
-    for bucket in buckets:
-        region = _region(bucket, missing=StoreError if roles[bucket.name] <= set(written) else NothingToReadError)
+        used.append(nodes.driver(config))
+        evidence.append(f"the driver's node is in {used[0]} ({nodes.LABEL})")
+    if not asked:
+        evidence.insert(0, "input and output are paths of this machine")
+    found: dict[str, str | None] = {}
+    for bucket in asked:
+        region = found[bucket.name] = _region(bucket, only_written=roles[bucket.name] <= set(written))
         evidence.append(_admit(bucket, region, config))
-        located.append(replace(bucket, region=region or bucket.region))
-        used.append(region or "")
+    located = [replace(bucket, region=found[bucket.name] or bucket.region) for bucket in asked]
     for bucket in located:
-        sentences, copies = _replicas(bucket, config, bool(roles[bucket.name] & set(written)))
+        sentences, copies = _replicas(bucket, bool(roles[bucket.name] & set(written)), config)
         evidence += sentences
         used += copies
-    return _connect(located, Residency(evidence, {}, regions.opt_ins(used, config)))
+    for bucket in located:
+        buckets.connect(bucket)
+    return Residency(evidence, found, regions.opt_ins([*used, *filter(None, found.values())], config))
+
+
+def _roles(places: Mapping[str, str]) -> dict[str, set[str]]:
+    """Each bucket once, with what it is for."""
+    roles: dict[str, set[str]] = {}
+    for role, uri in places.items():
+        name = bucket_name(uri)
+        if name is None:
+            continue
+        if _INDIRECT.fullmatch(name):
+            raise ResidencyError(
+                f"{uri} ({role}) is no plain bucket, and where an access point leads cannot be told",
+                "Name the bucket itself",
+            )
+        roles.setdefault(name, set()).add(role)
+    return roles
+
+
+def _reached(name: str, config: RunConfig) -> Bucket:
+    """How a bucket is to be asked: of a declared store, or by an endpoint of AWS's in a region that is allowed."""
+    from verger.access import credentials
+
+    bucket = credentials.resolve(name, config)
+    if not bucket.is_aws:
+        if config.store_location != "eu":
+            raise ResidencyError(
+                f"nobody has said where the store at {bucket.host} stands, in which s3://{name} is",
+                "Give --store-location eu if it stands in the EU",
+            )
+        return bucket
+    if bucket.region is None or not regions.allowed(bucket.region, config):
+        bucket = replace(bucket, region=credentials.FIRST_REGION)
+    client = credentials.client(bucket, patient=False)
+    host = urlsplit(client.meta.endpoint_url).hostname or ""
+    if "s3-accelerate" in host or (client.meta.config.s3 or {}).get("use_accelerate_endpoint"):  # type: ignore[attr-defined]
+        raise ResidencyError(
+            f"s3://{name} would be reached by S3 Transfer Acceleration, whose edges stand all over the world",
+            "Use the plain endpoint: leave --endpoint-url and use_accelerate_endpoint out",
+        )
+    named = regions.named(host)
+    if not named or not all(regions.allowed(region, config) for region in named):
+        raise ResidencyError(
+            f"s3://{name} would be reached by {host}, which is no endpoint in the EU",
+            "Leave --endpoint-url and AWS_ENDPOINT_URL out: the bucket's own region is found",
+        )
+    return bucket
+
+
+def _region(bucket: Bucket, only_written: bool) -> str | None:
+    """The region that the store reports for a bucket; None where a store that is not AWS's reports none."""
+    from verger.access.credentials import client, explained
+
+    where = f"s3://{bucket.name}"
+    with explained(where):
+        region, refused = _head(bucket)
+        if region is not None or refused is None:
+            return region
+        if refused.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
+            missing = StoreError if only_written else NothingToReadError
+            raise missing(f"there is no bucket {where} at {bucket.host}", "Check its name and the endpoint")
+        try:  # an answer to HEAD has no body: only a listing tells why
+            client(bucket, patient=False).list_objects_v2(Bucket=bucket.name, MaxKeys=1)
+        except type(refused) as error:
+            if error.response["Error"].get("Code") != "AccessDenied":
+                raise
+        return None
+
+
+def _head(bucket: Bucket) -> tuple[str | None, ClientError | None]:
+    """What HeadBucket reports as the region, a refusal included, and the refusal.
+
+    Of a bucket in another region than the client's, boto3 asks again there, by HEAD, and this is the second answer.
+    """
+    from botocore.exceptions import ClientError
+
+    from verger.access.credentials import client
+
+    refused = None
+    try:
+        answer: Any = client(bucket, patient=False).head_bucket(Bucket=bucket.name)
+    except ClientError as error:
+        refused, answer = error, error.response
+    return answer["ResponseMetadata"].get("HTTPHeaders", {}).get("x-amz-bucket-region"), refused
+
+
+def _admit(bucket: Bucket, region: str | None, config: RunConfig) -> str:
+    """The sentence for the manifest, where the bucket's region is allowed."""
+    where = f"s3://{bucket.name}"
+    if bucket.is_aws:
+        if region is None:
+            raise ResidencyError(
+                f"AWS does not tell in which region {where} is", "Grant s3:ListBucket on it, or check its name"
+            )
+        if not regions.allowed(region, config):
+            raise regions.refusal(f"{where} is", region)
+        return f"{where} is in {region} (HeadBucket's x-amz-bucket-region, AWS)"
+    where = f"{where} at {bucket.host}"
+    if region is not None and regions.abroad(region, config):
+        raise ResidencyError(
+            f"{where} reports the region {region}, which is AWS's name of one outside the EU",
+            "If the store stands in the EU, set the store's own region (MinIO: MINIO_REGION=eu-west-3)",
+        )
+    return f"{where} reports {region or 'no region'}; declared as standing in the EU (store_location: eu)"
+
+
+def _replicas(bucket: Bucket, writes: bool, config: RunConfig) -> tuple[list[str], list[str]]:
+    """Sentences on where a bucket's objects are copied to, and the regions of these copies.
+
+    The issue that asked for this wants it reported. A copy outside the EU of what this run writes is refused all the
+    same: the run would be the one that sends it there.
+    """
+    where = f"s3://{bucket.name}"
+    targets, why_none = _targets(bucket)
+    sentences, known = [why_none] if why_none else [], []
+    for arn in targets:
+        name, region = arn.rpartition(":")[2], _target_region(bucket, arn)
+        if region is None:
+            sentences.append(f"warning: {where} replicates to {name}, and where that is cannot be told")
+            continue
+        outside = not regions.allowed(region, config) if bucket.is_aws else regions.abroad(region, config)
+        if outside and writes:
+            raise regions.refusal(f"what is written to {where} is replicated to {name}, which is", region)
+        sentences.append(
+            f"{where} replicates to {name} in {region}{', outside the EU; the run only reads it' if outside else ''}"
+        )
+        known.append(region)
+    return sentences, known
+
+
+def _targets(bucket: Bucket) -> tuple[list[str], str]:
+    """ARNs to which enabled rules replicate, or a sentence on why there are none."""
+    from botocore.exceptions import ClientError
+
+    from verger.access.credentials import client, explained
+
+    where = f"s3://{bucket.name}"
+    with explained(where):
+        try:
+            answer = client(bucket, patient=False).get_bucket_replication(Bucket=bucket.name)
+        except ClientError as error:
+            code = error.response["Error"].get("Code", "")
+            if code == "ReplicationConfigurationNotFoundError":
+                return [], f"{where} is not replicated"
+            return [], f"whether {where} is replicated was not to be learned ({code})"
+    rules = answer["ReplicationConfiguration"]["Rules"]
+    targets = {rule["Destination"]["Bucket"] for rule in rules if rule["Status"] == "Enabled"}
+    return sorted(targets), "" if targets else f"{where} is not replicated"
+
+
+def _target_region(bucket: Bucket, arn: str) -> str | None:
+    """AWS is asked where the other bucket is; another store's ARN may say it (MinIO's target is another store)."""
+    from botocore.exceptions import BotoCoreError
+
+    if not bucket.is_aws:
+        return arn.split(":")[3] or None if arn.count(":") >= 5 else None
+    try:
+        return _head(replace(bucket, name=arn.rpartition(":")[2]))[0]
+    except BotoCoreError:
+        return None
