@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from verger.access.failures import explain
+from verger.access.nodes import watched
 from verger.access.preflight import admit
 from verger.access.session import session, uses_s3, write_parquet
 from verger.access.storage import apart, bucket_name, canonical, storage_of
@@ -31,12 +32,14 @@ from verger.network.extraction import Extraction
 from verger.photographs import inventory
 from verger.planning.cost import cost
 from verger.progress import Progress
-from verger.tables import manifest, reader
+from verger.tables import compaction, manifest, reader
 from verger.tables.schemas import REJECTED
-from verger.tables.store import FeatureStore, gone, matching, parquet_bytes, without
+from verger.tables.store import FeatureStore, gone, matching, parquet_bytes, relisted, without
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
+
+T = TypeVar("T")
 
 # A handful of new photographs may all be bad without the bucket being bad.
 _NEW_FROM = 20
@@ -115,12 +118,13 @@ class Attempt:
 
     @contextmanager
     def session(self, given: SparkSession | None) -> Iterator[SparkSession]:
-        """The SparkSession that was given, or an own one."""
+        """The SparkSession that was given, or an own one; its executors stand where they may, or the run ends."""
         with ExitStack() as stack:
             if given is None:
                 with self.progress.stage("session", "Starting Spark"):
                     given = stack.enter_context(session(self.config))
             self.cores = given.sparkContext.defaultParallelism
+            self.executors = stack.enter_context(watched(given, self.config))
             yield given
 
     def extract(self, network: Network, spark: SparkSession) -> None:
@@ -136,7 +140,6 @@ class Attempt:
         self.figures["photographs"]["computed"] = extracted.computed
         self.figures["photographs"]["rejected"] += extracted.rejected.num_rows
         self.rejected = pa.concat_tables([self.rejected, extracted.rejected]).sort_by("path")
-        self.known = self.store.known()
 
     def quarantine(self) -> None:
         """Write down what was rejected and why, and end the run where that is too much."""
@@ -158,9 +161,13 @@ class Attempt:
                     f"See why in {self.run.path('rejected')}; the last good run stays the latest",
                 )
 
-    def features(self, spark: SparkSession) -> DataFrame:
-        """The features of the chosen photographs, with today's labels."""
-        wanted = _located(self.chosen, self.known)
+    def _on_features(self, spark: SparkSession, stage: Callable[[DataFrame], T]) -> T:
+        """A stage on the features; once more where a compaction took away a file that it was reading."""
+        return relisted(lambda: stage(self._features(spark)), self.store.folder)
+
+    def _features(self, spark: SparkSession) -> DataFrame:
+        """The features of the chosen photographs with today's labels, from the files that there are now."""
+        wanted = _located(self.chosen, self.store.known())
         missing = self.chosen.num_rows - wanted.num_rows - self.rejected.num_rows
         if missing:
             raise StoreError(
@@ -172,9 +179,10 @@ class Attempt:
         self.wanted = wanted.num_rows
         return self.store.features(spark, wanted)
 
-    def fit(self, features: DataFrame, network: Network) -> Pca:
+    def fit(self, network: Network, spark: SparkSession) -> Pca:
         """Fit the PCA on the features of this run."""
-        with self.progress.stage("components", "Fitting the principal components"):
+
+        def fitted(features: DataFrame) -> Pca:
             return fit(
                 features.select("path", "features"),
                 dimension=network.dimension,
@@ -185,6 +193,9 @@ class Attempt:
                 seed=self.config.seed,
                 memory=self.config.driver_bytes,
             )
+
+        with self.progress.stage("components", "Fitting the principal components"):
+            return self._on_features(spark, fitted)
 
     def latest_pca(self, network: Network) -> tuple[Pca, str]:
         """The PCA of the latest run of this name, and the id of the run that fitted it."""
@@ -205,22 +216,27 @@ class Attempt:
             )
         return Pca.load(last.path("pca")), document["pca"]["fitted_by"]
 
-    def measure_drift(self, features: DataFrame, pca: Pca, spark: SparkSession) -> None:
+    def measure_drift(self, pca: Pca, spark: SparkSession) -> None:
         """Say how much of these photographs the old space keeps."""
         with self.progress.stage("drift", "Measuring how well the components fit"):
-            measured = projection.kept(features, pca, spark)
+            measured = self._on_features(spark, lambda features: projection.kept(features, pca, spark))
         self.figures["pca"] = {"kept": measured.summary()}
         if measured.drifted:
             self.progress.warn(measured.warning)
 
-    def project(self, features: DataFrame, pca: Pca, fitted_by: str, spark: SparkSession) -> None:
+    def project(self, pca: Pca, fitted_by: str, spark: SparkSession) -> None:
         """Write the table and what made it, and read it back."""
         for warning in pca.warnings:
             self.progress.warn(warning)
         folder = self.run.path("projection")
+
+        def projected(features: DataFrame) -> None:
+            storage_of(folder).delete(folder)  # what a first attempt may have left
+            write_parquet(projection.project(features, pca, spark), storage_of(folder).spark_uri(folder))
+
         with self.progress.stage("projection", "Projecting"):
             pca.save(self.run.path("pca"))
-            write_parquet(projection.project(features, pca, spark), storage_of(folder).spark_uri(folder))
+            self._on_features(spark, projected)
             reader.verify(self.run, self.wanted, pca.n_components)
             if self.config.csv:
                 reader.write_csv(self.run, pca.n_components)
@@ -239,26 +255,40 @@ class Attempt:
 
     def publish(self) -> dict[str, Any]:
         """Manifest last, then the pointers: before that, no reader sees the run."""
+        self.executors.confirm()
+        residency = self.residency.with_executors(self.executors, self.config)
         finished_at = datetime.now(UTC)
         config, computed = self.config, self.figures["photographs"]["computed"]
         seconds = (finished_at - self.started_at).total_seconds()
         features_s = self.progress.timings.get("features", 0.0)
         rate = computed / features_s if features_s else 0.0
         document = {
-            **manifest.opening(self.run, config, self.residency, self.started_at, finished_at),
+            **manifest.opening(self.run, config, residency, self.started_at, finished_at),
             **self.figures,
             "timings_s": {stage: round(spent, 3) for stage, spent in self.progress.timings.items()},
             "throughput": {
                 "photographs_per_s": round(rate, 2),
                 "photographs_per_s_per_core": round(rate / self.cores, 2),
             },
-            "cost": cost(seconds * self.cores, computed, config.eur_per_vcpu_hour),
-            **manifest.closing(self.residency, self.progress.warnings),
+            "cost": cost(seconds * self.cores, computed, config, residency.region(self.run.output)),
+            **manifest.closing(residency, self.progress.warnings),
         }
         manifest.publish(self.run, document)
         self.published = True
         manifest.point_latest(self.run, config.name, document)
         return document
+
+    def compact(self, spark: SparkSession) -> None:
+        """Merge the store's small files where they have become many; the run is published, and stays so."""
+        if self.config.compact == "never":
+            return
+        try:
+            if compaction.due(self.run.output):
+                with self.progress.stage("compact", "Merging the feature store's small files"):
+                    compaction.compact(self.run.output, spark, self.progress.warn)
+        except Exception as error:
+            known = error if isinstance(error, VergerError) else explain(error)
+            self.progress.warn(f"the feature store was not compacted: {known.line if known else error}")
 
     @contextmanager
     def failure_recorded(self) -> Iterator[None]:

@@ -13,7 +13,7 @@ import sys
 import tempfile
 import traceback
 import types
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, Literal, NoReturn, Union, get_args, get_origin
@@ -25,6 +25,7 @@ from pydantic.fields import FieldInfo
 
 from verger import __version__, config
 from verger.access.failures import explain
+from verger.access.storage import canonical
 from verger.config import GROUPS, RunConfig
 from verger.errors import DoesNotFitError, ExitCode, InterruptedRunError, Terminated, VergerError
 from verger.progress import Progress
@@ -38,7 +39,9 @@ PRECEDENCE = (
 )
 
 
-def settings(groups: Sequence[str] = GROUPS, absent: dict[str, str] | None = None) -> Callable[[Command], Command]:
+def settings(
+    groups: Sequence[str] = GROUPS, absent: dict[str, str] | None = None, only: Collection[str] = ()
+) -> Callable[[Command], Command]:
     """Give a command the fields of RunConfig as options; it is called with the merged ``config``.
 
     Parameters
@@ -47,6 +50,8 @@ def settings(groups: Sequence[str] = GROUPS, absent: dict[str, str] | None = Non
         The groups of fields to offer.
     absent : dict, optional
         What stands in for required fields that nobody gave.
+    only : collection of str, optional
+        Fields of the group "Where" to offer; default: all of them.
     """
 
     def decorate(command: Command) -> Command:
@@ -59,7 +64,9 @@ def settings(groups: Sequence[str] = GROUPS, absent: dict[str, str] | None = Non
 
         panels = [click.option_panel(group) for group in (*groups, "Options")]
         file = click.option("--config", "config_file", metavar="FILE", panel=GROUPS[0], help="YAML file of settings.")
-        offered = [_option(name, field) for name, field in RunConfig.model_fields.items() if _group(field) in groups]
+        fields = {name: field for name, field in RunConfig.model_fields.items() if _group(field) in groups}
+        skipped = {name for name, field in fields.items() if only and _group(field) == "Where"} - set(only)
+        offered = [_option(name, field) for name, field in fields.items() if name not in skipped]
         decorators: list[Callable[[Command], Command]] = [*panels, file, *offered]
         decorated: Command = merged
         for decorator in reversed(decorators):
@@ -94,8 +101,8 @@ def _option(name: str, field: FieldInfo) -> Callable[[Command], Command]:
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, "--version", message="verger %(version)s", help="Show the version.")
-@click.command_panel("Runs", commands=["run", "plan", "project", "prune"])
-@click.command_panel("Around them", commands=["doctor", "sample", "schema"])
+@click.command_panel("Runs", commands=["run", "plan", "project"])
+@click.command_panel("Around them", commands=["compact", "prune", "doctor", "sample", "schema"])
 def verger() -> None:
     """Turn a folder of photographs into a table of features and their principal components."""
 
@@ -147,50 +154,76 @@ def plan(config: RunConfig, nodes: int, node_cores: int | None, as_json: bool) -
         click.echo("\n".join(line.rstrip() for line in drawn.get().splitlines()))
 
 
+ABSENT = {"input": "(not given)", "output": "(not given)"}
+# How a store is reached and where it stands, for commands that are no runs.
+_REACHED = ("Where", "Store", "Residency")
+
+
 @verger.command()
-@click.option("--output", required=True, metavar="URI", help="Folder of the feature store and the runs.")
 @click.option("--keep-runs", metavar="N", type=click.IntRange(min=1), help="Forget all but the last N runs.")
 @click.option("--gone", is_flag=True, help="Forget the features of photographs that are gone from their folder.")
-def prune(output: str, keep_runs: int | None, gone: bool) -> None:
+@settings(_REACHED, absent={"input": ABSENT["input"]}, only=["output"])
+def prune(config: RunConfig, keep_runs: int | None, gone: bool) -> None:
     """Forget old runs, and photographs that are gone."""
     if keep_runs is None and not gone:
         raise click.UsageError("nothing to prune: give --keep-runs N, --gone or both.")
-    from verger import pipeline
+    with _spoken(config) as progress:
+        from verger import pipeline
 
-    with Progress() as progress:
-        removed = pipeline.prune(output, keep_runs, gone, progress)
+        removed = pipeline.prune(config, keep_runs, gone, progress)
         progress.say(f"Removed: {', '.join(f'{what} {count:,}' for what, count in removed.items())}.")
         progress.finish(**removed)
 
 
-ABSENT = {"input": "(not given)", "output": "(not given)"}
+@verger.command()
+@settings((*_REACHED, "Execution"), absent={"input": ABSENT["input"]}, only=["output"])
+def compact(config: RunConfig) -> None:
+    """Merge the feature store's small files into files of about 128 MB.
+
+    What they replace is deleted by the next compaction after 24 hours, so that no run loses what it is reading.
+    """
+    with _spoken(config) as progress:
+        from verger import pipeline
+
+        counts = pipeline.compact(config, progress=progress)
+        progress.say(
+            f"{counts['files_before']:,} files are {counts['files_after']:,} now; {counts['rows']:,} rows were copied, "
+            f"{counts['deleted']:,} files that earlier compactions had replaced are deleted."
+        )
+        progress.finish(**counts)
 
 
 @verger.command(epilog=PRECEDENCE)
+@click.option("--fix", is_flag=True, help="Abort uploads below the output that nobody will finish.")
+@click.option("--stale-after", metavar="HOURS", default=24.0, show_default=True, type=click.FloatRange(min=0),
+              help="How old such an upload is; a run that is under way has younger ones.")  # fmt: skip
 @settings(absent=ABSENT)
-def doctor(config: RunConfig) -> None:
-    """Check Java, Spark, TensorFlow, weights, folders and memory, one line each.
+def doctor(config: RunConfig, fix: bool, stale_after: float) -> None:
+    """Check Java, Spark, TensorFlow, weights, stores and memory, one line each.
 
     Exit 0 only if all hold, else with the code of the first check that fails: 2 for what is not installed,
-    3 or 4 for a folder, 7 for the weights, 8 for memory or disk.
+    3 or 4 for a folder or store, 5 for where it stands, 7 for the weights, 8 for memory or disk.
     """
     from verger.planning import doctor as examination
 
     code = ExitCode.DONE
-    for finding in examination.examine(config, absent=ABSENT):
+    for finding in examination.examine(config, ABSENT, stale_after, fix):
         click.echo(str(finding))
         code = code or finding.exit_code
     raise SystemExit(code)
 
 
 @verger.command()
-@click.argument("folder", metavar="DIR")
+@click.argument("folder", metavar="DIR|URI")
 @click.option("--photographs", default=300, show_default=True, type=click.IntRange(min=1), help="How many to draw.")
 @click.option("--seed", default=0, show_default=True, help="Another seed draws other photographs.")
-def sample(folder: str, photographs: int, seed: int) -> None:
-    """Draw photographs of fruit into DIR, to try verger on."""
+@settings(("Store", "Residency"), absent=ABSENT)
+def sample(config: RunConfig, folder: str, photographs: int, seed: int) -> None:
+    """Draw photographs of fruit into DIR or a bucket, to try verger on."""
+    from verger.access.preflight import admit
     from verger.photographs.sample import draw
 
+    admit({"output": canonical(folder)}, config, written={"output"})
     drawn = draw(folder, photographs, seed)
     with Progress() as progress:
         progress.say(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
+from verger.access.preflight import admit
+from verger.access.session import session
 from verger.access.storage import canonical, join, storage_of
 from verger.attempt import Attempt
 from verger.components.pca import Pca
@@ -12,7 +15,7 @@ from verger.errors import NothingToReadError, WeightsError
 from verger.network.backbones import resolve
 from verger.photographs import inventory
 from verger.progress import Progress
-from verger.tables import manifest
+from verger.tables import compaction, manifest
 from verger.tables.pruning import prune_gone, prune_runs
 
 if TYPE_CHECKING:
@@ -49,10 +52,11 @@ def run(config: RunConfig, spark: SparkSession | None = None, progress: Progress
         with job.session(spark) as spark:
             job.extract(network, spark)
             job.quarantine()
-            features = job.features(spark)
-            pca, fitted_by = reused or (job.fit(features, network), job.run.run_id)
-            job.project(features, pca, fitted_by, spark)
-        return job.publish()
+            pca, fitted_by = reused or (job.fit(network, spark), job.run.run_id)
+            job.project(pca, fitted_by, spark)
+            published = job.publish()
+            job.compact(spark)
+        return published
 
 
 def project(
@@ -94,18 +98,20 @@ def project(
         with job.session(spark) as spark:
             job.extract(network, spark)
             job.quarantine()
-            features = job.features(spark)
-            job.measure_drift(features, pca, spark)
-            job.project(features, pca, fitting["pca"]["fitted_by"], spark)
-        return job.publish()
+            job.measure_drift(pca, spark)
+            job.project(pca, fitting["pca"]["fitted_by"], spark)
+            published = job.publish()
+            job.compact(spark)
+        return published
 
 
-def prune(output: str, keep_runs: int | None, forget_gone: bool, progress: Progress) -> dict[str, int]:
+def prune(config: RunConfig, keep_runs: int | None, forget_gone: bool, progress: Progress) -> dict[str, int]:
     """Forget old runs, and the features of photographs that are no longer there.
 
     Parameters
     ----------
-    output : str
+    config : RunConfig
+        Its output, and how the store is reached.
     keep_runs : int, optional
         Finished runs to keep, the newest; those that a pointer names are always kept.
     forget_gone : bool
@@ -122,23 +128,63 @@ def prune(output: str, keep_runs: int | None, forget_gone: bool, progress: Progr
     NothingToReadError
         There is no such output, or no finished run that names an input.
     """
-    place = canonical(output)
-    if not storage_of(place).exists(place):
-        raise NothingToReadError(f"{place} does not exist or is empty", "Check --output")
+    output = _existing(config)
     removed = {"runs": 0, "unfinished": 0, "photographs": 0}
     if keep_runs is not None:
         with progress.stage("prune", "Removing old runs"):
-            removed |= prune_runs(place, keep_runs)
+            removed |= prune_runs(output, keep_runs)
     if forget_gone:
-        last = manifest.latest(place)
+        last = manifest.latest(output)
         if last is None:
-            raise NothingToReadError(f"{place} has no finished run", "The latest run's input says what is gone")
+            raise NothingToReadError(f"{output} has no finished run", "The latest run's input says what is gone")
         source = manifest.read(last)["input"]["uri"]
         with progress.stage("list", "Listing photographs"):
+            admit({"input": source}, config)
             present = inventory.take(source).photographs
         with progress.stage("prune", "Removing features of photographs that are gone"):
-            removed["photographs"] = prune_gone(place, source, present["path"], progress.warn)
+            removed["photographs"] = prune_gone(output, source, present["path"], progress.warn)
     return removed
+
+
+def compact(config: RunConfig, spark: SparkSession | None = None, progress: Progress | None = None) -> dict[str, int]:
+    """Merge the small files of the feature store.
+
+    Parameters
+    ----------
+    config : RunConfig
+        Its output, how the store is reached, and how Spark runs.
+    spark, progress
+        As in `run`.
+
+    Returns
+    -------
+    dict of str to int
+        As `verger.tables.compaction.compact` counts.
+
+    Raises
+    ------
+    NothingToReadError
+        There is no such output.
+    StoreError
+        The store refuses, or what was written does not hold all that it should; nothing was removed then.
+    """
+    progress = progress or Progress(interval=config.progress_interval, log_level=config.log_level)
+    output = _existing(config)
+    with ExitStack() as stack:
+        if spark is None:
+            with progress.stage("session", "Starting Spark"):
+                spark = stack.enter_context(session(config))
+        with progress.stage("compact", "Merging files"):
+            return compaction.compact(output, spark, progress.warn)
+
+
+def _existing(config: RunConfig) -> str:
+    """The output of a command that works on what runs have left there; the store has let us in."""
+    output = canonical(config.output)
+    admit({"output": output}, config, written={"output"})
+    if not storage_of(output).exists(output):
+        raise NothingToReadError(f"{output} does not exist or is empty", "Check --output")
+    return output
 
 
 def _as_fitted(config: RunConfig, run: manifest.Run, fitting: dict[str, Any]) -> RunConfig:

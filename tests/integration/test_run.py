@@ -376,7 +376,7 @@ def test_pruning_what_is_gone_keeps_the_table(spark, place: Path) -> None:
         path.unlink()
     expected = run(spark, place)
     with open(os.devnull, "w") as quiet, Progress(quiet) as progress:
-        removed = pipeline.prune(str(place / "out"), 1, True, progress)
+        removed = pipeline.prune(config(place), 1, True, progress)
     assert removed == {"runs": 1, "unfinished": 0, "photographs": 10}
     done = run(spark, place)
     assert done["photographs"]["computed"] == done["photographs"]["gone"] == 0

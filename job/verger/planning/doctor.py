@@ -9,13 +9,17 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
 from typing import Literal
 
-from verger.access.session import MINIMUM_JAVA, available_cores, java_version, session
-from verger.access.storage import apart, canonical, join, storage_of
+from verger.access import s3a
+from verger.access.preflight import admit
+from verger.access.session import MINIMUM_JAVA, available_cores, java_version, session, uses_s3
+from verger.access.storage import AlreadyPublishedError, apart, bucket_name, canonical, join, storage_of
 from verger.config import RunConfig
 from verger.errors import DoesNotFitError, ExitCode, NothingToReadError, StoreError, UsageError, VergerError
 from verger.network.backbones import resolve
@@ -44,7 +48,12 @@ class Finding:
         return f"{self.verdict:<8}{self.name:<12}{self.line}"
 
 
-def examine(config: RunConfig, absent: dict[str, str] | None = None) -> Iterator[Finding]:
+def examine(
+    config: RunConfig,
+    absent: dict[str, str] | None = None,
+    stale_after: float = 24,
+    fix: bool = False,
+) -> Iterator[Finding]:
     """Run every check, each as it is asked for.
 
     Parameters
@@ -52,19 +61,39 @@ def examine(config: RunConfig, absent: dict[str, str] | None = None) -> Iterator
     config : RunConfig
     absent : dict, optional
         The values of ``input`` and ``output`` that mean that there is none: their checks are skipped.
+    stale_after : float, optional
+        The age, in hours, from which on an upload below the output is one that nobody will finish.
+    fix : bool, optional
+        Whether to abort these.
     """
     given = config.model_dump(include={"input", "output"})
     source, output = (None if absent and uri == absent[name] else uri for name, uri in given.items())
-    java = _find("Java", _java)
     yield _find("Python", _python)
+    java = _find("Java", _java)
     yield java
-    yield _find("Spark", lambda: _spark(config) if java.verdict == "ok" else _skip("it needs Java"))
+    residency = _find("Residency", lambda: _residency(source, output, config))
+    yield residency
+    # Where it is not known where a bucket stands, nothing more is asked of it.
+    open_ = residency.verdict != "fails"
+    yield _find("Jars", lambda: s3a.class_path() if uses_s3(config) else _skip("no s3:// output given"))
+    yield _find("Spark", lambda: _spark(config, open_) if java.verdict == "ok" else _skip("it needs Java"))
     yield _find("TensorFlow", lambda: _tensorflow() if config.backbone != "pixels" else _skip("pixels needs none"))
     yield _find("Weights", lambda: _weights(config))
-    yield _find("Input", lambda: _input(source) if source else _skip("no --input given"))
-    yield _find("Output", lambda: _output(output, source) if output else _skip("no --output given"))
+    yield _find("Input", lambda: _input(_asked(source, "input", open_)))
+    yield _find("Output", lambda: _output(_asked(output, "output", open_), source))
+    yield _find("Uploads", lambda: _uploads(_asked(output, "output", open_), stale_after, fix))
     yield _find("Disk", lambda: _disk(config))
     yield _find("Memory", lambda: _memory(config))
+
+
+def _asked(uri: str | None, role: str, open_: bool) -> str:
+    """A place that may be looked at."""
+    if uri is None:
+        raise Skipped(f"no --{role} given")
+    place = canonical(uri)
+    if bucket_name(place) and not open_:
+        raise Skipped("residency first")
+    return place
 
 
 def _find(name: str, check: Callable[[], str]) -> Finding:
@@ -104,9 +133,10 @@ def _java() -> str:
     return f"{version} ({where})"
 
 
-def _spark(config: RunConfig) -> str:
+def _spark(config: RunConfig, open_: bool) -> str:
     """Start Spark as a run would, and send a row through a Python worker and back."""
-    with session(config.model_copy(update={"cores": 1})) as spark:
+    alone = {} if open_ else {"output": os.curdir}
+    with session(config.model_copy(update={"cores": 1, "event_log": None, **alone})) as spark:
         rows = spark.range(1, numPartitions=1).mapInArrow(lambda batches: batches, "id long").count()
         if rows != 1:
             raise UsageError(f"Spark {spark.version} lost a row between Java and Python", "Install its locked version")
@@ -130,7 +160,6 @@ def _weights(config: RunConfig) -> str:
 
 
 def _input(source: str) -> str:
-    source = canonical(source)
     seen = list(islice(storage_of(source).list(source), LOOKED_AT))
     photographs = [entry for entry in seen if entry.path.lower().endswith(SUFFIXES)]
     if not photographs:
@@ -140,17 +169,46 @@ def _input(source: str) -> str:
     return f"{source}, {len(photographs):,}{more} photographs"
 
 
+def _residency(source: str | None, output: str | None, config: RunConfig) -> str:
+    places = {role: canonical(uri) for role, uri in (("input", source), ("output", output)) if uri}
+    if not any(map(bucket_name, places.values())):
+        raise Skipped("no bucket given")
+    found = admit(places, config, written={"output"})
+    return f"{found.verdict}: {'; '.join(found.evidence)}"
+
+
 def _output(output: str, source: str | None) -> str:
-    """Write, read back and remove an object of our own."""
-    output = apart(source, output)[1] if source else canonical(output)
+    """Write, read back and remove an object of our own; what is published once must stay."""
+    if source:
+        apart(source, output)
     storage, probe = storage_of(output), join(output, f"_doctor-{secrets.token_hex(4)}")
     try:
-        storage.write(probe, b"verger")
+        storage.publish_once(probe, b"verger")
         if storage.read(probe) != b"verger":
             raise StoreError(f"{output} gives back something else than was written", "Choose another output")
+        with suppress(AlreadyPublishedError):
+            storage.publish_once(probe, b"another")
+            raise StoreError(f"{output} ignores If-None-Match: a run could be overwritten", "Use another store")
     finally:
         storage.delete(probe)
     return f"{output} can be written"
+
+
+def _uploads(output: str, stale_after: float, fix: bool) -> str:
+    if bucket_name(output) is None:
+        raise Skipped("no s3:// output given")
+    from verger.access import uploads
+
+    found = list(uploads.stale(output, datetime.now(UTC) - timedelta(hours=stale_after)))
+    if found and not fix:
+        raise StoreError(
+            f"{len(found)} uploads below {output} were begun over {stale_after:g} hours ago and never finished; "
+            "their parts are stored and paid for",
+            "Abort them with --fix, and see manifests/aws for a rule that does so",
+        )
+    for upload in found:
+        uploads.abort(upload)
+    return f"{len(found)} stale uploads aborted" if found else "no stale upload"
 
 
 def _disk(config: RunConfig) -> str:

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from verger.access.buckets import is_aws
+from verger.access.preflight import admit
 from verger.access.session import available_cores
 from verger.access.storage import apart, bucket_name
 from verger.config import RunConfig
@@ -94,7 +95,7 @@ class Plan:
         return asdict(self)
 
 
-def plan(config: RunConfig, nodes: int = 1, node_cores: int | None = None, region: str | None = None) -> Plan:
+def plan(config: RunConfig, nodes: int = 1, node_cores: int | None = None) -> Plan:
     """Subtract what the store has from what the input has, and estimate the rest.
 
     Parameters
@@ -102,19 +103,20 @@ def plan(config: RunConfig, nodes: int = 1, node_cores: int | None = None, regio
     config : RunConfig
     nodes, node_cores : int
         What to estimate for; default: this machine, or ``config.cores`` of it.
-    region : str, optional
-        Where the output's bucket stands; the settings and what it was connected with say so otherwise.
 
     Raises
     ------
     UsageError
         Input and output contain one another.
+    ResidencyError, StoreError
+        A bucket of them is not in the EU, or refuses.
     NothingToReadError
         There is no photograph.
     WeightsError
         The weights, which name the store's folder, are not to be had.
     """
     source, output = apart(config.input, config.output)
+    residency = admit({"input": source, "output": output}, config)
     found = inventory.take(source)
     chosen = inventory.select(found.photographs, config, source)
     network = resolve(config)
@@ -141,7 +143,7 @@ def plan(config: RunConfig, nodes: int = 1, node_cores: int | None = None, regio
         nodes=nodes,
         node_cores=node_cores,
     )
-    region, aws = _standing(config, output, region)
+    region, aws = _standing(config, output, residency.region(output))
     return Plan(
         input=source,
         output=output,
