@@ -39,7 +39,6 @@ MANY = 256
 # A run that listed the store before a compaction may read the old files for as long.
 GRACE = timedelta(hours=24)
 # What opening a file counts for, so that no task opens more than 2,048 files.
-_OPENING = 2,048.
 _OPENING = TARGET // 2048
 
 Clock = Callable[[], datetime]

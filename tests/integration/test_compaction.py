@@ -1,0 +1,176 @@
+"""verger compact on real stores: fewer files, the same tables, whatever happens in between."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import verger
+from tests.integration.runs import config, finished, photographs, run
+from tests.integration.runs import verger as start
+from verger import pipeline
+from verger.progress import Progress
+from verger.tables import compaction
+from verger.tables.schemas import FEATURES
+from verger.tables.store import FeatureStore, relisted, vanished
+
+# Dies by SIGKILL, with its JVM, while Spark writes or with all written and nothing recorded; a file tells that it did.
+KILL = """
+import os, signal
+import verger.tables.compaction as compaction
+write = compaction.write_parquet
+def kill(*pids):
+    open(os.path.join({place!r}, "hit"), "w").close()
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+def written(table, uri):
+    from pyspark import SparkContext
+    pids = (SparkContext._gateway.proc.pid, os.getpid())
+    def dying(batches):
+        for batch in batches:
+            yield batch
+            kill(*pids)
+    write(table.mapInArrow(dying, table.schema) if {half} else table, uri)
+    kill(*pids)
+compaction.write_parquet = written
+"""
+
+
+@pytest.fixture(scope="module")
+def grown(spark: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An output of two fingerprints and many small files, where every photograph of one was computed twice."""
+    place = tmp_path_factory.mktemp("grown")
+    photographs(place / "in", 24)
+    run(spark, place, output=str(place / "twice"), partitions=2)
+    for settings in ({"input_size": 10}, {"wave_size": 8, "partitions": 3}):
+        run(spark, place, **settings)
+    for wave in (place / "twice" / "features").glob("*/2*-00000"):
+        shutil.copytree(wave, place / "out" / wave.relative_to(place / "twice"))
+    return place
+
+
+@pytest.fixture
+def place(grown: Path, tmp_path: Path) -> Path:
+    """A copy of it to work on; its photographs stay where they are."""
+    shutil.copytree(grown / "out", tmp_path / "out")
+    return tmp_path
+
+
+def tables(place: Path) -> list[pa.Table]:
+    """What readers see: the features of each fingerprint's last run."""
+    manifests = sorted((place / "out" / "runs").glob("*/manifest.json"))
+    return [verger.load_features(str(path.parent)) for path in manifests[:2]]
+
+
+def compact(spark: Any, place: Path, hours: float = 0) -> dict[str, int]:
+    return compaction.compact(
+        str(place / "out"), spark, pytest.fail, lambda: datetime.now(UTC) + timedelta(hours=hours)
+    )
+
+
+def stored(place: Path) -> list[Path]:
+    files = (place / "out" / "features").rglob("*.parquet")
+    return sorted(path for path in files if "_temporary" not in path.parts)
+
+
+def test_compacting_leaves_the_tables_and_few_files(spark, grown: Path, place: Path) -> None:
+    expected, before = tables(place), stored(place)
+    merged = compact(spark, place)
+    assert 2 < merged.pop("files_before") < len(before)  # some held nothing that a copy was not taken of elsewhere
+    assert merged == {"fingerprints": 2, "files_after": 2, "rows": 48, "deleted": 0}
+    assert tables(place) == expected
+    new = sorted(set(stored(place)) - set(before))
+    for path in new:
+        group = pq.ParquetFile(path).metadata.row_group(0)
+        columns = {group.column(i).path_in_schema: group.column(i) for i in range(group.num_columns)}
+        assert columns["features.list.element"].compression == "ZSTD"
+        assert "BYTE_STREAM_SPLIT" in columns["features.list.element"].encodings
+        assert pq.read_schema(path).equals(pq.read_schema(before[0]))
+    assert compact(spark, place, hours=25)["deleted"] == len(before)
+    assert stored(place) == new
+    assert tables(place) == expected
+    again = run(spark, place, input=str(grown / "in"))
+    assert again["photographs"]["computed"] == 0
+    assert verger.load(str(place / "out"))["path"].equals(expected[1]["path"])
+
+
+def test_files_come_near_the_target(spark, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder,) = {path.parent.parent for path in stored(place) if "pixels-8" in str(path)}
+    template, expected = pq.read_table(stored(place)[0], schema=FEATURES).slice(0, 1).to_pylist()[0], []
+    for number in range(9):
+        rows = [template | {"path": f"/{number}/{row}", "features": [0.5 * row] * 192} for row in range(200)]
+        expected += [row["path"] for row in rows]
+        (folder / f"20200101T000000Z-many-000000-{number:05d}").mkdir()
+        pq.write_table(
+            pa.Table.from_pylist(rows, schema=FEATURES),
+            folder / f"20200101T000000Z-many-000000-{number:05d}" / f"part-{number}.parquet",
+            use_dictionary=False,
+            compression="none",
+        )
+    size = (folder / "20200101T000000Z-many-000000-00000" / "part-0.parquet").stat().st_size
+    monkeypatch.setattr(compaction, "TARGET", 4 * size)
+    monkeypatch.setattr(compaction, "_OPENING", 0)
+    assert compact(spark, place)["files_after"] - 1 == 3  # of four, four and one with the small ones
+    known = FeatureStore(str(place / "out"), folder.name).known()
+    assert set(expected) <= set(known["path"].to_pylist())
+
+
+@pytest.mark.parametrize("half", [True, False], ids=["half-written", "before-record"])
+def test_killed_it_leaves_the_same_tables_and_the_next_one_ends_it(spark, place: Path, half: bool) -> None:
+    expected, before = tables(place), stored(place)
+    inject = KILL.format(place=str(place), half=half)
+    code, _, _ = finished(start("compact", "--output", str(place / "out"), "--cores", "1", inject=inject, cwd=place))
+    assert code == -signal.SIGKILL
+    assert (place / "hit").exists()
+    assert len(stored(place)) == len(before) + (0 if half else 1)
+    assert bool(list((place / "out").rglob("_temporary/**/*.parquet"))) is half
+    assert not (place / "out" / "compactions").exists()
+    assert tables(place) == expected
+    with open(os.devnull, "w") as quiet, Progress(quiet) as progress:
+        merged = pipeline.compact(config(place), spark, progress)
+    assert merged["rows"] == 24 * (2 if half else 1)  # one fingerprint's was whole, but for its record
+    assert tables(place) == expected
+    assert compact(spark, place, hours=25)["deleted"] == len(before)
+    assert tables(place) == expected
+
+
+def test_what_spark_says_of_a_vanished_file_is_understood(spark, place: Path) -> None:
+    manifest = json.loads(next((place / "out" / "runs").glob("*/manifest.json")).read_text())
+    store = FeatureStore(str(place / "out"), manifest["features"]["fingerprint"], pytest.fail)
+    compact(spark, place)
+    stale = store.known()
+    planned = store.features(spark, stale)
+    for path in {Path(file) for file in stale["file"].to_pylist()}:
+        path.unlink()
+    for late in (planned.count, planned.toArrow, lambda: store.features(spark, stale)):
+        with pytest.raises(Exception, match="FILE_NOT_EXIST|PATH_NOT_FOUND") as caught:
+            late()
+        assert vanished(caught.value)
+    looks = iter([stale, store.known()])
+    assert relisted(lambda: store.features(spark, next(looks)).count(), store.folder) == stale.num_rows
+
+
+def test_features_load_while_old_files_are_deleted(spark, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected, known = tables(place), FeatureStore.known
+    looks = []
+
+    def deleted_since(store: FeatureStore) -> pa.Table:
+        found = known(store)
+        looks.append(store.fingerprint)
+        if len(looks) == 1:
+            compact(spark, place)
+            compact(spark, place, hours=25)
+        return found
+
+    monkeypatch.setattr(FeatureStore, "known", deleted_since)
+    assert tables(place) == expected
+    assert len(looks) == 3  # the first table's store was listed twice
