@@ -55,19 +55,25 @@ def settings(
     """
 
     def decorate(command: Command) -> Command:
+        fields = {name: field for name, field in RunConfig.model_fields.items() if _group(field) in groups}
+        offered = {
+            name: field for name, field in fields.items() if not only or _group(field) != "Where" or name in only
+        }
+
         @functools.wraps(command)
         def merged(config_file: str | None, **values: Any) -> Any:
             source = click.get_current_context().get_parameter_source  # type: ignore[union-attr]
-            own = {name: values.pop(name) for name in list(values) if name not in RunConfig.model_fields}
+            own = {name: values.pop(name) for name in list(values) if name not in offered}
             given = {name: value for name, value in values.items() if source(name) is ParameterSource.COMMANDLINE}
             return command(config.load(given, config_file, absent), **own)
 
         panels = [click.option_panel(group) for group in (*groups, "Options")]
         file = click.option("--config", "config_file", metavar="FILE", panel=GROUPS[0], help="YAML file of settings.")
-        fields = {name: field for name, field in RunConfig.model_fields.items() if _group(field) in groups}
-        skipped = {name for name, field in fields.items() if only and _group(field) == "Where"} - set(only)
-        offered = [_option(name, field) for name, field in fields.items() if name not in skipped]
-        decorators: list[Callable[[Command], Command]] = [*panels, file, *offered]
+        decorators: list[Callable[[Command], Command]] = [
+            *panels,
+            file,
+            *(_option(name, field) for name, field in offered.items()),
+        ]
         decorated: Command = merged
         for decorator in reversed(decorators):
             decorated = decorator(decorated)

@@ -16,7 +16,7 @@ from verger.cli import closing_lines, main
 from verger.config import GROUPS, RunConfig
 from verger.errors import ExitCode, NothingToReadError, TooManyRejectedError
 
-COMMANDS = ["run", "plan", "project", "prune", "doctor", "sample", "schema"]
+COMMANDS = ["run", "plan", "project", "compact", "prune", "doctor", "sample", "schema"]
 
 MANIFEST = {
     "run_id": "20260301T120000Z-verger-0a1b2c",
@@ -150,7 +150,8 @@ class TestSettings:
     def test_prune_says_what_it_removed(self, pipeline, call):
         pipeline.outcome = {"runs": 3, "photographs": 1200}
         code, _, err = call("prune", "--output", "/out", "--keep-runs", "2", "--gone")
-        assert (code, pipeline.calls[0][:4]) == (0, ("prune", "/out", 2, True))
+        name, config, keep, gone, _ = pipeline.calls[0]
+        assert (code, name, config.output, keep, gone) == (0, "prune", "/out", 2, True)
         assert err.splitlines()[0] == "Removed: runs 3, photographs 1,200."
 
 
@@ -158,7 +159,7 @@ class TestUsage:
     @pytest.mark.parametrize(
         ("arguments", "line"),
         [
-            (("run", "--vriance", "1"), "'--vriance'. Did you mean '--variance'? See `verger run --help`."),
+            (("run", "--vriance", "1"), "'--vriance'. (Did you mean one of: '--variance', '--verify-nodes'?). See `verger run --help`."),
             (("rn",), "No such command 'rn'."),
             (("run", *PLACES, "--backbone", "resnet"), "'resnet' is not one of 'mobilenet_v2', 'vgg16', 'pixels'."),
             (("run", *PLACES, "--batch-size", "many"), "'many' is not a valid integer."),

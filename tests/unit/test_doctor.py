@@ -13,7 +13,7 @@ from verger.planning import doctor
 @pytest.fixture
 def config(tmp_path, monkeypatch) -> RunConfig:
     """What holds here, without Spark, which the integration tests start."""
-    monkeypatch.setattr(doctor, "_spark", lambda config: "not started in unit tests")
+    monkeypatch.setattr(doctor, "_spark", lambda *_: "not started in unit tests")
     monkeypatch.setattr(doctor, "java_version", lambda: 17)
     (tmp_path / "in").mkdir()
     Image.new("RGB", (8, 8)).save(tmp_path / "in" / "a.png")
@@ -32,8 +32,8 @@ def changed(config: RunConfig, **settings) -> RunConfig:
 
 def test_one_finding_a_check_and_all_hold(config, tmp_path):
     found = findings(config)
-    names = ["Python", "Java", "Spark", "TensorFlow", "Weights", "Input", "Output", "Disk", "Memory"]
-    assert list(found) == names
+    names = ["Python", "Java", "Residency", "Jars", "Spark", "TensorFlow", "Weights"]
+    assert list(found) == [*names, "Input", "Output", "Uploads", "Disk", "Memory"]
     assert {finding.exit_code for finding in found.values()} == {ExitCode.DONE}
     assert all("\n" not in str(finding) for finding in found.values())
     assert found["Input"].line == f"{tmp_path / 'in'}, 1 photographs"
@@ -109,7 +109,7 @@ def test_too_little_memory_or_disk(config, monkeypatch, tmp_path):
 
 
 def test_an_unforeseen_error_is_a_finding_on_one_line(config, monkeypatch):
-    def broken(_):
+    def broken(*_):
         raise RuntimeError("two\nlines")
 
     monkeypatch.setattr(doctor, "_spark", broken)
@@ -133,4 +133,4 @@ def test_the_first_check_that_fails_gives_the_exit_code(config, monkeypatch, cap
     with pytest.raises(SystemExit) as ended:
         main(["doctor", "--backbone", "pixels", "--cores", "1", "--driver-memory", "1m", *arguments])
     assert ended.value.code == code
-    assert capsys.readouterr().out.count("\n") == (0 if code is ExitCode.USAGE else 9)
+    assert capsys.readouterr().out.count("\n") == (0 if code is ExitCode.USAGE else 12)

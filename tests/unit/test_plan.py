@@ -118,11 +118,10 @@ class TestPlan:
         assert one.cost.items[0].eur == pytest.approx(twelve.cost.items[0].eur)
         assert one.cost.items[0].eur == pytest.approx(500 / 3600 / 4 * 0.224 / 1.105)
 
-    def test_the_region_is_that_of_the_settings_else_the_buckets(self, config):
+    def test_the_region_is_that_of_the_settings_else_paris(self, config):
         assert plan(config).cost.region == "eu-west-3"
-        assert plan(config, region="eu-north-1").cost.region == "eu-north-1"
         config = config.model_copy(update={"region": "eu-west-1"})
-        assert plan(config, region="eu-north-1").cost.region == "eu-west-1"
+        assert plan(config).cost.region == "eu-west-1"
 
     def test_the_width_of_the_projection_is_set_or_the_last_runs_or_the_most_it_can_be(self, config):
         assert (plan(config).components, plan(config).components_source) == (5, "at most, as no run has told yet")
