@@ -159,7 +159,7 @@ class TestUsage:
     @pytest.mark.parametrize(
         ("arguments", "line"),
         [
-            (("run", "--vriance", "1"), "'--vriance'. (Did you mean one of: '--variance', '--verify-nodes'?). See `verger run --help`."),
+            (("run", "--vriance", "1"), "'--vriance'. (Did you mean one of: '--variance', '--verify-nodes'?). See `"),
             (("rn",), "No such command 'rn'."),
             (("run", *PLACES, "--backbone", "resnet"), "'resnet' is not one of 'mobilenet_v2', 'vgg16', 'pixels'."),
             (("run", *PLACES, "--batch-size", "many"), "'many' is not a valid integer."),
