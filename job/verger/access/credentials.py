@@ -170,7 +170,7 @@ def explain(error: Exception, where: str) -> VergerError | None:
             f"{where}: the store's certificate is not trusted ({_cause(error)})",
             "Name the authority that signed it with --ca-bundle FILE.pem or AWS_CA_BUNDLE",
         )
-    if isinstance(error, failures.HTTPClientError):
+    if isinstance(error, (failures.HTTPClientError, failures.ConnectionError)):
         endpoint = getattr(error, "kwargs", {}).get("endpoint_url", "")
         place = urlsplit(str(endpoint)).netloc
         return StoreError(
