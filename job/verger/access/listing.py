@@ -80,6 +80,7 @@ def _folders(client: S3Client, bucket: str, prefix: str, after: str) -> list[str
 
 def _subfolders(client: S3Client, bucket: str, prefix: str, after: str) -> Iterator[str]:
     token = None
+    after = after if after.startswith(prefix) else ""  # MinIO lists nothing after a name that the prefix is not in
     for _ in range(_FOLDER_PAGES):  # a folder of a million photographs and no folder is no help
         page = _page(client, bucket, prefix, token=token, after=after, Delimiter="/")
         yield from (folder["Prefix"] for folder in page.get("CommonPrefixes", []))

@@ -62,7 +62,10 @@ class Storage(Protocol):
         """Put ``data`` there; AlreadyPublishedError where something is."""
 
     def update(self, path: str, change: Callable[[bytes | None], bytes | None]) -> bool:
-        """Compare and swap: put ``change(content)`` unless it is None, undisturbed by others who do the same."""
+        """Compare and swap: put ``change(content)`` unless it is None, undisturbed by others who do the same.
+
+        Of those who put the very same content, each is told that it did.
+        """
 
     def stream(self, path: str) -> contextlib.AbstractContextManager[BinaryIO]:
         """A file to write to, which appears under its name when the context ends without an error."""

@@ -1,0 +1,242 @@
+"""access/s3 on real servers: what `Storage` promises, as tests/unit/test_storage.py has it of folders."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+import pytest
+
+from tests.integration.s3 import Minio, Server
+from verger.access import listing
+from verger.access.storage import AlreadyPublishedError, Storage, storage_of
+from verger.errors import NothingToReadError, Reason, Rejection
+
+ODD = (
+    "a b.jpg",
+    "100%.jpg",
+    "a%20b.jpg",
+    "été 🍑.jpg",
+    "梨/一.png",
+    "a+b&c=d?e#f.jpg",
+    "a-b",
+    "a.b",
+    "ab/x",
+    "a/b/c/d",
+)
+
+
+@pytest.fixture(params=["minio", "versity"])
+def server(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Server:
+    """A server of all tests, to which this process's own settings lead."""
+    served: Server = request.getfixturevalue(request.param)
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name, value in served.environment().items():
+        monkeypatch.setenv(name, value)
+    return served
+
+
+@pytest.fixture
+def root(server: Server) -> str:
+    """An empty bucket."""
+    return f"s3://{server.bucket()}"
+
+
+@pytest.fixture
+def storage(root: str) -> Storage:
+    return storage_of(root)
+
+
+def at_once(count: int, do: Callable[[int], Any]) -> None:
+    """Do it in so many threads, that begin together."""
+    together = threading.Barrier(count)
+
+    def one(number: int) -> None:
+        together.wait()
+        do(number)
+
+    with ThreadPoolExecutor(count) as pool:
+        list(pool.map(one, range(count)))
+
+
+def keys_in(server: Server, root: str) -> list[str]:
+    found = server.client().list_objects_v2(Bucket=root.removeprefix("s3://")).get("Contents", [])
+    return [item["Key"] for item in found]
+
+
+def uploads_in(server: Server, root: str) -> list[str]:
+    found = server.client().list_multipart_uploads(Bucket=root.removeprefix("s3://")).get("Uploads", [])
+    return [item["Key"] for item in found]
+
+
+def test_names_are_kept_as_they_are(storage: Storage, root: str) -> None:
+    for name in ODD:
+        storage.write(f"{root}/in/{name}", name.encode())
+    storage.write(f"{root}/inner/x.jpg", b"elsewhere")
+    found = {entry.path: entry for entry in storage.list(f"{root}/in")}
+    assert set(found) == {f"{root}/in/{name}" for name in ODD}
+    for name in ODD:
+        entry = found[f"{root}/in/{name}"]
+        assert entry.size == len(name.encode())
+        assert storage.read(entry.path) == storage.read_version(entry.path, entry.version) == name.encode()
+    assert len(list(storage.list(root))) == len(ODD) + 1
+
+
+def test_more_than_a_page_is_listed_and_deleted(storage: Storage, root: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [f"{root}/in/{number // 450}/{number % 11}/{number}" for number in range(1400)]
+    at_once(8, lambda hand: [storage.write(name, b"x") for name in names[hand::8]])
+    storage.write(f"{root}/inner", b"stays")
+    for few_pages in (listing._FEW_PAGES, 1):  # page by page; and one page, then the rest in ranges
+        monkeypatch.setattr(listing, "_FEW_PAGES", few_pages)
+        assert sorted(entry.path for entry in storage.list(f"{root}/in")) == sorted(names)
+    storage.delete(f"{root}/in")
+    assert [entry.path for entry in storage.list(root)] == [f"{root}/inner"]
+    storage.delete(f"{root}/in")
+
+
+def test_listing_what_is_not_there_says_so(storage: Storage, root: str) -> None:
+    storage.write(f"{root}/inner", b"x")
+    for nowhere in (f"{root}/in", f"{root}-none/in"):
+        with pytest.raises(NothingToReadError, match=nowhere):
+            list(storage_of(nowhere).list(nowhere))
+    with pytest.raises(NothingToReadError, match="does not exist"):
+        storage.read(f"{root}/in")
+
+
+def test_an_object_and_a_folder_with_something_in_it_exist(storage: Storage, root: str) -> None:
+    assert not storage.exists(root)
+    storage.write(f"{root}/in/x.jpg", b"x")
+    assert storage.exists(root)
+    assert [storage.exists(f"{root}/{name}") for name in ("in", "in/x.jpg", "i", "in/x", "in/y")] == [
+        *(True, True),
+        *(False, False, False),
+    ]
+
+
+def test_a_folder_that_was_made_is_there_and_holds_nothing(storage: Storage, root: str) -> None:
+    storage.make_folder(f"{root}/events")
+    assert storage.exists(f"{root}/events")
+    assert list(storage.list(f"{root}/events")) == []
+
+
+def test_a_photograph_is_read_in_the_version_that_was_listed(storage: Storage, root: str) -> None:
+    for name in "abc":
+        storage.write(f"{root}/in/{name}", b"one")
+    unchanged, changed, vanished = sorted(storage.list(f"{root}/in"), key=lambda entry: entry.path)
+    storage.write(changed.path, b"two")
+    storage.delete(vanished.path)
+    assert storage.read_version(unchanged.path, unchanged.version) == b"one"
+    for entry, reason in ((changed, Reason.CHANGED), (vanished, Reason.VANISHED)):
+        with pytest.raises(Rejection) as refused:
+            storage.read_version(entry.path, entry.version)
+        assert refused.value.reason == reason
+
+
+def test_a_photograph_that_is_denied_is_unreadable(s3_environment: Minio, monkeypatch: pytest.MonkeyPatch) -> None:
+    bucket = s3_environment.bucket()
+    s3_environment.client().put_object(Bucket=bucket, Key="in/x", Body=b"x")
+    may = {"Effect": "Allow", "Action": ["s3:*"], "Resource": ["arn:aws:s3:::*"]}
+    not_read = {"Effect": "Deny", "Action": ["s3:GetObject"], "Resource": [f"arn:aws:s3:::{bucket}/*"]}
+    access, secret = s3_environment.user({"Version": "2012-10-17", "Statement": [may, not_read]})
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", access)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", secret)
+    storage = storage_of(f"s3://{bucket}")
+    (entry,) = storage.list(f"s3://{bucket}/in")
+    with pytest.raises(Rejection) as refused:
+        storage.read_version(entry.path, entry.version)
+    assert refused.value.reason == Reason.UNREADABLE
+
+
+def test_of_many_publishers_one_wins(storage: Storage, root: str) -> None:
+    path, won = f"{root}/x", []
+
+    def publish(number: int) -> None:
+        try:
+            storage.publish_once(path, b"%d" % number)
+            won.append(number)
+        except AlreadyPublishedError:
+            pass
+
+    at_once(16, publish)
+    assert len(won) == 1
+    assert storage.read(path) == b"%d" % won[0]
+
+
+def test_updates_do_not_lose_one_another(s3_environment: Minio) -> None:
+    """Of MinIO alone: versitygw beside a writer answers a GET with the one body and the other's ETag."""
+    root = f"s3://{s3_environment.bucket()}"
+    storage, path = storage_of(root), f"{root}/words"
+
+    def add(number: int) -> None:
+        for word in (b"%d.%d " % (number, time) for time in range(5)):
+            assert storage.update(path, lambda data, word=word: (data or b"") + word)  # type: ignore[misc]
+
+    at_once(8, add)
+    words = storage.read(path).split()
+    assert len(words) == len(set(words)) == 40
+    assert storage.update(path, lambda data: None) is False
+
+
+@pytest.mark.parametrize("size", [0, 1000, 35 << 20], ids=["empty", "small", "in three parts"])
+def test_a_stream_appears_whole(server: Server, storage: Storage, root: str, size: int) -> None:
+    data = os.urandom(size)
+    with storage.stream(f"{root}/x.csv") as file:
+        for start in range(0, size, 9_999_999):
+            file.write(data[start : start + 9_999_999])
+        assert keys_in(server, root) == []
+    assert storage.read(f"{root}/x.csv") == data
+
+
+@pytest.mark.parametrize("size", [1000, 20 << 20], ids=["small", "in parts"])
+def test_a_stream_that_fails_leaves_what_was_there(server: Server, storage: Storage, root: str, size: int) -> None:
+    storage.write(f"{root}/x.csv", b"old")
+    with pytest.raises(ZeroDivisionError), storage.stream(f"{root}/x.csv") as file:
+        file.write(bytes(size))
+        assert len(uploads_in(server, root)) == (size > 1000)
+        raise ZeroDivisionError
+    assert storage.read(f"{root}/x.csv") == b"old"
+    assert uploads_in(server, root) == []
+
+
+def test_arrow_reads_the_columns_that_are_asked_for(
+    storage: Storage, root: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wide = pa.FixedSizeBinaryArray.from_buffers(pa.binary(1000), 5000, [None, pa.py_buffer(os.urandom(5_000_000))])
+    table = pa.table({"path": [f"in/{number}" for number in range(5000)], "features": wide})
+    pq.write_table(table, tmp_path / "x.parquet", compression="none", use_dictionary=False)
+    storage.write(f"{root}/x.parquet", (tmp_path / "x.parquet").read_bytes())
+    sizes: list[int] = []
+    ranged = "verger.access.ranges.RangedFile._get"
+    counted = _counting(sizes)
+    monkeypatch.setattr(ranged, counted)
+    found = ds.dataset([f"{root}/x.parquet"], filesystem=storage.arrow())
+    assert found.to_table(["path"])["path"].to_pylist() == table["path"].to_pylist()
+    assert 0 < sum(sizes) < 500_000  # of five million
+    assert found.to_table() == table
+
+
+def _counting(sizes: list[int]) -> Callable[..., Any]:
+    from verger.access.ranges import RangedFile
+
+    get = RangedFile._get
+
+    def counted(self: Any, *arguments: str, **conditions: str) -> Any:
+        answer = get(self, *arguments, **conditions)
+        sizes.append(answer["ContentLength"])
+        return answer
+
+    return counted
+
+
+def test_arrow_says_what_is_missing(storage: Storage, root: str) -> None:
+    storage.write(f"{root}/y.parquet", b"x")
+    with pytest.raises(FileNotFoundError):
+        ds.dataset([f"{root}/x.parquet"], filesystem=storage.arrow())

@@ -1,0 +1,147 @@
+"""access/listing: every key once, whatever the shape of the bucket, and few pages in memory."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from typing import Any
+
+import pytest
+
+from verger.access import listing
+
+PAGE = 10
+
+
+class Bucket:
+    """A client of one bucket that lists as S3 does, some keys a page, and says what it was asked."""
+
+    def __init__(self, keys: list[str], strict: bool = False) -> None:
+        self._keys = sorted(keys)
+        self._strict = strict
+        self._lock = threading.Lock()
+        self.asked: list[dict[str, Any]] = []
+        self.served: set[str] = set()
+        self.at_once = self._now = 0
+
+    def list_objects_v2(
+        self, Bucket: str, Prefix: str, StartAfter: str = "", ContinuationToken: str = "", Delimiter: str = ""
+    ) -> dict[str, Any]:
+        with self._lock:
+            self.asked.append({"Prefix": Prefix, "Delimiter": Delimiter, "after": StartAfter or ContinuationToken})
+            self._now += 1
+            self.at_once = max(self.at_once, self._now)
+        try:
+            return self._page(Prefix, ContinuationToken or StartAfter, Delimiter)
+        finally:
+            with self._lock:
+                self._now -= 1
+
+    def _page(self, prefix: str, after: str, delimiter: str) -> dict[str, Any]:
+        if self._strict and after and not after.startswith(prefix):
+            return {}
+        keys = [key for key in self._keys if key.startswith(prefix) and key > after]
+        if delimiter:  # what a folder holds counts as one, and a page that ends with it goes on after all of it
+            keys = [key for key in keys if not (after.endswith(delimiter) and key.startswith(after))]
+        names = {self._name(key, prefix, delimiter): None for key in keys}
+        page, rest = list(itertools.islice(names, PAGE)), len(names) > PAGE
+        with self._lock:
+            self.served.update(() if delimiter else page)
+        return {
+            "Contents": [{"Key": name, "Size": len(name), "ETag": f'"{name}"'} for name in page if name in keys],
+            "CommonPrefixes": [{"Prefix": name} for name in page if name not in keys],
+            **({"NextContinuationToken": page[-1]} if rest else {}),
+        }
+
+    @staticmethod
+    def _name(key: str, prefix: str, delimiter: str) -> str:
+        below, found, _ = key.removeprefix(prefix).partition(delimiter) if delimiter else (key, "", "")
+        return prefix + below + found if found else key
+
+
+def listed(bucket: Bucket, prefix: str = "in/") -> list[str]:
+    return [key for key, _, _ in listing.objects(bucket, "bucket", prefix)]  # type: ignore[arg-type]
+
+
+def numbered(folder: str, count: int) -> list[str]:
+    return [f"{folder}/{number:05d}.jpg" for number in range(count)]
+
+
+SHAPES = {
+    "empty": [],
+    "a few": numbered("in", 25),
+    "just as many as are read one by one": numbered("in", PAGE * listing._FEW_PAGES),
+    "flat": numbered("in", 400),
+    "few folders": [key for label in "abc" for key in numbered(f"in/{label}", 150)],
+    "many folders": [key for label in range(300) for key in numbered(f"in/label {label}", 3)],
+    "a page of folders and more": [key for label in range(90) for key in numbered(f"in/{label}", 5)],
+    "deep": [
+        key
+        for year, days in ((2024, 20), (2025, 30))
+        for day in range(days)
+        for key in numbered(f"in/{year}/{day}/x/y/z", 6)
+    ],
+    "one folder down": numbered("in/Training", 400),
+    "one large and many small": [*numbered("in/a", 300), *(f"in/{label}/x.jpg" for label in range(200))],
+    "odd": [
+        *numbered("in/a b%20", 130),
+        *(f"in/{name}{number}" for name in ("é/", "🍑", "梨/梨/", "a+b/", "a-", "a/", "a", "/") for number in range(9)),
+        *("in/", "in/a/", "in/z/"),
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("strict", [False, True], ids=["as S3", "as MinIO"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_key_is_listed_once(shape: str, strict: bool) -> None:
+    elsewhere = ["i", "in", "in.jpg", "inner/x.jpg", *numbered("out", 40)]
+    bucket = Bucket([*SHAPES[shape], *elsewhere], strict)
+    assert sorted(listed(bucket)) == sorted(SHAPES[shape])
+    assert sorted(listed(bucket, "")) == sorted([*SHAPES[shape], *elsewhere])
+    assert sorted(listed(bucket, "nowhere/")) == []
+
+
+def test_size_and_etag_come_along() -> None:
+    bucket = Bucket(["in/x.jpg"])
+    assert list(listing.objects(bucket, "bucket", "in/")) == [("in/x.jpg", 8, "in/x.jpg")]  # type: ignore[arg-type]
+
+
+def test_a_small_bucket_costs_one_request_a_page() -> None:
+    bucket = Bucket(numbered("in", 3 * PAGE))
+    listed(bucket)
+    assert len(bucket.asked) == 3
+
+
+@pytest.mark.parametrize("strict", [False, True], ids=["as S3", "as MinIO"])
+@pytest.mark.parametrize("shape", ["many folders", "deep", "one large and many small"])
+def test_a_large_one_is_listed_in_ranges_that_share_out_its_folders(shape: str, strict: bool) -> None:
+    bucket = Bucket(SHAPES[shape], strict)
+    listed(bucket)
+    begun = {asked["after"] for asked in bucket.asked if not asked["Delimiter"] and asked["after"].endswith("/")}
+    assert len(begun) >= listing._LISTERS
+    pages = sum(not asked["Delimiter"] for asked in bucket.asked)
+    assert pages <= len(SHAPES[shape]) / PAGE + 2 * len(begun) + 2  # a range's first and last page may be short
+
+
+def test_pages_that_wait_are_few() -> None:
+    keys = [key for label in range(100) for key in numbered(f"in/{label}", 40)]
+    bucket, waiting = Bucket(keys), []
+    for taken, _ in enumerate(listing.objects(bucket, "bucket", "in/")):  # type: ignore[arg-type]
+        waiting.append(len(bucket.served) - taken)
+    # Each lister's page, the one that is being read, and what a range's last page has of the next range.
+    assert max(waiting) <= (2 * listing._LISTERS + 1) * PAGE
+    assert bucket.at_once <= listing._LISTERS
+
+
+def test_an_error_ends_the_listing() -> None:
+    bucket = Bucket(SHAPES["many folders"])
+    page = bucket._page
+
+    def fails(prefix: str, after: str, delimiter: str) -> dict[str, Any]:
+        if len(bucket.asked) > 50:
+            raise ConnectionError
+        return page(prefix, after, delimiter)
+
+    bucket._page = fails  # type: ignore[method-assign]
+    with pytest.raises(ConnectionError):
+        listed(bucket)
