@@ -8,8 +8,9 @@ import shutil
 import signal
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -17,11 +18,16 @@ import pytest
 import verger
 from tests.integration.runs import config, finished, photographs, run
 from tests.integration.runs import verger as start
+from tests.integration.s3 import Minio
 from verger import pipeline
+from verger.errors import StoreError
 from verger.progress import Progress
 from verger.tables import compaction
 from verger.tables.schemas import FEATURES
 from verger.tables.store import FeatureStore, relisted, vanished
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
 
 # Dies by SIGKILL, with its JVM, while Spark writes or with all written and nothing recorded; a file tells that it did.
 KILL = """
@@ -174,3 +180,88 @@ def test_features_load_while_old_files_are_deleted(spark, place: Path, monkeypat
     monkeypatch.setattr(FeatureStore, "known", deleted_since)
     assert tables(place) == expected
     assert len(looks) == 3  # the first table's store was listed twice
+
+
+def test_a_run_reads_on_while_old_files_are_deleted(spark, grown: Path, place: Path, monkeypatch) -> None:
+    expected, features = verger.load(str(place / "out")), FeatureStore.features
+    stages = []
+
+    def deleted_since(store: FeatureStore, *arguments: Any) -> DataFrame:
+        planned = features(store, *arguments)
+        stages.append(planned)
+        if len(stages) == 1:
+            compact(spark, place)
+        elif len(stages) == 2:  # the fit had the old files, and went well; now they go under the projection
+            compact(spark, place, hours=25)
+        return planned
+
+    stale = FeatureStore.known
+    looks: list[pa.Table] = []
+
+    def known(store: FeatureStore) -> pa.Table:
+        looks.append(looks[0] if len(looks) == 2 else stale(store))
+        return looks[-1]
+
+    monkeypatch.setattr(FeatureStore, "features", deleted_since)
+    monkeypatch.setattr(FeatureStore, "known", known)
+    done = run(spark, place, input=str(grown / "in"))
+    assert len(stages) == 3  # fit, projection, projection again
+    assert done["photographs"]["computed"] == 0
+    assert [path.parent.name[:10] for path in stored(place) if "pixels-8" in str(path)] == ["compacted-"]
+    assert_same(verger.load(str(place / "out")), expected)
+
+
+def assert_same(got: pa.Table, expected: pa.Table) -> None:
+    """The same photographs, and components that are equal but for float32's last digit."""
+    assert got.drop_columns("pca_features") == expected.drop_columns("pca_features")
+    left, right = (np.stack(table["pca_features"].to_pylist()) for table in (got, expected))
+    np.testing.assert_allclose(left, right, atol=1e-7 * np.ptp(right), rtol=0)
+
+
+def test_a_run_compacts_at_its_end_where_small_files_are_many(spark, grown, place: Path, monkeypatch) -> None:
+    monkeypatch.setattr(compaction, "MANY", 6)
+    before = stored(place)
+    quiet = run(spark, place, input=str(grown / "in"), compact="never")
+    assert "compact" not in quiet["timings_s"]
+    assert stored(place) == before
+
+    def refused(*_: Any) -> None:
+        raise StoreError("no", "Ask")
+
+    with monkeypatch.context() as broken, open(os.devnull, "w") as nowhere, Progress(nowhere) as progress:
+        broken.setattr(compaction, "write_parquet", refused)
+        pipeline.run(config(place, input=str(grown / "in")), spark, progress)
+        assert progress.warnings == ["the feature store was not compacted: no. Ask."]
+    assert stored(place) == before
+    run(spark, place, input=str(grown / "in"))
+    assert len(stored(place)) == len(before) + 2
+    run(spark, place, input=str(grown / "in"))  # what is replaced does not count as small
+    assert len(stored(place)) == len(before) + 2
+
+
+def test_a_store_in_a_bucket_is_compacted(spark, place: Path, jars: Path, s3_environment: Minio) -> None:
+    client, bucket = s3_environment.client(), s3_environment.bucket()
+    for path in (path for path in (place / "out").rglob("*") if path.is_file()):
+        client.upload_file(str(path), bucket, str(path.relative_to(place)))
+    expected, before = tables(place), len(stored(place))
+    output = f"s3://{bucket}/out"
+
+    def keys(folder: str) -> list[str]:
+        listed = client.list_objects_v2(Bucket=bucket, Prefix=f"out/{folder}").get("Contents", [])
+        return [item["Key"] for item in listed if item["Key"].endswith((".parquet", ".json"))]
+
+    def loaded() -> list[pa.Table]:
+        runs = sorted(key.removesuffix("/manifest.json") for key in keys("runs/") if key.endswith("/manifest.json"))
+        return [verger.load_features(f"s3://{bucket}/{run}") for run in runs[:2]]
+
+    arguments = ["compact", "--output", output, "--store-location", "eu", "--cores", "1"]
+    code, stderr, lines = finished(start(*arguments, cwd=place))
+    assert code == 0, stderr
+    assert (lines[-1]["files_after"], lines[-1]["rows"]) == (2, 48)
+    assert len(keys("compactions/")) == 2
+    assert loaded() == expected
+    later = datetime.now(UTC) + timedelta(hours=25)
+    assert compaction.compact(output, spark, pytest.fail, lambda: later)["deleted"] == before
+    assert len([key for key in keys("features/") if key.endswith(".parquet")]) == 2
+    assert keys("compactions/") == []
+    assert loaded() == expected
