@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from verger.access.failures import explain
 from verger.access.nodes import watched
 from verger.access.preflight import admit
-from verger.access.session import session, uses_s3, write_parquet
+from verger.access.session import equipped, session, uses_s3, write_parquet
 from verger.access.storage import apart, bucket_name, canonical, storage_of
 from verger.components import projection
 from verger.components.pca import Pca, fit
@@ -123,7 +123,7 @@ class Attempt:
             if given is None:
                 with self.progress.stage("session", "Starting Spark"):
                     given = stack.enter_context(session(self.config))
-            self.cores = given.sparkContext.defaultParallelism
+            self.cores = equipped(given, self.config).sparkContext.defaultParallelism
             self.executors = stack.enter_context(watched(given, self.config))
             yield given
 

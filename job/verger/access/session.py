@@ -100,7 +100,7 @@ def session(config: RunConfig) -> Iterator[SparkSession]:
     """
     if "PYSPARK_GATEWAY_PORT" in os.environ:
         with _started(_conf(SETTINGS | _stores(config))) as spark:
-            yield _equipped(spark, config)
+            yield equipped(spark, config)
         return
     _require_java()
     stores = _stores(config)
@@ -108,7 +108,7 @@ def session(config: RunConfig) -> Iterator[SparkSession]:
         _quiet(config) as (folder, kwargs),
         _started(_conf(SETTINGS | stores | _embedded(config, folder)), kwargs) as spark,
     ):
-        yield _equipped(spark, config)
+        yield equipped(spark, config)
 
 
 def _stores(config: RunConfig) -> dict[str, str]:
@@ -130,7 +130,14 @@ def uses_s3(config: RunConfig) -> bool:
     return any(bucket_name(canonical(uri)) for uri in (config.output, config.event_log) if uri)
 
 
-def _equipped(spark: SparkSession, config: RunConfig) -> SparkSession:
+def equipped(spark: SparkSession, config: RunConfig) -> SparkSession:
+    """The session, which can write where the run writes.
+
+    Raises
+    ------
+    UsageError
+        It lacks what S3 takes.
+    """
     if uses_s3(config):
         from verger.access import s3a
 
