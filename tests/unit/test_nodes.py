@@ -1,0 +1,348 @@
+"""access/nodes: Kubernetes' own client over TLS, against a server that answers as its API does."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import queue
+import ssl
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+import trustme
+from kubernetes.config import incluster_config
+
+from verger.access import nodes
+from verger.config import RunConfig
+from verger.errors import ResidencyError
+
+LABEL = "topology.kubernetes.io/region"
+SELECTOR = "spark-role=executor,spark-app-selector=spark-1"
+
+
+def pod(name: str, node: str | None = None, region: str | None = None) -> dict[str, Any]:
+    labels = {LABEL: region} if region else {}
+    spec = {"containers": [{"name": "spark"}]} | ({"nodeName": node} if node else {})
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": labels}, "spec": spec}
+
+
+class Api(ThreadingHTTPServer):
+    """Pods of one namespace, nodes, and a watch; ``forbidden`` paths are refused, and a broken one hangs up."""
+
+    daemon_threads = True
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.socket = context.wrap_socket(self.socket, server_side=True)
+        self.pods: dict[str, dict[str, Any]] = {}
+        self.nodes: dict[str, str | None] = {}
+        self.forbidden: set[str] = set()
+        self.broken = False
+        self.watches: list[queue.Queue[dict[str, Any] | None]] = []
+
+    def joins(self, *event: Any) -> None:
+        """A pod appears, or changes, in every watch there is and in later listings."""
+        kind, joining = event
+        self.pods[joining["metadata"]["name"]] = joining
+        for watch in list(self.watches):
+            watch.put({"type": kind, "object": joining})
+
+    def hangs_up(self) -> None:
+        """End every watch."""
+        for watch in list(self.watches):
+            watch.put(None)
+
+    def handle_error(self, *_: Any) -> None:
+        """A client that goes away is no failure of a test."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Api
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        url = urlsplit(self.path)
+        if self.server.broken:
+            self.close_connection = True
+            return
+        if self.headers.get("authorization", "").lower() != "bearer of-the-pod":
+            self._say(401, {"kind": "Status", "code": 401})
+        elif any(part in url.path for part in self.server.forbidden):
+            self._say(403, {"kind": "Status", "code": 403, "reason": "Forbidden"})
+        elif url.path == "/api/v1/namespaces/jobs/pods":
+            query = parse_qs(url.query)
+            asked_for = query.get("labelSelector") == [SELECTOR]
+            found = [one for name, one in self.server.pods.items() if asked_for and name != "driver"]
+            if "watch" in query:
+                self._watch(found)
+            else:
+                self._say(200, {"apiVersion": "v1", "kind": "PodList", "metadata": {}, "items": found})
+        elif url.path.startswith("/api/v1/namespaces/jobs/pods/"):
+            self._one(self.server.pods.get(url.path.rpartition("/")[2]))
+        else:
+            name = url.path.removeprefix("/api/v1/nodes/")
+            region = self.server.nodes.get(name, "")
+            labels = {LABEL: region} if region else {}
+            self._one(
+                None if region == "" else {"kind": "Node", "metadata": {"name": name, "labels": labels}, "spec": {}}
+            )
+
+    def _one(self, found: dict[str, Any] | None) -> None:
+        self._say(200 if found else 404, found or {"kind": "Status", "code": 404, "reason": "NotFound"})
+
+    def _watch(self, found: list[dict[str, Any]]) -> None:
+        events: queue.Queue[dict[str, Any] | None] = queue.Queue()
+        for one in found:
+            events.put({"type": "ADDED", "object": one})
+        self.server.watches.append(events)
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        while (event := events.get()) is not None:
+            line = json.dumps(event).encode() + b"\n"
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(line), line))
+        self.wfile.write(b"0\r\n\r\n")
+        self.server.watches.remove(events)
+
+    def _say(self, status: int, body: dict[str, Any]) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data := json.dumps(body).encode())))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+class Spark:
+    """As much of a session as is looked at, with jobs that end when they are cancelled."""
+
+    def __init__(self, master: str = "k8s://https://kubernetes.default.svc") -> None:
+        self.sparkContext = self
+        self.master = master
+        self.applicationId = "spark-1"
+        self.cancelled = threading.Event()
+
+    def cancelAllJobs(self) -> None:
+        self.cancelled.set()
+
+    def job(self) -> None:
+        assert self.cancelled.wait(20), "the job was not cancelled"
+        raise RuntimeError("Job 0 cancelled")
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def api(authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
+    """The cluster of this process's pod, which is called driver."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.crt"))
+    (tmp_path / "token").write_text("of-the-pod")
+    (tmp_path / "namespace").write_text("jobs\n")
+    monkeypatch.setattr(nodes, "NAMESPACE_FILE", tmp_path / "namespace")
+    monkeypatch.setattr(incluster_config, "SERVICE_TOKEN_FILENAME", str(tmp_path / "token"))
+    monkeypatch.setattr(incluster_config, "SERVICE_CERT_FILENAME", str(tmp_path / "ca.crt"))
+    with Api(context) as server:
+        monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
+        monkeypatch.setenv("KUBERNETES_SERVICE_PORT", str(server.server_port))
+        monkeypatch.setenv("HOSTNAME", "driver")
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        monkeypatch.setattr(nodes, "_PAUSE_S", 0.05)
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        yield server
+        server.hangs_up()
+        server.shutdown()
+
+
+CONFIG = RunConfig(input="i", output="o", verify_nodes=True)
+
+
+def watched(spark: Spark, config: RunConfig = CONFIG) -> contextlib.AbstractContextManager[nodes.Executors]:
+    return nodes.watched(spark, config)  # type: ignore[arg-type]
+
+
+def wait_for(condition: Any) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come to pass"
+        time.sleep(0.02)
+
+
+# --- The driver
+
+
+def test_the_pod_s_own_label_tells_the_driver_s_region(api: Api) -> None:
+    api.pods["driver"], api.forbidden = pod("driver", "node-1", "eu-west-3"), {"/nodes/"}
+    assert nodes.driver(CONFIG) == "eu-west-3"
+
+
+def test_else_its_node_s_label_does(api: Api) -> None:
+    api.pods["driver"], api.nodes = pod("driver", "node-1"), {"node-1": "eu-north-1"}
+    assert nodes.driver(CONFIG) == "eu-north-1"
+
+
+def test_a_driver_outside_is_refused_unless_it_is_opted_in(api: Api) -> None:
+    api.pods["driver"], api.nodes = pod("driver", "node-1"), {"node-1": "eu-west-2"}
+    with pytest.raises(ResidencyError, match=r"the driver's node is in eu-west-2 \(London\)"):
+        nodes.driver(CONFIG)
+    assert nodes.driver(CONFIG.model_copy(update={"allow_london": "adequacy decision of 2021"})) == "eu-west-2"
+
+
+@pytest.mark.parametrize(
+    ("forbidden", "words"), [("/nodes/", "not get nodes.*get on nodes by a ClusterRole"), ("/pods/", "not get pods")]
+)
+def test_what_to_grant_is_said(api: Api, forbidden: str, words: str) -> None:
+    api.pods["driver"], api.nodes = pod("driver", "node-1"), {"node-1": "eu-west-3"}
+    api.forbidden = {forbidden}
+    with pytest.raises(ResidencyError, match=words):
+        nodes.driver(CONFIG)
+
+
+def test_a_node_without_the_label_is_refused(api: Api) -> None:
+    api.pods["driver"], api.nodes = pod("driver", "node-1"), {"node-1": None}
+    with pytest.raises(ResidencyError, match=f"neither pod driver nor its node node-1 has the label {LABEL}"):
+        nodes.driver(CONFIG)
+
+
+def test_a_pod_that_is_not_found_or_an_api_that_does_not_answer_is_refused(api: Api) -> None:
+    with pytest.raises(ResidencyError, match="get pods: 404"):
+        nodes.driver(CONFIG)
+    api.broken = True
+    with pytest.raises(ResidencyError, match="the driver's node stands cannot be told"):
+        nodes.driver(CONFIG)
+
+
+def test_outside_a_cluster_nothing_can_be_verified(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    with pytest.raises(ResidencyError, match="this is no pod of one"):
+        nodes.driver(CONFIG)
+
+
+# --- The executors
+
+
+def test_executors_that_are_there_and_those_that_join_are_verified(api: Api) -> None:
+    api.pods["exec-1"], api.nodes = pod("exec-1", "node-1"), {"node-1": "eu-west-3"}
+    with watched(Spark()) as executors:
+        assert executors.regions == {"exec-1": "eu-west-3"}
+        wait_for(lambda: api.watches)
+        api.joins("ADDED", pod("exec-2"))  # it has no node yet
+        api.joins("MODIFIED", pod("exec-2", "node-2", "eu-north-1"))
+        wait_for(lambda: len(executors.regions) == 2)
+    assert executors.evidence == [
+        f"1 executor stood on nodes in eu-north-1 ({LABEL})",
+        f"1 executor stood on nodes in eu-west-3 ({LABEL})",
+    ]
+
+
+def test_an_executor_outside_at_the_start_ends_the_run_before_its_first_job(api: Api) -> None:
+    api.pods["exec-1"] = pod("exec-1", "node-1", "us-east-1")
+    with pytest.raises(ResidencyError, match="the node of executor exec-1 is in us-east-1"), watched(Spark()):
+        pytest.fail("the body ran")
+
+
+def test_an_executor_that_joins_outside_cancels_the_jobs_and_is_what_the_run_ends_in(api: Api) -> None:
+    api.pods["exec-1"] = pod("exec-1", "node-1", "eu-west-3")
+    spark = Spark()
+    with pytest.raises(ResidencyError, match="the node of executor exec-2 is in us-east-1"), watched(spark):
+        wait_for(lambda: api.watches)
+        api.joins("ADDED", pod("exec-2"))
+        api.joins("MODIFIED", pod("exec-2", "node-9", "us-east-1"))
+        spark.job()
+
+
+def test_a_body_that_outlasts_the_cancelled_jobs_is_cancelled_again_and_refused_at_its_end(api: Api) -> None:
+    api.pods["exec-1"] = pod("exec-1", "node-1", "eu-west-3")
+    spark = Spark()
+    with pytest.raises(ResidencyError, match="us-east-1"), watched(spark):
+        wait_for(lambda: api.watches)
+        api.joins("ADDED", pod("exec-2", "node-9", "us-east-1"))
+        for _ in range(2):
+            with contextlib.suppress(RuntimeError):
+                spark.job()
+            spark.cancelled.clear()
+
+
+def test_another_s_failure_is_left_as_it_is(api: Api) -> None:
+    api.pods["exec-1"] = pod("exec-1", "node-1", "eu-west-3")
+    with pytest.raises(ZeroDivisionError), watched(Spark()):
+        raise ZeroDivisionError
+
+
+def test_a_watch_that_breaks_is_begun_again(api: Api) -> None:
+    api.pods["exec-1"] = pod("exec-1", "node-1", "eu-west-3")
+    with watched(Spark()) as executors:
+        wait_for(lambda: api.watches)
+        api.broken = True
+        api.hangs_up()
+        wait_for(lambda: not api.watches)
+        api.joins("ADDED", pod("exec-2", "node-1", "eu-west-3"))  # while nobody watches
+        api.broken = False
+        wait_for(lambda: "exec-2" in executors.regions)
+
+
+def test_an_api_that_is_gone_for_long_closes_the_run(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nodes, "PATIENCE_S", 0.2)
+    api.pods["exec-1"] = pod("exec-1", "node-1", "eu-west-3")
+    spark = Spark()
+    with pytest.raises(ResidencyError, match="an executor's node stands cannot be told"), watched(spark):
+        wait_for(lambda: api.watches)
+        api.broken = True
+        api.hangs_up()
+        spark.job()
+
+
+def test_a_right_that_is_missing_or_lost_closes_the_run(api: Api) -> None:
+    api.forbidden = {"/pods"}
+    with pytest.raises(ResidencyError, match="not list pods"), watched(Spark()):
+        pytest.fail("the body ran")
+    api.forbidden, api.pods["exec-1"] = set(), pod("exec-1", "node-1", "eu-west-3")
+    spark = Spark()
+    with pytest.raises(ResidencyError, match="not watch pods"), watched(spark):
+        wait_for(lambda: api.watches)
+        api.forbidden = {"/pods"}
+        api.hangs_up()
+        spark.job()
+
+
+def test_a_node_that_has_just_vanished_does_not_end_the_run(api: Api) -> None:
+    """A spot machine may be gone between the pod's event and the question."""
+    api.pods["exec-1"] = pod("exec-1", "node-1", "eu-west-3")
+    with watched(Spark()) as executors:
+        wait_for(lambda: api.watches)
+        api.joins("ADDED", pod("exec-2", "gone"))
+        wait_for(lambda: len(api.watches) > 1)  # it asks again
+        del api.pods["exec-2"]
+        api.joins("ADDED", pod("exec-3", "node-1", "eu-west-3"))
+        wait_for(lambda: "exec-3" in executors.regions)
+
+
+def test_a_run_of_which_no_executor_was_seen_was_not_verified(api: Api) -> None:
+    with pytest.raises(ResidencyError, match="no executor's pod was seen"), watched(Spark()):
+        pass
+
+
+def test_only_kubernetes_executors_can_be_verified() -> None:
+    with pytest.raises(ResidencyError, match="executors of spark://host:7077"), watched(Spark("spark://host:7077")):
+        pytest.fail("the body ran")
+
+
+@pytest.mark.parametrize(
+    ("master", "verify"), [("local[2]", True), ("k8s://https://kubernetes.default.svc", False), ("yarn", False)]
+)
+def test_executors_inside_the_driver_and_unasked_ones_are_not_looked_for(master: str, verify: bool) -> None:
+    with watched(Spark(master), CONFIG.model_copy(update={"verify_nodes": verify})) as executors:
+        assert executors.evidence == []
