@@ -144,6 +144,7 @@ def test_a_file_that_no_reader_needs_is_not_copied_but_goes(output: Path) -> Non
 def test_a_damaged_file_is_left_out_and_left_alone(output: Path, file: str) -> None:
     damaged = next(output.rglob(file))
     damaged.write_bytes(damaged.read_bytes()[:-10])
+    put(output, f"{damaged.parent.name}/part-9.parquet", "/beside")
     seen, warnings = features(output), list[str]()
     for hours in (0, 24, 48):
         compact(output, hours, warnings.append)
@@ -230,6 +231,16 @@ def test_a_record_whose_outputs_are_gone_licenses_nothing(output: Path) -> None:
     shutil.rmtree(next(output.glob("features/*/compacted-*")))
     assert compact(output, hours=30) == {"files_before": 3, "files_after": 1, "rows": 4, "deleted": 0}
     assert [record["at"] for record in records(output)] == ["2026-11-21T18:00:00.000000Z"]
+    assert features(output) == SEEN
+
+
+def test_nor_does_one_whose_outputs_have_other_names_now(output: Path) -> None:
+    """As `prune --gone` gives them: what the record was checked for is not there any more."""
+    compact(output)
+    (new,) = output.glob("features/*/compacted-*/*")
+    new.rename(new.with_name("part-00000-successor.zstd.parquet"))
+    assert compact(output, hours=24) == NOTHING
+    assert compact(output, hours=48) == NOTHING | {"deleted": 3}
     assert features(output) == SEEN
 
 
