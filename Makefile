@@ -23,7 +23,7 @@ run: install ## Draw sample photographs into sample/ and run the job on them, in
 	@$(BIN)/verger run --input sample --output out
 
 test: java .venv/.tools ## Run all tests; shows coverage, and skips by reason
-	@$(MAKE) --no-print-directory jars || echo "The tests that write to S3 will skip." >&2
+	@$(MAKE) -s --no-print-directory jars || echo "The tests that write to S3 will skip." >&2
 	$(BIN)/python -m pytest --cov --numprocesses 2 --dist loadfile
 
 test-unit: .venv/.tools ## Run the tests that need neither Spark nor TensorFlow, in seconds
@@ -81,7 +81,7 @@ java:
 .venv/.jars: image/pom.xml image/jars.sha256 .venv/.locked
 	@$(MACHINE) maven
 	@rm -rf $(JARS).new
-	mvn --quiet --batch-mode --strict-checksums -Dstyle.color=never --file image/pom.xml \
+	mvn --quiet --batch-mode --strict-checksums --file image/pom.xml \
 		dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/$(JARS).new
 	@cd $(JARS).new && sha256sum --check --strict --quiet $(CURDIR)/image/jars.sha256
 	@rm -rf $(JARS) && mv $(JARS).new $(JARS)
