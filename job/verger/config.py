@@ -323,6 +323,8 @@ def _explain(error: ValidationError) -> str:
             message = "unknown setting"
         elif found["type"] == "missing":
             message = "is required"
+        elif where == "endpoint_url":  # not repeated, for it may hold a password
+            message = "must be of the form http://HOST:PORT or https://HOST, without user, password and path"
         elif where:
             message = f"{message[0].lower()}{message[1:]} (got {found['input']!r})"
         findings.append(f"{where}: {message}" if where else message)

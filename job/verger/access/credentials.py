@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import re
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from urllib.parse import urlsplit
 import boto3
 from botocore import exceptions as failures
 from botocore.config import Config
+from botocore.parsers import ResponseParserError
 
 from verger import __version__
 from verger.access import buckets
@@ -54,17 +56,18 @@ def resolve(name: str, config: RunConfig | None = None) -> Bucket:
     with explained(f"s3://{name}"):
         session = boto3.Session()
         region = (config and config.region) or os.environ.get("AWS_REGION") or session.region_name
-        given = config and config.endpoint_url
-        # boto3 knows all the places where an endpoint may be configured, and tells by the client it makes.
-        probe = session.client("s3", region_name=region or FIRST_REGION, endpoint_url=given or None)
-        endpoint = probe.meta.endpoint_url.rstrip("/")
+        given = config.endpoint_url if config else None
+        endpoint = _endpoint(session, region, given)
         own = given or not re.fullmatch(r"https://s3[.-]([a-z0-9-]+\.)?amazonaws\.(com|eu|com\.cn)", endpoint)
         ca_bundle = (config and config.ca_bundle) or session._session.get_config_variable("ca_bundle")
         path_style = config.path_style if config else None
     if not endpoint.startswith("https:"):
         ca_bundle = None
-    elif ca_bundle and not os.path.isfile(ca_bundle):
-        raise UsageError(f"no certificates at {ca_bundle}", "Check --ca-bundle and AWS_CA_BUNDLE")
+    elif ca_bundle:
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(ca_bundle)
+        except OSError as error:
+            raise UsageError(f"no certificates at {ca_bundle}", "Check --ca-bundle and AWS_CA_BUNDLE") from error
     return Bucket(
         name=name,
         region=region,
@@ -72,6 +75,23 @@ def resolve(name: str, config: RunConfig | None = None) -> Bucket:
         path_style=not is_aws(endpoint) if path_style is None else path_style,
         ca_bundle=ca_bundle or None,
     )
+
+
+def _endpoint(session: boto3.Session, region: str | None, given: str | None) -> str:
+    """boto3 knows all the places where an endpoint may be configured, and tells by the client that it makes."""
+    try:
+        probe = session.client("s3", region_name=region or FIRST_REGION, endpoint_url=given or None)
+        endpoint: str = probe.meta.endpoint_url.rstrip("/")
+    except ValueError as error:  # of what is no URL at all
+        if isinstance(error, failures.BotoCoreError):
+            raise
+        endpoint = ""
+    if not re.fullmatch(r"https?://[^/@?#\s]+", endpoint):  # not repeated, for it may hold a password
+        raise UsageError(
+            "the endpoint that AWS's variables or files give is not of the form http://HOST:PORT or https://HOST",
+            "Mend AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL or the profile's endpoint_url",
+        )
+    return endpoint
 
 
 _making = threading.Lock()
@@ -147,7 +167,7 @@ def explained(where: str) -> Iterator[None]:
     """Turn boto3's errors into lines that a user can act on."""
     try:
         yield
-    except (failures.BotoCoreError, failures.ClientError) as error:
+    except (failures.BotoCoreError, failures.ClientError, ResponseParserError) as error:
         known = explain(error, where)
         if known is None:
             raise
@@ -165,18 +185,19 @@ def explain(error: Exception, where: str) -> VergerError | None:
     """
     if isinstance(error, failures.ClientError):
         return _refusal(error, where)
+    if isinstance(error, ResponseParserError):
+        return no_store(where)
     if isinstance(error, failures.SSLError):
-        return StoreError(
-            f"{where}: the store's certificate is not trusted ({_cause(error)})",
-            "Name the authority that signed it with --ca-bundle FILE.pem or AWS_CA_BUNDLE",
-        )
+        return _untrusted(_cause(error), where)
     if isinstance(error, (failures.HTTPClientError, failures.ConnectionError)):
-        endpoint = getattr(error, "kwargs", {}).get("endpoint_url", "")
-        place = urlsplit(str(endpoint)).netloc
+        endpoint = str(getattr(error, "kwargs", {}).get("endpoint_url", ""))
+        place = f" at {_host(endpoint)}" if endpoint else ""
         return StoreError(
-            f"{where}: the store {f'at {place} ' if place else ''}cannot be reached ({_cause(error)})",
-            "Check the network, --endpoint-url and --region",
+            f"{where}: the store{place} cannot be reached ({_cause(error)})",
+            "Check --endpoint-url, http: or https: included, and the network",
         )
+    if isinstance(error, _BROKEN):
+        return StoreError(f"{where}: what the store sent is not whole ({_cause(error)})", "Run again")
     if isinstance(error, _CREDENTIAL_FAILURES):
         return _no_credentials(where, _cause(error))
     if isinstance(error, failures.BotoCoreError):
@@ -184,6 +205,21 @@ def explain(error: Exception, where: str) -> VergerError | None:
     return None
 
 
+def no_store(where: str) -> StoreError:
+    """What listens there, a web server perhaps, speaks HTTP but not S3."""
+    return StoreError(f"{where}: what answers at the endpoint is no S3 store", "Check --endpoint-url")
+
+
+def _untrusted(cause: str, where: str) -> StoreError:
+    if "certificate" not in cause:
+        return StoreError(f"{where}: the endpoint speaks no TLS ({cause})", "Check --endpoint-url: http: or https:")
+    return StoreError(
+        f"{where}: the store's certificate is not trusted ({cause})",
+        "Name the authority that signed it with --ca-bundle FILE.pem or AWS_CA_BUNDLE",
+    )
+
+
+_BROKEN = (failures.IncompleteReadError, failures.ChecksumError, failures.FlexibleChecksumError)
 _CREDENTIAL_FAILURES = (
     failures.NoCredentialsError,
     failures.PartialCredentialsError,
@@ -202,8 +238,8 @@ _REFUSALS = {
     "ExpiredToken": ("the session token has expired", "Get new credentials and run again: what was committed is kept"),
     "InvalidToken": ("the session token is not valid", "Check AWS_SESSION_TOKEN, or unset it"),
     "RequestTimeTooSkewed": ("this machine's clock differs too much from the store's", "Set the clock"),
-    "AccessDenied": ("access denied", "Grant these credentials that right, or use others"),
     "NoSuchBucket": ("there is no such bucket", "Check the name and the endpoint"),
+    "InvalidBucketName": ("the store takes this for no bucket's name", "Check the URI"),
     "SlowDown": ("the store is overloaded", "Run again later"),
     "ServiceUnavailable": ("the store is not available", "Run again later"),
     "XMinioStorageFull": ("the store is full", "Free some space there"),
@@ -222,6 +258,17 @@ _SAME = {
     "503": "ServiceUnavailable",
     "301": "PermanentRedirect",
 }
+# What was asked -> the right that it needs, where IAM calls it otherwise.
+_RIGHTS = {
+    "ListObjectsV2": "ListBucket",
+    "HeadBucket": "ListBucket",
+    "HeadObject": "GetObject",
+    "CreateMultipartUpload": "PutObject",
+    "UploadPart": "PutObject",
+    "CompleteMultipartUpload": "PutObject",
+    "DeleteObjects": "DeleteObject",
+    "ListMultipartUploads": "ListBucketMultipartUploads",
+}
 
 
 def _refusal(error: failures.ClientError, where: str) -> VergerError:
@@ -230,10 +277,13 @@ def _refusal(error: failures.ClientError, where: str) -> VergerError:
         return NothingToReadError(f"{where} does not exist", "Check the path")
     if code == "NoSuchBucket" and operation in ("ListObjectsV2", "GetObject", "HeadObject"):
         return NothingToReadError(f"{where}: there is no such bucket", "Check the name and the endpoint")
-    meaning, advice = _REFUSALS.get(_SAME.get(code, code), ("", ""))
-    if meaning:
-        asked = f" ({operation})" if meaning == "access denied" else ""
-        return StoreError(f"{where}: {meaning}{asked}", advice)
+    code = _SAME.get(code, code)
+    if code == "AccessDenied":
+        right = f"s3:{_RIGHTS.get(operation, operation)}"
+        return StoreError(f"{where}: access denied ({operation})", f"Grant these credentials {right}, or use others")
+    if code in _REFUSALS:
+        meaning, advice = _REFUSALS[code]
+        return StoreError(f"{where}: {meaning}", advice)
     message = str(error.response["Error"].get("Message", ""))[:200]
     return StoreError(f"{where}: the store answers {operation} with {code}: {message}", "See what that means there")
 
@@ -245,9 +295,17 @@ def _no_credentials(where: str, why: str) -> StoreError:
     )
 
 
-def _cause(error: Exception) -> str:
+def _cause(error: BaseException) -> str:
     """The innermost cause that is known, without URLs, whose queries may be signed."""
     inner = getattr(error, "kwargs", {}).get("error") or error
-    text = re.sub(r"https?://\S+", lambda url: urlsplit(url[0]).netloc, str(inner))
-    text = re.sub(r"^.*?Caused by |<[^>]*object at 0x[0-9a-f]+>:? ?", "", " ".join(text.split()))
-    return text.strip("()")[:160]
+    while inner.args and isinstance(inner.args[-1], Exception):  # urllib3 packs one into the other
+        inner = inner.args[-1]
+    text = re.sub(r"https?://\S+", lambda url: _host(url[0]), " ".join(str(inner).split()))
+    text = re.sub(r"AWSHTTPS?Connection(Pool)?\(.*?\): |\[SSL: \w+\] | \(_ssl\.c:\d+\)", "", text)
+    told = re.search(r"\[Errno -?\d+\] ([^)]+)", text)
+    return (told[1] if told else text)[:160]
+
+
+def _host(url: str) -> str:
+    """Host and port alone."""
+    return urlsplit(url).netloc.rpartition("@")[2]

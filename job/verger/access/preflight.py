@@ -65,9 +65,11 @@ def _read(client: S3Client, bucket: str, prefix: str, uri: str) -> None:
     from verger.access import credentials
 
     with credentials.explained(uri):
-        found = client.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=_TRIED).get("Contents", [])
+        page = client.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=_TRIED)
+    if "Name" not in page:  # a web server's page parses as an answer without anything in it
+        raise credentials.no_store(uri)
     denied = None
-    for item in found:
+    for item in page.get("Contents", []):
         try:
             with credentials.explained(f"s3://{bucket}/{item['Key']}"):
                 span = {"Range": "bytes=0-0"} if item["Size"] else {}

@@ -168,17 +168,19 @@ def _region(bucket: Bucket, only_written: bool) -> str | None:
     where = f"s3://{bucket.name}"
     with explained(where):
         region, refused = _head(bucket)
+        if refused is not None and refused.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
+            missing = StoreError if only_written else NothingToReadError  # MinIO reports its region all the same
+            raise missing(f"there is no bucket {where} at {bucket.host}", "Check its name and the endpoint")
         if region is not None or refused is None:
             return region
-        if refused.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
-            missing = StoreError if only_written else NothingToReadError
-            raise missing(f"there is no bucket {where} at {bucket.host}", "Check its name and the endpoint")
-        try:  # an answer to HEAD has no body: only a listing tells why
-            client(bucket, patient=False).list_objects_v2(Bucket=bucket.name, MaxKeys=1)
+        answer: Any
+        try:  # an answer to HEAD has no body: only a listing tells why, or for which region it should have been signed
+            answer = client(bucket, patient=False).list_objects_v2(Bucket=bucket.name, MaxKeys=1)
         except type(refused) as error:
             if error.response["Error"].get("Code") != "AccessDenied":
                 raise
-        return None
+            answer = error.response
+        return _header(answer)
 
 
 def _head(bucket: Bucket) -> tuple[str | None, ClientError | None]:
@@ -195,7 +197,13 @@ def _head(bucket: Bucket) -> tuple[str | None, ClientError | None]:
         answer: Any = client(bucket, patient=False).head_bucket(Bucket=bucket.name)
     except ClientError as error:
         refused, answer = error, error.response
-    return answer["ResponseMetadata"].get("HTTPHeaders", {}).get("x-amz-bucket-region"), refused
+    return _header(answer), refused
+
+
+def _header(answer: Any) -> str | None:
+    """The region in an answer or a refusal of boto3's."""
+    region: str | None = answer["ResponseMetadata"].get("HTTPHeaders", {}).get("x-amz-bucket-region")
+    return region
 
 
 def _admit(bucket: Bucket, region: str | None, config: RunConfig) -> str:
@@ -257,7 +265,7 @@ def _targets(bucket: Bucket) -> tuple[list[str], str]:
             if code == "ReplicationConfigurationNotFoundError":
                 return [], f"{where} is not replicated"
             return [], f"whether {where} is replicated was not to be learned ({code})"
-    rules = answer["ReplicationConfiguration"]["Rules"]
+    rules = answer.get("ReplicationConfiguration", {}).get("Rules", [])
     targets = {rule["Destination"]["Bucket"] for rule in rules if rule["Status"] == "Enabled"}
     return sorted(targets), "" if targets else f"{where} is not replicated"
 

@@ -117,7 +117,8 @@ def _without_host(uri: str, rest: str) -> str:
 def _in_bucket(uri: str, rest: str) -> str:
     bucket, _, key = rest.removeprefix("//").partition("/")
     if not rest.startswith("//") or not (_BUCKET.match(bucket) or bucket.startswith("arn:")):
-        raise UsageError(f"{uri} names no bucket", "Write s3://BUCKET/FOLDER")
+        named = re.sub("//.*@", "//...@", uri)  # keys, in the manner of old Hadoop
+        raise UsageError(f"{named} names no bucket", "Write s3://BUCKET/FOLDER")
     if {".", ".."} & set(key.split("/")):
         raise UsageError(f"{uri}: '.' and '..' mean nothing in a bucket", "Write s3://BUCKET/FOLDER")
     return f"{S3}{bucket}/{key}".rstrip("/")
