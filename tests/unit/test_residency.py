@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -282,6 +282,8 @@ def test_a_missing_bucket_is_nothing_to_read_or_nowhere_to_write(aws: Store) -> 
     assert "no bucket s3://photos" in refused(on_aws(aws), by=NothingToReadError)
     aws.heads = {"photos": Answer(region="eu-west-3")}
     assert "no bucket s3://lake" in refused(on_aws(aws), by=StoreError)
+    aws.heads["lake"] = Answer(404, region="eu-west-3")  # MinIO tells its region even so
+    assert "no bucket s3://lake" in refused(elsewhere(aws), by=StoreError)
 
 
 # --- What is no plain bucket
@@ -372,6 +374,12 @@ def test_a_region_of_aws_outside_the_eu_refuses_a_declared_store(store: Store, r
 def test_a_store_that_denies_head_and_tells_no_region_passes_by_its_declaration(store: Store) -> None:
     store.heads, store.listing = {"lake": Answer(403)}, Answer(403, code="AccessDenied")
     assert "reports no region" in check(elsewhere(store), {"output": "s3://lake"}).evidence[0]
+
+
+def test_a_store_that_tells_its_region_to_a_listing_alone_is_believed(store: Store) -> None:
+    """versitygw's head is so where it was signed for another region."""
+    store.heads, store.listing = {"lake": Answer(400)}, replace(EMPTY, region="us-east-1")
+    assert "reports the region us-east-1" in refused(elsewhere(store), {"output": "s3://lake"})
 
 
 def test_a_host_that_only_looks_like_aws_needs_a_declaration(store: Store) -> None:
