@@ -16,7 +16,7 @@ import verger
 from tests.bad_files import make as make_bad_files
 from tests.integration.runs import config, photograph, photographs, run
 from verger import pipeline
-from verger.errors import NothingToReadError, StoreError, TooManyRejectedError, UsageError, WeightsError
+from verger.errors import NothingToReadError, StoreError, TooManyRejectedError, UsageError, VergerError, WeightsError
 from verger.progress import Progress
 from verger.tables import manifest
 
@@ -263,7 +263,7 @@ def test_one_photograph_is_a_clear_error(spark, tmp_path: Path) -> None:
 def test_photographs_that_are_all_alike_are_a_clear_error(spark, tmp_path: Path) -> None:
     for number in range(5):
         photograph(tmp_path / "in" / f"{number}.png", seed=1)
-    with pytest.raises(pipeline.VergerError, match="variance"):
+    with pytest.raises(VergerError, match="variance"):
         run(spark, tmp_path)
 
 
