@@ -267,6 +267,7 @@ def _parsed(path: str, data: bytes, output: str) -> Record | None:
     try:
         document = json.loads(data)
         inputs, outputs = (tuple(join(output, file) for file in document[key]) for key in ("inputs", "outputs"))
-        return Record(path, document["fingerprint"], inputs, outputs, datetime.fromisoformat(document["at"]))
+        at = datetime.fromisoformat(document["at"]).astimezone(UTC)
+        return Record(path, document["fingerprint"], inputs, outputs, at)
     except (ValueError, KeyError, TypeError):
         return None
