@@ -55,7 +55,9 @@ def verger(*arguments: str, inject: str = "", cwd: Path | None = None, **popen: 
         Python that the process runs as it starts, and its workers too: how tests break what cannot be broken from
         outside. It may use ``cwd`` for files.
     """
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("VERGER_")}
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith("VERGER_") or name == "VERGER_JARS"
+    }
     paths = [str(ROOT / "job"), str(ROOT), environment.get("PYTHONPATH", "")]
     if inject:
         assert cwd is not None

@@ -60,12 +60,14 @@ def explain(error: BaseException) -> VergerError | None:
         )
     if "OutOfMemoryError" in text or "MemoryError" in text:
         return DoesNotFitError("Spark ran out of memory", "Give more --driver-memory, or fewer --cores")
-    if damaged := re.search(r"FAILED_READ_FILE.*?Encountered error while reading file (?:file://)?(\S+?)\.?\s", text):
-        return StoreError(f"{damaged[1]} is damaged", "Delete it: its photographs are computed again")
     for pattern, meaning, advice in _S3A:
         if found := re.search(pattern, text):
             where = re.search(r"s3a://[^\s:,'\"]+", text[: found.end()][-500:] + text[found.end() :][:500])
             return StoreError(f"{where[0].replace('s3a:', 's3:') if where else 'S3'}: {meaning}", advice)
+    unreadable = r"FAILED_READ_FILE(?!\.FILE_NOT_EXIST).*?Encountered error while reading file (?:file://)?(\S+?)\.?\s"
+    if damaged := re.search(unreadable, text):
+        file = damaged[1].replace("s3a://", "s3://")
+        return StoreError(f"{file} is damaged", "Delete it: its photographs are computed again")
     if denied := re.search(r"(?:AccessControlException|AccessDeniedException|Permission denied)[^\n]*", text):
         return StoreError(f"the store refuses: {denied[0][:200]}", "Check the path and its permissions")
     if re.search("Py4JNetworkError|ConnectionRefusedError|Answer from Java side is empty", text):

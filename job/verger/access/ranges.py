@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.fs as pafs
 
-from verger.access.credentials import explained
-from verger.errors import NothingToReadError
+from verger.errors import NothingToReadError, StoreError
 
 if TYPE_CHECKING:
     from verger.access.s3 import S3Storage
@@ -34,23 +33,20 @@ class RangedFile(io.RawIOBase):
 
     def __init__(self, storage: S3Storage, path: str) -> None:
         self._storage, self._path, self._position = storage, path, 0
-        answer = self._get(f"bytes=-{_TAIL}")
-        self._etag = answer["ETag"]
-        self._tail = answer["Body"].read()
+        self._tail, answer = self._get(f"bytes=-{_TAIL}")
+        self._etag = answer.get("ETag", "")
         self.length = int(answer.get("ContentRange", f"/{len(self._tail)}").rpartition("/")[2])
 
-    def _get(self, span: str, **condition: str) -> Any:
-        storage = self._storage
+    def _get(self, span: str, **condition: str) -> tuple[bytes, Any]:
         try:
-            with explained(self._path):
-                return storage.client.get_object(
-                    Bucket=storage.bucket.name,
-                    Key=storage.key(self._path),
-                    Range=span,
-                    **condition,  # type: ignore[arg-type]
-                )
+            return self._storage.get(self._path, Range=span, **condition)
         except NothingToReadError as error:
             raise FileNotFoundError(error.line) from error
+        except StoreError as error:
+            refused = getattr(error.__cause__, "response", {}).get("Error", {}).get("Code")
+            if refused == "InvalidRange":  # it is empty
+                return b"", {}
+            raise
 
     def seekable(self) -> bool:
         return True
@@ -75,8 +71,7 @@ class RangedFile(io.RawIOBase):
         if start >= before_tail:
             data = self._tail[start - before_tail : end - before_tail]
         else:
-            with explained(self._path):
-                data = self._get(f"bytes={start}-{end - 1}", IfMatch=self._etag)["Body"].read()
+            data, _ = self._get(f"bytes={start}-{end - 1}", IfMatch=self._etag)
         self._position += len(data)
         return bytes(data)
 

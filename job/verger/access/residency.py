@@ -229,8 +229,8 @@ def _admit(bucket: Bucket, region: str | None, config: RunConfig) -> str:
 def _replicas(bucket: Bucket, writes: bool, config: RunConfig) -> tuple[list[str], list[str]]:
     """Sentences on where a bucket's objects are copied to, and the regions of these copies.
 
-    The issue that asked for this wants it reported. A copy outside the EU of what this run writes is refused all the
-    same: the run would be the one that sends it there.
+    A copy outside the EU of what this run writes is refused: the run would be the one that sends it there. What it
+    only reads was there before, and is reported.
     """
     where = f"s3://{bucket.name}"
     targets, why_none = _targets(bucket)

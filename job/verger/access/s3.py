@@ -82,15 +82,19 @@ class S3Storage:
             raise
 
     def read(self, path: str) -> bytes:
-        with explained(path):
-            return self._get(self.key(path))[0]
+        return self.get(path)[0]
 
-    def _get(self, key: str, **conditions: str) -> tuple[bytes, str]:
-        """Content and ETag; a body that breaks off is asked for again."""
+    def get(self, path: str, **conditions: str) -> tuple[bytes, Any]:
+        """The content, or the range of it that the conditions ask for, and the whole answer."""
+        with explained(path):
+            return self._whole(self.key(path), conditions)
+
+    def _whole(self, key: str, conditions: Any) -> tuple[bytes, Any]:
+        """A body that breaks off is asked for again."""
         for attempt in range(1, _BODIES + 1):
-            answer = self.client.get_object(Bucket=self.bucket.name, Key=key, **conditions)  # type: ignore[arg-type]
+            answer = self.client.get_object(Bucket=self.bucket.name, Key=key, **conditions)
             try:
-                return answer["Body"].read(), answer["ETag"]
+                return answer["Body"].read(), answer
             except (failures.IncompleteReadError, failures.HTTPClientError):  # botocore retries no body
                 if attempt == _BODIES:
                     raise
@@ -100,8 +104,7 @@ class S3Storage:
     def read_version(self, path: str, version: str) -> bytes:
         etag, _, size = version.rpartition("-")
         try:
-            with explained(path):
-                data, _ = self._get(self.key(path), IfMatch=f'"{etag}"')
+            data, _ = self.get(path, IfMatch=f'"{etag}"')
         except VergerError as error:
             raise _rejection(error) or error from None
         if len(data) != int(size):
@@ -144,8 +147,8 @@ class S3Storage:
 
     def _present(self, path: str) -> tuple[bytes | None, str | None]:
         try:
-            with explained(path):
-                return self._get(self.key(path))
+            data, answer = self.get(path)
+            return data, answer["ETag"]
         except NothingToReadError:
             return None, None
 

@@ -26,11 +26,14 @@ _NEEDED = (
 )
 _ADVICE = "Get them with `make jars`, or name their folder in VERGER_JARS"
 
-# A store that restarts is waited for, about a minute in all; one that is gone is not waited for longer.
+# A store that restarts is waited for, about a minute a call; one that is gone is not waited for longer. S3A waits
+# 2, 4, 8 .. intervals, give or take a half: by its own limit of 20, a store that is overloaded for good for days.
 _PATIENCE = {
     "fs.s3a.attempts.maximum": "3",
-    "fs.s3a.retry.limit": "6",
+    "fs.s3a.retry.limit": "5",
     "fs.s3a.retry.interval": "1s",
+    "fs.s3a.retry.throttle.limit": "7",
+    "fs.s3a.retry.throttle.interval": "500ms",
     "fs.s3a.connection.establish.timeout": "5s",
     "fs.s3a.connection.timeout": "30s",
 }
@@ -75,14 +78,15 @@ def settings(buckets: Iterable[Bucket], config: RunConfig) -> dict[str, str]:
 
 
 def jars_folder() -> Path | None:
-    """The folder of S3A's jars: VERGER_JARS, where `make jars` puts them, or pyspark's own; None where they are not."""
+    """The folder of S3A's jars: VERGER_JARS, else where `make jars` puts them, or pyspark's own; None if not there."""
     pyspark = importlib.util.find_spec("pyspark")
-    folders = [
-        os.environ.get("VERGER_JARS"),
+    installed = [
         os.path.join(sys.prefix, "share", "verger", "jars"),
         os.path.join(os.path.dirname(pyspark.origin), "jars") if pyspark and pyspark.origin else None,
     ]
-    return next((Path(folder) for folder in folders if folder and list(Path(folder).glob("hadoop-aws-*.jar"))), None)
+    named = os.environ.get("VERGER_JARS")
+    folders = [Path(folder) for folder in ([named] if named else installed) if folder]
+    return next((folder for folder in folders if list(folder.glob("hadoop-aws-*.jar"))), None)
 
 
 def class_path() -> str:
@@ -95,7 +99,10 @@ def class_path() -> str:
     """
     folder = jars_folder()
     if folder is None:
-        raise UsageError("Spark lacks the jars by which it writes to S3", _ADVICE)
+        named = os.environ.get("VERGER_JARS")
+        raise UsageError(
+            f"Spark lacks the jars by which it writes to S3{f': there are none in {named}' if named else ''}", _ADVICE
+        )
     return str(folder.absolute() / "*")
 
 

@@ -58,6 +58,8 @@ class FeatureStore:
         self.rejects_folder = join(output, "rejects", fingerprint)
         self._storage = storage_of(output)
         self._warn = warn
+        # Files never change, so that every stage lists them anew and reads only those that it does not know.
+        self._narrow: dict[str, list[pa.Table]] = {}
 
     def describe(self, description: dict[str, Any], weights: Callable[[], bytes] | None) -> None:
         """Keep once what made the features: fingerprint.json, and weights.npz where there are weights."""
@@ -161,7 +163,7 @@ class FeatureStore:
         """The files below ``folder`` and their narrow columns; what cannot be read is left out with a warning."""
         found = schema.append(pa.field(FILE, pa.string()))
         empty = pa.schema([found.field(name) for name in columns]).empty_table()
-        tables: dict[str, list[pa.Table]] = {}
+        tables = self._narrow
 
         def attempt() -> tuple[list[Entry], pa.Table]:
             entries = list(parquet_files(self._storage, folder))
