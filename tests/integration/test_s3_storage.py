@@ -230,7 +230,7 @@ def _counting(sizes: list[int]) -> Callable[..., Any]:
 
     def counted(self: Any, *arguments: str, **conditions: str) -> Any:
         answer = get(self, *arguments, **conditions)
-        sizes.append(answer["ContentLength"])
+        sizes.append(len(answer[0]))
         return answer
 
     return counted
