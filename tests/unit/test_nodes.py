@@ -266,14 +266,17 @@ def test_an_executor_that_joins_outside_cancels_the_jobs_and_is_what_the_run_end
 
 def test_a_body_that_outlasts_the_cancelled_jobs_is_cancelled_again_and_refused_at_its_end(api: Api) -> None:
     api.pods["exec-1"] = pod("exec-1", "node-1", "eu-west-3")
-    spark = Spark()
+    spark, ended = Spark(), 0
     with pytest.raises(ResidencyError, match="us-east-1"), watched(spark):
         wait_for(lambda: api.watches)
         api.joins("ADDED", pod("exec-2", "node-9", "us-east-1"))
-        for _ in range(2):
+        for _ in range(4):
             with contextlib.suppress(RuntimeError):
                 spark.job()
+            ended += 1
+            api.pods.pop("exec-2", None)  # it has gone, and what it may have read has not come back
             spark.cancelled.clear()
+    assert ended == 4
 
 
 def test_another_s_failure_is_left_as_it_is(api: Api) -> None:
