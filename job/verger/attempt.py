@@ -89,6 +89,9 @@ class Attempt:
             else nullcontext()
         ):
             self.residency = admit(places, config, written={"output", "event log"})
+        for sentence in self.residency.evidence:
+            if sentence.startswith("warning: "):
+                self.progress.warn(sentence.removeprefix("warning: "))
 
     def list_photographs(self) -> None:
         """List the whole input: the selection goes on, the rest only tells what is gone."""
