@@ -109,10 +109,10 @@ def client(bucket: Bucket, patient: bool = True) -> S3Client:
     ----------
     bucket : Bucket
     patient : bool
-        Whether it outlasts a store that restarts; a preflight wants to know soon.
+        Whether it outlasts a store that restarts; a preflight wants to know soon, and so does a run that has failed.
     """
     with _making:  # boto3's session is not safe to share
-        return _client(bucket, patient, os.getpid())
+        return _client(bucket, patient and not buckets.HURRY.is_set(), os.getpid())
 
 
 @functools.lru_cache(maxsize=64)
@@ -159,7 +159,9 @@ def java_provider() -> str:
             f"credentials by {found.method} serve Python only, not Spark",
             "Export them into the environment: aws configure export-credentials --format env",
         )
-    return f"software.amazon.awssdk.auth.credentials.{_PROVIDERS[found.method]}"
+    by_profile = found.method == "assume-role-with-web-identity" and "AWS_ROLE_ARN" not in os.environ
+    provider = "ProfileCredentialsProvider" if by_profile else _PROVIDERS[found.method]
+    return f"software.amazon.awssdk.auth.credentials.{provider}"
 
 
 @contextmanager
@@ -297,6 +299,8 @@ def _no_credentials(where: str, why: str) -> StoreError:
 
 def _cause(error: BaseException) -> str:
     """The innermost cause that is known, without URLs, whose queries may be signed."""
+    if isinstance(error, (failures.ConnectTimeoutError, failures.ReadTimeoutError)):
+        return "no answer in time"
     inner = getattr(error, "kwargs", {}).get("error") or error
     while inner.args and isinstance(inner.args[-1], Exception):  # urllib3 packs one into the other
         inner = inner.args[-1]

@@ -11,22 +11,25 @@ from verger.errors import DoesNotFitError, StoreError, VergerError
 # S3A's errors reach us as text alone -> what they mean, and what to do. boto3 was asked before, so that a key or a
 # bucket that never worked is not among them.
 _RESUME = "Run the same command again: what was committed is kept"
+_NEW_KEYS = "Get new credentials and run again: what was committed is kept"
 _S3A = (
-    (
-        r"ExpiredToken|TokenRefreshRequired|The (?:provided|security) token.{0,40} expired",
-        "the session token has expired",
-        _RESUME,
-    ),
+    (r"ExpiredToken|TokenRefreshRequired|InvalidToken", "the session token has expired", _NEW_KEYS),
     (r"RequestTimeTooSkewed", "this machine's clock differs too much from the store's", "Set the clock"),
     (r"NoSuchBucket|UnknownStoreException", "there is no such bucket", "Check the name and the endpoint"),
-    (r"InvalidAccessKeyId|SignatureDoesNotMatch", "the store refuses the credentials", "Check AWS_ACCESS_KEY_ID"),
+    (r"InvalidAccessKeyId|SignatureDoesNotMatch", "the store refuses the credentials", _NEW_KEYS),
+    (r"NoAuthWithAWSException", "Spark finds no credentials", "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"),
     (r"XMinioStorageFull|InsufficientStorage|Status Code: 507", "the store is full", "Free some space there"),
-    (r"Status Code: 403|AWSBadRequestException.*Forbidden", "access denied", "Grant these credentials that right"),
+    (r"Status Code: 403", "access denied", "Grant these credentials that right, or get new ones"),
+    # An answer to HEAD has no body that would tell the code.
+    (r"AWSBadRequestException", "the store refuses the request; an expired session token is refused so", _NEW_KEYS),
+    (r"AWSRedirectException", "the bucket is in another region", "Leave --region out, or name the bucket's"),
+    (r"AWSUnsupportedFeatureException", "the store lacks what Spark's committer needs", "Use another store"),
     (r"PKIX path building failed|SSLHandshakeException", "the store's certificate is not trusted", "Give --ca-bundle"),
+    (r"AWSServiceThrottledException|Status Code: 503", "the store is overloaded", _RESUME),
     (
         r"java\.net\.(?:ConnectException|UnknownHostException|NoRouteToHostException|SocketTimeoutException|SocketException)"
         r"|ConnectTimeoutException|HttpHostConnectException|NoHttpResponseException|Unable to execute HTTP request"
-        r"|AWSServiceIOException|AWSNoResponseException|AWSStatus500Exception|AWSServiceThrottledException",
+        r"|AWSApiCallTimeoutException|AWSServiceIOException|AWSNoResponseException|AWSStatus500Exception",
         "the store cannot be reached any more",
         _RESUME,
     ),

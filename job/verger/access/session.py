@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from verger.access import failures
+from verger.access import failures, outages
 from verger.access.buckets import connected
 from verger.access.storage import bucket_name, canonical, storage_of
 from verger.config import RunConfig
@@ -99,7 +99,7 @@ def session(config: RunConfig) -> Iterator[SparkSession]:
         There is no Java, or one that is too old.
     """
     if "PYSPARK_GATEWAY_PORT" in os.environ:
-        with _started(_conf(SETTINGS | _stores(config))) as spark:
+        with _started(_conf(SETTINGS | _stores(config))) as spark, outages.watched():
             yield equipped(spark, config)
         return
     _require_java()
@@ -107,6 +107,7 @@ def session(config: RunConfig) -> Iterator[SparkSession]:
     with (
         _quiet(config) as (folder, kwargs),
         _started(_conf(SETTINGS | stores | _embedded(config, folder)), kwargs) as spark,
+        outages.watched(),
     ):
         yield equipped(spark, config)
 
@@ -256,6 +257,26 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
+# Spark takes the level from its Python gateway's logger, and is at 'warn' whatever the root says where that has none.
+# The last two would tell session tokens, in the headers of requests, at 'debug'.
+_LOG4J = """
+status = error
+appender.console.type = Console
+appender.console.name = console
+appender.console.target = SYSTEM_ERR
+appender.console.layout.type = PatternLayout
+appender.console.layout.pattern = %d{{HH:mm:ss}} %p %c{{1}}: %m%n%ex
+rootLogger.level = {level}
+rootLogger.appenderRef.console.ref = console
+logger.gateway.name = org.apache.spark.api.python.PythonGatewayServer
+logger.gateway.level = {level}
+logger.http.name = org.apache.http
+logger.http.level = {of_requests}
+logger.aws.name = software.amazon.awssdk
+logger.aws.level = {of_requests}
+"""
+
+
 @contextmanager
 def _quiet(config: RunConfig) -> Iterator[tuple[Path, dict[str, Any]]]:
     """A folder for the session, and how to start the JVM: out of our group, its messages only where asked for.
@@ -266,12 +287,7 @@ def _quiet(config: RunConfig) -> Iterator[tuple[Path, dict[str, Any]]]:
     with tempfile.TemporaryDirectory(prefix="verger-") as folder:
         level = {"warning": "warn"}.get(config.log_level, config.log_level)
         log4j = Path(folder, "log4j2.properties")
-        log4j.write_text(
-            "status = error\nappender.console.type = Console\nappender.console.name = console\n"
-            "appender.console.target = SYSTEM_ERR\nappender.console.layout.type = PatternLayout\n"
-            "appender.console.layout.pattern = %d{HH:mm:ss} %p %c{1}: %m%n%ex\n"
-            f"rootLogger.level = {level}\nrootLogger.appenderRef.console.ref = console\n"
-        )
+        log4j.write_text(_LOG4J.format(level=level, of_requests="info" if level == "debug" else level))
         if config.log_level in ("debug", "info"):
             yield Path(folder), {"start_new_session": True}
             return

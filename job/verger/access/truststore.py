@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ssl
 import sys
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.serialization import pkcs12
+from cryptography.utils import CryptographyDeprecationWarning
 
 from verger.errors import UsageError
 
@@ -48,7 +50,9 @@ def options(path: str) -> str:
 
 def _system() -> list[x509.Certificate]:
     found = ssl.get_default_verify_paths().cafile
-    return x509.load_pem_x509_certificates(Path(found).read_bytes()) if found else []
+    with warnings.catch_warnings():  # of certificates that are odd, and old
+        warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+        return x509.load_pem_x509_certificates(Path(found).read_bytes()) if found else []
 
 
 if __name__ == "__main__":  # python -m verger.access.truststore STORE PEM...: for the start of a container
