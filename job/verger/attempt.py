@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from verger.access.buckets import HURRY
 from verger.access.failures import explain
 from verger.access.nodes import watched
 from verger.access.preflight import admit
@@ -311,8 +312,10 @@ class Attempt:
                 "rejected_by_reason": self.figures.get("rejected_by_reason"),
             }
             if not self.published:
+                HURRY.set()
                 with suppress(VergerError):
                     manifest.record_failure(self.run, failure)
+                HURRY.clear()
             if known is not None and known is not error:
                 raise known from error
             raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -46,6 +47,9 @@ def is_aws(endpoint_url: str | None) -> bool:
     host = (urlsplit(endpoint_url).hostname or "") if endpoint_url else "amazonaws.com"
     return re.search(r"(^|\.)amazonaws\.(com|eu|com\.cn)\.?$", host) is not None
 
+
+HURRY = threading.Event()
+"""While it is set, no client waits for a store that does not answer: the run is over, whatever the store says."""
 
 _connected: dict[str, Bucket] = {}
 

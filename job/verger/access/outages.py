@@ -1,0 +1,104 @@
+"""A store that is gone for good: whoever waits for it, in Python or in Spark, soon waits no longer."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from verger.access.buckets import HURRY, Bucket, connected
+from verger.errors import StoreError
+
+# A store that restarts is back within this.
+PATIENCE_S = 60
+_PAUSE_S = 5
+
+
+@contextmanager
+def watched() -> Iterator[None]:
+    """Ask the connected buckets now and then; one that has long been silent ends Spark's work, and the context.
+
+    S3A is patient with each of the many requests by which a failed task and a failed job clean up, and nobody can
+    tell it to stop: of a store that is gone it would know for sure after a quarter of an hour.
+
+    Raises
+    ------
+    StoreError
+        A bucket is gone, whatever the body raised when Spark was taken from it.
+    """
+    if not connected():
+        yield
+        return
+    watch = _Watch()
+    watch.start()
+    try:
+        yield
+    except BaseException as error:
+        if watch.gone:
+            raise watch.gone from error
+        raise
+    finally:
+        watch.over.set()
+        if watch.gone:
+            _forget_spark()
+            HURRY.clear()
+
+
+class _Watch(threading.Thread):
+    """Asks until the context is over, or a bucket is gone."""
+
+    def __init__(self) -> None:
+        super().__init__(name="verger-outages", daemon=True)
+        self.over = threading.Event()
+        self.gone: StoreError | None = None
+        self._silent_since: dict[str, float] = {}
+
+    def run(self) -> None:
+        while self.gone is None and not self.over.wait(_PAUSE_S):
+            for bucket in connected():
+                self._ask(bucket)
+
+    def _ask(self, bucket: Bucket) -> None:
+        asked = time.monotonic()
+        if _answers(bucket):
+            self._silent_since.pop(bucket.name, None)
+            return
+        since = self._silent_since.setdefault(bucket.name, asked)
+        if time.monotonic() - since > PATIENCE_S and not self.over.is_set():
+            self.gone = StoreError(
+                f"s3://{bucket.name}: the store at {bucket.host} has not answered for {PATIENCE_S} s",
+                "Run the same command again when it does: what was committed is kept",
+            )
+            HURRY.set()
+            _leave_spark()
+
+
+def _answers(bucket: Bucket) -> bool:
+    """Whether the store says anything, if only that it refuses."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    from verger.access import credentials
+
+    try:
+        credentials.client(bucket, patient=False).head_bucket(Bucket=bucket.name)
+    except ClientError as error:
+        return error.response["ResponseMetadata"]["HTTPStatusCode"] < 500
+    except BotoCoreError:
+        return False
+    return True
+
+
+def _leave_spark() -> None:
+    """Close the connections to the JVM, so that every thread that waits for it is woken by an error."""
+    from pyspark import SparkContext
+
+    if SparkContext._gateway is not None:
+        SparkContext._gateway.shutdown()
+
+
+def _forget_spark() -> None:
+    """Let the next session start a JVM of its own; this one ends as nobody holds its pipe any more."""
+    from pyspark import SparkContext
+
+    SparkContext._gateway = SparkContext._jvm = None
