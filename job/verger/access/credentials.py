@@ -15,7 +15,6 @@ from urllib.parse import urlsplit
 import boto3
 from botocore import exceptions as failures
 from botocore.config import Config
-from botocore.parsers import ResponseParserError
 
 from verger import __version__
 from verger.access import buckets
@@ -169,7 +168,7 @@ def explained(where: str) -> Iterator[None]:
     """Turn boto3's errors into lines that a user can act on."""
     try:
         yield
-    except (failures.BotoCoreError, failures.ClientError, ResponseParserError) as error:
+    except (failures.BotoCoreError, failures.ClientError, RecursionError) as error:
         known = explain(error, where)
         if known is None:
             raise
@@ -187,8 +186,8 @@ def explain(error: Exception, where: str) -> VergerError | None:
     """
     if isinstance(error, failures.ClientError):
         return _refusal(error, where)
-    if isinstance(error, ResponseParserError):
-        return no_store(where)
+    if isinstance(error, RecursionError):  # botocore asks again for as long as a redirect names no region
+        return StoreError(f"{where}: the endpoint sends requests elsewhere", "Check --endpoint-url: http: or https:")
     if isinstance(error, failures.SSLError):
         return _untrusted(_cause(error), where)
     if isinstance(error, (failures.HTTPClientError, failures.ConnectionError)):
@@ -209,7 +208,7 @@ def explain(error: Exception, where: str) -> VergerError | None:
 
 def no_store(where: str) -> StoreError:
     """What listens there, a web server perhaps, speaks HTTP but not S3."""
-    return StoreError(f"{where}: what answers at the endpoint is no S3 store", "Check --endpoint-url")
+    return StoreError(f"{where}: what answers at the endpoint is no S3 store, or a broken one", "Check --endpoint-url")
 
 
 def _untrusted(cause: str, where: str) -> StoreError:
@@ -257,7 +256,9 @@ _SAME = {
     "AllAccessDisabled": "AccessDenied",
     "403": "AccessDenied",
     "Forbidden": "AccessDenied",
+    "502": "ServiceUnavailable",
     "503": "ServiceUnavailable",
+    "504": "ServiceUnavailable",
     "301": "PermanentRedirect",
 }
 # What was asked -> the right that it needs, where IAM calls it otherwise.
@@ -286,6 +287,8 @@ def _refusal(error: failures.ClientError, where: str) -> VergerError:
     if code in _REFUSALS:
         meaning, advice = _REFUSALS[code]
         return StoreError(f"{where}: {meaning}", advice)
+    if code == "500":  # botocore's name for an answer that is no XML
+        return no_store(where)
     message = str(error.response["Error"].get("Message", ""))[:200]
     return StoreError(f"{where}: the store answers {operation} with {code}: {message}", "See what that means there")
 
