@@ -1,0 +1,188 @@
+"""access/failures: Spark's errors, as they were met with S3A 3.5.0 and a store that fails, and what they mean."""
+
+from __future__ import annotations
+
+import pytest
+
+from verger.access import failures
+from verger.errors import DoesNotFitError, StoreError
+
+RESUME = "Run the same command again: what was committed is kept."
+NEW_KEYS = "Get new credentials and run again: what was committed is kept."
+S3 = "software.amazon.awssdk.services.s3.model.S3Exception"
+S3A = "org.apache.hadoop.fs.s3a"
+CLIENT = "software.amazon.awssdk.core.exception.SdkClientException"
+STATUS = f"getFileStatus on s3a://lake/out/x: {S3}"
+
+# Which fault -> the first line of what Spark said, and what the user reads.
+MET = {
+    "expired token, asked by HEAD": (
+        f"{S3A}.AWSBadRequestException: {STATUS}: Bad Request (Service: S3, Status Code: 400, Request ID: null):null: "
+        "Bad Request (Service: S3, Status Code: 400, Request ID: null)",
+        "s3://lake/out/x: the store refuses the request; an expired session token is refused so. " + NEW_KEYS,
+    ),
+    "expired token, asked by PUT": (
+        f"{S3A}.AWSBadRequestException: PUT 0-byte object  on x: {S3}: The provided token has expired. (Service: S3, "
+        "Status Code: 400, Request ID: 1) (SDK Attempt Count: 1):ExpiredToken: The provided token has expired. "
+        "(Service: S3, Status Code: 400, Request ID: 1) (SDK Attempt Count: 1)",
+        "S3: the session token has expired. " + NEW_KEYS,
+    ),
+    "clock": (
+        f"java.nio.file.AccessDeniedException: x: PUT 0-byte object  on x: {S3}: The difference between the request "
+        "time and the server's time is too large. (Service: S3, Status Code: 403, Request ID: 1) (SDK Attempt Count: "
+        "3):RequestTimeTooSkewed",
+        "S3: this machine's clock differs too much from the store's. Set the clock.",
+    ),
+    "bucket gone": (
+        f"{S3A}.UnknownStoreException: `s3a://lake/out/x': getFileStatus on s3a://lake/out/x: "
+        "software.amazon.awssdk.services.s3.model.NoSuchBucketException: The specified bucket does not exist (Service: "
+        "S3, Status Code: 404, Request ID: 1) (SDK Attempt Count: 1):NoSuchBucket",
+        "s3://lake/out/x: there is no such bucket. Check the name and the endpoint.",
+    ),
+    "key gone": (
+        f"java.nio.file.AccessDeniedException: x: PUT 0-byte object  on x: {S3}: The Access Key Id you provided does "
+        "not exist in our records. (Service: S3, Status Code: 403, Request ID: 1) (SDK Attempt Count: 1):"
+        "InvalidAccessKeyId",
+        "S3: the store refuses the credentials. " + NEW_KEYS,
+    ),
+    "right or key gone, asked by HEAD": (
+        f"java.nio.file.AccessDeniedException: s3a://lake/out/x: {STATUS}: Forbidden (Service: S3, Status Code: 403, "
+        "Request ID: 18EA1DC0DEC7E792, Extended Request ID: 89c934):null",
+        "s3://lake/out/x: access denied. Grant these credentials that right, or get new ones.",
+    ),
+    "right gone, asked by PUT": (
+        f"java.nio.file.AccessDeniedException: y: PUT 0-byte object  on y: {S3}: Access Denied. (Service: S3, Status "
+        "Code: 403, Request ID: 18EA, Extended Request ID: 0205) (SDK Attempt Count: 1):AccessDenied",
+        "S3: access denied. Grant these credentials that right, or get new ones.",
+    ),
+    "credentials the JVM does not find": (
+        f"java.nio.file.AccessDeniedException: s3a://lake/out/x: {S3A}.auth.NoAuthWithAWSException: No AWS Credentials",
+        "s3://lake/out/x: Spark finds no credentials. Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.",
+    ),
+    "store full": (
+        f"{S3A}.AWSStatus500Exception: PUT 0-byte object  on x: {S3}: Storage backend has reached its minimum free "
+        "drive threshold. (Service: S3, Status Code: 507, Request ID: 1) (SDK Attempt Count: 3):XMinioStorageFull",
+        "S3: the store is full. Free some space there.",
+    ),
+    "store overloaded": (
+        f"{S3A}.AWSServiceThrottledException: {STATUS}: Service Unavailable (Service: S3, Status Code: 503, Request "
+        "ID: null):null: Service Unavailable (Service: S3, Status Code: 503, Request ID: null)",
+        "s3://lake/out/x: the store is overloaded. " + RESUME,
+    ),
+    "store broken": (
+        f"{S3A}.AWSStatus500Exception: {STATUS}: Internal Server Error (Service: S3, Status Code: 500, Request ID: "
+        "null):null: Internal Server Error (Service: S3, Status Code: 500, Request ID: null)",
+        "s3://lake/out/x: the store cannot be reached any more. " + RESUME,
+    ),
+    "bucket in another region": (
+        f"{S3A}.AWSRedirectException: Received permanent redirect response to region null.  This likely indicates that "
+        "the S3 region configured in fs.s3a.endpoint.region does not match the AWS region containing the bucket.: "
+        "Moved Permanently (Service: S3, Status Code: 301, Request ID: null)",
+        "S3: the bucket is in another region. Leave --region out, or name the bucket's.",
+    ),
+    "store that lacks something": (
+        f"{S3A}.AWSUnsupportedFeatureException: {STATUS}: Not Implemented (Service: S3, Status Code: 501, Request ID: "
+        "null):null: Not Implemented (Service: S3, Status Code: 501, Request ID: null)",
+        "s3://lake/out/x: the store lacks what Spark's committer needs. Use another store.",
+    ),
+    "nothing listens": (
+        f"java.net.ConnectException: getFileStatus on s3a://lake/out/x: {CLIENT}: Unable to execute HTTP request: "
+        "Connect to 127.0.0.1:27359 [/127.0.0.1] failed: Connection refused (SDK Attempt Count: 2): Connection refused",
+        "s3://lake/out/x: the store cannot be reached any more. " + RESUME,
+    ),
+    "no such host": (
+        f"java.net.UnknownHostException: getFileStatus on s3a://lake/out/x: {CLIENT}: Received an UnknownHostException "
+        "when attempting to interact with a service. See cause for the exact endpoint that is failing to resolve.",
+        "s3://lake/out/x: the store cannot be reached any more. " + RESUME,
+    ),
+    "no answer": (
+        f"{S3A}.AWSApiCallTimeoutException: getFileStatus on s3a://lake/out/x: "
+        "software.amazon.awssdk.core.exception.ApiCallTimeoutException: Client execution did not complete before the "
+        "specified timeout configuration: 60000 millis",
+        "s3://lake/out/x: the store cannot be reached any more. " + RESUME,
+    ),
+    "authority not trusted": (
+        f"{S3A}.AWSClientIOException: getFileStatus on s3a://lake/out/x: {CLIENT}: Unable to execute HTTP request: "
+        "PKIX path building failed: sun.security.provider.certpath.SunCertPathBuilderException: unable to find valid "
+        "certification path to requested target (SDK Attempt Count: 4)",
+        "s3://lake/out/x: the store's certificate is not trusted. Give --ca-bundle.",
+    ),
+}
+
+
+class Py4JJavaError(Exception):
+    """As Py4J's own, which wants a JVM: its text begins so, and the stack follows."""
+
+    def __init__(self, said: str) -> None:
+        super().__init__(
+            f"An error occurred while calling o393.parquet.\n: {said}\n"
+            f"\tat {S3A}.S3AUtils.translateException(S3AUtils.java:232)\n"
+            f"\tat {S3A}.S3AFileSystem.innerGetFileStatus(S3AFileSystem.java:3976)\n"
+            "\tat java.base/java.lang.Thread.run(Thread.java:840)\n"
+        )
+
+
+@pytest.mark.parametrize("fault", MET)
+def test_s3as_errors(fault: str) -> None:
+    said, line = MET[fault]
+    known = failures.explain(Py4JJavaError(said))
+    assert type(known) is StoreError
+    assert known.line == line
+
+
+@pytest.mark.parametrize("fault", MET)
+def test_s3as_errors_in_a_task(fault: str) -> None:
+    """A task's failure reaches the driver as text."""
+    said, line = MET[fault]
+    stage = (
+        "org.apache.spark.SparkException: Job aborted due to stage failure: Task 0 in stage 0.0 failed 1 times, most "
+        "recent failure: Lost task 0.0 in stage 0.0 (TID 0) (192.0.2.2 executor driver): "
+    )
+    known = failures.explain(Py4JJavaError(stage + said))
+    assert type(known) is StoreError
+    assert known.line == line
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "says"),
+    [
+        (
+            "pyspark.errors.PythonException: Traceback (most recent call last):\n  File ...\n"
+            "verger.errors.StoreError: s3://lake/in/a.png: the session token has expired. Get new credentials.\n\n\tat",
+            StoreError,
+            "s3://lake/in/a.png: the session token has expired. Get new credentials.",
+        ),
+        ("java.io.IOException: No space left on device\n\tat java.io", DoesNotFitError, "no space left on disk"),
+        ("java.lang.OutOfMemoryError: Java heap space", DoesNotFitError, "Spark ran out of memory"),
+        ("py4j.protocol.Py4JNetworkError: Answer from Java side is empty", DoesNotFitError, "Spark's JVM died"),
+        (
+            "[FAILED_READ_FILE.NO_HINT] Encountered error while reading file s3a://lake/f/part-0.parquet. SQLSTATE",
+            StoreError,
+            "s3://lake/f/part-0.parquet is damaged",
+        ),
+        (
+            "org.apache.hadoop.security.AccessControlException: Permission denied: user=x, path=/out",
+            StoreError,
+            "the store refuses: AccessControlException: Permission denied: user=x, path=/out",
+        ),
+    ],
+    ids=["worker", "disk", "memory", "jvm", "damaged", "folder"],
+)
+def test_other_errors(text: str, kind: type[Exception], says: str) -> None:
+    known = failures.explain(Exception(text))
+    assert type(known) is kind
+    assert known.line.startswith(says)
+
+
+def test_what_is_a_defect_stays_one() -> None:
+    error = ValueError("[PATH_NOT_FOUND] Path does not exist: s3a://lake/absent. SQLSTATE: 42K03")
+    assert failures.explain(error) is None
+    with pytest.raises(ValueError, match="PATH_NOT_FOUND"), failures.explained():
+        raise error
+
+
+def test_explained_keeps_the_cause() -> None:
+    error = Py4JJavaError(MET["no answer"][0])
+    with pytest.raises(StoreError) as known, failures.explained():
+        raise error
+    assert known.value.__cause__ is error

@@ -1,0 +1,107 @@
+"""access/s3a: what Spark is told about buckets, and where its jars are."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+import trustme
+
+from verger.access import buckets, s3a
+from verger.access.buckets import Bucket
+from verger.config import RunConfig
+from verger.errors import UsageError
+
+PHOTOGRAPHS = Bucket("photographs", "eu-west-3")
+RESULTS = Bucket("results", "eu-central-1", "http://127.0.0.1:9000", path_style=True)
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in list(os.environ):
+        if name.startswith("AWS_") or name == "VERGER_JARS":
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "not-to-be-shown")
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "nor-this")
+    monkeypatch.setattr(buckets, "_connected", {})
+
+
+def settings(*buckets: Bucket, **more: str) -> dict[str, str]:
+    """Those of Hadoop, by their own names."""
+    told = s3a.settings(buckets, RunConfig(input="in", output="out", **more))
+    return {name.removeprefix("spark.hadoop."): value for name, value in told.items()}
+
+
+class TestSettings:
+    def test_each_bucket_has_its_own_region_and_endpoint(self) -> None:
+        told = settings(PHOTOGRAPHS, RESULTS)
+        own = {name: value for name, value in told.items() if name.startswith("fs.s3a.bucket.")}
+        assert own == {
+            "fs.s3a.bucket.photographs.path.style.access": "false",
+            "fs.s3a.bucket.photographs.endpoint.region": "eu-west-3",
+            "fs.s3a.bucket.results.path.style.access": "true",
+            "fs.s3a.bucket.results.endpoint.region": "eu-central-1",
+            "fs.s3a.bucket.results.endpoint": "http://127.0.0.1:9000",
+            "fs.s3a.bucket.results.connection.ssl.enabled": "false",
+        }
+        assert told["fs.s3a.cross.region.access.enabled"] == "false"
+        assert told["fs.s3a.input.stream.type"] == "classic"
+
+    def test_no_key_is_among_them(self) -> None:
+        told = settings(PHOTOGRAPHS, RESULTS)
+        assert told["fs.s3a.aws.credentials.provider"].endswith(".EnvironmentVariableCredentialsProvider")
+        for secret in ("AKIAEXAMPLE", "not-to-be-shown", "nor-this"):
+            assert secret not in str(told)
+
+    def test_the_local_folder_is_s3as_too(self, tmp_path: Path) -> None:
+        assert "fs.s3a.buffer.dir" not in settings(RESULTS)
+        assert settings(RESULTS, local_dir=str(tmp_path))["fs.s3a.buffer.dir"] == str(tmp_path / "s3a")
+
+
+class TestJars:
+    @pytest.fixture
+    def installed(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        """Where `make jars` puts them."""
+        folder = tmp_path / "share" / "verger" / "jars"
+        folder.mkdir(parents=True)
+        monkeypatch.setattr(sys, "prefix", str(tmp_path))
+        (folder / "hadoop-aws-3.5.0.jar").touch()
+        return folder
+
+    def test_installed(self, installed: Path) -> None:
+        assert s3a.jars_folder() == installed
+        assert s3a.class_path() == f"{installed}/*"
+
+    def test_the_named_folder_is_the_answer_even_where_it_has_none(
+        self, installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "mine").mkdir()
+        monkeypatch.setenv("VERGER_JARS", str(tmp_path / "mine"))
+        with pytest.raises(UsageError, match=f"there are none in {tmp_path / 'mine'}. Get them with `make jars`"):
+            s3a.class_path()
+        (tmp_path / "mine" / "hadoop-aws-3.5.0.jar").touch()
+        assert s3a.class_path() == f"{tmp_path / 'mine'}/*"
+
+    def test_missing(self, installed: Path) -> None:
+        for jar in installed.iterdir():
+            jar.unlink()
+        with pytest.raises(UsageError, match=r"Spark lacks the jars by which it writes to S3\. Get them"):
+            s3a.class_path()
+
+
+class TestTrust:
+    def test_without_a_private_authority_java_keeps_its_own(self, tmp_path: Path) -> None:
+        buckets.connect(RESULTS)
+        assert s3a.trusting(tmp_path / "store.p12") == []
+        assert not (tmp_path / "store.p12").exists()
+
+    def test_with_one_the_jvm_gets_a_store(self, tmp_path: Path) -> None:
+        trustme.CA().cert_pem.write_to_path(tmp_path / "ca.pem")
+        buckets.connect(Bucket("b", None, "https://store:9000", True, str(tmp_path / "ca.pem")))
+        (options,) = s3a.trusting(tmp_path / "store.p12")
+        assert str(tmp_path / "store.p12") in options
+        assert (tmp_path / "store.p12").stat().st_size > 0

@@ -1,0 +1,75 @@
+"""access/truststore: PEM certificates as the JVM reads them."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import pkcs12
+
+from verger.access import truststore
+from verger.errors import UsageError
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    """Two authorities in one file, as bundles have."""
+    path = tmp_path / "ca.pem"
+    for _ in range(2):
+        trustme.CA().cert_pem.write_to_path(path, append=True)
+    return path
+
+
+def certificates(store: bytes) -> set[x509.Certificate]:
+    found = pkcs12.load_pkcs12(store, truststore.PASSWORD.encode()).additional_certs
+    return {each.certificate for each in found}
+
+
+# Old certificates of the machine's, when a test looks into a store.
+ODD = pytest.mark.filterwarnings("ignore:Parsed a serial number")
+
+
+@ODD
+def test_it_holds_the_bundles_authorities_and_the_machines(bundle: Path) -> None:
+    own = x509.load_pem_x509_certificates(bundle.read_bytes())
+    assert len(own) == 2
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # a run says nothing of them
+        store = truststore.make([str(bundle), str(bundle)])
+    assert certificates(store) == {*own, *truststore._system()}
+
+
+@ODD
+def test_java_reads_it(bundle: Path, tmp_path: Path) -> None:
+    keytool = shutil.which("keytool")
+    if keytool is None:
+        pytest.skip("no keytool on the PATH: it comes with Java")
+    store = tmp_path / "authorities.p12"
+    program = [sys.executable, "-m", "verger.access.truststore"]
+    subprocess.run([*program, str(store), str(bundle)], check=True)
+    listed = subprocess.run(
+        [keytool, "-list", "-keystore", str(store), "-storepass", truststore.PASSWORD],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert listed.count("trustedCertEntry") == len(certificates(store.read_bytes()))
+
+
+@pytest.mark.parametrize("content", [None, b"no certificate"], ids=["missing", "something else"])
+def test_what_holds_none_is_the_users_mistake(content: bytes | None, tmp_path: Path) -> None:
+    path = tmp_path / "ca.pem"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UsageError, match=f"{path} holds no PEM certificates .*Check --ca-bundle"):
+        truststore.make([str(path)])
+
+
+def test_the_options_bear_a_path_with_spaces() -> None:
+    assert '-Djavax.net.ssl.trustStore="/a folder/x.p12" ' in truststore.options("/a folder/x.p12")
