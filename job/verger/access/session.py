@@ -46,7 +46,7 @@ SETTINGS = {
     "spark.executorEnv.TF_CPP_MIN_LOG_LEVEL": "3",
     "spark.ui.showConsoleProgress": "false",
     # What the UI and the event log never show. Keys are no settings of ours, but may be of whoever submits.
-    "spark.redaction.regex": "(?i)secret|password|token|access[.]?key|trustStore",
+    "spark.redaction.regex": "(?i)secret|password|token|access[._]?key|trustStore",
 }
 
 # How features and projections are written. Floats compress as byte streams, not by dictionary;
