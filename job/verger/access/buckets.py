@@ -48,6 +48,9 @@ def is_aws(endpoint_url: str | None) -> bool:
     return re.search(r"(^|\.)amazonaws\.(com|eu|com\.cn)\.?$", host) is not None
 
 
+PATIENCE_S = 60
+"""How long a store may be silent: one that restarts is back within this."""
+
 HURRY = threading.Event()
 """While it is set, no client waits for a store that does not answer: the run is over, whatever the store says."""
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import functools
 import os
+import random
 import re
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import boto3
@@ -39,9 +41,6 @@ _PROVIDERS = {
     "container-role": "ContainerCredentialsProvider",
     "iam-role": "InstanceProfileCredentialsProvider",
 }
-
-# A store that is restarted is back within this; standard mode waits a random share of 1, 2, 4 .. 20, 20 s between.
-_ATTEMPTS = 10
 
 
 def resolve(name: str, config: RunConfig | None = None) -> Bucket:
@@ -119,7 +118,7 @@ def _client(bucket: Bucket, patient: bool, _process: int) -> S3Client:
     config = Config(
         connect_timeout=5 if patient else 2,
         read_timeout=30 if patient else 5,
-        retries={"mode": "standard", "total_max_attempts": _ATTEMPTS if patient else 2},
+        retries={"mode": "standard", "total_max_attempts": 4 if patient else 2},
         max_pool_connections=32,
         user_agent_extra=f"verger/{__version__}",
         s3={"addressing_style": "path" if bucket.path_style else "auto"},
@@ -138,7 +137,29 @@ def _client(bucket: Bucket, patient: bool, _process: int) -> S3Client:
         verify=bucket.ca_bundle,
         config=config,
     )
+    if patient:
+        made.meta.events.register("needs-retry.s3", _seconds_until_retry)
     return made
+
+
+def _seconds_until_retry(
+    request_dict: dict[str, Any],
+    response: tuple[Any, Any] | None = None,
+    caught_exception: Exception | None = None,
+    **_: Any,
+) -> float | None:
+    """When to send a request again that a store has left unanswered; None to leave it at that, after a minute.
+
+    botocore itself waits for random times, and no longer where many requests share its quota of retries: of a
+    store's photographs, some would be given up before the store has restarted.
+    """
+    silent = response is not None and response[0].status_code in (429, 500, 502, 503, 504)
+    if isinstance(caught_exception, (failures.ConnectionError, failures.HTTPClientError)):
+        silent = not isinstance(caught_exception, failures.SSLError)
+    since = request_dict["context"].setdefault("silent since", time.monotonic())
+    if not silent or time.monotonic() - since > buckets.PATIENCE_S or buckets.HURRY.is_set():
+        return None
+    return random.uniform(1, 3)
 
 
 def java_provider() -> str:

@@ -57,7 +57,7 @@ def explain(error: BaseException) -> VergerError | None:
     text = f"{type(error).__name__}: {error}"
     if raised := re.search(r"verger\.errors\.(StoreError|DoesNotFitError): ([^\n]+)", text):  # in a Python worker
         return {"StoreError": StoreError, "DoesNotFitError": DoesNotFitError}[raised[1]](raised[2])
-    if "No space left on device" in text or "Disk quota exceeded" in text:
+    if re.search("No space left on device|Disk quota exceeded|DiskErrorException", text):
         return DoesNotFitError(
             "no space left on disk while Spark was writing", "Free some, or choose another --local-dir or --output"
         )

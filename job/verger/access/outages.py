@@ -7,11 +7,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from verger.access.buckets import HURRY, Bucket, connected
+from verger.access.buckets import HURRY, PATIENCE_S, Bucket, connected
 from verger.errors import StoreError
 
-# A store that restarts is back within this.
-PATIENCE_S = 60
 _PAUSE_S = 5
 
 
@@ -76,7 +74,7 @@ class _Watch(threading.Thread):
 
 def _answers(bucket: Bucket) -> bool:
     """Whether the store says anything, if only that it refuses."""
-    from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError
 
     from verger.access import credentials
 
@@ -84,8 +82,10 @@ def _answers(bucket: Bucket) -> bool:
         credentials.client(bucket, patient=False).head_bucket(Bucket=bucket.name)
     except ClientError as error:
         return error.response["ResponseMetadata"]["HTTPStatusCode"] < 500
-    except BotoCoreError:
+    except (ConnectionError, HTTPClientError):
         return False
+    except BotoCoreError:  # no fault of the store's: keys that cannot be had, for one
+        return True
     return True
 
 
