@@ -138,7 +138,8 @@ def _client(bucket: Bucket, patient: bool, _process: int) -> S3Client:
         config=config,
     )
     if patient:
-        made.meta.events.register("needs-retry.s3", _seconds_until_retry)
+        handler: Any = _seconds_until_retry
+        made.meta.events.register("needs-retry.s3", handler)
     return made
 
 
