@@ -95,13 +95,12 @@ class TestJars:
 
 class TestTrust:
     def test_without_a_private_authority_java_keeps_its_own(self, tmp_path: Path) -> None:
-        buckets.connect(RESULTS)
-        assert s3a.trusting(tmp_path / "store.p12") == []
+        assert s3a.trusting(tmp_path / "store.p12", [RESULTS]) == []
         assert not (tmp_path / "store.p12").exists()
 
     def test_with_one_the_jvm_gets_a_store(self, tmp_path: Path) -> None:
         trustme.CA().cert_pem.write_to_path(tmp_path / "ca.pem")
-        buckets.connect(Bucket("b", None, "https://store:9000", True, str(tmp_path / "ca.pem")))
-        (options,) = s3a.trusting(tmp_path / "store.p12")
+        private = Bucket("b", None, "https://store:9000", True, str(tmp_path / "ca.pem"))
+        (options,) = s3a.trusting(tmp_path / "store.p12", [RESULTS, private])
         assert str(tmp_path / "store.p12") in options
         assert (tmp_path / "store.p12").stat().st_size > 0

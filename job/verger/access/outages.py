@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
-from verger.access.buckets import HURRY, PATIENCE_S, Bucket, connected
+from verger.access.buckets import HURRY, PATIENCE_S, Bucket
 from verger.errors import StoreError
 
 _PAUSE_S = 5
 
 
 @contextmanager
-def watched() -> Iterator[None]:
-    """Ask the connected buckets now and then; one that has long been silent ends Spark's work, and the context.
+def watched(buckets: Collection[Bucket]) -> Iterator[None]:
+    """Ask a run's buckets now and then; one that has long been silent ends Spark's work, and the context.
 
     S3A is patient with each of the many requests by which a failed task and a failed job clean up, and nobody can
     tell it to stop: of a store that is gone it would know for sure after a quarter of an hour.
@@ -25,10 +25,10 @@ def watched() -> Iterator[None]:
     StoreError
         A bucket is gone, whatever the body raised when Spark was taken from it.
     """
-    if not connected():
+    if not buckets:
         yield
         return
-    watch = _Watch()
+    watch = _Watch(buckets)
     watch.start()
     try:
         yield
@@ -46,15 +46,16 @@ def watched() -> Iterator[None]:
 class _Watch(threading.Thread):
     """Asks until the context is over, or a bucket is gone."""
 
-    def __init__(self) -> None:
+    def __init__(self, buckets: Collection[Bucket]) -> None:
         super().__init__(name="verger-outages", daemon=True)
+        self._buckets = buckets
         self.over = threading.Event()
         self.gone: StoreError | None = None
         self._silent_since: dict[str, float] = {}
 
     def run(self) -> None:
         while self.gone is None and not self.over.wait(_PAUSE_S):
-            for bucket in connected():
+            for bucket in self._buckets:
                 self._ask(bucket)
 
     def _ask(self, bucket: Bucket) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from verger.access import credentials, truststore
-from verger.access.buckets import Bucket, connected
+from verger.access.buckets import Bucket
 from verger.config import RunConfig
 from verger.errors import UsageError
 
@@ -106,9 +106,9 @@ def class_path() -> str:
     return str(folder.absolute() / "*")
 
 
-def trusting(store: Path) -> list[str]:
+def trusting(store: Path, buckets: Iterable[Bucket]) -> list[str]:
     """The JVM's options where a bucket needs an authority of its own; its trust store is put at ``store``."""
-    bundles = {bucket.ca_bundle for bucket in connected() if bucket.ca_bundle}
+    bundles = {bucket.ca_bundle for bucket in buckets if bucket.ca_bundle}
     if not bundles:
         return []
     store.write_bytes(truststore.make(sorted(bundles)))

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from verger.access import failures, outages
-from verger.access.buckets import connected
+from verger.access.buckets import Bucket, connected
 from verger.access.storage import bucket_name, canonical, storage_of
 from verger.config import RunConfig
 from verger.errors import UsageError
@@ -99,7 +99,7 @@ def session(config: RunConfig) -> Iterator[SparkSession]:
         There is no Java, or one that is too old.
     """
     if "PYSPARK_GATEWAY_PORT" in os.environ:
-        with _started(_conf(SETTINGS | _stores(config))) as spark, outages.watched():
+        with _started(_conf(SETTINGS | _stores(config))) as spark, outages.watched(_reached(config)):
             yield equipped(spark, config)
         return
     _require_java()
@@ -107,7 +107,7 @@ def session(config: RunConfig) -> Iterator[SparkSession]:
     with (
         _quiet(config) as (folder, kwargs),
         _started(_conf(SETTINGS | stores | _embedded(config, folder)), kwargs) as spark,
-        outages.watched(),
+        outages.watched(_reached(config)),
     ):
         yield equipped(spark, config)
 
@@ -122,8 +122,14 @@ def _stores(config: RunConfig) -> dict[str, str]:
     if uses_s3(config):
         from verger.access import s3a
 
-        settings |= s3a.settings(connected(), config)
+        settings |= s3a.settings(_reached(config), config)
     return settings
+
+
+def _reached(config: RunConfig) -> tuple[Bucket, ...]:
+    """The buckets of a run, among those that this process has connected for whatever else it did."""
+    names = {bucket_name(canonical(uri)) for uri in (config.input, config.output, config.event_log) if uri}
+    return tuple(bucket for bucket in connected() if bucket.name in names)
 
 
 def uses_s3(config: RunConfig) -> bool:
@@ -248,7 +254,7 @@ def _embedded(config: RunConfig, folder: Path) -> dict[str, str]:
         from verger.access import s3a
 
         settings["spark.driver.extraClassPath"] = s3a.class_path()
-        options += s3a.trusting(folder / "authorities.p12")
+        options += s3a.trusting(folder / "authorities.p12", _reached(config))
     return settings | {"spark.driver.extraJavaOptions": " ".join(options)}
 
 
