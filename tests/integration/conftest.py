@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.conftest import ROOT
+from tests.integration.runs import photographs, run
 from tests.integration.s3 import Minio, Versity
+from tests.integration.s3_runs import COUNT, Tables
 from verger.access.session import session
 from verger.config import RunConfig
 
@@ -35,6 +37,15 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     config = RunConfig(input=str(folder / "in"), output=str(folder / "out"), cores=2, local_dir=str(folder / "local"))
     with session(config) as spark:
         yield spark
+
+
+@pytest.fixture(scope="session")
+def expected(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Tables:
+    """The tables of an undisturbed run on folders, over the photographs that `s3_runs.Place` puts into a bucket."""
+    folder = tmp_path_factory.mktemp("expected")
+    photographs(folder / "in", COUNT)
+    run(spark, folder)
+    return Tables.load(str(folder / "out"), str(folder / "in"))
 
 
 @pytest.fixture(scope="session")

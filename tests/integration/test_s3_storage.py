@@ -15,9 +15,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.integration.s3 import Minio, Server
-from verger.access import listing
+from tests.integration.s3_runs import reach
+from verger.access import buckets, listing
 from verger.access.storage import AlreadyPublishedError, Storage, storage_of
-from verger.errors import NothingToReadError, Reason, Rejection
+from verger.errors import NothingToReadError, Reason, Rejection, StoreError
 
 ODD = (
     "a b.jpg",
@@ -37,10 +38,7 @@ ODD = (
 def server(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Server:
     """A server of all tests, to which this process's own settings lead."""
     served: Server = request.getfixturevalue(request.param)
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        monkeypatch.delenv(name)
-    for name, value in served.environment().items():
-        monkeypatch.setenv(name, value)
+    reach(served, monkeypatch)
     return served
 
 
@@ -204,6 +202,33 @@ def test_a_stream_that_fails_leaves_what_was_there(server: Server, storage: Stor
         raise ZeroDivisionError
     assert storage.read(f"{root}/x.csv") == b"old"
     assert uploads_in(server, root) == []
+
+
+def test_a_store_that_restarts_is_waited_for_unless_the_run_is_over(
+    own_minio: Minio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reach(own_minio, monkeypatch)
+    path = f"s3://{own_minio.bucket()}/x"
+    storage_of(path).write(path, b"x")
+    own_minio.stop()
+    monkeypatch.setattr(buckets, "PATIENCE_S", 0)  # of itself botocore has three more attempts, within 7 s
+    with pytest.raises(StoreError, match="cannot be reached"):
+        storage_of(path).read(path)
+    monkeypatch.setattr(buckets, "PATIENCE_S", 60)
+    with ThreadPoolExecutor() as pool:
+        reading = pool.submit(storage_of(path).read, path)
+        with pytest.raises(TimeoutError):
+            reading.result(10)
+        own_minio.start()
+        assert reading.result() == b"x"
+        own_minio.stop()
+        reading = pool.submit(storage_of(path).read, path)
+        buckets.HURRY.set()
+        try:
+            with pytest.raises(StoreError, match="cannot be reached"):
+                reading.result(30)
+        finally:
+            buckets.HURRY.clear()
 
 
 def test_arrow_reads_the_columns_that_are_asked_for(

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from tests.integration.s3 import Server
+from tests.integration.s3_runs import reach
 from verger.access import uploads
 
 
 @pytest.fixture(params=["minio", "versity"])
 def server(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Server:
     served: Server = request.getfixturevalue(request.param)
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        monkeypatch.delenv(name)
-    for name, value in served.environment().items():
-        monkeypatch.setenv(name, value)
+    reach(served, monkeypatch)
     return served
 
 

@@ -29,6 +29,11 @@ def test_a_place_has_one_name(uri: str, path: str) -> None:
     assert canonical(uri) == path
 
 
+def test_an_object_is_found_whatever_its_name() -> None:
+    key = "in/../a//./b.jpg"
+    assert storage_of(f"s3://orchard/{key}").key(f"s3://orchard/{key}") == key  # type: ignore[attr-defined]
+
+
 def test_a_relative_path_is_made_absolute() -> None:
     assert canonical("a") == os.path.join(os.getcwd(), "a")
 

@@ -163,7 +163,8 @@ def apart(source: str, output: str) -> tuple[str, str]:
 
 def storage_of(uri: str) -> Storage:
     """The store that holds ``uri``; what it needs is imported when it is first asked for."""
-    bucket = bucket_name(canonical(uri))
+    # What a bucket has listed may be named as no user may name a place: AWS lets '..' stand in a key.
+    bucket = bucket_name(uri if uri.startswith(S3) else canonical(uri))
     if bucket is None:
         from verger.access.local import LocalStorage
 

@@ -1,0 +1,139 @@
+"""Whole runs on buckets: what they leave there is what runs on folders leave, committed by the magic committer."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import verger
+from tests.integration.runs import finished, photograph
+from tests.integration.s3 import Minio, Server
+from tests.integration.s3_runs import COUNT, Place, Tables, reach
+
+# After the listing, and before the first photograph is read, two photographs are not what they were.
+MEANWHILE = """
+import os, boto3
+from verger.attempt import Attempt
+take = Attempt.list_photographs
+def then_change(self):
+    take(self)
+    client, bucket = boto3.client("s3"), "{bucket}"
+    client.upload_file("in/label 0/0000.png", bucket, "in/label 1/0001.png")
+    client.delete_object(Bucket=bucket, Key="in/label 2/0002.png")
+Attempt.list_photographs = then_change
+"""
+
+# Waits, all but done, until a file says that the other run has published.
+OLDER = """
+import os, time
+from verger.tables import manifest
+publish = manifest.publish
+def late(*arguments):
+    while not os.path.exists("go"):
+        time.sleep(0.1)
+    publish(*arguments)
+manifest.publish = late
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _jars(jars: Path) -> None:
+    """Spark writes to buckets by them."""
+
+
+@pytest.fixture(scope="module")
+def patch() -> Iterator[pytest.MonkeyPatch]:
+    with pytest.MonkeyPatch.context() as patch:
+        yield patch
+
+
+@pytest.fixture(scope="module")
+def twice(minio: Minio, tmp_path_factory: pytest.TempPathFactory, patch: pytest.MonkeyPatch) -> tuple[Place, list]:
+    """A bucket over which a run went, and then another, and the JSON lines of the second."""
+    reach(minio, patch)
+    place = Place.make(minio, tmp_path_factory.mktemp("twice"))
+    for arguments in (["--csv"], []):
+        code, stderr, lines = finished(place.start(*arguments))
+        assert code == 0, stderr
+    return place, lines
+
+
+def test_the_tables_are_those_of_a_run_on_folders(twice: tuple[Place, list], expected: Tables) -> None:
+    place, _ = twice
+    place.assert_whole(expected)
+    (csv,) = place.keys("out/runs/", ".csv")
+    assert place.get(csv).count(b"\n") == COUNT + 1
+    first, second = (
+        verger.load(f"{place.output}/runs/{found['run_id']}") for found in place.documents("manifest.json")
+    )
+    assert first.equals(second)  # to the last bit: same stored features, same table
+    assert first["path"].to_pylist() == sorted(f"s3://{place.bucket}/{key}" for key in place.keys("in/"))
+
+
+def test_the_magic_committer_commits_and_leaves_nothing_pending(twice: tuple[Place, list]) -> None:
+    place, _ = twice
+    committed = [json.loads(place.get(key)) for key in place.keys(suffix="/_SUCCESS")]
+    assert [success["committer"] for success in committed] == ["magic"] * 5  # three waves, two projections
+    assert all(success["success"] for success in committed)
+    assert place.uploads() == []
+    assert [key for key in place.keys("") if "__magic" in key or "_temporary" in key] == []
+
+
+def test_a_second_run_over_an_unchanged_bucket_reads_no_photograph(twice: tuple[Place, list]) -> None:
+    place, lines = twice
+    counts = {name: lines[-1][name] for name in ("listed", "known", "computed", "rejected", "projected")}
+    assert counts == {"listed": COUNT, "known": COUNT, "computed": 0, "rejected": 0, "projected": COUNT}
+    assert "features" not in {line.get("stage") for line in lines}
+    assert len(place.stored()) == COUNT
+
+
+def test_a_photograph_that_changes_or_vanishes_meanwhile_is_never_a_wrong_feature(
+    minio: Minio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reach(minio, monkeypatch)
+    place = Place.make(minio, tmp_path)
+    changed, vanished = f"{place.input}/label 1/0001.png", f"{place.input}/label 2/0002.png"
+    code, stderr, _ = finished(place.start(inject=MEANWHILE.format(bucket=place.bucket)))
+    assert code == 0, stderr
+    (first,) = place.documents("manifest.json")
+    assert first["rejected_by_reason"] == {"changed": 1, "vanished": 1}
+    assert (first["photographs"]["computed"], first["photographs"]["projected"]) == (COUNT - 2, COUNT - 2)
+    assert not {changed, vanished} & {*place.stored(), *verger.load(place.output)["path"].to_pylist()}
+
+    place.put("in/label 2/0002.png", photograph(tmp_path / "another.png", seed=2222).read_bytes())
+    code, stderr, lines = finished(place.start())
+    assert code == 0, stderr
+    assert (lines[-1]["known"], lines[-1]["computed"], lines[-1]["rejected"]) == (COUNT - 2, 2, 0)
+    digests = {row["path"]: row["sha256"] for row in verger.load_features(place.output).to_pylist()}
+    for path in (changed, vanished):
+        assert digests[path] == hashlib.sha256(place.get(path.removeprefix(f"s3://{place.bucket}/"))).hexdigest()
+
+
+@pytest.mark.parametrize("name", ["minio", "versity"])
+def test_of_two_runs_at_once_the_later_is_the_latest(
+    request: pytest.FixtureRequest, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, expected: Tables
+) -> None:
+    server: Server = request.getfixturevalue(name)
+    reach(server, monkeypatch)
+    place = Place.make(server, tmp_path)
+    older = place.start(inject=OLDER)
+    assert older.stderr is not None
+    assert json.loads(older.stderr.readline())["event"] == "stage"  # it has begun
+    code, stderr, younger = finished(place.start())
+    assert code == 0, stderr
+    assert list(place.documents("failure.json")) == []
+    (tmp_path / "go").touch()
+    code, stderr, lines = finished(older)
+    assert code == 0, stderr
+    for pointer in ("latest.json", "names/verger.json"):
+        assert json.loads(place.get(f"out/{pointer}"))["run_id"] == younger[-1]["run_id"] != lines[-1]["run_id"]
+    manifests = sorted(place.documents("manifest.json"), key=lambda found: found["started_at"])
+    assert [found["photographs"]["projected"] for found in manifests] == [COUNT, COUNT]
+    assert manifests[0]["started_at"] < manifests[1]["started_at"] < manifests[0]["finished_at"]
+    assert len(place.stored()) >= COUNT  # both may have computed some: whoever reads takes each once
+    place.assert_whole(expected)
+    assert place.uploads() == []
