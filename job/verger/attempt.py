@@ -13,9 +13,9 @@ import pyarrow.compute as pc
 from verger.access.buckets import HURRY
 from verger.access.failures import explain
 from verger.access.nodes import watched
-from verger.access.preflight import admit
+from verger.access.preflight import admit, places
 from verger.access.session import equipped, session, uses_s3, write_parquet
-from verger.access.storage import apart, bucket_name, canonical, storage_of
+from verger.access.storage import apart, bucket_name, storage_of
 from verger.components import projection
 from verger.components.pca import Pca, fit
 from verger.config import RunConfig
@@ -79,17 +79,13 @@ class Attempt:
             from verger.access import s3a
 
             s3a.class_path()
-        places = {"input": config.input, "output": config.output, **more}
-        if config.event_log:
-            places["event log"] = canonical(config.event_log)
-        if config.weights not in ("bundled", "imagenet", "random"):
-            places["weights"] = canonical(config.weights)
+        asked = places(config, "input", "output", "event log", "weights") | more
         with (
             self.progress.stage("preflight", "Asking the stores")
-            if any(map(bucket_name, places.values()))
+            if any(map(bucket_name, asked.values()))
             else nullcontext()
         ):
-            self.residency = admit(places, config, written={"output", "event log"})
+            self.residency = admit(asked, config, written={"output", "event log"})
         for sentence in self.residency.evidence:
             if sentence.startswith("warning: "):
                 self.progress.warn(sentence.removeprefix("warning: "))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-from verger.access.preflight import admit
+from verger.access.preflight import admit, places
 from verger.access.session import session
 from verger.access.storage import canonical, join, storage_of
 from verger.attempt import Attempt
@@ -129,17 +129,13 @@ def prune(config: RunConfig, keep_runs: int | None, forget_gone: bool, progress:
         There is no such output, or no finished run that names an input.
     """
     output = _existing(config)
+    source = _latest_input(output, config) if forget_gone else ""
     removed = {"runs": 0, "unfinished": 0, "photographs": 0}
     if keep_runs is not None:
         with progress.stage("prune", "Removing old runs"):
             removed |= prune_runs(output, keep_runs)
     if forget_gone:
-        last = manifest.latest(output)
-        if last is None:
-            raise NothingToReadError(f"{output} has no finished run", "The latest run's input says what is gone")
-        source = manifest.read(last)["input"]["uri"]
         with progress.stage("list", "Listing photographs"):
-            admit({"input": source}, config)
             present = inventory.take(source).photographs
         with progress.stage("prune", "Removing features of photographs that are gone"):
             removed["photographs"] = prune_gone(output, source, present["path"], progress.warn)
@@ -179,12 +175,22 @@ def compact(config: RunConfig, spark: SparkSession | None = None, progress: Prog
 
 
 def _existing(config: RunConfig) -> str:
-    """The output of a command that works on what runs have left there; the store has let us in."""
+    """The output of a command that works on what runs have left there; the stores have let us in."""
     output = canonical(config.output)
-    admit({"output": output}, config, written={"output"})
+    admit(places(config, "output", "event log"), config, written={"output", "event log"})
     if not storage_of(output).exists(output):
         raise NothingToReadError(f"{output} does not exist or is empty", "Check --output")
     return output
+
+
+def _latest_input(output: str, config: RunConfig) -> str:
+    """The input of the latest run, which says what is gone; its store has let us in."""
+    last = manifest.latest(output)
+    if last is None:
+        raise NothingToReadError(f"{output} has no finished run", "The latest run's input says what is gone")
+    source = str(manifest.read(last)["input"]["uri"])
+    admit({"input": source}, config)
+    return source
 
 
 def _as_fitted(config: RunConfig, run: manifest.Run, fitting: dict[str, Any]) -> RunConfig:

@@ -59,8 +59,8 @@ class Bucket:
         return prefix + below + found if found else key
 
 
-def listed(bucket: Bucket, prefix: str = "in/") -> list[str]:
-    return [key for key, _, _ in listing.objects(bucket, "bucket", prefix)]  # type: ignore[arg-type]
+def listed(bucket: Bucket, prefix: str = "in/", ranges: bool = True) -> list[str]:
+    return [key for key, _, _ in listing.objects(bucket, "bucket", prefix, ranges)]  # type: ignore[arg-type]
 
 
 def numbered(folder: str, count: int) -> list[str]:
@@ -103,7 +103,7 @@ def test_every_key_is_listed_once(shape: str, strict: bool) -> None:
 
 def test_size_and_etag_come_along() -> None:
     bucket = Bucket(["in/x.jpg"])
-    assert list(listing.objects(bucket, "bucket", "in/")) == [("in/x.jpg", 8, "in/x.jpg")]  # type: ignore[arg-type]
+    assert list(listing.objects(bucket, "bucket", "in/", True)) == [("in/x.jpg", 8, "in/x.jpg")]  # type: ignore[arg-type]
 
 
 def test_a_small_bucket_costs_one_request_a_page() -> None:
@@ -126,7 +126,7 @@ def test_a_large_one_is_listed_in_ranges_that_share_out_its_folders(shape: str, 
 def test_pages_that_wait_are_few() -> None:
     keys = [key for label in range(100) for key in numbered(f"in/{label}", 40)]
     bucket, waiting = Bucket(keys), []
-    for taken, _ in enumerate(listing.objects(bucket, "bucket", "in/")):  # type: ignore[arg-type]
+    for taken, _ in enumerate(listing.objects(bucket, "bucket", "in/", True)):  # type: ignore[arg-type]
         waiting.append(len(bucket.served) - taken)
     # Each lister's page, the one that is being read, and what a range's last page has of the next range.
     assert max(waiting) <= (2 * listing._LISTERS + 1) * PAGE
@@ -145,3 +145,11 @@ def test_an_error_ends_the_listing() -> None:
     bucket._page = fails  # type: ignore[method-assign]
     with pytest.raises(ConnectionError):
         listed(bucket)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_store_that_is_not_aws_is_listed_by_its_own_tokens_alone(shape: str) -> None:
+    bucket = Bucket(SHAPES[shape])
+    assert sorted(listed(bucket, ranges=False)) == [key for key in sorted(SHAPES[shape]) if key.startswith("in/")]
+    assert bucket.at_once == 1
+    assert {asked["Delimiter"] for asked in bucket.asked} == {""}

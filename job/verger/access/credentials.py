@@ -113,6 +113,11 @@ def client(bucket: Bucket, patient: bool = True) -> S3Client:
         return _client(bucket, patient and not buckets.HURRY.is_set(), os.getpid())
 
 
+def renew() -> None:
+    """Forget the clients, and with them the keys that were found before."""
+    _client.cache_clear()
+
+
 @functools.lru_cache(maxsize=64)
 def _client(bucket: Bucket, patient: bool, _process: int) -> S3Client:
     config = Config(

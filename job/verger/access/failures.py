@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from verger import errors
 from verger.errors import DoesNotFitError, StoreError, VergerError
 
 # S3A's errors reach us as text alone -> what they mean, and what to do. boto3 was asked before, so that a key or a
@@ -55,8 +56,8 @@ def explain(error: BaseException) -> VergerError | None:
     Spark wraps the cause in its own classes, and a task's failure reaches the driver as text alone.
     """
     text = f"{type(error).__name__}: {error}"
-    if raised := re.search(r"verger\.errors\.(StoreError|DoesNotFitError): ([^\n]+)", text):  # in a Python worker
-        return {"StoreError": StoreError, "DoesNotFitError": DoesNotFitError}[raised[1]](raised[2])
+    if raised := re.search(r"verger\.errors\.(\w+Error): ([^\n]+)", text):  # in a Python worker
+        return getattr(errors, raised[1])(raised[2])  # type: ignore[no-any-return]
     if re.search("No space left on device|Disk quota exceeded|DiskErrorException", text):
         return DoesNotFitError(
             "no space left on disk while Spark was writing", "Free some, or choose another --local-dir or --output"

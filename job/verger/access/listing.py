@@ -1,10 +1,10 @@
-"""Listing a bucket: one page after the other, and where there are many, in ranges of names at once."""
+"""Listing a bucket: one page after the other, and on AWS, where there are many, in ranges of names at once."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
-from itertools import islice, zip_longest
+from itertools import count, islice, zip_longest
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -22,13 +22,21 @@ _DEPTH = 3
 _FOLDER_PAGES = 5
 
 
-def objects(client: S3Client, bucket: str, prefix: str) -> Iterator[Object]:
+def objects(client: S3Client, bucket: str, prefix: str, ranges: bool) -> Iterator[Object]:
     """Every object whose key begins with ``prefix``, in no order.
+
+    Parameters
+    ----------
+    client : S3Client
+    bucket, prefix : str
+    ranges : bool
+        Whether StartAfter can be relied upon. MinIO (2026-02-12) answers it with an empty last page where a folder "X"
+        stands beside a large "X Red", whose objects come before X's.
 
     Memory is bounded: at most one page of a thousand keys waits for each of the ranges that are being read.
     """
     last, token = "", None
-    for _ in range(_FEW_PAGES):
+    for _ in range(_FEW_PAGES) if ranges else count():
         page = _page(client, bucket, prefix, token=token)
         found = _objects(page)
         yield from found

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from verger.access import residency
 from verger.access.residency import Residency
-from verger.access.storage import bucket_name, join
+from verger.access.storage import bucket_name, canonical, join
 from verger.config import RunConfig
-from verger.errors import StoreError
+from verger.errors import NothingToReadError, StoreError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -19,7 +19,21 @@ if TYPE_CHECKING:
 _TRIED = 3
 
 
-def admit(places: Mapping[str, str], config: RunConfig, written: Collection[str] = ()) -> Residency:
+def places(config: RunConfig, *roles: str) -> dict[str, str]:
+    """Canonical URIs, by role, of the places that these settings name.
+
+    Parameters
+    ----------
+    config : RunConfig
+    *roles : str
+        Of ``input``, ``output``, ``event log`` and ``weights``, those that the command touches.
+    """
+    weights = None if config.weights in ("bundled", "imagenet", "random") else config.weights
+    named = {"input": config.input, "output": config.output, "event log": config.event_log, "weights": weights}
+    return {role: canonical(uri) for role, uri in named.items() if uri and role in roles}
+
+
+def admit(places: Mapping[str, str], config: RunConfig, written: Collection[str] = (), tried: bool = True) -> Residency:
     """Ask where every bucket stands, then whether it may be read and written; nothing is left there.
 
     Parameters
@@ -29,6 +43,8 @@ def admit(places: Mapping[str, str], config: RunConfig, written: Collection[str]
     config : RunConfig
     written : collection of str
         The roles that are written to.
+    tried : bool
+        Whether to try that; nothing is written where it is False.
 
     Raises
     ------
@@ -39,10 +55,14 @@ def admit(places: Mapping[str, str], config: RunConfig, written: Collection[str]
     NothingToReadError
         There is no such bucket.
     """
+    if any(map(bucket_name, places.values())):
+        from verger.access import credentials
+
+        credentials.renew()  # the environment of a notebook may have changed since its last run
     admitted = residency.guard(places, config, written)
     for role, uri in places.items():
         if bucket_name(uri):
-            _try(uri, listed=role != "weights", written=role in written)
+            _try(uri, listed=role != "weights", written=tried and role in written)
     return admitted
 
 
@@ -75,6 +95,8 @@ def _read(client: S3Client, bucket: str, prefix: str, uri: str) -> None:
                 span = {"Range": "bytes=0-0"} if item["Size"] else {}
                 client.get_object(Bucket=bucket, Key=item["Key"], **span)["Body"].close()  # type: ignore[arg-type]
             return
+        except NothingToReadError:  # gone since: what is left to read is told by the run's own listing
+            return
         except StoreError as error:
             denied = error
     if denied is not None:
@@ -89,3 +111,11 @@ def _write(client: S3Client, bucket: str, key: str, uri: str) -> None:
     with credentials.explained(uri):
         begun = client.create_multipart_upload(Bucket=bucket, Key=probe)
         client.abort_multipart_upload(Bucket=bucket, Key=probe, UploadId=begun["UploadId"])
+        try:  # what is published once must stay: a store that looks at no condition would let a run be overwritten
+            client.put_object(Bucket=bucket, Key=probe, Body=b"", IfMatch='"0"')
+        except client.exceptions.ClientError as error:
+            if error.response["ResponseMetadata"]["HTTPStatusCode"] not in (404, 412):
+                raise
+            return
+        client.delete_object(Bucket=bucket, Key=probe)
+    raise StoreError(f"{uri}: the store ignores If-Match: two runs could overwrite each other", "Use another store")

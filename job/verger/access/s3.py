@@ -14,7 +14,7 @@ from botocore import exceptions as failures
 from verger.access import credentials
 from verger.access.buckets import Bucket
 from verger.access.credentials import explained
-from verger.access.listing import objects
+from verger.access.listing import Object, objects
 from verger.access.ranges import RangedFiles
 from verger.access.storage import S3, AlreadyPublishedError, Entry, join
 from verger.access.uploads import Upload
@@ -57,12 +57,15 @@ class S3Storage:
         prefix = join(self.key(folder), "") if self.key(folder) else ""
         empty = True
         with explained(folder):
-            for key, size, etag in objects(self.client, self.bucket.name, prefix):
+            for key, size, etag in self._objects(prefix):
                 empty = False
                 if not key.endswith("/"):  # what consoles make to show an empty folder
                     yield Entry(f"{S3}{self.bucket.name}/{key}", size, f"{etag}-{size}")
         if empty:
             raise NothingToReadError(f"{folder} does not exist or is empty", "Check the path")
+
+    def _objects(self, prefix: str) -> Iterator[Object]:
+        return objects(self.client, self.bucket.name, prefix, ranges=self.bucket.is_aws)
 
     def exists(self, path: str) -> bool:
         key = self.key(path)
@@ -158,19 +161,20 @@ class S3Storage:
             upload = Upload(self.client, self.bucket.name, self.key(path))
             try:
                 yield upload  # type: ignore[misc]
+                upload.complete()
             except BaseException:
                 upload.abort()
                 raise
-            upload.complete()
 
     def make_folder(self, folder: str) -> None:
-        with explained(folder):
-            self.client.put_object(Bucket=self.bucket.name, Key=join(self.key(folder), ""))
+        if key := self.key(folder):  # the bucket itself is there
+            with explained(folder):
+                self.client.put_object(Bucket=self.bucket.name, Key=join(key, ""))
 
     def delete(self, path: str) -> None:
         key = self.key(path)
         with explained(path):
-            below = [name for name, _, _ in objects(self.client, self.bucket.name, join(key, "") if key else "")]
+            below = [name for name, _, _ in self._objects(join(key, "") if key else "")]
             names = [*([key] if key else []), *below]
             for start in range(0, len(names), _DELETED_AT_ONCE):
                 batch: Any = [{"Key": name} for name in names[start : start + _DELETED_AT_ONCE]]

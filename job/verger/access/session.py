@@ -161,9 +161,11 @@ def _started(conf: Any, popen_kwargs: dict[str, Any] | None = None) -> Iterator[
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     with failures.explained():
         interrupts = _Interrupts()
+        own = SparkContext._gateway is None and "PYSPARK_GATEWAY_PORT" not in os.environ
         if SparkContext._gateway is None:
             SparkContext._ensure_initialized(gateway=launch_gateway(conf, popen_kwargs), conf=conf)  # type: ignore[no-untyped-call]
         spark = SparkSession.builder.config(conf=conf).getOrCreate()
+    jvm = SparkContext._gateway if own else None
     try:
         with interrupts.waking(spark):
             yield spark
@@ -175,7 +177,26 @@ def _started(conf: Any, popen_kwargs: dict[str, Any] | None = None) -> Iterator[
         if interrupts.caught is not None and error is not interrupts.caught:
             raise interrupts.caught from error
         raise
-    _stop(spark)
+    else:
+        _stop(spark)
+    finally:
+        if jvm is not None:
+            _end(jvm)
+
+
+def _end(jvm: Any) -> None:
+    """End the JVM with its session: it keeps the keys, endpoints and class path with which it was started."""
+    from pyspark import SparkContext
+
+    with suppress(Exception):
+        jvm.shutdown()
+    SparkContext._gateway = SparkContext._jvm = None
+    with suppress(OSError):
+        jvm.proc.stdin.close()  # it reads the other end
+    try:
+        jvm.proc.wait(timeout=5)
+    except subprocess.TimeoutExpired:
+        jvm.proc.kill()
 
 
 def _stop(spark: SparkSession) -> None:

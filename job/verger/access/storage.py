@@ -14,7 +14,7 @@ import pyarrow.fs as pafs
 from verger.errors import StoreError, UsageError
 
 S3 = "s3://"
-_BUCKET = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]$")
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,11 +116,12 @@ def _without_host(uri: str, rest: str) -> str:
 
 def _in_bucket(uri: str, rest: str) -> str:
     bucket, _, key = rest.removeprefix("//").partition("/")
-    if not rest.startswith("//") or not (_BUCKET.match(bucket) or bucket.startswith("arn:")):
+    if not rest.startswith("//") or not (_BUCKET.fullmatch(bucket) or bucket.startswith("arn:")):
         named = re.sub("//.*@", "//...@", uri)  # keys, in the manner of old Hadoop
         raise UsageError(f"{named} names no bucket", "Write s3://BUCKET/FOLDER")
-    if {".", ".."} & set(key.split("/")):
-        raise UsageError(f"{uri}: '.' and '..' mean nothing in a bucket", "Write s3://BUCKET/FOLDER")
+    key = key.rstrip("/")
+    if key and {"", ".", ".."} & set(key.split("/")):  # Spark would take them for another folder than boto3 does
+        raise UsageError(f"{uri}: '//', '/./' and '/../' name no folder in a bucket", "Write s3://BUCKET/FOLDER")
     return f"{S3}{bucket}/{key}".rstrip("/")
 
 

@@ -35,6 +35,7 @@ class Upload(io.RawIOBase):
         self._client = client
         self._object: Any = {"Bucket": bucket, "Key": key}
         self._buffer = bytearray()
+        self._written = 0
         self._upload: Any = {}
         self._parts: list[Any] = []
 
@@ -43,6 +44,7 @@ class Upload(io.RawIOBase):
 
     def write(self, data: Any) -> int:
         self._buffer += data
+        self._written += len(memoryview(data).cast("B"))
         while len(self._buffer) >= _PART:
             self._put_part(bytes(self._buffer[:_PART]))
             del self._buffer[:_PART]
@@ -63,7 +65,11 @@ class Upload(io.RawIOBase):
             return
         if self._buffer:
             self._put_part(bytes(self._buffer))
-        self._client.complete_multipart_upload(**self._upload, MultipartUpload={"Parts": self._parts})
+        try:
+            self._client.complete_multipart_upload(**self._upload, MultipartUpload={"Parts": self._parts})
+        except self._client.exceptions.NoSuchUpload:  # completed before, and the answer was lost
+            if self._client.head_object(**self._object)["ContentLength"] != self._written:
+                raise
 
     def abort(self) -> None:
         """Leave nothing behind."""

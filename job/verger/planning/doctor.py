@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from verger.access import s3a
-from verger.access.preflight import admit
+from verger.access.preflight import admit, places
 from verger.access.session import MINIMUM_JAVA, available_cores, java_version, session, uses_s3
 from verger.access.storage import AlreadyPublishedError, apart, bucket_name, canonical, join, storage_of
 from verger.config import RunConfig
@@ -78,7 +78,7 @@ def examine(
     yield _find("Jars", lambda: s3a.class_path() if uses_s3(config) else _skip("no s3:// output given"))
     yield _find("Spark", lambda: _spark(config, open_) if java.verdict == "ok" else _skip("it needs Java"))
     yield _find("TensorFlow", lambda: _tensorflow() if config.backbone != "pixels" else _skip("pixels needs none"))
-    yield _find("Weights", lambda: _weights(config))
+    yield _find("Weights", lambda: _weights(config, open_))
     yield _find("Input", lambda: _input(_asked(source, "input", open_)))
     yield _find("Output", lambda: _output(_asked(output, "output", open_), source))
     yield _find("Uploads", lambda: _uploads(_asked(output, "output", open_), stale_after, fix))
@@ -154,7 +154,9 @@ def _tensorflow() -> str:
     return done.stdout.strip()
 
 
-def _weights(config: RunConfig) -> str:
+def _weights(config: RunConfig, open_: bool) -> str:
+    if "weights" in places(config, "weights"):
+        _asked(config.weights, "weights", open_)
     network = resolve(config)
     return f"{network.fingerprint}, {network.dimension:,} features; {network.weights.source}"
 
@@ -170,10 +172,11 @@ def _input(source: str) -> str:
 
 
 def _residency(source: str | None, output: str | None, config: RunConfig) -> str:
-    places = {role: canonical(uri) for role, uri in (("input", source), ("output", output)) if uri}
-    if not any(map(bucket_name, places.values())):
+    given = [role for role, uri in (("input", source), ("output", output)) if uri]
+    asked = places(config, *given, "event log", "weights")
+    if not any(map(bucket_name, asked.values())):
         raise Skipped("no bucket given")
-    found = admit(places, config, written={"output"})
+    found = admit(asked, config, written={"output", "event log"})
     return f"{found.verdict}: {'; '.join(found.evidence)}"
 
 

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from verger.access.buckets import is_aws
-from verger.access.preflight import admit
+from verger.access.preflight import admit, places
 from verger.access.session import available_cores
 from verger.access.storage import apart, bucket_name
 from verger.config import RunConfig
@@ -116,7 +116,7 @@ def plan(config: RunConfig, nodes: int = 1, node_cores: int | None = None) -> Pl
         The weights, which name the store's folder, are not to be had.
     """
     source, output = apart(config.input, config.output)
-    residency = admit({"input": source, "output": output}, config)
+    residency = admit(places(config, "input", "output", "weights"), config, written={"output"}, tried=False)
     found = inventory.take(source)
     chosen = inventory.select(found.photographs, config, source)
     network = resolve(config)
