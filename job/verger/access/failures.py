@@ -50,6 +50,14 @@ def explained() -> Iterator[None]:
         raise
 
 
+def told(error: BaseException) -> BaseException:
+    """The error in a form that outlives the JVM, which Spark's own ask for their text whenever they are printed."""
+    if not isinstance(error, Exception) or isinstance(error, VergerError):
+        return error
+    ours = type(error).__module__.partition(".")[0] not in ("pyspark", "py4j")
+    return explain(error) or (error if ours else RuntimeError(f"{type(error).__name__}: {error}"))
+
+
 def explain(error: BaseException) -> VergerError | None:
     """What a Spark error means to the user, or None where it is a defect.
 

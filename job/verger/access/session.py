@@ -170,12 +170,15 @@ def _started(conf: Any, popen_kwargs: dict[str, Any] | None = None) -> Iterator[
         with interrupts.waking(spark):
             yield spark
     except BaseException as error:
+        told = failures.told(error)
         # In a thread of its own, for a call that was interrupted still owns this thread's connection to the JVM.
         stopping = threading.Thread(target=_stop, args=(spark,), daemon=True)
         stopping.start()
         stopping.join(timeout=10)
         if interrupts.caught is not None and error is not interrupts.caught:
             raise interrupts.caught from error
+        if told is not error:
+            raise told from error
         raise
     else:
         _stop(spark)
