@@ -25,7 +25,7 @@ for step in json.load(sys.stdin):
 """
 
 
-def test_one_process_reaches_one_store_after_another(
+def test_one_process_reaches_one_store_after_the_other(
     minio: Minio, own_minio: Minio, jars: Path, tmp_path: Path
 ) -> None:
     files = photographs(tmp_path / "in", 6)

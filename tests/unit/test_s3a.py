@@ -59,7 +59,7 @@ class TestSettings:
 
     def test_the_local_folder_is_s3as_too(self, tmp_path: Path) -> None:
         assert "fs.s3a.buffer.dir" not in settings(RESULTS)
-        assert settings(RESULTS, local_dir=str(tmp_path))["fs.s3a.buffer.dir"] == str(tmp_path / "s3a")
+        assert settings(RESULTS, local_dir=str(tmp_path))["fs.s3a.buffer.dir"] == str(tmp_path)
 
 
 class TestJars:

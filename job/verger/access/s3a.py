@@ -65,7 +65,7 @@ def settings(buckets: Iterable[Bucket], config: RunConfig) -> dict[str, str]:
         "fs.s3a.input.stream.type": "classic",
     }
     if config.local_dir:
-        s3a["fs.s3a.buffer.dir"] = os.path.join(os.path.abspath(config.local_dir), "s3a")
+        s3a["fs.s3a.buffer.dir"] = os.path.abspath(config.local_dir)
     for bucket in buckets:
         own = f"fs.s3a.bucket.{bucket.name}"
         s3a[f"{own}.path.style.access"] = str(bucket.path_style).lower()
