@@ -39,7 +39,6 @@ def watched(buckets: Collection[Bucket]) -> Iterator[None]:
     finally:
         watch.over.set()
         if watch.gone:
-            _forget_spark()
             HURRY.clear()
 
 
@@ -96,10 +95,3 @@ def _leave_spark() -> None:
 
     if SparkContext._gateway is not None:
         SparkContext._gateway.shutdown()
-
-
-def _forget_spark() -> None:
-    """Let the next session start a JVM of its own; this one ends as nobody holds its pipe any more."""
-    from pyspark import SparkContext
-
-    SparkContext._gateway = SparkContext._jvm = None

@@ -203,8 +203,11 @@ def _end(jvm: Any) -> None:
 
 
 def _stop(spark: SparkSession) -> None:
-    with suppress(Exception):  # the JVM may be gone already
+    try:
         spark.stop()
+    except Exception:  # the JVM is gone already: a second call ends what Python has of Spark, and passes over the JVM
+        with suppress(Exception):
+            spark.sparkContext.stop()
 
 
 class _Interrupts:
