@@ -20,6 +20,12 @@ from tests.integration.s3_runs import COUNT, SLOW_PROJECTION, Place, Tables, des
 from tests.integration.test_kills import SLOW_DECODER
 from verger.access import s3a
 
+# Seconds instead of a minute; S3A, which the run does not wait for, stays as patient as it is.
+IMPATIENT = """
+import verger.access.buckets as buckets
+buckets.PATIENCE_S = 15
+"""
+
 
 @pytest.fixture(autouse=True)
 def _jars(jars: Path) -> None:
@@ -135,13 +141,13 @@ def test_a_store_that_is_back_within_20_s_costs_nothing(own_place: Place, expect
 
 
 def test_a_store_that_is_gone_for_good_ends_the_run_in_one_line(own_place: Place, expected: Tables) -> None:
-    process = own_place.start(inject=SLOW_DECODER)
+    process = own_place.start(inject=SLOW_DECODER + IMPATIENT)
     extracting(process)
     own_place.server.stop()
-    code, stderr, lines = finished(process, timeout=120)
+    code, stderr, lines = finished(process, timeout=90)
     assert code == 4, stderr
     (line,) = [line for line in stderr.splitlines() if not line.startswith("{")]
-    assert f"s3://{own_place.bucket}" in line
+    assert f"s3://{own_place.bucket}: the store at 127.0.0.1:{own_place.server.port} has not answered for 15 s" in line
     assert "Run the same command again" in line
     assert lines[-1]["event"] == "failed"
 

@@ -25,6 +25,8 @@ _FOLDER_PAGES = 5
 def objects(client: S3Client, bucket: str, prefix: str, ranges: bool) -> Iterator[Object]:
     """Every object whose key begins with ``prefix``, in no order.
 
+    Memory is bounded: at most one page of a thousand keys waits for each of the ranges that are being read.
+
     Parameters
     ----------
     client : S3Client
@@ -32,8 +34,6 @@ def objects(client: S3Client, bucket: str, prefix: str, ranges: bool) -> Iterato
     ranges : bool
         Whether StartAfter can be relied upon. MinIO (2026-02-12) answers it with an empty last page where a folder "X"
         stands beside a large "X Red", whose objects come before X's.
-
-    Memory is bounded: at most one page of a thousand keys waits for each of the ranges that are being read.
     """
     last, token = "", None
     for _ in range(_FEW_PAGES) if ranges else count():
@@ -88,7 +88,6 @@ def _folders(client: S3Client, bucket: str, prefix: str, after: str) -> list[str
 
 def _subfolders(client: S3Client, bucket: str, prefix: str, after: str) -> Iterator[str]:
     token = None
-    after = after if after.startswith(prefix) else ""  # MinIO lists nothing after a name that the prefix is not in
     for _ in range(_FOLDER_PAGES):  # a folder of a million photographs and no folder is no help
         page = _page(client, bucket, prefix, token=token, after=after, Delimiter="/")
         yield from (folder["Prefix"] for folder in page.get("CommonPrefixes", []))
