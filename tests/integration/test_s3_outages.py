@@ -77,7 +77,7 @@ def test_a_python_worker_that_is_killed_costs_no_photograph(place: Place, expect
     process = place.start(inject=SLOW_DECODER)
     extracting(process)
     found = descendants(process.pid)
-    workers = [pid for pid, (parent, command) in found.items() if "pyspark.daemon" in command and parent in found]
+    workers = [pid for pid, (parent, command) in found.items() if "pyspark.worker" in command and parent in found]
     os.kill(max(workers), signal.SIGKILL)  # the daemon that forks them has the lowest number
     complete(process, place, expected)
 
