@@ -183,7 +183,9 @@ def descendants(pid: int) -> dict[int, tuple[int, str]]:
 
 
 def kill_all(process: subprocess.Popen[str]) -> None:
-    """SIGKILL to the driver, its JVM and its workers, as when their machine vanishes."""
+    """SIGKILL to the driver, its JVM and its workers, as when their machine vanishes; nothing where it has ended."""
+    if process.poll() is not None:
+        return
     for pid in [process.pid, *descendants(process.pid)]:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
