@@ -97,7 +97,8 @@ def _option(name: str, field: FieldInfo) -> Callable[[Command], Command]:
     if get_origin(kind) is Literal:
         more["type"] = click.Choice(get_args(kind))
     elif get_origin(kind) is tuple:
-        more = {"type": str, "multiple": True, "metavar": "GLOB"}
+        (item, *_) = get_args(kind)
+        more = {"type": str, "multiple": True, "metavar": item.__metadata__[0].title}
     elif kind is bool:
         flag, more = f"{flag}/--no-{flag[2:]}", {}
     if not field.is_required():

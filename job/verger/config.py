@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -33,6 +33,27 @@ GROUPS = (
     "Execution",
     "Output",
 )
+
+
+# ISO 3166's codes of the members of the European Union.
+_EU = "AT|BE|BG|CY|CZ|DE|DK|EE|ES|FI|FR|GR|HR|HU|IE|IT|LT|LU|LV|MT|NL|PL|PT|RO|SE|SI|SK"
+_NODE_REGION = rf"^[A-Za-z0-9]([-_.A-Za-z0-9]*[A-Za-z0-9])?:({_EU}):.{{8,}}$"
+
+
+def _node_region(value: str) -> str:
+    if not re.match(_NODE_REGION, value):
+        raise ValueError(
+            "must be REGION:COUNTRY:BASIS, a country of the EU by its two letters and at least 8 letters of legal "
+            "basis, such as fr-par:FR:DPA with Scaleway of 2026-03-01"
+        )
+    return value
+
+
+# What the items of a list are called in `--help`, and what they must look like.
+_Glob = Annotated[str, Field(title="GLOB")]
+_NodeRegion = Annotated[
+    str, Field(title="REGION:COUNTRY:BASIS", json_schema_extra={"pattern": _NODE_REGION}), AfterValidator(_node_region)
+]
 
 
 def _setting(group: str, description: str, default: Any = ..., **constraints: Any) -> Any:
@@ -99,12 +120,18 @@ class RunConfig(BaseModel):
     verify_nodes: bool = _setting(
         "Residency", "Ask Kubernetes in which region the driver's and every executor's node stands.", False
     )
+    node_region: Annotated[tuple[_NodeRegion, ...], NoDecode] = _setting(
+        "Residency",
+        "Region of another cloud on whose nodes pods may stand, the country of the EU in which it is, and the legal "
+        "basis; into the manifest (repeatable).",
+        (),
+    )
 
     # Which photographs
-    label: Annotated[tuple[str, ...], NoDecode] = _setting(
+    label: Annotated[tuple[_Glob, ...], NoDecode] = _setting(
         "Which photographs", "Keep only labels that match this glob (repeatable).", ()
     )
-    exclude: Annotated[tuple[str, ...], NoDecode] = _setting(
+    exclude: Annotated[tuple[_Glob, ...], NoDecode] = _setting(
         "Which photographs",
         "Leave out photographs whose label, or path below the input, matches this glob (repeatable).",
         (),
@@ -202,6 +229,12 @@ class RunConfig(BaseModel):
         "Output", "'auto': merge the feature store's small files after the run, where they have become many.", "auto"
     )
     csv: bool = _setting("Output", "Write projection.csv too, a column a component.", False)
+    log_format: Literal["auto", "json"] = _setting(
+        "Output",
+        "'json': every line on stderr is a JSON object; 'auto': a bar on a terminal, elsewhere JSON lines and a few "
+        "for people.",
+        "auto",
+    )
     progress_interval: float = _setting(
         "Output", "Seconds between two progress lines where stderr is no terminal.", 10.0, gt=0
     )
@@ -227,6 +260,12 @@ class RunConfig(BaseModel):
     def _split_commas(cls, value: object) -> object:
         """The environment can only say several globs in one string."""
         return tuple(filter(None, (part.strip() for part in value.split(",")))) if isinstance(value, str) else value
+
+    @field_validator("node_region", mode="before")
+    @classmethod
+    def _split_semicolons(cls, value: object) -> object:
+        """So for regions, whose legal basis may have commas in it."""
+        return tuple(filter(None, (part.strip() for part in value.split(";")))) if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _agree(self) -> Self:

@@ -61,6 +61,32 @@ class TestPrecedence:
         assert load(PLACES | {"label": ("Plum",)}, file("label: [Apple, Pear]")).label == ("Plum",)
 
 
+class TestNodeRegion:
+    def test_several_in_the_environment_are_parted_by_semicolons(self, monkeypatch):
+        monkeypatch.setenv("VERGER_NODE_REGION", "fr-par:FR:DPA with Scaleway, of 2026; gra11:FR:DPA with OVH")
+        assert load(PLACES).node_region == ("fr-par:FR:DPA with Scaleway, of 2026", "gra11:FR:DPA with OVH")
+
+    @pytest.mark.parametrize(
+        "wrong",
+        [
+            "fr-par",
+            "fr-par:FR",
+            "fr-par:FR:short",
+            "fr-par:fr:DPA with Scaleway",
+            "lon:GB:DPA with Scaleway",
+            ":FR:a legal basis",
+        ],
+    )
+    def test_all_three_parts_are_required_and_the_country_is_one_of_the_27(self, wrong):
+        with pytest.raises(UsageError, match=r"node_region: must be REGION:COUNTRY:BASIS.*\(got"):
+            load(PLACES | {"node_region": (wrong,)})
+
+    def test_the_schema_says_the_same(self):
+        (pattern,) = {RunConfig.model_json_schema()["properties"]["node_region"]["items"]["pattern"]}
+        assert pattern.count("|") == 26
+        assert "(?" not in pattern  # Go's regular expressions, with which helm validates, know less
+
+
 class TestRivals:
     def test_components_take_the_place_of_the_default_variance(self):
         assert load(PLACES | {"components": 12}).variance_wanted is None

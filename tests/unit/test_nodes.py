@@ -201,6 +201,19 @@ def test_a_driver_outside_is_refused_unless_it_is_opted_in(api: Api) -> None:
     assert nodes.driver(CONFIG.model_copy(update={"allow_london": "adequacy decision of 2021"})) == "eu-west-2"
 
 
+def test_another_cloud_s_region_passes_by_its_declaration_alone(api: Api) -> None:
+    api.pods["driver"], api.nodes = pod("driver", "node-1"), {"node-1": "fr-par"}
+    with pytest.raises(ResidencyError, match="in fr-par, which is not known to be in the EU.*--node-region fr-par:"):
+        nodes.driver(CONFIG)
+    with pytest.raises(ResidencyError, match="fr-par"):
+        nodes.driver(CONFIG.model_copy(update={"node_region": ("nl-ams:NL:DPA with Scaleway",)}))
+    declared = CONFIG.model_copy(update={"node_region": ("nl-ams:NL:DPA with Scaleway", "fr-par:FR:DPA with Scaleway")})
+    assert nodes.driver(declared) == "fr-par"
+    api.pods["exec-1"] = pod("exec-1", "node-1", "fr-par")
+    with watched(Spark(), declared) as executors:
+        assert executors.regions == {"exec-1": "fr-par"}
+
+
 @pytest.mark.parametrize(
     ("forbidden", "words"), [("/nodes/", "not get nodes.*get on nodes by a ClusterRole"), ("/pods/", "not get pods")]
 )

@@ -47,8 +47,8 @@ def driver(config: RunConfig) -> str:
         raise _closed("the driver's", error) from error
     if region is None:
         raise ResidencyError(f"the driver's pod {name} is on no node yet", "See what Kubernetes says of it")
-    if not regions.allowed(region, config):
-        raise regions.refusal("the driver's node is", region)
+    if not regions.allowed_for_nodes(region, config):
+        raise regions.node_refusal("the driver's node is", region, config)
     return region
 
 
@@ -170,8 +170,8 @@ class Executors:
         name = pod.metadata.name
         if name in self.regions or (region := cluster.region(pod)) is None:
             return
-        if not regions.allowed(region, self._config):
-            raise regions.refusal(f"the node of executor {name} is", region)
+        if not regions.allowed_for_nodes(region, self._config):
+            raise regions.node_refusal(f"the node of executor {name} is", region, self._config)
         self.regions[name] = region
 
     def _refuse(self, refused: ResidencyError) -> None:

@@ -1,4 +1,4 @@
-"""Regions in which data may be: a closed list, two that ask for a legal basis, and nothing else."""
+"""Regions in which data may be: a closed list, two that ask for a legal basis, and for nodes those declared."""
 
 from __future__ import annotations
 
@@ -43,10 +43,49 @@ def named(host: str) -> list[str]:
     return [found[0] for found in _ON_AWS.finditer(host.lower())]
 
 
-def opt_ins(used: Iterable[str], config: RunConfig) -> list[dict[str, str]]:
-    """What the manifest keeps of the regions outside the EU that were used: the region and its legal basis."""
-    given = {region: basis(region, config) for region in sorted(set(used))}
-    return [{"region": region, "basis": text} for region, text in given.items() if text is not None]
+def declared(config: RunConfig) -> dict[str, dict[str, str]]:
+    """The regions of other clouds on whose nodes pods may stand: region, country and legal basis, by region.
+
+    Raises
+    ------
+    ResidencyError
+        One has the name of a region of AWS's that is outside the EU.
+    """
+    found = {}
+    for entry in config.node_region:
+        region, country, text = entry.split(":", 2)
+        if abroad(region, config):
+            raise ResidencyError(
+                f"--node-region {region} is AWS's name of a region outside the EU",
+                "Declare there only what another cloud calls its regions in the EU",
+            )
+        if not allowed(region, config):
+            found[region] = {"region": region, "country": country, "basis": text}
+    return found
+
+
+def allowed_for_nodes(region: str, config: RunConfig) -> bool:
+    """Whether a pod may run on a node there: in AWS's regions for data, and in those declared of other clouds."""
+    return allowed(region, config) or region in declared(config)
+
+
+def opt_ins(used: Iterable[str], config: RunConfig, of_nodes: Iterable[str] = ()) -> list[dict[str, str]]:
+    """What the manifest keeps of the regions that were used by opt-in: each with its legal basis.
+
+    Parameters
+    ----------
+    used : iterable of str
+        Regions of any kind.
+    config : RunConfig
+    of_nodes : iterable of str
+        Regions in which nodes stood; what another cloud's store calls its region is no such.
+    """
+    nodes = set(of_nodes)
+    kept = {region: entry for region, entry in declared(config).items() if region in nodes}
+    for region in nodes.union(used):
+        if (text := basis(region, config)) is not None:
+            kept[region] = {"region": region, "basis": text}
+    return [kept[region] for region in sorted(kept)]
 
 
 def refusal(subject: str, region: str) -> ResidencyError:
@@ -58,3 +97,14 @@ def refusal(subject: str, region: str) -> ResidencyError:
             f"Use one in the EU, or give {option} the legal basis on which data may be there",
         )
     return ResidencyError(f"{subject} in {region}, which is not in the EU", f"Use one of {', '.join(sorted(EU))}")
+
+
+def node_refusal(subject: str, region: str, config: RunConfig) -> ResidencyError:
+    """The same of a node, whose region another cloud may have named."""
+    if abroad(region, config):
+        return refusal(subject, region)
+    return ResidencyError(
+        f"{subject} in {region}, which is not known to be in the EU",
+        f"Use one of {', '.join(sorted(EU))}; where it is another cloud's in the EU, give --node-region "
+        f"{region}:COUNTRY:BASIS",
+    )

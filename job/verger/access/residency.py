@@ -34,7 +34,8 @@ class Residency:
     regions : dict
         Bucket to region, None where a store that is not AWS's reports none.
     opt_ins : list of dict
-        ``{region, basis}`` of the regions outside the EU that were used and allowed.
+        ``{region, basis}`` of the regions outside the EU that were used and allowed, and ``{region, country, basis}``
+        of another cloud's in which nodes stood.
     """
 
     evidence: list[str]
@@ -55,11 +56,12 @@ class Residency:
 
     def with_executors(self, executors: nodes.Executors, config: RunConfig) -> Residency:
         """The same, with where the executors' nodes were found to stand."""
-        known = [opt_in["region"] for opt_in in self.opt_ins]
+        found = self.opt_ins + regions.opt_ins((), config, of_nodes=executors.regions.values())
+        by_region = {opt_in["region"]: opt_in for opt_in in found}
         return replace(
             self,
             evidence=self.evidence + executors.evidence,
-            opt_ins=regions.opt_ins([*known, *executors.regions.values()], config),
+            opt_ins=[by_region[region] for region in sorted(by_region)],
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -96,9 +98,12 @@ def guard(places: Mapping[str, str], config: RunConfig, written: Collection[str]
     roles = _roles(places)
     asked = [_reached(name, config) for name in roles]
     evidence, used = [], []
+    stood = list(regions.declared(config))
     if config.verify_nodes:
-        used.append(nodes.driver(config))
-        evidence.append(f"the driver's node is in {used[0]} ({nodes.LABEL})")
+        stood = [nodes.driver(config)]
+        evidence.append(f"the driver's node is in {stood[0]} ({nodes.LABEL})")
+    elif stood:  # nobody asks whether pods were there, but they may have been
+        evidence.append(f"pods might run in {', '.join(stood)} (node_region); where they did was not verified")
     if not asked:
         evidence.insert(0, "input and output are paths of this machine")
     found: dict[str, str | None] = {}
@@ -112,7 +117,7 @@ def guard(places: Mapping[str, str], config: RunConfig, written: Collection[str]
         used += copies
     for bucket in located:
         buckets.connect(bucket)
-    return Residency(evidence, found, regions.opt_ins([*used, *filter(None, found.values())], config))
+    return Residency(evidence, found, regions.opt_ins([*used, *filter(None, found.values())], config, stood))
 
 
 def _roles(places: Mapping[str, str]) -> dict[str, set[str]]:
