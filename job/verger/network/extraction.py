@@ -197,6 +197,7 @@ class Extraction:
         with self._lock:
             self._in_flight[name] = tally
         try:
+            self._spark.sparkContext.setJobDescription(f"features, wave {name}")  # of this thread's jobs, in Spark's UI
             dealt = deal(photographs, partition_count(photographs.num_rows, self._cores, self._config))
             features = self._spark.createDataFrame(dealt).mapInArrow(self._extractor(tally), FEATURES_DDL)
             write_parquet(features, self._store.spark_folder(self._run_id, name))
