@@ -60,7 +60,7 @@ class Attempt:
     def __init__(self, config: RunConfig, progress: Progress | None) -> None:
         source, output = apart(config.input, config.output)
         self.config = config.model_copy(update={"input": source, "output": output})
-        self.progress = progress or Progress(interval=config.progress_interval, log_level=config.log_level)
+        self.progress = progress or Progress.of(config)
         self.started_at = datetime.now(UTC)
         self.run = manifest.new_run(output, config.name, self.started_at)
         self.figures: dict[str, Any] = {}

@@ -14,8 +14,9 @@ import tempfile
 import traceback
 import types
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Literal, NoReturn, Union, get_args, get_origin
 
 import rich_click as click
@@ -23,7 +24,7 @@ from click.core import ParameterSource
 from click.exceptions import Exit, NoArgsIsHelpError
 from pydantic.fields import FieldInfo
 
-from verger import __version__, config
+from verger import __version__, config, log
 from verger.access.failures import explain
 from verger.access.storage import canonical
 from verger.config import GROUPS, RunConfig
@@ -31,6 +32,8 @@ from verger.errors import DoesNotFitError, ExitCode, InterruptedRunError, Termin
 from verger.progress import Progress
 
 Command = Callable[..., Any]
+
+TERMINATION_LOG = Path("/dev/termination-log")  # a file in a pod's containers, and nowhere else
 
 PRECEDENCE = (
     "Every option can also be a key of the YAML file given with --config, or a variable of the environment "
@@ -65,7 +68,9 @@ def settings(
             source = click.get_current_context().get_parameter_source  # type: ignore[union-attr]
             own = {name: values.pop(name) for name in list(values) if name not in offered}
             given = {name: value for name, value in values.items() if source(name) is ParameterSource.COMMANDLINE}
-            return command(config.load(given, config_file, absent), **own)
+            loaded = config.load(given, config_file, absent)
+            log.begin(loaded.log_format == "json", loaded.log_level in ("debug", "info"))
+            return command(loaded, **own)
 
         panels = [click.option_panel(group) for group in (*groups, "Options")]
         file = click.option("--config", "config_file", metavar="FILE", panel=GROUPS[0], help="YAML file of settings.")
@@ -216,7 +221,9 @@ def doctor(config: RunConfig, fix: bool, stale_after: float) -> None:
     code = ExitCode.DONE
     for finding in examination.examine(config, ABSENT, stale_after, fix):
         click.echo(str(finding))
-        code = code or finding.exit_code
+        if not code and finding.exit_code:
+            code = finding.exit_code
+            _tell_kubernetes(f"{finding.name}: {finding.line}")
     raise SystemExit(code)
 
 
@@ -232,7 +239,7 @@ def sample(config: RunConfig, folder: str, photographs: int, seed: int) -> None:
 
     admit({"output": canonical(folder)}, config, written={"output"})
     drawn = draw(folder, photographs, seed)
-    with Progress() as progress:
+    with Progress.of(config) as progress:
         progress.say(
             f"{folder}: {drawn.photographs:,} photographs, {drawn.odd} of them odd, and {drawn.broken} broken."
         )
@@ -287,24 +294,24 @@ def _close(progress: Progress, manifest: dict[str, Any]) -> None:
         n_components=manifest["pca"]["n_components"],
         seconds=round(_seconds(manifest), 1),
         photographs_per_s=manifest["throughput"]["photographs_per_s"],
+        table=f"{manifest['output']['uri'].rstrip('/')}/{manifest['projection']['path']}",
     )
 
 
 @contextmanager
 def _spoken(config: RunConfig) -> Iterator[Progress]:
     """The progress of a run, which also tells how it failed, and ends the process with the code for that."""
-    if config.log_level not in ("debug", "info"):
+    if config.log_level not in ("debug", "info") and not log.structured():
         # Py4J logs the traceback of every call that a signal interrupts.
         logging.getLogger().addHandler(logging.NullHandler())
-    with Progress(interval=config.progress_interval, log_level=config.log_level) as progress:
+    with Progress.of(config) as progress:
         try:
             with _terminable():
                 yield progress
         except (Exception, KeyboardInterrupt) as error:
-            if config.log_level in ("debug", "info"):
-                traceback.print_exc()
             code, line = verdict(error)
-            progress.fail(code, line)
+            _tell_kubernetes(line)
+            progress.fail(code, line, error)
             raise SystemExit(code) from error
 
 
@@ -355,14 +362,19 @@ def _defect(error: BaseException) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run one command and exit with its code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    # What is wrong with the settings is said before they can be read.
+    log.begin(os.environ.get("VERGER_LOG_FORMAT") == "json" or "--log-format json" in " ".join(given).replace("=", " "))
     try:
         # Not click's own `main`, which turns an interrupt and a broken pipe into codes of its own.
-        with verger.make_context("verger", list(sys.argv[1:] if arguments is None else arguments)) as context:
+        with verger.make_context("verger", given) as context:
             verger.invoke(context)
         sys.stdout.flush()
     except Exit as done:
         sys.exit(done.exit_code)
     except NoArgsIsHelpError as error:
+        if log.structured():
+            _fail(ExitCode.USAGE, "no command was given. See `verger --help`.")
         error.show()
         sys.exit(ExitCode.USAGE)
     except click.UsageError as error:
@@ -379,5 +391,14 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 
 def _fail(code: ExitCode, line: str) -> NoReturn:
-    click.echo(f"verger: {line}", err=True)
+    _tell_kubernetes(line)
+    structured = log.line("failed", "ERROR", exit_code=int(code), message=line) if log.structured() else None
+    click.echo(structured or f"verger: {line}", err=True)
     sys.exit(code)
+
+
+def _tell_kubernetes(line: str) -> None:
+    """Leave the line where Kubernetes looks for why a container ended; of more than 4096 bytes it keeps the last."""
+    with suppress(OSError):
+        if TERMINATION_LOG.is_file():
+            TERMINATION_LOG.write_bytes(line.encode()[:4096].decode(errors="ignore").encode())

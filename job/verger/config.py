@@ -316,7 +316,7 @@ def load(
     UsageError
         The file cannot be read, or a setting is wrong.
     """
-    if file is not None and not Path(file).is_file():
+    if file is not None and not os.path.isfile(file):
         raise UsageError(f"no configuration file at {file}", "Give --config an existing YAML file")
 
     class Merged(BaseSettings, RunConfig):

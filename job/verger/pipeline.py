@@ -164,7 +164,7 @@ def compact(config: RunConfig, spark: SparkSession | None = None, progress: Prog
     StoreError
         The store refuses, or what was written does not hold all that it should; nothing was removed then.
     """
-    progress = progress or Progress(interval=config.progress_interval, log_level=config.log_level)
+    progress = progress or Progress.of(config)
     output = _existing(config)
     with ExitStack() as stack:
         if spark is None:

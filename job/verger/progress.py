@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import json
 import math
 import sys
 import threading
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,6 +19,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TaskID, 
 from rich.progress import Progress as Bar
 from rich.text import Text
 
+from verger import log
+from verger.config import RunConfig
 from verger.errors import ExitCode
 
 RATE_WINDOW_S = 30.0
@@ -28,8 +30,9 @@ class Progress:
     """The voice of a run, on stderr.
 
     On a terminal: a spinner for each stage, a bar for the photographs. Elsewhere: one JSON object a line, each with an
-    ``event``: ``stage``, ``progress``, ``warning``, and last ``done`` or ``failed``. It may be used from any thread,
-    and never raises: a run does not die of a reader that went away.
+    ``event``: ``stage``, ``progress``, ``warning``, and last ``done`` or ``failed``, and between them lines for people.
+    In the format ``json`` these are objects too, of the event ``message``, and each has ``ts``, ``level`` and
+    ``logger``. It may be used from any thread, and never raises: a run does not die of a reader that went away.
 
     Parameters
     ----------
@@ -39,6 +42,8 @@ class Progress:
         Seconds between two ``progress`` lines.
     log_level : {"debug", "info", "warning", "error"}
         ``error`` keeps warnings off the screen; from ``info`` on stages are lines, as the log would tear spinners.
+    log_format : {"auto", "json"}
+        ``json`` also on a terminal, and without lines for people.
 
     Attributes
     ----------
@@ -48,20 +53,32 @@ class Progress:
         Every distinct warning, in order.
     """
 
-    def __init__(self, stream: TextIO | None = None, interval: float = 10.0, log_level: str = "warning") -> None:
+    def __init__(
+        self,
+        stream: TextIO | None = None,
+        interval: float = 10.0,
+        log_level: str = "warning",
+        log_format: str = "auto",
+    ) -> None:
         self.timings: dict[str, float] = {}
         self.warnings: list[str] = []
         self._stream = _Unbreakable(sys.stderr if stream is None else stream)
         self._interval = interval
         self._log_level = log_level
+        self._structured = log_format == "json"
         self._began = time.monotonic()
         self._lock = threading.Lock()
         self._meter: _Meter | None = None
         self._counts: dict[str, int] = {}
         self._spinners = contextlib.ExitStack()
         self._console: Console | None = None
-        if self._stream.isatty():
+        if self._stream.isatty() and not self._structured:
             self._console = Console(file=self._stream, highlight=False)  # type: ignore[arg-type]
+
+    @classmethod
+    def of(cls, config: RunConfig) -> Self:
+        """As a run's settings ask for it."""
+        return cls(None, config.progress_interval, config.log_level, config.log_format)
 
     def __enter__(self) -> Self:
         return self
@@ -160,25 +177,45 @@ class Progress:
         if self._log_level == "error":
             return
         if self._console is None:
-            self._event("warning", message=text)
+            self._event("warning", "WARN", message=text)
         else:
             self._print(f"warning: {text}", "yellow")
 
     def say(self, text: str) -> None:
         """Write one line for people."""
-        self._print(text)
+        if self._structured:
+            self._event("message", message=text)
+        else:
+            self._print(text)
 
     def finish(self, **totals: Any) -> None:
         """End with the totals, on a line that a script can parse; a terminal has been told by ``say``."""
         if self._console is None:
             self._event("done", **totals)
 
-    def fail(self, code: ExitCode, line: str, **counts: Any) -> None:
-        """End with what went wrong: a line for people, and where there is no terminal one for scripts."""
+    def fail(self, code: ExitCode, line: str, error: BaseException | None = None, **counts: Any) -> None:
+        """End with what went wrong: a line for people, and where there is no terminal one for scripts.
+
+        Parameters
+        ----------
+        code : ExitCode
+        line : str
+        error : BaseException, optional
+            Its traceback is shown from the log level ``info`` on.
+        **counts
+            More figures for scripts.
+        """
         self._spinners.close()
-        self._print(f"verger: {line}", "red")
+        if error is not None and self._log_level in ("debug", "info"):
+            shown = "".join(traceback.format_exception(error))
+            if self._structured:
+                counts["traceback"] = shown
+            else:
+                self._write(shown.rstrip())
+        if not self._structured:
+            self._print(f"verger: {line}", "red")
         if self._console is None:
-            self._event("failed", exit_code=int(code), message=line, **self._counts, **counts)
+            self._event("failed", "ERROR", exit_code=int(code), message=line, **self._counts, **counts)
 
     def _elapsed(self) -> float:
         return round(time.monotonic() - self._began, 1)
@@ -190,8 +227,8 @@ class Progress:
         else:
             self._write(line)
 
-    def _event(self, event: str, **fields: Any) -> None:
-        self._write(json.dumps(_finite({"event": event, **fields}), default=str))
+    def _event(self, event: str, level: str = "INFO", **fields: Any) -> None:
+        self._write(log.line(event, level, **fields) if self._structured else log.dump({"event": event, **fields}))
 
     def _write(self, line: str) -> None:
         with self._lock:
@@ -267,14 +304,3 @@ class _Unbreakable:
     def flush(self) -> None:
         with contextlib.suppress(OSError, ValueError):
             self._stream.flush()
-
-
-def _finite(value: Any) -> Any:
-    """Put None for what JSON has no number for."""
-    if isinstance(value, dict):
-        return {str(key): _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

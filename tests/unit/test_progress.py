@@ -224,3 +224,32 @@ def test_a_closed_stream_does_not_end_the_run(stream):
     stream.close()
     progress.finish(listed=1)
     assert progress.timings == {}
+
+
+class TestJson:
+    def test_every_line_is_an_object_also_on_a_terminal(self):
+        stream = Terminal()
+        with Progress(stream, interval=3600, log_format="json") as progress:
+            with progress.stage("list", "Listing photographs"), progress.photographs(3):
+                progress.update(3, 1)
+            progress.warn("k is 12")
+            progress.say("2 of 3\nphotographs")
+            progress.finish(listed=3)
+        lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+        assert [line["event"] for line in lines] == ["stage", "progress", "progress", "warning", "message", "done"]
+        assert [line["level"] for line in lines] == ["INFO", "INFO", "INFO", "WARN", "INFO", "INFO"]
+        assert {line["logger"] for line in lines} == {"verger"}
+        assert lines[-1]["listed"] == 3
+
+    def test_a_failure_has_no_line_for_people_beside_it(self, stream):
+        Progress(stream, log_format="json").fail(ExitCode.STORE, "the store refuses.", ValueError(), wave=3)
+        (line,) = [json.loads(line) for line in stream.getvalue().splitlines()]
+        assert (line["event"], line["level"], line["exit_code"], line["wave"]) == ("failed", "ERROR", 4, 3)
+        assert "traceback" not in line
+
+    def test_a_loud_log_shows_the_traceback_as_text_or_as_a_field(self):
+        for log_format, shown in (("json", '"traceback": "ValueError: wrong'), ("auto", "ValueError: wrong\nverger: ")):
+            stream = io.StringIO()
+            progress = Progress(stream, log_level="info", log_format=log_format)
+            progress.fail(ExitCode.DEFECT, "internal error.", ValueError("wrong"))
+            assert shown in stream.getvalue()
