@@ -11,10 +11,10 @@ JARS := .venv/share/verger/jars
 export PATH := $(CURDIR)/.servers:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-unit lint format lock jars servers clean java
+.PHONY: help install run test test-unit lint format lock jars servers kind e2e clean java
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: java .venv/.installed ## Make .venv, with `verger` in .venv/bin, from the locked requirements
 
@@ -53,6 +53,15 @@ lock: .venv-lock/.installed ## Compile requirements/*.in into *.lock (UPGRADE=--
 jars: .venv/.jars ## Fetch the jars with which Spark writes to S3 (image/pom.xml), by Maven
 
 servers: .servers/.built ## Build the S3 servers that tests start and that are not on the PATH, by Go; minutes
+
+kind: ## A run on Kubernetes on this machine: kind, operator, store, photographs, image, chart; reuses what is there
+	@scripts/kind up
+	@scripts/kind run
+
+e2e: java .venv/.tools ## Run the tests on that cluster (made where it is missing) and of the image
+	@$(MAKE) -s --no-print-directory jars
+	@scripts/kind up
+	$(BIN)/python -m pytest tests/e2e
 
 clean: ## Remove all that make has made: .venv, servers, sample, out, caches
 	rm -rf .venv .venv-lock .servers sample out build .coverage* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

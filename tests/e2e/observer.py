@@ -1,0 +1,145 @@
+"""What is seen of a run from outside while it works: its pods, its metrics, and what its pods can reach."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import threading
+import time
+from typing import Any, Self
+
+from tests.e2e.cluster import Release
+
+# Reads the driver's endpoint twice a second, and prints each answer's gauges of ours.
+SCRAPER = """
+import json, re, sys, time, urllib.request
+end = time.monotonic() + 600
+while time.monotonic() < end:
+    try:
+        page = urllib.request.urlopen(sys.argv[1], timeout=2).read().decode()
+        found = re.findall(r"^metrics_verger_driver_\\w*?(photographs_\\w+?)_(?:Number|Value|Count)\\S* (\\S+)", page, re.M)
+        print(json.dumps({name: float(value) for name, value in found}), flush=True)
+    except Exception as error:
+        print(json.dumps({"error": str(error)}), flush=True)
+    time.sleep(0.5)
+"""
+
+# Whether an address answers at all.
+PROBE = """
+import json, socket, sys
+def reached(address):
+    host, port = address.rsplit(":", 1)
+    try:
+        socket.create_connection((host, int(port)), timeout=3).close()
+        return True
+    except OSError:
+        return False
+print(json.dumps({address: reached(address) for address in sys.argv[1:]}))
+"""
+
+
+class Observer:
+    """Watches a release's pods from its installation to its end.
+
+    Attributes
+    ----------
+    pods : dict
+        Every pod that was seen, by name, as it was last seen.
+    reached : dict
+        Component to what its first pod reached while it worked.
+    files : dict
+        Component to what lies below the folder of service accounts' tokens in its first pod.
+    """
+
+    # A Prometheus' namespace, which the run lets in, and one that it does not know.
+    MONITORING, STRANGER = "verger-e2e-monitoring", "verger-e2e-stranger"
+    metrics_from = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": MONITORING}}}
+
+    def __init__(self, release: Release) -> None:
+        self.release = release
+        self.pods: dict[str, dict[str, Any]] = {}
+        self.reached: dict[str, dict[str, bool]] = {}
+        self.files: dict[str, str] = {}
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        cluster = release.cluster
+        self.api = "{}:443".format(cluster.get("service", "kubernetes", namespace="default")["spec"]["clusterIP"])
+        self.store = "store.store.svc.cluster.local:9000"
+        pod = cluster.get("pods", "--selector", "k8s-app=kube-dns", namespace="kube-system")["items"][0]
+        self.elsewhere = f"{pod['status']['podIP']}:8080"  # the DNS server's health, which is nobody's business
+
+    def __enter__(self) -> Self:
+        cluster = self.release.cluster
+        for namespace in (self.MONITORING, self.STRANGER):
+            cluster.kubectl("delete", "namespace", namespace, "--ignore-not-found", "--wait")
+            cluster.kubectl("create", "namespace", namespace)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join(timeout=60)
+        self.scraped = self._answers(self.MONITORING)
+        self.refused = self._answers(self.STRANGER)
+        for namespace in (self.MONITORING, self.STRANGER):
+            self.release.cluster.kubectl("delete", "namespace", namespace, "--wait=false")
+
+    def _watch(self) -> None:
+        while not self._over.wait(0.5):
+            for component in ("driver", "executor"):
+                for pod in self.release.pods(component):
+                    self._see(component, pod)
+
+    def _see(self, component: str, pod: dict[str, Any]) -> None:
+        name, fresh = pod["metadata"]["name"], False
+        if pod["status"].get("phase") == "Running":
+            fresh = component not in self.reached
+        self.pods[name] = pod
+        if not fresh:
+            return
+        if component == "driver":
+            for namespace in (self.MONITORING, self.STRANGER):
+                self._scrape(pod["status"]["podIP"], namespace)
+        self.reached[component] = {}
+        python = ("python", "-c", PROBE, self.api, self.store, self.elsewhere)
+        answer = self._exec(name, *python)
+        self.reached[component] = json.loads(answer or "{}")
+        self.files[component] = self._exec(name, "find", "/var/run/secrets", "-name", "token")
+
+    def _exec(self, pod: str, *command: str) -> str:
+        cluster = self.release.cluster
+        try:
+            return cluster.kubectl("exec", pod, "--", *command)
+        except (AssertionError, subprocess.TimeoutExpired) as gone:
+            return "" if not isinstance(gone, AssertionError) else ""
+
+    def _scrape(self, address: str, namespace: str) -> None:
+        container = {
+            "name": "scraper",
+            "image": self.release.cluster.image,
+            "imagePullPolicy": "IfNotPresent",
+            "command": ["/opt/verger/bin/python", "-c", SCRAPER, f"http://{address}:4040/metrics/prometheus"],
+        }
+        pod = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": "scraper", "namespace": namespace},
+            "spec": {"containers": [container], "restartPolicy": "Never", "terminationGracePeriodSeconds": 0},
+        }
+        self.release.cluster.apply(pod)
+
+    def _answers(self, namespace: str) -> list[dict[str, Any]]:
+        try:
+            said = self.release.cluster.kubectl("logs", "scraper", namespace=namespace)
+        except AssertionError as none:
+            return [{"error": str(none)}]
+        return [json.loads(line) for line in said.splitlines() if line.startswith("{")]
+
+
+def wait_for(seconds: float, what: Any) -> Any:
+    """What it returns when it is true."""
+    end = time.monotonic() + seconds
+    while not (found := what()):
+        assert time.monotonic() < end, f"still {found!r} after {seconds} s"
+        time.sleep(0.5)
+    return found

@@ -1,0 +1,113 @@
+"""One release is one run: 672 real photographs, two executors on two nodes, and the table that a machine alone makes."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+
+import verger
+from tests.e2e import event_log
+from tests.e2e.cluster import Cluster
+from tests.e2e.conftest import INPUT, OUTPUT, Finished
+from verger.tables import manifest
+
+PHOTOGRAPHS = 672
+
+
+@pytest.fixture(scope="module")
+def published(first: Finished) -> dict[str, Any]:
+    return manifest.read(manifest.find(OUTPUT))
+
+
+def test_every_photograph_is_in_the_table(first: Finished, published: dict[str, Any]) -> None:
+    counts = published["photographs"]
+    assert published["config"]["name"] == first.release.name
+    assert counts["listed"] == counts["computed"] == counts["projected"] == PHOTOGRAPHS
+    assert counts["rejected"] == counts["known"] == 0
+    assert verger.load(OUTPUT).num_rows == PHOTOGRAPHS
+
+
+def test_two_executors_worked_on_two_nodes(first: Finished) -> None:
+    executors = [pod for pod in first.observer.pods.values() if pod["metadata"]["labels"]["spark-role"] == "executor"]
+    assert len(executors) == 2
+    assert len({pod["spec"]["nodeName"] for pod in executors}) == 2
+
+
+def test_both_executors_extracted_and_the_driver_did_not(first: Finished, store: Any) -> None:
+    application = first.release.status["sparkApplicationId"]
+    events = event_log.read(store, "lake", "e2e-events", application)
+    assert set(event_log.tasks_by_executor(events, "features")) == {"1", "2"}
+
+
+def _rows(table: pa.Table, column: str, root: str) -> tuple[list[str], np.ndarray]:
+    """Names below the folder, which is another on a machine than in a bucket, and one column of vectors, by name."""
+    names = [path.removeprefix(f"{root}/") for path in table["path"].to_pylist()]
+    order = np.argsort(names)
+    return [names[i] for i in order], np.stack(table[column].to_pylist())[order]
+
+
+def test_the_features_are_those_of_a_machine_alone(first: Finished, local: Path, photographs: Path) -> None:
+    names, here = _rows(verger.load_features(str(local)), "features", str(photographs))
+    there_names, there = _rows(verger.load_features(OUTPUT), "features", f"{INPUT}/Test")
+    assert names == there_names
+    np.testing.assert_allclose(there, here, rtol=0, atol=1e-5)
+
+
+def test_the_components_are_those_of_a_machine_alone(first: Finished, local: Path, photographs: Path) -> None:
+    _, here = _rows(verger.load(str(local)), "pca_features", str(photographs))
+    _, there = _rows(verger.load(OUTPUT), "pca_features", f"{INPUT}/Test")
+    assert here.shape == there.shape
+    np.testing.assert_allclose(there[:, :10], here[:, :10], rtol=0, atol=1e-4 * np.ptp(here[:, :10]))
+
+
+def test_a_second_release_computes_nothing(first: Finished, release: Any, tmp_path: Path) -> None:
+    second = release("e2e-second")
+    second.install(tmp_path, {"run": {"input": INPUT, "output": OUTPUT}})
+    assert second.ended() == "COMPLETED"
+    counts = manifest.read(manifest.find(OUTPUT))["photographs"]
+    assert (counts["known"], counts["computed"]) == (PHOTOGRAPHS, 0)
+    # and the executors had no network to build: nobody asked for one
+    assert not [event for event in second.events() if event["event"] == "stage" and event["stage"] == "features"]
+
+
+# Lines that the JVM and TensorFlow write by themselves.
+NATIVE = re.compile(
+    r"WARNING: (Using incubator modules|All log messages before absl|Unknown module)|"
+    r"[IWE]\d{4} \d\d:\d\d|Picked up JAVA_TOOL|Using Spark's default log4j"
+)
+
+
+def test_the_log_is_json_and_ends_with_the_summary(first: Finished, published: dict[str, Any]) -> None:
+    lines = first.log.splitlines()
+    assert not [line for line in lines if not line.startswith("{") and not NATIVE.match(line)]
+    parsed = [json.loads(line) for line in lines if line.startswith("{")]
+    ours = [line for line in parsed if line.get("logger") == "verger"]
+    assert ours[-1]["event"] == "done"
+    assert ours[-1]["run_id"] == published["run_id"]
+    assert ours[-1]["computed"] == PHOTOGRAPHS
+    assert {"ts", "level", "event"} <= set.intersection(*(set(line) for line in ours))
+    progress = [line for line in ours if line["event"] == "progress"]
+    assert progress[-1]["done"] == progress[-1]["total"] == PHOTOGRAPHS
+
+
+def test_a_prometheus_reads_what_the_manifest_says(first: Finished, published: dict[str, Any]) -> None:
+    read = [answer for answer in first.observer.scraped if "photographs_done" in answer]
+    assert read, first.observer.scraped[-3:]
+    assert read[-1]["photographs_done"] == published["photographs"]["computed"]
+    done = [answer["photographs_done"] for answer in read]
+    assert done == sorted(done)
+
+
+def test_uninstalling_leaves_nothing_but_the_data(first: Finished, cluster: Cluster, release: Any) -> None:
+    first.release.uninstall()
+    left = {thing for thing in cluster.things() - first.before if "e2e-second" not in thing}
+    assert not left
+    assert verger.load(OUTPUT).num_rows == PHOTOGRAPHS
+    assert pc.sum(pc.is_null(verger.load(OUTPUT)["label"])).as_py() == 0
