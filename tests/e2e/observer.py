@@ -6,7 +6,7 @@ import json
 import subprocess
 import threading
 import time
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from tests.e2e.cluster import Release
 
@@ -17,7 +17,7 @@ end = time.monotonic() + 600
 while time.monotonic() < end:
     try:
         page = urllib.request.urlopen(sys.argv[1], timeout=2).read().decode()
-        found = re.findall(r"^metrics_verger_driver_\\w*?(photographs_\\w+?)_(?:Number|Value|Count)\\S* (\\S+)", page, re.M)
+        found = re.findall(r"^metrics_verger_driver_\\w*?(photographs_\\w+?)_(?:Number|Value)\\S* (\\S+)", page, re.M)
         print(json.dumps({name: float(value) for name, value in found}), flush=True)
     except Exception as error:
         print(json.dumps({"error": str(error)}), flush=True)
@@ -53,7 +53,7 @@ class Observer:
 
     # A Prometheus' namespace, which the run lets in, and one that it does not know.
     MONITORING, STRANGER = "verger-e2e-monitoring", "verger-e2e-stranger"
-    metrics_from = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": MONITORING}}}
+    METRICS_FROM: ClassVar = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": MONITORING}}}
 
     def __init__(self, release: Release) -> None:
         self.release = release
@@ -110,8 +110,8 @@ class Observer:
         cluster = self.release.cluster
         try:
             return cluster.kubectl("exec", pod, "--", *command)
-        except (AssertionError, subprocess.TimeoutExpired) as gone:
-            return "" if not isinstance(gone, AssertionError) else ""
+        except (AssertionError, subprocess.TimeoutExpired):  # it has ended meanwhile
+            return ""
 
     def _scrape(self, address: str, namespace: str) -> None:
         container = {

@@ -1,4 +1,4 @@
-"""One release is one run: 672 real photographs, two executors on two nodes, and the table that a machine alone makes."""
+"""One release is one run: 672 real photographs, two executors on two nodes, and the table a machine alone makes."""
 
 from __future__ import annotations
 
