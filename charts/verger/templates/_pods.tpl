@@ -1,0 +1,186 @@
+{{/* What driver, executors and doctor have in common. All take a dict: root, role (driver, executor) and, where it is
+     not the role, component. */}}
+
+{{- define "verger.podMetadata" -}}
+{{- $pod := index .root.Values .role -}}
+labels:
+  {{- with $pod.labels }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+  {{- include "verger.labels" .root | nindent 2 }}
+  app.kubernetes.io/component: {{ .component | default .role }}
+{{- $annotations := $pod.annotations }}
+{{- if and (eq .role "driver") .root.Values.metrics.enabled }}
+{{- $annotations = merge (dict "prometheus.io/scrape" "true" "prometheus.io/port" "4040" "prometheus.io/path" "/metrics/prometheus") $annotations }}
+{{- end }}
+{{- with $annotations }}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{/* The pod but its containers and volumes. */}}
+{{- define "verger.podSpec" -}}
+{{- $pod := index .root.Values .role -}}
+automountServiceAccountToken: {{ eq .role "driver" }}
+{{- with .root.Values.image.pullSecrets }}
+imagePullSecrets:
+  {{- range . }}
+  - name: {{ . }}
+  {{- end }}
+{{- end }}
+securityContext:
+  runAsNonRoot: true
+  {{- range $name, $value := .root.Values.securityContext }}
+  {{- if not (kindIs "invalid" $value) }}
+  {{ $name }}: {{ int64 $value }}
+  {{- end }}
+  {{- end }}
+  seccompProfile:
+    type: RuntimeDefault
+affinity:
+  {{- include "verger.affinity" . | nindent 2 }}
+{{- with $pod.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- $tolerations := $pod.tolerations }}
+{{- if and (eq .role "executor") .root.Values.spot.enabled }}
+{{- $tolerations = concat $tolerations .root.Values.spot.tolerations }}
+{{- end }}
+{{- with $tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $pod.topologySpreadConstraints }}
+topologySpreadConstraints:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $pod.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- end }}
+
+{{/* All affinity, in one place: the operator's webhook replaces a template's by one of the SparkApplication's own. */}}
+{{- define "verger.affinity" -}}
+{{- $spot := and (eq .role "executor") .root.Values.spot.enabled -}}
+nodeAffinity:
+  requiredDuringSchedulingIgnoredDuringExecution:
+    nodeSelectorTerms:
+      - matchExpressions:
+          - key: topology.kubernetes.io/region
+            operator: In
+            values: {{ include "verger.regions" .root }}
+          {{- if not $spot }}
+          {{- range $label, $value := .root.Values.spot.nodeLabels }}
+          - key: {{ $label }}
+            operator: NotIn
+            values: [{{ $value | quote }}]
+          {{- end }}
+          {{- end }}
+          {{- with (index .root.Values .role).nodeExpressions }}
+          {{- toYaml . | nindent 10 }}
+          {{- end }}
+  {{- if $spot }}
+  {{- with .root.Values.spot.nodeLabels }}
+  preferredDuringSchedulingIgnoredDuringExecution:
+    {{- range $label, $value := . }}
+    - weight: 100
+      preference:
+        matchExpressions:
+          - key: {{ $label }}
+            operator: In
+            values: [{{ $value | quote }}]
+    {{- end }}
+  {{- end }}
+  {{- end }}
+{{- if eq .role "executor" }}
+podAntiAffinity:
+  preferredDuringSchedulingIgnoredDuringExecution:
+    - weight: 100
+      podAffinityTerm:
+        topologyKey: kubernetes.io/hostname
+        labelSelector:
+          {{- include "verger.selector" (list .root "executor") | nindent 10 }}
+{{- end }}
+{{- end }}
+
+{{/* The container but its name, image, arguments and resources. */}}
+{{- define "verger.container" -}}
+securityContext:
+  allowPrivilegeEscalation: false
+  readOnlyRootFilesystem: true
+  capabilities:
+    drop: [ALL]
+terminationMessagePolicy: FallbackToLogsOnError
+env:
+  - name: HOME
+    value: /tmp
+  {{- if eq (.component | default "") "doctor" }}
+  - name: VERGER_CORES # of the Spark that the doctor tries; executors have their own
+    value: "1"
+  {{- end }}
+  {{- with .root.Values.credentials.existingSecret }}
+  {{- range $key := list "AWS_ACCESS_KEY_ID" "AWS_SECRET_ACCESS_KEY" "AWS_SESSION_TOKEN" }}
+  - name: {{ $key }}
+    valueFrom:
+      secretKeyRef:
+        name: {{ $.root.Values.credentials.existingSecret }}
+        key: {{ $key }}
+        {{- if eq $key "AWS_SESSION_TOKEN" }}
+        optional: true
+        {{- end }}
+  {{- end }}
+  {{- end }}
+  {{- if .root.Values.caBundle.configMap }}
+  - name: AWS_CA_BUNDLE
+    value: /etc/verger-ca/ca.crt
+  {{- end }}
+volumeMounts:
+  - name: verger-tmp
+    mountPath: /tmp
+  - name: verger-work
+    mountPath: /opt/spark/work-dir
+  {{- if eq .role "driver" }}
+  - name: verger-run
+    mountPath: /etc/verger
+    readOnly: true
+  {{- end }}
+  {{- if .root.Values.caBundle.configMap }}
+  - name: verger-ca
+    mountPath: /etc/verger-ca
+    readOnly: true
+  {{- end }}
+  {{- if eq .role "driver" }}
+  {{- with .root.Values.driver.volumeMounts }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+  {{- end }}
+{{- end }}
+
+{{- define "verger.volumes" -}}
+- name: verger-tmp
+  emptyDir: {}
+- name: verger-work
+  emptyDir: {}
+{{- if eq .role "driver" }}
+- name: verger-run
+  configMap:
+    name: {{ .root.Release.Name }}
+{{- end }}
+{{- with .root.Values.caBundle }}
+{{- if .configMap }}
+- name: verger-ca
+  configMap:
+    name: {{ .configMap }}
+    items:
+      - key: {{ .key }}
+        path: ca.crt
+{{- end }}
+{{- end }}
+{{- if eq .role "driver" }}
+{{- with .root.Values.driver.volumes }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+{{- end }}

@@ -1,0 +1,52 @@
+{{/* What the schema cannot say, or not so that a person learns why. */}}
+{{- define "verger.validate" -}}
+{{- if .Release.IsUpgrade }}
+{{- fail (printf "one release is one run, and a run cannot be changed: install under another name (run.name %s keeps the series), or `helm uninstall %s` and install again; the data stays" (.Values.run.name | default .Release.Name) .Release.Name) }}
+{{- end }}
+{{- if not (regexMatch "^[a-z]([-a-z0-9]{0,51}[a-z0-9])?$" .Release.Name) }}
+{{- fail (printf "release name %q: must be a DNS-1035 label of at most 53 characters (a-z, 0-9 and -, the first a letter, the last none of -), since pods and services are named after it" .Release.Name) }}
+{{- end }}
+{{- include "verger.validateRun" . }}
+{{- include "verger.validateSparkConf" . }}
+{{- if eq (include "verger.regions" .) "[]" }}
+{{- fail "residency.regions: is empty, and run.allow_london, run.allow_zurich and run.node_region add none: no node would do" }}
+{{- end }}
+{{- end }}
+
+{{- define "verger.validateRun" -}}
+{{- $run := .Values.run }}
+{{- range $name := list "input" "output" "event_log" }}
+{{- with index $run $name }}
+{{- if not (regexMatch "^s3a?://" .) }}
+{{- fail (printf "run.%s: must be s3://BUCKET/FOLDER, since pods share no disk (got %q)" $name .) }}
+{{- end }}
+{{- if regexMatch "^s3a?://[^/]*@" . }}
+{{- fail (printf "run.%s: must hold no user and password; keys belong into credentials.existingSecret" $name) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- if not $run.driver_memory }}
+{{- fail "run.driver_memory: is required, since the driver's pod is sized by it" }}
+{{- end }}
+{{- if $run.ca_bundle }}
+{{- fail "run.ca_bundle: is a file of one machine; name a ConfigMap in caBundle.configMap, which driver and executors mount" }}
+{{- end }}
+{{- end }}
+
+{{- define "verger.validateSparkConf" -}}
+{{- $owned := dict
+  "secret|password|token|access.?key" "it would be printed in the operator's log; keys belong into credentials.existingSecret"
+  "authenticate|serviceaccount" "service accounts are driver.serviceAccount and executor.serviceAccount"
+  "container\\.image" "the image is image.repository and image.tag"
+  "kubernetes\\.(namespace|context|driver\\.master|driver\\.resourcenameprefix|submission|submitindriver)|pod\\.name|podname" "the operator sets it"
+  "\\.(label|annotation)\\." "labels and annotations are driver.labels, executor.labels and annotations beside them"
+  "node\\.selector" "node selectors are driver.nodeSelector and executor.nodeSelector"
+  "podtemplate|featuresteps|securitycontext|driverenv" "pods are shaped by the chart's templates"
+  "(request|limit)\\.cores|memoryoverhead|terminationgraceperiod" "it is a value of driver or executor"
+}}
+{{- range $key, $_ := .Values.sparkConf }}
+{{- range $pattern, $why := $owned }}
+{{- if regexMatch $pattern (lower $key) }}{{ fail (printf "sparkConf: %s is not taken: %s" $key $why) }}{{ end }}
+{{- end }}
+{{- end }}
+{{- end }}

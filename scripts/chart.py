@@ -1,0 +1,159 @@
+"""Make what of the chart is made: values.schema.json and README.md.
+
+    python scripts/chart.py            writes both
+    python scripts/chart.py --check    exits 1 where they are not what it would write
+
+The schema is values.schema.yaml with RunConfig's own under ``run`` and the guard's regions, as draft-07 without a
+``$ref``: a file that helm 3, helm 4 and editors read alike. README.md is README.md.tmpl with the tables of all values.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from verger.access import regions
+from verger.config import GROUPS, RunConfig
+
+CHART = Path(__file__).parents[1] / "charts" / "verger"
+REGIONS = {
+    "<eu>": sorted(regions.EU),
+    "<eu and opt-ins>": [*sorted({*regions.EU, *regions.OPT_INS}), None],
+}
+Schema = dict[str, Any]
+
+
+def values_schema() -> Schema:
+    """The JSON Schema of values.yaml."""
+    source = yaml.safe_load((CHART / "values.schema.yaml").read_text())
+    definitions = source.pop("definitions")
+    source["properties"]["run"] = run_schema()
+    schema: Schema = _inlined(source, definitions)
+    return schema
+
+
+def run_schema() -> Schema:
+    """RunConfig's JSON Schema as a part of ours; nothing is required of a chart's defaults."""
+    source = RunConfig.model_json_schema()
+    definitions = source.pop("$defs", {})
+    schema: Schema = _plain(_inlined(source, definitions))
+    del schema["required"]
+    schema["description"] = "Settings of the run, those of `verger run`; what is left out has Verger's own default."
+    schema["properties"]["name"]["description"] += " Default: the release's name."
+    return schema
+
+
+def _inlined(node: Any, definitions: Schema) -> Any:
+    """Put definitions in place of their names, under what stands beside the name, and regions in place of theirs."""
+    if isinstance(node, list):
+        return [_inlined(item, definitions) for item in node]
+    if isinstance(node, str):
+        return REGIONS.get(node, node)
+    if not isinstance(node, dict):
+        return node
+    found = dict(node)
+    named = definitions[found.pop("$ref").rpartition("/")[2]] if "$ref" in found else {}
+    return {key: _inlined(value, definitions) for key, value in {**named, **found}.items()}
+
+
+def _plain(node: Any) -> Any:
+    """Leave out what pydantic adds for others, and say "X or null" so that a validator's message stays short."""
+    if isinstance(node, list):
+        return [_plain(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    choices = node.get("anyOf", [])
+    if len(choices) == 2 and choices[1] == {"type": "null"}:
+        either = {key: value for key, value in node.items() if key != "anyOf"} | choices[0]
+        if "const" in either:
+            either["enum"] = [either.pop("const")]
+        if "enum" in either:
+            either["enum"] = [*either["enum"], None]
+        node = either | {"type": [either["type"], "null"]}
+    kept = {}
+    for key, value in node.items():
+        if key == "properties":
+            kept[key] = {name: _plain(field) for name, field in value.items()}
+        elif key not in ("title", "group", "default"):
+            kept[key] = _plain(value)
+    return kept
+
+
+def readme() -> str:
+    """README.md: its template, with a table of values for each section."""
+    defaults = yaml.safe_load((CHART / "values.yaml").read_text())
+    properties = values_schema()["properties"]
+    single = {name: field for name, field in properties.items() if "properties" not in field}
+    lines = ["### The release", "", *_table(_rows(single, defaults))]
+    for name, field in properties.items():
+        if "properties" in field and name != "run":
+            about = [field["description"], ""] if "description" in field else []
+            lines += [
+                "",
+                f"### {name}",
+                "",
+                *about,
+                *_table(_rows(field["properties"], defaults.get(name), f"{name}.")),
+            ]
+    template = (CHART / "README.md.tmpl").read_text()
+    return template.replace("{{values}}", "\n".join(lines)).replace("{{run}}", "\n".join(_settings()))
+
+
+def _rows(fields: Schema, defaults: Schema | None, prefix: str = "") -> Iterator[tuple[str, str, str]]:
+    for name, field in fields.items():
+        default = (defaults or {}).get(name)
+        if "properties" in field:
+            yield from _rows(field["properties"], default, f"{prefix}{name}.")
+        else:
+            yield f"`{prefix}{name}`", _shown(default), field.get("description", "")
+
+
+def _settings() -> Iterator[str]:
+    """The settings of a run, by the groups of ``verger run --help``."""
+    for group in GROUPS:
+        rows = []
+        for name, field in RunConfig.model_fields.items():
+            assert isinstance(field.json_schema_extra, dict)
+            if field.json_schema_extra["group"] == group:
+                default = "required" if field.is_required() else _shown(field.get_default())
+                default = "the release's name" if name == "name" else default
+                rows.append((f"`run.{name}`", default, field.description or ""))
+        yield from (f"### {group}", "", *_table(rows), "")
+
+
+def _shown(value: Any) -> str:
+    return "" if value is None or value == "" else f"`{json.dumps(value)}`" if value != () else "`[]`"
+
+
+def _table(rows: Any) -> Iterator[str]:
+    yield "| value | default | |"
+    yield "| --- | --- | --- |"
+    yield from ("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows)
+
+
+def main() -> int:
+    """Write the files, or tell those that are out of date."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 where a file is out of date")
+    check = parser.parse_args().check
+    made = {
+        CHART / "values.schema.json": json.dumps(values_schema(), indent=2) + "\n",
+        CHART / "README.md": readme(),
+    }
+    stale = [path for path, text in made.items() if not path.exists() or path.read_text() != text]
+    for path in stale:
+        if check:
+            print(f"{path.relative_to(CHART.parents[1])} is out of date: run `make chart`", file=sys.stderr)
+        else:
+            path.write_text(made[path])
+    return 1 if check and stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
