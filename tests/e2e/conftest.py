@@ -102,7 +102,7 @@ def first(cluster: Cluster, photographs: Path, release: Any, tmp_path_factory: p
             {
                 "run": {"input": INPUT, "output": OUTPUT, "event_log": EVENTS, "progress_interval": 2},
                 "executor": {"instances": 2},
-                "metrics": {"enabled": True, "from": observer.METRICS_FROM},
+                "metrics": {"enabled": True, "namespaceLabels": observer.METRICS_FROM},
             },
         )
         state = one.ended()

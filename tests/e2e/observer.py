@@ -53,7 +53,7 @@ class Observer:
 
     # A Prometheus' namespace, which the run lets in, and one that it does not know.
     MONITORING, STRANGER = "verger-e2e-monitoring", "verger-e2e-stranger"
-    METRICS_FROM: ClassVar = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": MONITORING}}}
+    METRICS_FROM: ClassVar = {"kubernetes.io/metadata.name": MONITORING}
 
     def __init__(self, release: Release) -> None:
         self.release = release
