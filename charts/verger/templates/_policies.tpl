@@ -75,20 +75,20 @@
   ports:
     - {protocol: TCP, port: {{ int $given.port }}}
 {{- else }}
-{{- $found := lookup "v1" "Endpoints" "default" "kubernetes" }}
-{{- if not $found.subsets }}
-{{- fail "networkPolicy.apiServer.addresses: give the API server's CIDRs where the chart is rendered without its cluster (helm template, --dry-run=client), as `kubectl get endpoints kubernetes` says them; or networkPolicy.enabled: false" }}
-{{- end }}
-{{- range $found.subsets }}
+{{- $found := lookup "discovery.k8s.io/v1" "EndpointSlice" "default" "kubernetes" }}
+{{- if not $found.endpoints }}
+{{- fail "networkPolicy.apiServer.addresses: give the API server's CIDRs where the chart is rendered without its cluster (helm template, --dry-run=client), as `kubectl get endpointslice kubernetes` says them; or networkPolicy.enabled: false" }}
+{{- end -}}
 - to:
+    {{- range $found.endpoints }}
     {{- range .addresses }}
     - ipBlock:
-        cidr: {{ .ip }}/{{ ternary 128 32 (contains ":" .ip) }}
+        cidr: {{ printf "%s/%d" . (ternary 128 32 (contains ":" .)) | quote }}
+    {{- end }}
     {{- end }}
   ports:
-    {{- range .ports }}
+    {{- range $found.ports }}
     - {protocol: TCP, port: {{ int .port }}}
     {{- end }}
-{{- end }}
 {{- end }}
 {{- end }}

@@ -8,6 +8,10 @@
 {{- end }}
 {{- include "verger.validateRun" . }}
 {{- include "verger.validateSparkConf" . }}
+{{- include "verger.validateLabels" . }}
+{{- if eq .Values.image.tag "latest" }}
+{{- fail "image.tag: latest is not taken, for nobody could tell later what ran; name a version" }}
+{{- end }}
 {{- if eq (include "verger.regions" .) "[]" }}
 {{- fail "residency.regions: is empty, and run.allow_london, run.allow_zurich and run.node_region add none: no node would do" }}
 {{- end }}
@@ -15,8 +19,14 @@
 
 {{- define "verger.validateRun" -}}
 {{- $run := .Values.run }}
+{{- if and (eq .Values.command "project") (not .Values.fittedRun) }}
+{{- fail "fittedRun: is required by command project: the run, or output, whose components to use" }}
+{{- end }}
+{{- if and .Values.fittedRun (ne .Values.command "project") }}
+{{- fail (printf "fittedRun: is for command project, not for %s" .Values.command) }}
+{{- end }}
 {{- range $name := list "input" "output" "event_log" }}
-{{- with index $run $name }}
+{{- with get $run $name }}
 {{- if not (regexMatch "^s3a?://" .) }}
 {{- fail (printf "run.%s: must be s3://BUCKET/FOLDER, since pods share no disk (got %q)" $name .) }}
 {{- end }}
@@ -47,6 +57,17 @@
 {{- range $key, $_ := .Values.sparkConf }}
 {{- range $pattern, $why := $owned }}
 {{- if regexMatch $pattern (lower $key) }}{{ fail (printf "sparkConf: %s is not taken: %s" $key $why) }}{{ end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* Policies, the operator and Spark know pods by these. */}}
+{{- define "verger.validateLabels" -}}
+{{- range $role := list "driver" "executor" }}
+{{- range $label, $_ := (index $.Values $role).labels }}
+{{- if regexMatch "^(app\\.kubernetes\\.io|helm\\.sh|sparkoperator\\.k8s\\.io)/|^spark-" $label }}
+{{- fail (printf "%s.labels: %s is not taken, for by it pods are told from others" $role $label) }}
+{{- end }}
 {{- end }}
 {{- end }}
 {{- end }}
