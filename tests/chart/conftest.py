@@ -1,0 +1,157 @@
+"""The chart, rendered by every helm that is found: what comes out as objects, what is refused as a line."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.conftest import ROOT
+
+CHART = ROOT / "charts" / "verger"
+EXAMPLES = sorted((CHART / "ci").glob("*-values.yaml"))
+RELEASE, NAMESPACE = "orchard", "verger"
+Object = dict[str, Any]
+
+# What no release can do without, where there is no cluster to be asked.
+LEAST: Object = {
+    "run": {"input": "s3://photographs/fruit", "output": "s3://results/verger"},
+    "networkPolicy": {"apiServer": {"addresses": ["10.0.0.1/32"]}},
+}
+
+
+def over(values: Object, more: Object) -> Object:
+    """Some values over others, as helm merges them."""
+    merged = dict(values)
+    for name, value in more.items():
+        both = isinstance(merged.get(name), dict) and isinstance(value, dict)
+        merged[name] = over(merged[name], value) if both else value
+    return merged
+
+
+def nested(path: str, value: Any) -> Object:
+    """``a.b`` and a value as values; a dot that belongs to a key is written ``\\.``."""
+    *parents, last = (part.replace("\0", ".") for part in path.replace("\\.", "\0").split("."))
+    found: Object = {last: value}
+    for parent in reversed(parents):
+        found = {parent: found}
+    return found
+
+
+class Objects(list[Object]):
+    """What was rendered."""
+
+    def one(self, kind: str, name: str | None = None) -> Object:
+        (found,) = [item for item in self if item["kind"] == kind and name in (None, item["metadata"]["name"])]
+        return found
+
+    def names(self, kind: str) -> set[str]:
+        return {item["metadata"]["name"] for item in self if item["kind"] == kind}
+
+    @property
+    def spec(self) -> Object:
+        """What the operator is told."""
+        spec: Object = self.one("SparkApplication")["spec"]
+        return spec
+
+    def pod(self, role: str) -> Object:
+        """The pod of driver or executor, as its template says, or that of the doctor."""
+        return self.one("Pod")["spec"] if role == "doctor" else self.spec[role]["template"]["spec"]
+
+    @property
+    def config(self) -> str:
+        """The YAML file that `verger` is given."""
+        text: str = self.one("ConfigMap")["data"]["run.yaml"]
+        return text
+
+
+@dataclass(frozen=True)
+class Helm:
+    """One helm."""
+
+    program: str
+
+    def run(self, command: str, *arguments: str, values: Object | None = None) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [self.program, *command.split(), *arguments, *(["--values", "-"] if values is not None else [])],
+            input=None if values is None else json.dumps(values),
+            env={**os.environ, "KUBECONFIG": os.devnull},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+    def template(
+        self, values: Object | None = None, *arguments: str, release: str = RELEASE, least: bool = True
+    ) -> subprocess.CompletedProcess[str]:
+        given = over(LEAST if least else {}, values or {})
+        return self.run("template", release, str(CHART), "--namespace", NAMESPACE, *arguments, values=given)
+
+    def render(self, values: Object | None = None, *arguments: str, release: str = RELEASE) -> Objects:
+        done = self.template(values, *arguments, release=release)
+        assert done.returncode == 0, done.stderr
+        return Objects(filter(None, yaml.safe_load_all(done.stdout)))
+
+    def refuses(self, values: Object | None = None, *arguments: str, **options: Any) -> str:
+        done = self.template(values, *arguments, **options)
+        assert done.returncode != 0, done.stdout
+        return done.stderr
+
+
+@pytest.fixture(params=["helm", "helm4"])
+def helm(request: pytest.FixtureRequest) -> Helm:
+    return _found(request.param)
+
+
+@pytest.fixture
+def helm3() -> Helm:
+    """One helm is enough to see what a template says."""
+    return _found("helm")
+
+
+def _found(program: str) -> Helm:
+    if shutil.which(program) is None:
+        pytest.skip(f"{program} is not on the PATH: `make programs` builds it")
+    return Helm(program)
+
+
+@pytest.fixture(scope="session")
+def conform(schemas: Path) -> Iterator[Any]:
+    """Assert that every object is one that Kubernetes and the operator know, down to the last field."""
+
+    def check(objects: list[Object]) -> None:
+        wrong = invalid(objects, schemas)
+        assert not wrong, wrong
+
+    yield check
+
+
+def invalid(objects: list[Object], schemas: Path) -> str:
+    """What kubeconform has to say against these."""
+    if shutil.which("kubeconform") is None:
+        pytest.skip("kubeconform is not on the PATH: `make programs` builds it")
+    done = subprocess.run(
+        ["kubeconform", "-strict", "-schema-location", f"{schemas}/{{{{.ResourceKind}}}}{{{{.KindSuffix}}}}.json", "-"],
+        input="\n---\n".join(json.dumps(item) for item in objects),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    return done.stdout + done.stderr if done.returncode else ""
+
+
+@pytest.fixture(scope="session")
+def schemas() -> Path:
+    """The folder of the schemas by which kubeconform judges."""
+    folder = Path(os.environ.get("VERGER_KUBERNETES_SCHEMAS", ROOT / "build" / "schemas"))
+    if not any(folder.glob("sparkapplication-*.json")):
+        pytest.skip(f"no schemas of Kubernetes in {folder}: `make schemas` makes them")
+    return folder

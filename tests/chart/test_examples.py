@@ -1,0 +1,62 @@
+"""Every way of using the chart that we show: it lints, renders, and Kubernetes would take it."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.chart.conftest import CHART, EXAMPLES, LEAST, Helm, Objects, invalid, over
+from verger.config import RunConfig
+
+
+@pytest.fixture(params=EXAMPLES, ids=lambda path: path.stem.removesuffix("-values"))
+def example(request):
+    return yaml.safe_load(request.param.read_text())
+
+
+def test_there_is_one_for_every_kind_of_cluster():
+    names = {path.name.removesuffix("-values.yaml") for path in EXAMPLES}
+    assert names == {"eks-irsa", "eks-pod-identity", "kind", "other-cloud", "sovereign-cloud", "spot"}
+
+
+def test_it_lints(helm, example):
+    done = helm.run("lint --strict", str(CHART), values=example)
+    assert done.returncode == 0, done.stdout
+
+
+def test_it_renders_what_kubernetes_takes(helm, example, conform):
+    conform(helm.render(example))
+
+
+def test_its_run_is_one(helm3, example):
+    RunConfig(**yaml.safe_load(helm3.render(example).config))
+
+
+@pytest.mark.parametrize("more", [
+    {"command": "project", "fittedRun": "s3://results/verger"},
+    {"command": "compact"},
+    {"suspend": True, "timeToLiveSeconds": 3600, "deadlineSeconds": None, "retries": 0},
+    {"caBundle": {"configMap": "authority"}, "credentials": {"existingSecret": "keys", "podIdentity": True}},
+    {"run": {"verify_nodes": True, "allow_london": "an adequacy decision"}, "metrics": {"enabled": True}},
+    {"securityContext": {"runAsUser": None, "runAsGroup": None, "fsGroup": None}},
+    {"image": {"pullSecrets": ["registry"]}, "sparkConf": {"spark.kubernetes.allocation.batch.size": "10"}},
+    {"spot": {"enabled": True, "tolerations": [{"key": "spot", "operator": "Exists"}]}},
+    {"driver": {"priorityClassName": "high", "nodeSelector": {"a": "b"}, "tolerations": [{"operator": "Exists"}],
+                "nodeExpressions": [{"key": "a", "operator": "Exists"}], "labels": {"a": "b"},
+                "annotations": {"a": "b"}, "coreRequest": "500m", "memoryOverhead": "3g",
+                "volumes": [{"name": "w", "emptyDir": {}}], "volumeMounts": [{"name": "w", "mountPath": "/w"}]}},
+], ids=lambda more: "-".join(more))  # fmt: skip
+def test_what_the_examples_leave_out_is_taken_too(helm, more, conform):
+    conform(helm.render(more))
+
+
+def test_every_value_at_its_default_is_taken(helm, conform):
+    """As one who copies values.yaml would give them."""
+    conform(helm.render(over(yaml.safe_load((CHART / "values.yaml").read_text()), LEAST)))
+
+
+@pytest.mark.parametrize("role", ["driver", "executor"])
+def test_a_wrong_field_in_a_pod_would_be_seen(helm3: Helm, schemas: Path, role: str):
+    objects: Objects = helm3.render()
+    objects.pod(role)["nodSelector"] = {"a": "b"}
+    assert "nodSelector" in invalid(objects, schemas)

@@ -1,0 +1,50 @@
+"""One release is one run, and everything in it is named after it."""
+
+import pytest
+
+from tests.chart.conftest import nested
+
+
+@pytest.mark.parametrize("name", ["a", "orchard-2026", "x" * 53])
+def test_a_label_of_dns_is_a_name(helm, name):
+    objects = helm.render(release=name)
+    assert objects.one("SparkApplication")["metadata"]["name"] == name
+    assert objects.one("Pod")["metadata"]["name"] == f"{name}-doctor"
+    assert all(len(item["metadata"]["name"]) <= 63 for item in objects)
+
+
+@pytest.mark.parametrize("name", ["1run", "run.1"])
+def test_another_name_is_refused(helm, name):
+    assert f'release name "{name}": must be a DNS-1035 label of at most 53' in helm.refuses(release=name)
+
+
+@pytest.mark.parametrize("name", ["x" * 54, "Orchard", "run_1", "run-"])
+def test_what_no_release_may_be_called_is_refused_by_helm(helm, name):
+    assert "release name" in helm.refuses(release=name)
+
+
+def test_an_upgrade_is_refused_with_the_reason(helm):
+    said = helm.refuses(None, "--is-upgrade")
+    assert "one release is one run" in said
+    assert "helm uninstall orchard" in said
+
+
+def test_everything_is_named_after_the_release(helm3):
+    objects = helm3.render({"run": {"verify_nodes": True}})
+    for item in objects:
+        prefix = "verger-orchard" if item["kind"].startswith("Cluster") else "orchard"
+        assert item["metadata"]["name"].startswith(prefix)
+        assert item["metadata"]["labels"]["app.kubernetes.io/instance"] == "orchard"
+
+
+def test_a_series_is_the_release_or_what_it_is_called(helm3):
+    assert "name: orchard\n" in helm3.render().config
+    assert "name: apples\n" in helm3.render(nested("run.name", "apples")).config
+
+
+def test_two_releases_share_no_name(helm3):
+    def names(release):
+        objects = helm3.render(nested("run.verify_nodes", True), release=release)
+        return {(item["kind"], item["metadata"]["name"]) for item in objects}
+
+    assert not names("a") & names("b")
