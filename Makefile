@@ -10,8 +10,12 @@ MACHINE := PYTHON=$(PYTHON) requirements/machine
 JARS := .venv/share/verger/jars
 export PATH := $(CURDIR)/.servers:$(PATH)
 
+# The image's name and tag; ARGS are more arguments of `docker build`.
+VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' job/verger/__init__.py)
+IMAGE ?= verger:$(VERSION)
+
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-unit lint format lock jars servers kind e2e clean java
+.PHONY: help install run test test-unit lint format lock jars image servers kind e2e clean java
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,6 +55,11 @@ lock: .venv-lock/.installed ## Compile requirements/*.in into *.lock (UPGRADE=--
 	cd requirements && $(COMPILE) lock.in -o lock.lock
 
 jars: .venv/.jars ## Fetch the jars with which Spark writes to S3 (image/pom.xml), by Maven
+
+image: ## Build the image, by Docker (IMAGE=NAME:TAG, ARGS='--build-arg WEIGHTS=...'; see docs/image.md)
+	@$(MACHINE) docker
+	docker build --tag $(IMAGE) --build-arg VERSION=$(VERSION) \
+		--build-arg REVISION=$$(git rev-parse HEAD 2>/dev/null || echo unknown) $(ARGS) .
 
 servers: .servers/.built ## Build the S3 servers that tests start and that are not on the PATH, by Go; minutes
 

@@ -56,4 +56,8 @@ def _system() -> list[x509.Certificate]:
 
 
 if __name__ == "__main__":  # python -m verger.access.truststore STORE PEM...: for the start of a container
-    Path(sys.argv[1]).write_bytes(make(sys.argv[2:]))
+    try:
+        Path(sys.argv[1]).write_bytes(make(sys.argv[2:]))
+    except UsageError as error:
+        sys.exit(error.line)
+    print(options(sys.argv[1]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 import urllib.request
 from collections.abc import Iterator
 from contextlib import suppress
@@ -79,6 +80,7 @@ def _names(config: RunConfig) -> tuple[str, str]:
 def _folders(config: RunConfig) -> Iterator[str]:
     if config.weights_dir is not None:
         yield canonical(config.weights_dir)
+    yield os.path.join(sys.prefix, "weights")  # where the image has those with which it was built
     yield canonical(join(os.environ.get("KERAS_HOME") or "~/.keras", "models"))
 
 

@@ -1,0 +1,100 @@
+# One image for the driver, the executors and a machine alone. docs/image.md says what is in it, what it weighs, and how
+# it is run. What changes least comes first: a change of job/ makes the last two layers anew, a few MB.
+ARG BASE=debian:bookworm-slim
+
+# Java, linked of the modules that are needed: a quarter of the package openjdk-17-jre-headless.
+FROM ${BASE} AS java
+# Packages link manual pages into this folder, which slim images lack.
+RUN mkdir -p /usr/share/man/man1 && apt-get update \
+    && apt-get install -y --no-install-recommends ca-certificates maven openjdk-17-jdk-headless
+# All of Java SE, and of the JDK's own modules those that Spark, Hadoop, TLS and whoever looks for a fault ask for.
+# The authorities are Debian's; the archive of classes that every JVM loads makes each one start sooner. Zstandard's
+# library lies unpacked in the image, for what is unpacked into /tmp cannot be run where that is mounted so.
+RUN jlink --add-modules java.se,jdk.charsets,jdk.crypto.ec,jdk.incubator.vector,jdk.jcmd,jdk.management.agent,jdk.naming.dns,jdk.net,jdk.security.auth,jdk.security.jgss,jdk.unsupported,jdk.zipfs \
+        --strip-java-debug-attributes --no-header-files --no-man-pages --compress=1 \
+        --add-options=-DZstdNativePath=/opt/verger/lib/libzstd-jni.so --output /opt/java \
+    && cp --dereference /etc/ssl/certs/java/cacerts /opt/java/lib/security/cacerts \
+    && /opt/java/bin/java -Xshare:dump >/dev/null
+
+# The jars of S3, as `make jars` fetches them.
+FROM java AS jars
+COPY image/pom.xml image/jars.sha256 /build/
+WORKDIR /jars
+RUN mvn --quiet --batch-mode --strict-checksums --file /build/pom.xml \
+        dependency:copy-dependencies -DoutputDirectory=/jars \
+    && sha256sum --check --strict --quiet /build/jars.sha256
+
+# What the lock says, as `make install` installs it.
+FROM ${BASE} AS locked
+RUN apt-get update && apt-get install -y --no-install-recommends binutils ca-certificates python3 python3-venv
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
+COPY requirements/build.lock requirements/run.lock /build/
+RUN python3 -m venv /opt/verger \
+    && /opt/verger/bin/pip install --quiet --no-cache-dir --no-compile --require-hashes -r /build/build.lock \
+    && /opt/verger/bin/pip install --quiet --no-cache-dir --no-compile --require-hashes --no-build-isolation -r /build/run.lock
+
+# The same without what image/omitted.txt names, and without what only debuggers read of its libraries. (Those in
+# *.libs were changed by auditwheel: strip breaks them.) Python would compile at every start what it cannot write.
+FROM locked AS trimmed
+COPY image/omit.py image/omitted.txt /build/
+RUN python3 /build/omit.py /build/omitted.txt /opt/verger \
+    && python3 -m zipfile -e /opt/verger/lib/python3.11/site-packages/pyspark/jars/zstd-jni-*.jar /build/zstd \
+    && cp /build/zstd/linux/amd64/libzstd-jni-*.so /opt/verger/lib/libzstd-jni.so \
+    && find /opt/verger -name '*.so*' -type f -not -path '*.libs/*' -exec strip --strip-unneeded {} + \
+    && python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/verger/lib
+
+# The package, apart.
+FROM locked AS package
+WORKDIR /source
+COPY LICENSE NOTICE README.md pyproject.toml ./
+COPY requirements/*.in requirements/
+COPY job/verger job/verger
+RUN /opt/verger/bin/pip install --quiet --no-cache-dir --no-compile --no-deps --no-build-isolation --prefix /package . \
+    && python3 -m compileall -q --invalidation-mode unchecked-hash /package/lib
+
+# Other weights than the bundled: WEIGHTS=weights/FILE, or WEIGHTS=imagenet with WEIGHTS_SHA256.
+FROM locked AS weights
+COPY --from=package /package/ /opt/verger/
+COPY image/weights.py /build/
+ARG WEIGHTS=
+# The pattern keeps a file that is not there from ending the build without a word of where it belongs.
+COPY LICENSE ${WEIGHTS:-LICENSE}* /given/
+ARG WEIGHTS_SHA256=
+ARG BACKBONE=mobilenet_v2
+RUN mkdir /weights && /opt/verger/bin/python /build/weights.py /given /weights
+
+FROM ${BASE}
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends ca-certificates libnss-wrapper python3 tini \
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/*-old /var/lib/dpkg/*-old /var/log/* \
+    # Nobody here becomes somebody else.
+    && find / -xdev -type f -perm /6000 -exec chmod a-s {} + \
+    && echo 'verger:x:185:0:Verger:/tmp:/usr/sbin/nologin' >> /etc/passwd \
+    && mkdir -p /opt/spark/work-dir && chown 185:0 /opt/spark/work-dir && chmod 775 /opt/spark/work-dir
+COPY --from=java /opt/java/ /opt/java/
+COPY --from=trimmed /opt/verger/ /opt/verger/
+COPY --from=jars /jars/ /opt/verger/lib/python3.11/site-packages/pyspark/jars/
+COPY --from=weights /weights/ /opt/verger/weights/
+COPY image/log4j2.properties /opt/verger/conf/
+COPY image/entrypoint.sh image/decom.sh /opt/
+ENV PATH=/opt/verger/bin:/opt/java/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+    JAVA_HOME=/opt/java \
+    SPARK_HOME=/opt/verger/lib/python3.11/site-packages/pyspark \
+    PYSPARK_PYTHON=/opt/verger/bin/python \
+    HOME=/tmp \
+    LANG=C.UTF-8
+USER 185:0
+WORKDIR /opt/spark/work-dir
+ENTRYPOINT ["/usr/bin/tini", "-s", "--", "/opt/entrypoint.sh"]
+CMD ["verger", "--help"]
+COPY --from=package /package/ /opt/verger/
+COPY job/main.py /opt/verger/main.py
+ARG BASE
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="verger" \
+    org.opencontainers.image.description="Fruit photographs to CNN features to principal components, on Spark" \
+    org.opencontainers.image.licenses="Apache-2.0" \
+    org.opencontainers.image.version="${VERSION}" \
+    org.opencontainers.image.revision="${REVISION}" \
+    org.opencontainers.image.base.name="${BASE}"

@@ -1,0 +1,93 @@
+#!/bin/bash
+# Start what Spark on Kubernetes asks for, `driver ...` or `executor`; anything else is run as it is.
+set -euo pipefail
+
+role=${1:-}
+tmp=${TMPDIR:-/tmp}
+
+# End with a code and one line: JSON for Spark's roles, whose log is that, and in the pod's status.
+fail() {
+    local code=$1 line=$2
+    [ ! -w /dev/termination-log ] || echo "$line" >/dev/termination-log
+    case $role in
+        driver | executor)
+            line=${line//\\/\\\\}
+            printf '{"ts": "%(%FT%TZ)T", "level": "ERROR", "logger": "verger", "event": "failed", "line": "%s"}\n' -1 \
+                "${line//\"/\\\"}" >&2
+            ;;
+        *) echo "verger: $line" >&2 ;;
+    esac
+    exit "$code"
+}
+
+# Hadoop and Spark ask for the user's name, and Java for a home. The UID may be any and the root read-only, so that a
+# line for it can be neither in /etc/passwd nor put there: glibc is given a file of ours.
+name_user() {
+    ! getent passwd "$(id -u)" >/dev/null || return 0
+    NSS_WRAPPER_PASSWD=$(mktemp "$tmp/passwd.XXXXXX") ||
+        fail 2 "$tmp cannot be written, and user $(id -u) needs a name there. Mount a volume (docker run --tmpfs $tmp)."
+    { cat /etc/passwd && echo "verger:x:$(id -u):$(id -g):Verger:${HOME:-/tmp}:/usr/sbin/nologin"; } >"$NSS_WRAPPER_PASSWD"
+    export NSS_WRAPPER_PASSWD NSS_WRAPPER_GROUP=/etc/group LD_PRELOAD=libnss_wrapper.so${LD_PRELOAD:+:$LD_PRELOAD}
+}
+
+# The JVM reads no PEM file: where there is one, what it names goes into a trust store. Sets java_options.
+prepare_java() {
+    local said='' options
+    [ -w "$tmp" ] || fail 2 "$tmp cannot be written. Mount a volume there."
+    if [ -n "${AWS_CA_BUNDLE:-}" ]; then
+        said=$(python -m verger.access.truststore "$tmp/authorities.p12" "$AWS_CA_BUNDLE" 2>&1) ||
+            fail 2 "AWS_CA_BUNDLE: ${said##*$'\n'}"
+    fi
+    options=${said##*$'\n'}
+    read -ra java_options <<<"-Dlog4j2.configurationFile=file:/opt/verger/conf/log4j2.properties ${options//\"/}"
+}
+
+driver() {
+    prepare_java
+    export VERGER_LOG_FORMAT=${VERGER_LOG_FORMAT:-json}
+    # For the JVM that spark-submit becomes; --driver-java-options would displace the application's own.
+    export SPARK_SUBMIT_OPTS="${java_options[*]}${SPARK_SUBMIT_OPTS:+ $SPARK_SUBMIT_OPTS}"
+    exec "$SPARK_HOME/bin/spark-submit" \
+        --conf "spark.driver.bindAddress=$SPARK_DRIVER_BIND_ADDRESS" \
+        --conf "spark.executorEnv.SPARK_DRIVER_POD_IP=$SPARK_DRIVER_BIND_ADDRESS" \
+        --deploy-mode client "$@"
+}
+
+executor() {
+    prepare_java
+    local name
+    # SPARK_JAVA_OPT_0, _1, ... _10: in this order, each one option, with spaces or without.
+    for name in $(compgen -v SPARK_JAVA_OPT_ | sort -t _ -k 4 -n); do
+        java_options+=("${!name}")
+    done
+    echo $$ >"$tmp/executor.pid" # which it stays; decom.sh reads it
+    exec java "${java_options[@]}" "-Xms$SPARK_EXECUTOR_MEMORY" "-Xmx$SPARK_EXECUTOR_MEMORY" \
+        -cp "${SPARK_CONF_DIR:+$SPARK_CONF_DIR:}$SPARK_HOME/jars/*${SPARK_EXTRA_CLASSPATH:+:$SPARK_EXTRA_CLASSPATH}" \
+        org.apache.spark.scheduler.cluster.k8s.KubernetesExecutorBackend \
+        --driver-url "$SPARK_DRIVER_URL" --executor-id "$SPARK_EXECUTOR_ID" --cores "$SPARK_EXECUTOR_CORES" \
+        --app-id "$SPARK_APPLICATION_ID" --hostname "$SPARK_EXECUTOR_POD_IP" \
+        --resourceProfileId "$SPARK_RESOURCE_PROFILE_ID" --podName "$SPARK_EXECUTOR_POD_NAME"
+}
+
+# What Spark sets before it asks for a role.
+require() {
+    local name
+    for name in "$@"; do
+        [ -n "${!name:-}" ] || fail 2 "$role: $name is not set. This role is for Spark on Kubernetes, which sets it."
+    done
+}
+
+name_user
+case $role in
+    driver)
+        shift
+        require SPARK_DRIVER_BIND_ADDRESS
+        driver "$@"
+        ;;
+    executor)
+        require SPARK_DRIVER_URL SPARK_EXECUTOR_ID SPARK_EXECUTOR_CORES SPARK_EXECUTOR_MEMORY SPARK_APPLICATION_ID \
+            SPARK_EXECUTOR_POD_IP SPARK_EXECUTOR_POD_NAME SPARK_RESOURCE_PROFILE_ID
+        executor
+        ;;
+    *) exec "$@" ;;
+esac
