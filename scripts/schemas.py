@@ -81,7 +81,7 @@ def write(folder: Path, kind: str, group: str, version: str, schema: Schema, def
     schema["properties"]["kind"] = {"const": kind}
     schema["required"] = sorted({"apiVersion", "kind", "metadata", *schema.get("required", [])})
     schema["definitions"] = closure(schema, definitions, {})
-    suffix = f"-{group.split('.')[0]}" if group else ""
+    suffix = f"-{group.partition('.')[0]}" if group else ""
     (folder / f"{kind.lower()}{suffix}-{version}.json").write_text(json.dumps(schema))
 
 

@@ -45,7 +45,7 @@ def test_its_run_is_one(helm3, example):
                 "nodeExpressions": [{"key": "a", "operator": "Exists"}], "labels": {"a": "b"},
                 "annotations": {"a": "b"}, "coreRequest": "500m", "memoryOverhead": "3g",
                 "volumes": [{"name": "w", "emptyDir": {}}], "volumeMounts": [{"name": "w", "mountPath": "/w"}]}},
-], ids=lambda more: "-".join(more))  # fmt: skip
+], ids="-".join)  # fmt: skip
 def test_what_the_examples_leave_out_is_taken_too(helm, more, conform):
     conform(helm.render(more))
 

@@ -51,6 +51,10 @@ matchExpressions:
 - /etc/verger/run.yaml
 {{- end }}
 
+{{- define "verger.driverMemory" -}}
+{{ required "run.driver_memory: is required, since the driver's pod is sized by it" .Values.run.driver_memory }}
+{{- end }}
+
 {{/* Java's size, 512m or 2g, in MiB. */}}
 {{- define "verger.mebibytes" -}}
 {{- $size := int (regexFind "^[0-9]+" .) }}{{ if hasSuffix "g" . }}{{ mul $size 1024 }}{{ else }}{{ $size }}{{ end }}
@@ -60,7 +64,7 @@ matchExpressions:
 {{- define "verger.memoryOverhead" -}}
 {{- $role := last . }}{{ with first . -}}
 {{- if (index .Values $role).memoryOverhead }}{{ (index .Values $role).memoryOverhead }}
-{{- else if eq $role "driver" }}{{ add 384 768 (div (int (include "verger.mebibytes" .Values.run.driver_memory)) 2) }}m
+{{- else if eq $role "driver" }}{{ add 384 768 (div (int (include "verger.mebibytes" (include "verger.driverMemory" .))) 2) }}m
 {{- else }}{{ add 384 (mul 1280 (int .Values.executor.cores)) }}m
 {{- end }}
 {{- end }}

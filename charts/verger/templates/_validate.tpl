@@ -35,9 +35,6 @@
 {{- end }}
 {{- end }}
 {{- end }}
-{{- if not $run.driver_memory }}
-{{- fail "run.driver_memory: is required, since the driver's pod is sized by it" }}
-{{- end }}
 {{- if $run.ca_bundle }}
 {{- fail "run.ca_bundle: is a file of one machine; name a ConfigMap in caBundle.configMap, which driver and executors mount" }}
 {{- end }}

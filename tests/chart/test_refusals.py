@@ -1,0 +1,127 @@
+"""What a release may not say is refused before anything is made, in words that name the value."""
+
+import pytest
+
+from tests.chart.conftest import LEAST, nested, over
+
+KEY = "sparkConf.spark\\.kubernetes\\."
+
+# Values, and what the message must hold.
+REFUSED = [
+    ("run.variance", 2, "/run/variance"),
+    ("run.varianc", 0.5, "'varianc'"),
+    ("run.components", 0, "/run/components"),
+    ("run.backbone", "resnet", "/run/backbone"),
+    ("run.driver_memory", "1Gi", "/run/driver_memory"),
+    ("run.driver_memory", None, "run.driver_memory: is required"),
+    ("run.name", "Äpfel", "/run/name"),
+    ("run.label", "Apple", "/run/label"),
+    ("run.input", "/data/fruit", "run.input: must be s3://BUCKET/FOLDER"),
+    ("run.output", "file:/out", "run.output: must be s3://BUCKET/FOLDER"),
+    ("run.event_log", "/events", "run.event_log: must be s3://BUCKET/FOLDER"),
+    ("run.ca_bundle", "/ca.pem", "caBundle.configMap"),
+    # where the data may be
+    ("run.region", "us-east-1", "/run/region"),
+    ("run.region", "eu-west-4", "/run/region"),
+    ("run.store_location", "us", "/run/store_location"),
+    ("run.allow_london", "yes", "/run/allow_london"),
+    ("run.node_region", ["us-east:US:a good reason"], "/run/node_region/0"),
+    ("run.node_region", ["fr-par:FR"], "/run/node_region/0"),
+    ("residency.regions", ["eu-west-2"], "/residency/regions/0"),
+    ("residency.regions", ["us-east-1"], "/residency/regions/0"),
+    ("residency.regions", [], "residency.regions: is empty"),
+    # what pods may reach
+    ("run.endpoint_url", "http://store.store:9000", "networkPolicy.store: say where the store"),
+    ("networkPolicy.apiServer.addresses", [], "networkPolicy.apiServer.addresses: give the API server's CIDRs"),
+    ("networkPolicy.apiServer.addresses", ["10.0.0.1"], "/networkPolicy/apiServer/addresses/0"),
+    # what belongs together
+    ("command", "delete", "/command"),
+    ("command", "project", "fittedRun: is required"),
+    ("fittedRun", "s3://results/verger", "fittedRun: is for command project"),
+    ("fittedRun", "/runs/1", "/fittedRun"),
+    # nothing secret
+    ("run.endpoint_url", "https://user:word@store", "/run/endpoint_url"),
+    ("run.input", "s3://KEY:word@bucket/fruit", "run.input: must hold no user and password"),
+    ("credentials.accessKey", "KEY", "'accessKey'"),
+    (f"{KEY}driver\\.secrets\\.keys", "/keys", "sparkConf: spark.kubernetes.driver.secrets.keys is not taken"),
+    (f"{KEY}driver\\.secretKeyRef\\.KEY", "keys:KEY", "is not taken"),
+    (f"{KEY}authenticate\\.oauthToken", "abc", "is not taken"),
+    ("sparkConf.spark\\.hadoop\\.fs\\.s3a\\.access\\.key", "KEY", "'spark.hadoop.fs.s3a.access.key' not allowed"),
+    ("sparkConf.spark\\.hadoop\\.fs\\.s3a\\.secret\\.key", "KEY", "'spark.hadoop.fs.s3a.secret.key' not allowed"),
+    ("sparkConf.spark\\.ssl\\.keyPassword", "word", "'spark.ssl.keyPassword' not allowed"),
+    # what others set: the job's session, the operator, the templates
+    ("sparkConf.spark\\.sql\\.shuffle\\.partitions", "8", "'spark.sql.shuffle.partitions' not allowed"),
+    ("sparkConf.spark\\.master", "local", "'spark.master' not allowed"),
+    ("sparkConf.spark\\.task\\.maxFailures", "1", "'spark.task.maxFailures' not allowed"),
+    ("sparkConf.spark\\.executor\\.memory", "1g", "'spark.executor.memory' not allowed"),
+    (f"{KEY}namespace", "other", "the operator sets it"),
+    (f"{KEY}driver\\.master", "https://x", "the operator sets it"),
+    (f"{KEY}driver\\.pod\\.name", "x", "the operator sets it"),
+    (f"{KEY}executor\\.podNamePrefix", "x", "the operator sets it"),
+    (f"{KEY}container\\.image", "x:1", "image.repository"),
+    (f"{KEY}executor\\.container\\.image", "x:1", "image.repository"),
+    (f"{KEY}authenticate\\.driver\\.serviceAccountName", "x", "driver.serviceAccount"),
+    (f"{KEY}executor\\.label\\.app", "x", "executor.labels"),
+    (f"{KEY}driver\\.annotation\\.app", "x", "driver.labels, executor.labels and annotations"),
+    (f"{KEY}node\\.selector\\.zone", "a", "driver.nodeSelector"),
+    (f"{KEY}executor\\.podTemplateFile", "/x", "templates"),
+    (f"{KEY}driver\\.pod\\.featureSteps", "x", "templates"),
+    (f"{KEY}driverEnv\\.KEY", "x", "templates"),
+    (f"{KEY}securityContext\\.allowPrivilegeEscalation", "true", "templates"),
+    (f"{KEY}executor\\.request\\.cores", "1", "a value of driver or executor"),
+    (f"{KEY}memoryOverheadFactor", "0.5", "a value of driver or executor"),
+    (f"{KEY}allocation\\.batch\\.size", 10, "/sparkConf/spark.kubernetes.allocation.batch.size"),
+    ("driver.labels.app\\.kubernetes\\.io/component", "executor", "driver.labels: app.kubernetes.io/component"),
+    ("executor.labels.spark-role", "driver", "executor.labels: spark-role is not taken"),
+    ("driver.affinity", {}, "'affinity'"),
+    ("driver.env", [], "'env'"),
+    ("securityContext.runAsUser", 0, "/securityContext/runAsUser"),
+    ("securityContext.privileged", True, "'privileged'"),
+    # units, counts, names
+    ("image.tag", "latest", "image.tag: latest is not taken"),
+    ("executor.memory", "1Gi", "/executor/memory"),
+    ("executor.memory", "1.5g", "/executor/memory"),
+    ("executor.memory", "", "/executor/memory"),
+    ("driver.memoryOverhead", "1Gi", "/driver/memoryOverhead"),
+    ("driver.coreRequest", "half", "/driver/coreRequest"),
+    ("executor.instances", 0, "/executor/instances"),
+    ("executor.cores", 0, "/executor/cores"),
+    ("retries", -1, "/retries"),
+    ("deadlineSeconds", 0, "/deadlineSeconds"),
+    ("timeToLiveSeconds", "1h", "/timeToLiveSeconds"),
+    ("suspend", "yes", "/suspend"),
+    ("executors", {}, "'executors'"),
+]
+
+
+@pytest.mark.parametrize(("path", "value", "says"), REFUSED, ids=[f"{path}={value}" for path, value, _ in REFUSED])
+def test_it_is_refused_by_name(helm, path, value, says):
+    assert says in helm.refuses(nested(path, value))
+
+
+@pytest.mark.parametrize("command", ["run", "project"])
+@pytest.mark.parametrize("given", ["input", "output"])
+def test_a_run_needs_to_know_where(helm, command, given):
+    (missing,) = {"input", "output"} - {given}
+    said = helm.refuses({"command": command, "run": {given: "s3://a/b"}}, least=False)
+    assert f"at '/run': missing property '{missing}'" in said
+
+
+def test_a_compaction_needs_no_input(helm):
+    values = over(LEAST, {"command": "compact"})
+    values["run"] = {"output": "s3://results/verger"}
+    assert helm.template(values, least=False).returncode == 0
+
+
+@pytest.mark.parametrize("key", [
+    "spark.kubernetes.allocation.batch.size",
+    "spark.kubernetes.executor.missingPodDetectDelta",
+    "spark.kubernetes.executor.scheduler.name",
+    "spark.kubernetes.executor.volumes.persistentVolumeClaim.spark-local-dir-1.mount.path",
+])  # fmt: skip
+def test_what_shapes_pods_and_is_no_value_is_taken(helm, key):
+    assert helm.render({"sparkConf": {key: "5"}}).spec["sparkConf"][key] == "5"
+
+
+def test_a_password_is_not_repeated(helm):
+    assert "hunter2" not in helm.refuses(nested("run.input", "s3://KEY:hunter2@bucket/fruit"))

@@ -1,0 +1,171 @@
+"""The chart's values and the run's settings are the same ones, told once."""
+
+import importlib.util
+import json
+import shutil
+import sys
+
+import pytest
+import yaml
+
+from tests.chart.conftest import CHART, LEAST, nested, over
+from tests.conftest import ROOT
+from verger import __version__, config
+from verger.access import regions
+from verger.config import RunConfig
+
+
+def load_script():
+    spec = importlib.util.spec_from_file_location("chart", ROOT / "scripts" / "chart.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def script(monkeypatch):
+    """scripts/chart.py, as it is with ``--check``."""
+    module = load_script()
+    monkeypatch.setattr(sys, "argv", ["chart.py", "--check"])
+    return module
+
+
+SCHEMA = json.loads((CHART / "values.schema.json").read_text())
+VALUES = yaml.safe_load((CHART / "values.yaml").read_text())
+
+# A value for every setting, none of them the default.
+OTHERWISE = {
+    "name": "apples", "endpoint_url": "https://store.example:9000", "region": "eu-west-1", "path_style": True,
+    "event_log": "s3://lake/events", "store_location": "eu", "allow_london": "adequacy decision of 2021-06-28",
+    "allow_zurich": "adequacy decision of 2000-07-26", "verify_nodes": True, "label": ["Apple*", "yes"],
+    "node_region": ["fr-par:FR:DPA: with Scaleway, of 2026-03-01"], "exclude": ["*: x", "# y", "1e3"],
+    "max_labels": 1_000_000, "max_photographs": 123_456_789, "pooling": "none", "alpha": 0.35, "input_size": 96,
+    "weights": "/weights/own.h5", "weights_dir": "/weights", "weights_sha256": "0" * 64, "precision": "bfloat16",
+    "resample": "bilinear", "fit": "pad", "components": 50, "pca": "reuse", "standardize": False, "seed": 2**31 - 1,
+    "solver": "randomized", "batch_size": 64, "partitions": 8, "wave_size": 100_000, "max_rejected_ratio": 1e-7,
+    "cores": 2, "driver_memory": "512m", "local_dir": "/tmp/spark", "log_level": "info", "compact": "never",
+    "csv": True, "log_format": "json", "progress_interval": 0.5, "eur_per_vcpu_hour": 0, "usd_per_eur": 1.2,
+    "spot_discount": 0.6,
+}  # fmt: skip
+# Those that cannot be given so, and why.
+NOT_HERE = {
+    "input": "required",
+    "output": "required",
+    "variance": "excludes components",
+    "backbone": "another one needs other weights",
+    "ca_bundle": "refused: caBundle",
+}
+
+
+def read(objects, tmp_path):
+    """The run's settings, as `verger --config` reads them in the pod."""
+    file = tmp_path / "run.yaml"
+    file.write_text(objects.config)
+    return config.load({}, file)
+
+
+def test_what_is_made_is_up_to_date(script):
+    assert script.main() == 0
+
+
+@pytest.mark.parametrize("file", ["values.schema.json", "README.md"])
+def test_what_was_changed_by_hand_is_told(script, monkeypatch, tmp_path, capsys, file):
+    copy = tmp_path / "charts" / "verger"
+    shutil.copytree(CHART, copy)
+    monkeypatch.setattr(script, "CHART", copy)
+    (copy / file).write_text((copy / file).read_text().replace("variance", "varianz"))
+    assert script.main() == 1
+    assert file in capsys.readouterr().err
+
+
+def test_a_setting_that_the_chart_does_not_know_yet_is_told(script, monkeypatch, capsys):
+    source = RunConfig.model_json_schema()
+    source["properties"]["tomorrow"] = {"type": "string", "description": "A setting to come."}
+    monkeypatch.setattr(script.RunConfig, "model_json_schema", lambda: source)
+    assert script.main() == 1
+    assert "values.schema.json is out of date" in capsys.readouterr().err
+
+
+def test_the_run_has_the_settings_of_a_run():
+    assert SCHEMA["properties"]["run"]["properties"].keys() == RunConfig.model_fields.keys()
+    assert SCHEMA["properties"]["run"]["additionalProperties"] is False
+
+
+def test_the_schema_is_of_a_draft_that_every_helm_reads():
+    assert "draft-07" in SCHEMA["$schema"]
+    assert '"$ref"' not in json.dumps(SCHEMA)
+
+
+def closed(schema, values, path=""):
+    """Whether objects are closed, and every value is in values.yaml, but those of free maps and of the run."""
+    if "properties" in schema:
+        assert schema["additionalProperties"] is False, path
+        if path != ".run":
+            assert values.keys() == schema["properties"].keys(), path
+        for name, field in schema["properties"].items():
+            closed(field, (values or {}).get(name), f"{path}.{name}")
+
+
+def test_it_is_closed_and_values_yaml_has_every_value():
+    closed(SCHEMA, VALUES)
+
+
+def test_it_holds_words_of_json_schema_alone():
+    """A comma in a description that is not quoted would make a key of what follows it."""
+
+    def words(schema):
+        for key, value in schema.items():
+            yield key
+            named = key in ("properties", "patternProperties")
+            for part in value.values() if named else value if isinstance(value, list) else [value]:
+                yield from words(part) if isinstance(part, dict) else ()
+
+    assert set(words(SCHEMA)) <= {
+        "$schema", "title", "type", "description", "required", "properties", "patternProperties",
+        "additionalProperties", "items", "uniqueItems", "enum", "const", "pattern", "minLength", "maxLength",
+        "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "allOf", "if", "then", "else",
+    }  # fmt: skip
+
+
+def test_every_value_is_described():
+    def described(schema, path):
+        for name, field in schema["properties"].items():
+            if "properties" in field:
+                described(field, f"{path}{name}.")
+            else:
+                assert field.get("description", "").endswith("."), f"{path}{name}"
+
+    described(SCHEMA, "")
+
+
+def test_regions_are_those_of_the_guard():
+    assert set(SCHEMA["properties"]["residency"]["properties"]["regions"]["items"]["enum"]) == regions.EU
+    assert set(VALUES["residency"]["regions"]) == regions.EU
+
+
+def test_defaults_are_those_of_the_run(helm, tmp_path):
+    assert read(helm.render(), tmp_path) == RunConfig(**LEAST["run"], name="orchard")
+
+
+def test_no_setting_is_forgotten_here():
+    assert OTHERWISE.keys() | NOT_HERE.keys() == RunConfig.model_fields.keys()
+
+
+def test_every_setting_reaches_the_run(helm, tmp_path):
+    given = over(LEAST["run"], OTHERWISE)
+    objects = helm.render({"run": given, "networkPolicy": {"store": {"addresses": ["203.0.113.7/32"]}}})
+    assert read(objects, tmp_path) == RunConfig(**given)
+
+
+@pytest.mark.parametrize("field", [name for name, field in RunConfig.model_fields.items() if field.default is None])
+def test_null_is_as_good_as_nothing_where_it_is_the_default(helm3, tmp_path, field):
+    assert read(helm3.render(nested(f"run.{field}", None)), tmp_path) == RunConfig(**LEAST["run"], name="orchard")
+
+
+def test_versions_are_the_packages():
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    assert chart["version"] == chart["appVersion"] == __version__
+
+
+def test_spark_is_the_one_that_is_locked(helm3):
+    assert f"pyspark=={helm3.render().spec['sparkVersion']}\n" in (ROOT / "requirements" / "run.in").read_text()
