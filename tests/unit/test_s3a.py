@@ -76,6 +76,14 @@ class TestJars:
         assert s3a.jars_folder() == installed
         assert s3a.class_path() == f"{installed}/*"
 
+    def test_in_sparks_own_folder_which_spark_submit_names(
+        self, installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "spark").mkdir()
+        installed.rename(tmp_path / "spark" / "jars")
+        monkeypatch.setenv("SPARK_HOME", str(tmp_path / "spark"))
+        assert s3a.jars_folder() == tmp_path / "spark" / "jars"
+
     def test_the_named_folder_is_the_answer_even_where_it_has_none(
         self, installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -78,12 +78,11 @@ def settings(buckets: Iterable[Bucket], config: RunConfig) -> dict[str, str]:
 
 
 def jars_folder() -> Path | None:
-    """The folder of S3A's jars: VERGER_JARS, else where `make jars` puts them, or pyspark's own; None if not there."""
+    """The folder of S3A's jars: VERGER_JARS, else where `make jars` puts them, or Spark's own; None if not there."""
     pyspark = importlib.util.find_spec("pyspark")
-    installed = [
-        os.path.join(sys.prefix, "share", "verger", "jars"),
-        os.path.join(os.path.dirname(pyspark.origin), "jars") if pyspark and pyspark.origin else None,
-    ]
+    # Under spark-submit, which sets SPARK_HOME, pyspark is a zip in it.
+    spark = os.environ.get("SPARK_HOME") or (pyspark and pyspark.origin and os.path.dirname(pyspark.origin))
+    installed = [os.path.join(sys.prefix, "share", "verger", "jars"), os.path.join(spark, "jars") if spark else None]
     named = os.environ.get("VERGER_JARS")
     folders = [Path(folder) for folder in ([named] if named else installed) if folder]
     return next((folder for folder in folders if list(folder.glob("hadoop-aws-*.jar"))), None)
