@@ -7,7 +7,9 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import pytest
 import yaml
 
 from tests.conftest import ROOT
+from tests.web import Answer, Request, serving
 
 CHART = ROOT / "charts" / "verger"
 EXAMPLES = sorted((CHART / "ci").glob("*-values.yaml"))
@@ -73,21 +76,21 @@ class Objects(list[Object]):
         return text
 
 
+@cache
+def _ran(command: tuple[str, ...], values: str) -> subprocess.CompletedProcess[str]:
+    """What came of it; the same is not done twice."""
+    environment = {**os.environ, "KUBECONFIG": os.devnull}
+    return subprocess.run(command, input=values, env=environment, capture_output=True, text=True, timeout=60)
+
+
 @dataclass(frozen=True)
 class Helm:
     """One helm."""
 
     program: str
 
-    def run(self, command: str, *arguments: str, values: Object | None = None) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [self.program, *command.split(), *arguments, *(["--values", "-"] if values is not None else [])],
-            input=None if values is None else json.dumps(values),
-            env={**os.environ, "KUBECONFIG": os.devnull},
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
+    def run(self, command: str, *arguments: str, values: Object) -> subprocess.CompletedProcess[str]:
+        return _ran((self.program, *command.split(), *arguments, "--values", "-"), json.dumps(values))
 
     def template(
         self, values: Object | None = None, *arguments: str, release: str = RELEASE, least: bool = True
@@ -104,6 +107,57 @@ class Helm:
         done = self.template(values, *arguments, **options)
         assert done.returncode != 0, done.stdout
         return done.stderr
+
+
+KINDS = {
+    "v1": {"configmaps": "ConfigMap", "pods": "Pod", "serviceaccounts": "ServiceAccount"},
+    "discovery.k8s.io/v1": {"endpointslices": "EndpointSlice"},
+    "networking.k8s.io/v1": {"networkpolicies": "NetworkPolicy"},
+    "rbac.authorization.k8s.io/v1": {"roles": "Role", "rolebindings": "RoleBinding"},
+    "sparkoperator.k8s.io/v1beta2": {"sparkapplications": "SparkApplication"},
+}
+API_SERVER = {
+    "endpoints": [{"addresses": ["172.18.0.2"]}, {"addresses": ["172.18.0.3"]}],
+    "ports": [{"name": "https", "port": 6443, "protocol": "TCP"}],
+}
+
+
+@contextmanager
+def cluster(says: Object = API_SERVER) -> Iterator[tuple[str, ...]]:
+    """As much of Kubernetes as helm asks for, by the arguments that name it; ``says`` where its API server is."""
+    known: Object = {
+        "/version": {"major": "1", "minor": "33", "gitVersion": "v1.33.0"},
+        "/api": {"kind": "APIVersions", "versions": ["v1"]},
+        "/apis": {"kind": "APIGroupList", "groups": []},
+    }
+    for version, kinds in KINDS.items():
+        group, _, number = version.rpartition("/")
+        known[f"/apis/{version}" if group else f"/api/{version}"] = {
+            "kind": "APIResourceList",
+            "groupVersion": version,
+            "resources": [
+                {"name": name, "kind": kind, "namespaced": True, "verbs": ["get"]} for name, kind in kinds.items()
+            ],
+        }
+        if group:
+            versions = [{"groupVersion": version, "version": number}]
+            known["/apis"]["groups"].append({"name": group, "versions": versions, "preferredVersion": versions[0]})
+    if says:
+        found = {
+            "apiVersion": "discovery.k8s.io/v1",
+            "kind": "EndpointSlice",
+            "metadata": {"name": "kubernetes"},
+            **says,
+        }
+        known["/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes"] = found
+    nothing = {"apiVersion": "v1", "kind": "Status", "status": "Failure", "reason": "NotFound", "code": 404}
+
+    def answer(request: Request) -> Answer:
+        path = request.path
+        return Answer(json.dumps(known.get(path, nothing)), 200 if path in known else 404, "application/json")
+
+    with serving(answer) as web:
+        yield "--kube-apiserver", web.url
 
 
 @pytest.fixture(params=["helm", "helm4"])

@@ -34,6 +34,7 @@ REFUSED = [
     ("run.endpoint_url", "http://store.store:9000", "networkPolicy.store: say where the store"),
     ("networkPolicy.apiServer.addresses", [], "networkPolicy.apiServer.addresses: give the API server's CIDRs"),
     ("networkPolicy.apiServer.addresses", ["10.0.0.1"], "/networkPolicy/apiServer/addresses/0"),
+    ("metrics.enabled", True, "metrics.namespaceLabels: say from which namespace"),
     # what belongs together
     ("command", "delete", "/command"),
     ("command", "project", "fittedRun: is required"),

@@ -8,7 +8,7 @@
           kubernetes.io/metadata.name: {{ .namespace }}
       podSelector:
         matchLabels:
-          {{- toYaml .podLabels | nindent 10 }}
+          {{- toYaml (.podLabels | default (dict "k8s-app" "kube-dns")) | nindent 10 }}
     {{- range .addresses }}
     - ipBlock:
         cidr: {{ . | quote }}

@@ -12,6 +12,9 @@
 {{- if eq .Values.image.tag "latest" }}
 {{- fail "image.tag: latest is not taken, for nobody could tell later what ran; name a version" }}
 {{- end }}
+{{- if and .Values.metrics.enabled (not .Values.metrics.namespaceLabels) }}
+{{- fail "metrics.namespaceLabels: say from which namespace Prometheus reads, such as kubernetes.io/metadata.name: monitoring" }}
+{{- end }}
 {{- if eq (include "verger.regions" .) "[]" }}
 {{- fail "residency.regions: is empty, and run.allow_london, run.allow_zurich and run.node_region add none: no node would do" }}
 {{- end }}

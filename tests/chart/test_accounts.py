@@ -1,0 +1,86 @@
+"""Who pods are, and what they may ask of Kubernetes: drivers the least, executors nothing."""
+
+import pytest
+
+ARN = {"eks.amazonaws.com/role-arn": "arn:aws:iam::111122223333:role/verger"}
+# What Spark 4.3's driver calls, by its sources, and what --verify-nodes looks at.
+NEEDED = {
+    "pods": {"get", "list", "watch", "create", "delete", "deletecollection"},
+    "configmaps": {"create", "deletecollection"},
+    "persistentvolumeclaims": {"get", "list", "create", "delete", "deletecollection"},
+    "services": {"deletecollection"},
+}
+
+
+def rules(role):
+    return {resource: set(rule["verbs"]) for rule in role["rules"] for resource in rule["resources"]}
+
+
+def test_a_driver_may_what_spark_needs(helm):
+    objects = helm.render()
+    role, binding = objects.one("Role"), objects.one("RoleBinding")
+    assert rules(role) == NEEDED
+    assert all(rule["apiGroups"] == [""] for rule in role["rules"])
+    assert binding["roleRef"]["name"] == role["metadata"]["name"]
+    assert [subject["name"] for subject in binding["subjects"]] == [objects.spec["driver"]["serviceAccount"]]
+
+
+def test_executors_may_nothing(helm):
+    objects = helm.render()
+    account = objects.spec["executor"]["serviceAccount"]
+    assert objects.one("ServiceAccount", account)["automountServiceAccountToken"] is False
+    assert objects.pod("executor")["automountServiceAccountToken"] is False
+    bound = [
+        subject["name"] for item in objects if item["kind"].endswith("RoleBinding") for subject in item["subjects"]
+    ]
+    assert account not in bound
+
+
+@pytest.mark.parametrize("role", ["driver", "doctor"])
+def test_the_driver_has_its_token(helm3, role):
+    assert helm3.render().pod(role)["automountServiceAccountToken"] is True
+
+
+def test_the_doctor_is_the_driver(helm3):
+    objects = helm3.render()
+    assert objects.pod("doctor")["serviceAccountName"] == objects.spec["driver"]["serviceAccount"]
+
+
+@pytest.mark.parametrize("verify", [False, True])
+def test_nodes_are_read_where_they_are_to_be_verified(helm3, verify):
+    objects = helm3.render({"run": {"verify_nodes": verify}})
+    kinds = {item["kind"] for item in objects}
+    assert ("ClusterRole" in kinds) is ("ClusterRoleBinding" in kinds) is verify
+    if verify:
+        assert rules(objects.one("ClusterRole")) == {"nodes": {"get"}}
+        (subject,) = objects.one("ClusterRoleBinding")["subjects"]
+        assert (subject["name"], subject["namespace"]) == ("orchard-driver", "verger")
+
+
+def test_accounts_are_the_releases(helm3):
+    assert helm3.render().names("ServiceAccount") == {"orchard-driver", "orchard-executor"}
+
+
+def test_a_role_is_taken_by_annotation(helm3):
+    accounts = {role: {"serviceAccount": {"annotations": ARN}} for role in ("driver", "executor")}
+    objects = helm3.render(accounts)
+    for name in ("orchard-driver", "orchard-executor"):
+        assert objects.one("ServiceAccount", name)["metadata"]["annotations"] == ARN
+
+
+def test_accounts_that_exist_are_used(helm3):
+    objects = helm3.render(
+        {
+            "driver": {"serviceAccount": {"create": False, "name": "verger-driver"}},
+            "executor": {"serviceAccount": {"create": False, "name": "verger-executor"}},
+        }
+    )
+    assert not objects.names("ServiceAccount")
+    assert objects.spec["driver"]["serviceAccount"] == "verger-driver"
+    assert objects.spec["executor"]["serviceAccount"] == "verger-executor"
+    assert [subject["name"] for subject in objects.one("RoleBinding")["subjects"]] == ["verger-driver"]
+
+
+def test_rights_may_be_somebody_elses_business(helm3):
+    objects = helm3.render({"rbac": {"create": False}, "run": {"verify_nodes": True}})
+    assert not [item["kind"] for item in objects if "Role" in item["kind"]]

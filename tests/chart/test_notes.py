@@ -1,0 +1,41 @@
+"""What `helm install` tells a person to type next."""
+
+from tests.chart.conftest import CHART, LEAST, NAMESPACE, RELEASE, cluster, over
+
+
+def notes(helm, values):
+    with cluster() as where:
+        arguments = (RELEASE, str(CHART), "--namespace", NAMESPACE, "--dry-run=client", *where)
+        done = helm.run("install", *arguments, "--disable-openapi-validation", values=over(LEAST, values))
+    assert done.returncode == 0, done.stderr
+    return done.stdout.partition("NOTES:")[2]
+
+
+def test_where_results_will_be(helm):
+    said = notes(helm, {"run": {"output": "s3://results/verger/", "name": "apples"}})
+    assert "s3://results/verger/names/apples.json" in said
+    assert "s3://results/verger/names/orchard.json" in notes(helm, {})
+
+
+def test_a_compaction_has_none(helm):
+    assert "names/" not in notes(helm, {"command": "compact"})
+
+
+def test_how_to_follow_it_and_what_to_do_when_it_fails(helm):
+    said = notes(helm, {})
+    assert "--wait" in said
+    assert "kubectl -n verger get sparkapplication orchard -w" in said
+    assert "kubectl -n verger logs -f orchard-driver" in said
+    assert "{.status.applicationState.errorMessage}" in said
+    assert "It was tried 3 times" in said
+    assert "helm test" not in said
+
+
+def test_how_to_check_a_suspended_one_and_let_it_go(helm):
+    said = notes(helm, {"suspend": True})
+    assert "helm test -n verger orchard --logs" in said
+    assert """kubectl -n verger patch sparkapplication orchard --type merge -p '{"spec":{"suspend":false}}'""" in said
+
+
+def test_lines_fit_a_terminal(helm):
+    assert max(map(len, notes(helm, {"suspend": True}).splitlines())) <= 120

@@ -1,0 +1,190 @@
+"""What pods may reach and be reached by, and nothing else."""
+
+import json
+
+import pytest
+
+from tests.chart.conftest import cluster, over
+
+EVERYWHERE = {"0.0.0.0/0", "::/0"}
+IN_CLUSTER = {
+    "run": {"endpoint_url": "http://store.store:9000", "store_location": "eu"},
+    "networkPolicy": {"store": {"namespace": "store", "podLabels": {"app": "store"}}},
+}
+
+
+def selected(selector, labels):
+    """Whether a pod with these labels is meant."""
+    return all(labels.get(name) == value for name, value in selector.get("matchLabels", {}).items()) and all(
+        labels.get(item["key"]) in item["values"] for item in selector.get("matchExpressions", [])
+    )
+
+
+def peers(rules, side):
+    """Who is let through, and where: (peer, port, protocol) by rule; a rule without peers or ports would be open."""
+    for rule in rules:
+        assert rule[side]
+        assert rule["ports"]
+        for peer in rule[side]:
+            assert peer
+            yield from ((peer, port["port"], port["protocol"]) for port in rule["ports"])
+
+
+def flows(objects, role):
+    """What policies let a pod do, in words: direction, peer, port."""
+    labels = {
+        "app.kubernetes.io/name": "verger",
+        "app.kubernetes.io/instance": "orchard",
+        "app.kubernetes.io/component": role,
+    }
+    found = set()
+    for policy in (item["spec"] for item in objects if item["kind"] == "NetworkPolicy"):
+        if selected(policy["podSelector"], labels):
+            assert set(policy["policyTypes"]) == {"Ingress", "Egress"}
+            for direction, side in (("ingress", "from"), ("egress", "to")):
+                for peer, port, protocol in peers(policy[direction], side):
+                    found |= {(side, who, port, protocol) for who in named(peer, labels)}
+    return found
+
+
+def named(peer, labels):
+    if "ipBlock" in peer:
+        assert peer["ipBlock"].keys() == {"cidr"}
+        return {peer["ipBlock"]["cidr"]}
+    if "namespaceSelector" in peer:
+        return {json.dumps(peer["namespaceSelector"]["matchLabels"]) + json.dumps(peer.get("podSelector", {}))}
+    roles = ("driver", "executor", "doctor")
+    return {role for role in roles if selected(peer["podSelector"], labels | {"app.kubernetes.io/component": role})}
+
+
+DNS = '{"kubernetes.io/metadata.name": "kube-system"}{"matchLabels": {"k8s-app": "kube-dns"}}'
+STORE = '{"kubernetes.io/metadata.name": "store"}{"matchLabels": {"app": "store"}}'
+OF_ALL = {("to", DNS, 53, "UDP"), ("to", DNS, 53, "TCP"), ("to", STORE, 9000, "TCP")}
+OF_THE_DRIVER = {
+    ("from", "executor", 7078, "TCP"),
+    ("from", "executor", 7079, "TCP"),
+    ("to", "executor", 7079, "TCP"),
+    ("to", "10.0.0.1/32", 443, "TCP"),
+}
+OF_EXECUTORS = {
+    ("from", "driver", 7079, "TCP"),
+    ("from", "executor", 7079, "TCP"),
+    ("to", "driver", 7078, "TCP"),
+    ("to", "driver", 7079, "TCP"),
+    ("to", "executor", 7079, "TCP"),
+}
+
+
+def to_the_store(objects, role):
+    """The addresses and ports that are neither DNS nor Kubernetes nor the run's own pods."""
+    return {
+        (who, port)
+        for side, who, port, _ in flows(objects, role)
+        if side == "to" and port != 53 and who not in ("driver", "executor", "10.0.0.1/32")
+    }
+
+
+@pytest.mark.parametrize("role", ["driver", "doctor"])
+def test_a_driver_reaches_executors_the_store_and_kubernetes(helm, role):
+    assert flows(helm.render(IN_CLUSTER), role) == OF_ALL | OF_THE_DRIVER
+
+
+def test_an_executor_reaches_the_others_and_the_store(helm):
+    assert flows(helm.render(IN_CLUSTER), "executor") == OF_ALL | OF_EXECUTORS
+
+
+def test_other_releases_are_strangers(helm3):
+    for policy in (item["spec"] for item in helm3.render() if item["kind"] == "NetworkPolicy"):
+        assert policy["podSelector"]["matchLabels"]["app.kubernetes.io/instance"] == "orchard"
+        for rule in policy["ingress"] + policy["egress"]:
+            for peer in rule.get("from", []) + rule.get("to", []):
+                if peer.keys() == {"podSelector"}:
+                    assert peer["podSelector"]["matchLabels"]["app.kubernetes.io/instance"] == "orchard"
+
+
+class TestStore:
+    @pytest.mark.parametrize("role", ["driver", "executor"])
+    @pytest.mark.parametrize("endpoint", [None, "https://s3.eusc-de-east-1.amazonaws.eu"])
+    def test_aws_has_no_fixed_addresses(self, helm3, role, endpoint):
+        objects = helm3.render({"run": {"endpoint_url": endpoint}})
+        assert to_the_store(objects, role) == {(block, 443) for block in EVERYWHERE}
+
+    @pytest.mark.parametrize("role", ["driver", "executor"])
+    def test_on_aws_addresses_may_be_given_too(self, helm3, role):
+        objects = helm3.render({"networkPolicy": {"store": {"addresses": ["10.1.0.0/24"]}}})
+        assert to_the_store(objects, role) == {("10.1.0.0/24", 443)}
+
+    @pytest.mark.parametrize(
+        ("endpoint", "port"),
+        [
+            ("https://store.example", 443),
+            ("http://store.example", 80),
+            ("https://store.example:8443/", 8443),
+            ("http://[fd00::7]:9000", 9000),
+        ],
+    )
+    def test_another_store_is_reached_where_it_is_and_at_its_port(self, helm3, endpoint, port):
+        given = {
+            "run": {"endpoint_url": endpoint},
+            "networkPolicy": {"store": {"addresses": ["203.0.113.7/32", "fd00::7/128"]}},
+        }
+        expected = {("203.0.113.7/32", port), ("fd00::7/128", port)}
+        assert to_the_store(helm3.render(given), "executor") == expected
+
+    def test_the_pods_port_may_be_another_than_the_services(self, helm3):
+        objects = helm3.render(over(IN_CLUSTER, {"networkPolicy": {"store": {"port": 9001}}}))
+        assert to_the_store(objects, "executor") == {(STORE, 9001)}
+
+    @pytest.mark.parametrize("endpoint", ["https://amazonaws.com.example.org", "https://notamazonaws.com"])
+    def test_what_only_looks_like_aws_is_not(self, helm3, endpoint):
+        assert "networkPolicy.store" in helm3.refuses({"run": {"endpoint_url": endpoint}})
+
+
+def test_pod_identity_is_an_address(helm3):
+    objects = helm3.render(over(IN_CLUSTER, {"credentials": {"podIdentity": True}}))
+    agent = {("to", "169.254.170.23/32", 80, "TCP"), ("to", "fd00:ec2::23/128", 80, "TCP")}
+    assert flows(objects, "driver") == OF_ALL | OF_THE_DRIVER | agent
+    assert flows(objects, "executor") == OF_ALL | OF_EXECUTORS | agent
+
+
+def test_metrics_are_read_from_where_it_is_said(helm3):
+    metrics = {"metrics": {"enabled": True, "namespaceLabels": {"team": "operations"}}}
+    objects = helm3.render(over(IN_CLUSTER, metrics))
+    assert flows(objects, "driver") == OF_ALL | OF_THE_DRIVER | {("from", '{"team": "operations"}{}', 4040, "TCP")}
+    assert flows(objects, "executor") == OF_ALL | OF_EXECUTORS
+    annotations = objects.spec["driver"]["template"]["metadata"]["annotations"]
+    assert annotations["prometheus.io/path"] == "/metrics/prometheus"
+    assert "annotations" not in objects.spec["executor"]["template"]["metadata"]
+
+
+def test_a_cache_of_dns_on_the_nodes_is_reached(helm3):
+    objects = helm3.render(over(IN_CLUSTER, {"networkPolicy": {"dns": {"addresses": ["169.254.20.10/32"]}}}))
+    assert ("to", "169.254.20.10/32", 53, "UDP") in flows(objects, "executor")
+
+
+def test_there_may_be_none(helm3):
+    objects = helm3.render({"networkPolicy": {"enabled": False, "apiServer": {"addresses": []}}})
+    assert not objects.names("NetworkPolicy")
+
+
+class TestApiServer:
+    def test_it_is_looked_up_at_install(self, helm):
+        given = over(IN_CLUSTER, {"networkPolicy": {"apiServer": {"addresses": []}}})
+        with cluster() as where:
+            objects = helm.render(given, "--dry-run=server", "--disable-openapi-validation", *where)
+        found = {("to", "172.18.0.2/32", 6443, "TCP"), ("to", "172.18.0.3/32", 6443, "TCP")}
+        assert found <= flows(objects, "driver")
+        assert not found & flows(objects, "executor")
+
+    def test_a_cluster_that_does_not_say_is_told_of(self, helm3):
+        with cluster(says={}) as where:
+            said = helm3.refuses({"networkPolicy": {"apiServer": {"addresses": []}}}, "--dry-run=server", *where)
+        assert "networkPolicy.apiServer.addresses" in said
+
+    def test_what_is_given_is_not_looked_up(self, helm3):
+        given = {"networkPolicy": {"apiServer": {"addresses": ["10.0.0.0/16", "fd00::/64"], "port": 6443}}}
+        reached = flows(helm3.render(given), "driver")
+        assert {("to", "10.0.0.0/16", 6443, "TCP"), ("to", "fd00::/64", 6443, "TCP")} <= reached
+
+    def test_a_compaction_reaches_it_too(self, helm3):
+        assert ("to", "10.0.0.1/32", 443, "TCP") in flows(helm3.render({"command": "compact"}), "driver")
