@@ -34,7 +34,7 @@ _PATIENCE = {
     "fs.s3a.retry.interval": "1s",
     "fs.s3a.retry.throttle.limit": "7",
     "fs.s3a.retry.throttle.interval": "500ms",
-    "fs.s3a.connection.establish.timeout": "5s",
+    "fs.s3a.connection.establish.timeout": "15s",  # the least that S3A takes without a warning
     "fs.s3a.connection.timeout": "30s",
 }
 # Every task uploads its files in parts that nobody sees; the job's commit completes the uploads. Nothing is renamed,
