@@ -16,13 +16,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from verger.access import failures, outages
+from verger.access import cluster, failures, outages
 from verger.access.buckets import Bucket, connected
 from verger.access.storage import bucket_name, canonical, storage_of
 from verger.config import RunConfig
 from verger.errors import UsageError
 
 if TYPE_CHECKING:
+    from pyspark import SparkConf
     from pyspark.sql import DataFrame, SparkSession
 
 MINIMUM_JAVA = 17
@@ -99,10 +100,13 @@ def session(config: RunConfig) -> Iterator[SparkSession]:
         There is no Java, or one that is too old.
     """
     if "PYSPARK_GATEWAY_PORT" in os.environ:
-        with _started(_conf(SETTINGS | _stores(config))) as spark, outages.watched(_reached(config)):
+        with _started(_submitted(config)) as spark, outages.watched(_reached(config)):
+            spark.sparkContext.setLogLevel(_log4j_level(config))  # once more, for executors
             yield equipped(spark, config)
         return
     _require_java()
+    # Or Spark looks up the machine's own name, and does not start where that has no address, as in many a container.
+    os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     stores = _stores(config)
     with (
         _quiet(config) as (folder, kwargs),
@@ -110,6 +114,20 @@ def session(config: RunConfig) -> Iterator[SparkSession]:
         outages.watched(_reached(config)),
     ):
         yield equipped(spark, config)
+
+
+def _submitted(config: RunConfig) -> SparkConf:
+    """The settings of spark-submit, completed by ours; its JVM is there, and speaks as loudly as is asked for."""
+    from pyspark import SparkConf, SparkContext
+
+    SparkContext._ensure_initialized()
+    cluster.require_trust(_reached(config) if uses_s3(config) else ())
+    submitted = SparkConf().setAll(list((SETTINGS | _stores(config)).items()))
+    cluster.complete(submitted)
+    # Not by spark.log.level, which says so in a line of its own that no layout of the log shapes.
+    submitted._jconf.initializeLogIfNecessary(False)  # type: ignore[union-attr]
+    SparkContext._jvm.org.apache.spark.util.Utils.setLogLevelIfNeeded(_log4j_level(config))  # type: ignore[union-attr]
+    return submitted
 
 
 def _stores(config: RunConfig) -> dict[str, str]:
@@ -256,7 +274,7 @@ def _cancel(spark: SparkSession) -> None:
         spark.sparkContext.cancelAllJobs()
 
 
-def _conf(settings: dict[str, str]) -> Any:
+def _conf(settings: dict[str, str]) -> SparkConf:
     from pyspark import SparkConf
 
     return SparkConf().setAppName("verger").setAll(list(settings.items()))
@@ -310,6 +328,10 @@ logger.aws.level = {of_requests}
 """
 
 
+def _log4j_level(config: RunConfig) -> str:
+    return {"warning": "warn"}.get(config.log_level, config.log_level)
+
+
 @contextmanager
 def _quiet(config: RunConfig) -> Iterator[tuple[Path, dict[str, Any]]]:
     """A folder for the session, and how to start the JVM: out of our group, its messages only where asked for.
@@ -318,7 +340,7 @@ def _quiet(config: RunConfig) -> Iterator[tuple[Path, dict[str, Any]]]:
     order. The JVM ends when we do: it reads our end of a pipe.
     """
     with tempfile.TemporaryDirectory(prefix="verger-") as folder:
-        level = {"warning": "warn"}.get(config.log_level, config.log_level)
+        level = _log4j_level(config)
         log4j = Path(folder, "log4j2.properties")
         log4j.write_text(_LOG4J.format(level=level, of_requests="info" if level == "debug" else level))
         if config.log_level in ("debug", "info"):
