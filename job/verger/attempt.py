@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from verger.access.buckets import HURRY
 from verger.access.failures import explain
+from verger.access.metrics import Gauges
 from verger.access.nodes import watched
 from verger.access.preflight import admit, places
 from verger.access.session import equipped, session, uses_s3, write_parquet
@@ -65,6 +66,7 @@ class Attempt:
         self.run = manifest.new_run(output, config.name, self.started_at)
         self.figures: dict[str, Any] = {}
         self.published = False
+        self._show: Callable[..., None] = lambda **_: None
 
     def admit(self, **more: str) -> None:
         """Ask the stores before anything is read or written: where they stand, and whether they let us in.
@@ -123,6 +125,9 @@ class Attempt:
             if given is None:
                 with self.progress.stage("session", "Starting Spark"):
                     given = stack.enter_context(session(self.config))
+                self._show = Gauges(given).show
+                counts = self.figures["photographs"]
+                self._show(listed=counts["listed"], known=counts["known"], total=self.pending.num_rows)
             self.cores = equipped(given, self.config).sparkContext.defaultParallelism
             self.executors = stack.enter_context(watched(given, self.config))
             yield given
@@ -131,12 +136,19 @@ class Attempt:
         """Compute what is pending; afterwards the store has it, or there is a rejection for it."""
         if self.pending.num_rows == 0:
             return
-        extraction = Extraction(spark, network, self.store, self.run.run_id, self.config, self.progress.update)
+
+        def report(done: int, rejected: int) -> None:
+            figures = self.progress.update(done, rejected)
+            rate = figures.get("photographs_per_s", 0.0)
+            self._show(done=done, rejected=rejected, computed=done - rejected, per_s=rate)
+
+        extraction = Extraction(spark, network, self.store, self.run.run_id, self.config, report)
         with (
             self.progress.stage("features", "Preparing the network"),
             self.progress.photographs(self.pending.num_rows),
         ):
             extracted = extraction.run(self.pending)
+        self._show(per_s=0)
         self.figures["photographs"]["computed"] = extracted.computed
         self.figures["photographs"]["rejected"] += extracted.rejected.num_rows
         self.rejected = pa.concat_tables([self.rejected, extracted.rejected]).sort_by("path")

@@ -127,10 +127,18 @@ class Progress:
             self._meter = None
             self._counts = {"done": meter.done, "total": meter.total, "rejected": meter.rejected}
 
-    def update(self, done: int, rejected: int) -> None:
-        """Set how many photographs are dealt with, rejected ones included, and how many of them were rejected."""
-        if self._meter is not None:  # a late report, after the bar has gone, changes nothing
-            self._meter.set(done, rejected)
+    def update(self, done: int, rejected: int) -> dict[str, Any]:
+        """Set how many photographs are dealt with, rejected ones included, and how many of them were rejected.
+
+        Returns
+        -------
+        dict
+            The figures that a ``progress`` line would have now; empty after the bar has gone.
+        """
+        if self._meter is None:  # a late report changes nothing
+            return {}
+        self._meter.set(done, rejected)
+        return self._meter.figures()
 
     @contextmanager
     def _lines(self, meter: _Meter) -> Iterator[None]:
