@@ -6,16 +6,16 @@ BIN := .venv/bin
 PIP := $(BIN)/pip install --require-hashes
 MACHINE := PYTHON=$(PYTHON) requirements/machine
 
-# Where the package looks for the jars of S3, and the shell for S3 servers.
+# Where the package looks for the jars of S3, and the shell for programs that tests start.
 JARS := .venv/share/verger/jars
-export PATH := $(CURDIR)/.servers:$(PATH)
+export PATH := $(CURDIR)/.programs:$(PATH)
 
 # The image's name and tag; ARGS are more arguments of `docker build`.
 VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' job/verger/__init__.py)
 IMAGE ?= verger:$(VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-unit lint format lock jars image servers kind e2e clean java
+.PHONY: help install run test test-unit lint format lock jars image chart schemas programs kind e2e clean java
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +28,7 @@ run: install ## Draw sample photographs into sample/ and run the job on them, in
 
 test: java .venv/.tools ## Run all tests; shows coverage, and skips by reason
 	@$(MAKE) -s --no-print-directory jars || echo "The tests that write to S3 will skip." >&2
+	@$(MAKE) -s --no-print-directory schemas || echo "The tests of what the chart renders will skip." >&2
 	$(BIN)/python -m pytest --cov --numprocesses 2 --dist loadfile
 
 test-unit: .venv/.tools ## Run the tests that need neither Spark nor TensorFlow, in seconds
@@ -61,7 +62,12 @@ image: ## Build the image, by Docker (IMAGE=NAME:TAG, ARGS='--build-arg WEIGHTS=
 	docker build --tag $(IMAGE) --build-arg VERSION=$(VERSION) \
 		--build-arg REVISION=$$(git rev-parse HEAD 2>/dev/null || echo unknown) $(ARGS) .
 
-servers: .servers/.built ## Build the S3 servers that tests start and that are not on the PATH, by Go; minutes
+chart: .venv/.installed ## Make the chart's schema and README from the settings of a run
+	$(BIN)/python scripts/chart.py
+
+schemas: build/schemas/.made ## Make the schemas by which tests judge the chart, from Kubernetes' Go modules
+
+programs: .programs/.built ## Build the programs that tests start (S3 servers, helm) and that are not on the PATH, by Go; minutes
 
 kind: ## A run on Kubernetes on this machine: kind, operator, store, photographs, image, chart; reuses what is there
 	@scripts/kind up
@@ -72,8 +78,8 @@ e2e: java .venv/.tools ## Run the tests on that cluster (made where it is missin
 	@scripts/kind up
 	$(BIN)/python -m pytest tests/e2e
 
-clean: ## Remove all that make has made: .venv, servers, sample, out, caches
-	rm -rf .venv .venv-lock .servers sample out build .coverage* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+clean: ## Remove all that make has made: .venv, programs, sample, out, caches
+	rm -rf .venv .venv-lock .programs sample out build .coverage* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 	rm -rf job/verger.egg-info
 	find job tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -105,10 +111,15 @@ java:
 	@rm -rf $(JARS) && mv $(JARS).new $(JARS)
 	@touch $@
 
-.servers/.built: requirements/servers
-	@rm -rf .servers && mkdir .servers
-	@[ -z "$$(requirements/servers missing)" ] || $(MACHINE) go
-	@requirements/servers build $(CURDIR)/.servers
+.programs/.built: requirements/programs
+	@rm -rf .programs && mkdir .programs
+	@[ -z "$$(requirements/programs missing)" ] || $(MACHINE) go
+	@requirements/programs build $(CURDIR)/.programs
+	@touch $@
+
+build/schemas/.made: scripts/schemas.py charts/verger/Chart.yaml | .venv/.installed
+	@$(MACHINE) go
+	$(BIN)/python scripts/schemas.py build/schemas
 	@touch $@
 
 .venv-lock/.installed: requirements/lock.lock

@@ -134,7 +134,7 @@ class Server:
     def start(self) -> None:
         """Start it, on the same port and folder as before, and wait until it serves; it ends when this process does."""
         if shutil.which(self.program) is None:
-            pytest.skip(f"{self.program} is not on the PATH: `make servers` builds it")
+            pytest.skip(f"{self.program} is not on the PATH: `make programs` builds it")
         with open(self.folder / "server.log", "ab") as log:
             self._process = subprocess.Popen(
                 ["sh", "-c", OUTLIVE_NOBODY, "sh", self.program, *self._arguments()],
@@ -206,7 +206,7 @@ class Minio(Server):
 
     def _mc(self, *arguments: str) -> None:
         if shutil.which("mc") is None:
-            pytest.skip("mc is not on the PATH: `make servers` builds it")
+            pytest.skip("mc is not on the PATH: `make programs` builds it")
         settings = self.folder / "mc"
         if self.tls:
             trusted = settings / "certs" / "CAs"
