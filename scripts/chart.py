@@ -102,7 +102,7 @@ def readme() -> str:
                 *_table(_rows(field["properties"], defaults.get(name), f"{name}.")),
             ]
     template = (CHART / "README.md.tmpl").read_text()
-    return template.replace("{{values}}", "\n".join(lines)).replace("{{run}}", "\n".join(_settings()))
+    return template.replace("{{values}}", "\n".join(lines)).replace("{{run}}\n", "\n".join(_settings()))
 
 
 def _rows(fields: Schema, defaults: Schema | None, prefix: str = "") -> Iterator[tuple[str, str, str]]:
