@@ -6,6 +6,7 @@ import json
 import subprocess
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar, Self
 
 from tests.e2e.cluster import Release
@@ -61,7 +62,7 @@ class Observer:
         self.reached: dict[str, dict[str, bool]] = {}
         self.files: dict[str, str] = {}
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._watching = ThreadPoolExecutor(1)
         cluster = release.cluster
         self.api = "{}:443".format(cluster.get("service", "kubernetes", namespace="default")["spec"]["clusterIP"])
         self.store = "store.store.svc.cluster.local:9000"
@@ -73,16 +74,17 @@ class Observer:
         for namespace in (self.MONITORING, self.STRANGER):
             cluster.kubectl("delete", "namespace", namespace, "--ignore-not-found", "--wait")
             cluster.kubectl("create", "namespace", namespace)
-        self._thread.start()
+        self._watched = self._watching.submit(self._watch)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._over.set()
-        self._thread.join(timeout=60)
+        self._watching.shutdown()
         self.scraped = self._answers(self.MONITORING)
         self.refused = self._answers(self.STRANGER)
         for namespace in (self.MONITORING, self.STRANGER):
             self.release.cluster.kubectl("delete", "namespace", namespace, "--wait=false")
+        self._watched.result()
 
     def _watch(self) -> None:
         while not self._over.wait(0.5):
