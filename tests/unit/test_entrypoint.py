@@ -1,4 +1,4 @@
-"""image/entrypoint.sh and decom.sh: what Spark on Kubernetes asks of an image, with programs that only write it down."""
+"""image/entrypoint.sh and decom.sh: what Spark on Kubernetes asks of an image, with programs that only take notes."""
 
 from __future__ import annotations
 
