@@ -26,8 +26,9 @@ def test_how_to_follow_it_and_what_to_do_when_it_fails(helm):
     assert "--wait" in said
     assert "kubectl -n verger get sparkapplication orchard -w" in said
     assert "kubectl -n verger logs -f orchard-driver" in said
+    assert "kubectl -n verger get pod orchard-driver -o jsonpath='{..terminated.message}" in said
     assert "{.status.applicationState.errorMessage}" in said
-    assert "It was tried 3 times" in said
+    assert "tried 3 times" in said
     assert "helm test" not in said
 
 

@@ -126,3 +126,11 @@ def test_what_shapes_pods_and_is_no_value_is_taken(helm, key):
 
 def test_a_password_is_not_repeated(helm):
     assert "hunter2" not in helm.refuses(nested("run.input", "s3://KEY:hunter2@bucket/fruit"))
+
+
+def test_what_the_session_sets_is_none_of_these():
+    """Local and cluster cannot part: what the job sets of Spark, no release can."""
+    from verger.access import cluster, session
+
+    own = session.SETTINGS | cluster._METRICS | cluster._KUBERNETES
+    assert not [key for key in own if key.startswith("spark.kubernetes.")]
