@@ -1,0 +1,59 @@
+"""What unit tests of stores share: a pair of keys that opens nothing, and an S3 that answers as told."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from http.server import ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.s3_answers import Store, handler_of
+from verger.access import buckets
+
+
+@pytest.fixture
+def example_keys(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Nothing but a pair of keys, and no bucket that is connected."""
+    for name in list(os.environ):
+        if name.startswith("AWS_") or name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "not-to-be-shown")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setattr(buckets, "_connected", {})
+
+
+@pytest.fixture(scope="module")
+def listening() -> Iterator[Store]:
+    """One for all tests, at one address: clients are made once a bucket and address."""
+    answering = Store()
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler_of(answering)) as server:
+        answering.port = server.server_port
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        yield answering
+        server.shutdown()
+
+
+@pytest.fixture
+def store(listening: Store) -> Store:
+    listening.__init__(port=listening.port)  # type: ignore[misc]
+    return listening
+
+
+@pytest.fixture
+def aws(store: Store, monkeypatch: pytest.MonkeyPatch) -> Store:
+    """The same by AWS's names, which lead to it."""
+    real = socket.getaddrinfo
+
+    def local(host: str, *more: Any, **named: Any) -> Any:
+        return real("127.0.0.1" if host.endswith("amazonaws.com") else host, *more, **named)
+
+    monkeypatch.setattr(socket, "getaddrinfo", local)
+    return store
