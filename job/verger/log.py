@@ -51,10 +51,10 @@ class _Lines(logging.Handler):
     """Python's loggers as lines of the log."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        message = " ".join(record.getMessage().split())
         shown = {"traceback": "".join(traceback.format_exception(*record.exc_info))} if record.exc_info else {}
         level = _LEVELS.get(record.levelname, record.levelname)
-        with suppress(OSError, ValueError):  # nobody reads it any more
+        with suppress(OSError, ValueError, TypeError):  # nobody reads it any more, or its arguments do not fit
+            message = " ".join(record.getMessage().split())
             sys.stderr.write(line("log", level, record.name, message=message, **shown) + "\n")
             sys.stderr.flush()
 
@@ -75,8 +75,10 @@ def begin(as_json: bool, loud: bool = False) -> None:
     (root.addHandler if as_json else root.removeHandler)(_LINES)
     logging.captureWarnings(as_json)
     logging.getLogger("py4j").setLevel(logging.CRITICAL if as_json and not loud else logging.NOTSET)
-    threading.excepthook = _stray if as_json else threading.__excepthook__
-    sys.unraisablehook = _stray if as_json else sys.__unraisablehook__
+    if as_json:
+        threading.excepthook = sys.unraisablehook = _stray
+    elif threading.excepthook is _stray:
+        threading.excepthook, sys.unraisablehook = threading.__excepthook__, sys.__unraisablehook__
 
 
 def structured() -> bool:
