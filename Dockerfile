@@ -55,13 +55,12 @@ RUN /opt/verger/bin/pip install --quiet --no-cache-dir --no-compile --no-deps --
 # Other weights than the bundled: WEIGHTS=weights/FILE, or WEIGHTS=imagenet with WEIGHTS_SHA256.
 FROM locked AS weights
 COPY --from=package /package/ /opt/verger/
-COPY image/weights.py /build/
+# A pattern, for most builds have no such folder.
+COPY image/weights.py weight[s] /given/
 ARG WEIGHTS=
-# The pattern keeps a file that is not there from ending the build without a word of where it belongs.
-COPY LICENSE ${WEIGHTS:-LICENSE}* /given/
 ARG WEIGHTS_SHA256=
 ARG BACKBONE=mobilenet_v2
-RUN mkdir /weights && /opt/verger/bin/python /build/weights.py /given /weights
+RUN mkdir /weights && /opt/verger/bin/python /given/weights.py /given /weights
 
 FROM ${BASE}
 RUN apt-get update \

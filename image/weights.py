@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from verger.config import RunConfig
+from verger.config import load
 from verger.errors import UsageError, VergerError
 from verger.network.backbones import resolve
 
@@ -41,17 +41,17 @@ def keep(given: Path, folder: Path, weights: str, sha256: str | None, backbone: 
                 f"WEIGHTS={weights}: there is no such file in the build's context",
                 "Put it into the folder weights beside the Dockerfile: --build-arg WEIGHTS=weights/FILE",
             )
-        resolve(RunConfig(input="-", output="-", weights=source, weights_sha256=sha256, backbone=backbone))
+        asked = {"weights": source, "weights_sha256": sha256, "backbone": backbone}
+        resolve(load(asked, absent={"input": "-", "output": "-"}))
         (found,) = Path(cache, "models").iterdir() if weights == "imagenet" else [file]
         shutil.copy(found, folder)
 
 
 if __name__ == "__main__":
-    asked = os.environ.get("WEIGHTS", "")
-    if asked:
+    weights = os.environ.get("WEIGHTS")
+    if weights:
         try:
             sha256 = os.environ.get("WEIGHTS_SHA256") or None
-            keep(Path(sys.argv[1]), Path(sys.argv[2]), asked, sha256, os.environ["BACKBONE"])
-        except (VergerError, ValueError) as error:
-            line = error.line if isinstance(error, VergerError) else " ".join(str(error).split())
-            sys.exit(f"verger: {line}")
+            keep(Path(sys.argv[1]), Path(sys.argv[2]), weights, sha256, os.environ["BACKBONE"])
+        except VergerError as error:
+            sys.exit(f"verger: {error.line}")

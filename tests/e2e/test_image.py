@@ -304,7 +304,7 @@ def sizes(tag: str) -> list[float]:
     [
         ({"WEIGHTS": "imagenet"}, "WEIGHTS=imagenet is downloaded, and nothing says what should come."),
         ({"WEIGHTS": "weights/none.h5"}, "WEIGHTS=weights/none.h5: there is no such file in the build's context."),
-        ({"WEIGHTS": "weights/odd.npz"}, "is no weights file"),
+        ({"WEIGHTS": "weights/odd.npz"}, "odd.npz: is no .h5, .keras or .npz file."),
         ({"WEIGHTS": "weights/odd.npz", "BACKBONE": "vgg"}, "backbone"),
     ],
 )
