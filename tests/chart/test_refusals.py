@@ -23,6 +23,8 @@ REFUSED = [
     # where the data may be
     ("run.region", "us-east-1", "/run/region"),
     ("run.region", "eu-west-4", "/run/region"),
+    ("run.region", "eu-west-2", "run.region: eu-west-2 is not in the EU: give run.allow_london"),
+    ("run.region", "eu-central-2", "run.region: eu-central-2 is not in the EU: give run.allow_zurich"),
     ("run.store_location", "us", "/run/store_location"),
     ("run.allow_london", "yes", "/run/allow_london"),
     ("run.node_region", ["us-east:US:a good reason"], "/run/node_region/0"),

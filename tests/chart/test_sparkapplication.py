@@ -94,6 +94,10 @@ class TestPods:
         assert mounted == {"/tmp", "/opt/spark/work-dir"}
         assert {"name": "HOME", "value": "/tmp"} in container(pod)["env"]
 
+    @pytest.mark.parametrize("role", PODS)
+    def test_the_namespaces_services_set_nothing(self, helm3, role):
+        assert helm3.render().pod(role)["enableServiceLinks"] is False
+
     @pytest.mark.parametrize(("role", "has"), [("driver", True), ("doctor", True), ("executor", False)])
     def test_the_configuration_is_the_drivers(self, helm3, role, has):
         assert ("/etc/verger" in json.dumps(helm3.render().pod(role))) is has
@@ -155,6 +159,9 @@ class TestNodes:
         }
         objects = helm3.render({"run": run, "residency": {"regions": ["eu-west-3"]}})
         assert regions(objects.pod(role)) == ["eu-west-3", "eu-west-2", "eu-central-2", "fr-par", "GRA11"]
+
+    def test_data_may_be_where_the_run_says_why(self, helm3):
+        helm3.render({"run": {"region": "eu-west-2", "allow_london": "an adequacy decision"}})
 
     @pytest.mark.parametrize("role", PODS)
     def test_all_affinity_is_in_the_template(self, helm3, role):

@@ -23,6 +23,7 @@ annotations:
 {{- define "verger.podSpec" -}}
 {{- $pod := index .root.Values .role -}}
 automountServiceAccountToken: {{ eq .role "driver" }}
+enableServiceLinks: false # a service called verger-cores would be a setting
 {{- with .root.Values.image.pullSecrets }}
 imagePullSecrets:
   {{- range . }}

@@ -38,6 +38,11 @@
 {{- end }}
 {{- end }}
 {{- end }}
+{{- range $region, $basis := dict "eu-west-2" "allow_london" "eu-central-2" "allow_zurich" }}
+{{- if and (eq ($run.region | default "") $region) (not (get $run $basis)) }}
+{{- fail (printf "run.region: %s is not in the EU: give run.%s the legal basis on which data may be there" $region $basis) }}
+{{- end }}
+{{- end }}
 {{- if $run.ca_bundle }}
 {{- fail "run.ca_bundle: is a file of one machine; name a ConfigMap in caBundle.configMap, which driver and executors mount" }}
 {{- end }}
