@@ -55,6 +55,28 @@ def verger(*arguments: str, inject: str = "", cwd: Path | None = None, **popen: 
         Python that the process runs as it starts, and its workers too: how tests break what cannot be broken from
         outside. It may use ``cwd`` for files.
     """
+    return _start([sys.executable, MAIN, *arguments], inject, cwd, popen)
+
+
+def submitted(
+    *arguments: str, cwd: Path, settings: dict[str, str] | None = None, inject: str = "", **environment: str
+) -> subprocess.Popen[str]:
+    """The same by spark-submit and in JSON, as a driver's pod runs it; what it says is in ``cwd / "log"``."""
+    conf = {"spark.master": "local[2]", "spark.driver.bindAddress": "127.0.0.1", "spark.driver.host": "127.0.0.1"}
+    options = [part for name, value in (conf | (settings or {})).items() for part in ("--conf", f"{name}={value}")]
+    log4j = {"SPARK_SUBMIT_OPTS": f"-Dlog4j2.configurationFile=file:{ROOT / 'image' / 'log4j2.properties'}"}
+    command = [str(Path(sys.executable).with_name("spark-submit")), *options, MAIN, *arguments]
+    with (cwd / "log").open("w") as log:
+        more = {"VERGER_LOG_FORMAT": "json"} | log4j | environment
+        return _start(command, inject, cwd, {"stdout": log, "stderr": log}, more)
+
+
+MAIN = str(ROOT / "job" / "main.py")
+
+
+def _start(
+    command: list[str], inject: str, cwd: Path | None, popen: dict[str, Any], more: dict[str, str] | None = None
+) -> subprocess.Popen[str]:
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith("VERGER_") or name == "VERGER_JARS"
     }
@@ -64,8 +86,7 @@ def verger(*arguments: str, inject: str = "", cwd: Path | None = None, **popen: 
         (cwd / "injected").mkdir(exist_ok=True)
         (cwd / "injected" / "sitecustomize.py").write_text(inject)
         paths.insert(0, str(cwd / "injected"))
-    environment |= {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "PYTHONUNBUFFERED": "1"}
-    command = [sys.executable, str(ROOT / "job" / "main.py"), *arguments]
+    environment |= {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "PYTHONUNBUFFERED": "1", **(more or {})}
     streams = {
         "stdout": subprocess.PIPE,
         "stderr": subprocess.PIPE,
