@@ -53,7 +53,9 @@ def test_a_run_logs_json_alone_and_serves_its_figures(tmp_path: Path) -> None:
 
     process = submitted(*arguments, cwd=tmp_path, settings={"spark.ui.port": str(port)})
     last: dict[str, float] = {}
+    deadline = time.monotonic() + 300
     while process.poll() is None:
+        assert time.monotonic() < deadline, (tmp_path / "log").read_text()
         with suppress(OSError, KeyError):
             last = scraped(port)
         time.sleep(0.05)
