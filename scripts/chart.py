@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -94,24 +94,18 @@ def readme() -> str:
     for name, field in properties.items():
         if "properties" in field and name != "run":
             about = [field["description"], ""] if "description" in field else []
-            lines += [
-                "",
-                f"### {name}",
-                "",
-                *about,
-                *_table(_rows(field["properties"], defaults.get(name), f"{name}.")),
-            ]
+            rows = _rows(field["properties"], defaults[name], f"{name}.")
+            lines += ["", f"### {name}", "", *about, *_table(rows)]
     template = (CHART / "README.md.tmpl").read_text()
     return template.replace("{{values}}", "\n".join(lines)).replace("{{run}}\n", "\n".join(_settings()))
 
 
-def _rows(fields: Schema, defaults: Schema | None, prefix: str = "") -> Iterator[tuple[str, str, str]]:
+def _rows(fields: Schema, defaults: Schema, prefix: str = "") -> Iterator[tuple[str, str, str]]:
     for name, field in fields.items():
-        default = (defaults or {}).get(name)
         if "properties" in field:
-            yield from _rows(field["properties"], default, f"{prefix}{name}.")
+            yield from _rows(field["properties"], defaults[name], f"{prefix}{name}.")
         else:
-            yield f"`{prefix}{name}`", _shown(default), field.get("description", "")
+            yield f"`{prefix}{name}`", _shown(defaults[name]), field.get("description", "")
 
 
 def _settings() -> Iterator[str]:
@@ -128,10 +122,10 @@ def _settings() -> Iterator[str]:
 
 
 def _shown(value: Any) -> str:
-    return "" if value is None or value == "" else f"`{json.dumps(value)}`" if value != () else "`[]`"
+    return "" if value in (None, "") else f"`{json.dumps(value)}`"
 
 
-def _table(rows: Any) -> Iterator[str]:
+def _table(rows: Iterable[tuple[str, str, str]]) -> Iterator[str]:
     yield "| value | default | |"
     yield "| --- | --- | --- |"
     yield from ("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows)

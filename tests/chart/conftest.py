@@ -22,6 +22,8 @@ from tests.web import Answer, Request, serving
 CHART = ROOT / "charts" / "verger"
 EXAMPLES = sorted((CHART / "ci").glob("*-values.yaml"))
 RELEASE, NAMESPACE = "orchard", "verger"
+ROLES = ("driver", "executor")
+PODS = (*ROLES, "doctor")
 Object = dict[str, Any]
 
 # What no release can do without, where there is no cluster to be asked.
@@ -47,6 +49,12 @@ def nested(path: str, value: Any) -> Object:
     for parent in reversed(parents):
         found = {parent: found}
     return found
+
+
+def container(pod: Object) -> Object:
+    """A pod's only one."""
+    (found,) = pod["containers"]
+    return dict(found)
 
 
 class Objects(list[Object]):

@@ -1,0 +1,91 @@
+"""Where pods may stand: in the EU, the driver on no node that may be taken away, and all of it said in one place."""
+
+import pytest
+
+from tests.chart.conftest import PODS, ROLES, nested
+from verger.access import regions as guard
+
+REGION = "topology.kubernetes.io/region"
+
+
+def required(pod):
+    """The expressions that a node must meet, all of them."""
+    (term,) = pod["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
+    return term["matchExpressions"]
+
+
+def regions(pod):
+    ((operator, values),) = [(item["operator"], item["values"]) for item in required(pod) if item["key"] == REGION]
+    assert operator == "In"
+    return values
+
+
+@pytest.mark.parametrize("role", PODS)
+def test_they_stand_in_the_eu(helm3, role):
+    assert set(regions(helm3.render().pod(role))) == guard.EU
+
+
+@pytest.mark.parametrize("role", PODS)
+def test_what_the_run_opts_in_to_is_added(helm3, role):
+    run = {
+        "allow_london": "an adequacy decision",
+        "allow_zurich": "an adequacy decision",
+        "node_region": ["fr-par:FR:DPA: of 2026-03-01", "GRA11:FR:DPA with OVH"],
+    }
+    objects = helm3.render({"run": run, "residency": {"regions": ["eu-west-3"]}})
+    assert regions(objects.pod(role)) == ["eu-west-3", "eu-west-2", "eu-central-2", "fr-par", "GRA11"]
+
+
+def test_data_may_be_where_the_run_says_why(helm3):
+    helm3.render({"run": {"region": "eu-west-2", "allow_london": "an adequacy decision"}})
+
+
+@pytest.mark.parametrize("role", PODS)
+def test_all_affinity_is_in_the_template(helm3, role):
+    """The operator's webhook would replace it by that of the SparkApplication's own field."""
+    objects = helm3.render({"spot": {"enabled": True}})
+    assert "affinity" in objects.pod(role)
+    assert not {"affinity", "nodeSelector", "tolerations"} & objects.spec[role if role in ROLES else "driver"].keys()
+
+
+def test_executors_keep_apart(helm3):
+    (term,) = helm3.render().pod("executor")["affinity"]["podAntiAffinity"][
+        "preferredDuringSchedulingIgnoredDuringExecution"
+    ]
+    assert term["podAffinityTerm"]["topologyKey"] == "kubernetes.io/hostname"
+    assert term["podAffinityTerm"]["labelSelector"]["matchLabels"]["app.kubernetes.io/instance"] == "orchard"
+
+
+@pytest.mark.parametrize("enabled", [False, True])
+@pytest.mark.parametrize("role", ["driver", "doctor"])
+def test_the_driver_never_stands_on_spot(helm3, role, enabled):
+    expressions = required(helm3.render(nested("spot.enabled", enabled)).pod(role))
+    assert {"key": "karpenter.sh/capacity-type", "operator": "NotIn", "values": ["spot"]} in expressions
+    assert {"key": "eks.amazonaws.com/capacityType", "operator": "NotIn", "values": ["SPOT"]} in expressions
+
+
+def test_executors_prefer_spot_where_they_may(helm3):
+    taint = {"key": "spot", "operator": "Exists", "effect": "NoSchedule"}
+    objects = helm3.render({"spot": {"enabled": True, "nodeLabels": {"lifecycle": "spot"}, "tolerations": [taint]}})
+    pod = objects.pod("executor")
+    preferred = pod["affinity"]["nodeAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"]
+    assert {"key": "lifecycle", "operator": "In", "values": ["spot"]} in [
+        expression for term in preferred for expression in term["preference"]["matchExpressions"]
+    ]
+    assert not [item for item in required(pod) if item["operator"] == "NotIn"]
+    assert taint in pod["tolerations"]
+    assert taint not in objects.pod("driver").get("tolerations", [])
+
+
+def test_executors_avoid_spot_where_they_may_not(helm3):
+    pod = helm3.render().pod("executor")
+    assert [item["key"] for item in required(pod) if item["operator"] == "NotIn"]
+    assert "tolerations" not in pod
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_what_is_added_narrows_and_never_widens(helm3, role):
+    added = {"key": REGION, "operator": "In", "values": ["us-east-1", "eu-west-3"]}
+    expressions = required(helm3.render({role: {"nodeExpressions": [added]}}).pod(role))
+    assert added in expressions
+    assert len([item for item in expressions if item["key"] == REGION]) == 2

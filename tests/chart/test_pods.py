@@ -1,0 +1,134 @@
+"""Pods that are restricted, write where they may, and hold no key."""
+
+import json
+import re
+
+import pytest
+
+from tests.chart.conftest import PODS, ROLES, container
+
+KEPT = {
+    "run": {"allow_london": "an adequacy decision", "region": "eu-west-3"},
+    "credentials": {"existingSecret": "store-keys", "podIdentity": True},
+    "caBundle": {"configMap": "authority"},
+}
+
+
+@pytest.mark.parametrize("role", PODS)
+def test_they_are_restricted(helm3, role):
+    pod = helm3.render().pod(role)
+    assert pod["securityContext"] == {
+        "runAsNonRoot": True,
+        "runAsUser": 185,
+        "runAsGroup": 0,
+        "fsGroup": 185,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    assert container(pod)["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+
+
+@pytest.mark.parametrize("role", PODS)
+def test_the_cluster_may_choose_the_user(helm3, role):
+    chosen = {"securityContext": {"runAsUser": None, "runAsGroup": None, "fsGroup": None}}
+    assert helm3.render(chosen).pod(role)["securityContext"].keys() == {"runAsNonRoot", "seccompProfile"}
+
+
+@pytest.mark.parametrize("role", PODS)
+def test_they_have_room_to_write(helm3, role):
+    pod = helm3.render().pod(role)
+    empty = {volume["name"] for volume in pod["volumes"] if volume.get("emptyDir") == {}}
+    mounted = {mount["mountPath"] for mount in container(pod)["volumeMounts"] if mount["name"] in empty}
+    assert mounted == {"/tmp", "/opt/spark/work-dir"}
+    assert {"name": "HOME", "value": "/tmp"} in container(pod)["env"]
+
+
+@pytest.mark.parametrize("role", PODS)
+def test_the_namespaces_services_set_nothing(helm3, role):
+    assert helm3.render().pod(role)["enableServiceLinks"] is False
+
+
+@pytest.mark.parametrize(("role", "has"), [("driver", True), ("doctor", True), ("executor", False)])
+def test_the_configuration_is_the_drivers(helm3, role, has):
+    assert ("/etc/verger" in json.dumps(helm3.render().pod(role))) is has
+
+
+def test_volumes_of_ones_own_are_the_drivers(helm3):
+    objects = helm3.render(
+        {
+            "driver": {
+                "volumes": [{"name": "weights", "persistentVolumeClaim": {"claimName": "weights"}}],
+                "volumeMounts": [{"name": "weights", "mountPath": "/weights", "readOnly": True}],
+            }
+        }
+    )
+    assert "weights" in {volume["name"] for volume in objects.pod("driver")["volumes"]}
+    assert "/weights" in {mount["mountPath"] for mount in container(objects.pod("driver"))["volumeMounts"]}
+    assert "weights" not in json.dumps(objects.pod("executor"))
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_the_container_is_the_one_that_spark_fills_in(helm3, role):
+    assert container(helm3.render().pod(role))["name"] == f"spark-kubernetes-{role}"
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_labels_tell_them_apart(helm3, role):
+    objects = helm3.render({role: {"labels": {"team": "fruit"}, "annotations": {"note": "x"}}})
+    metadata = objects.spec[role]["template"]["metadata"]
+    assert metadata["labels"]["app.kubernetes.io/component"] == role
+    assert metadata["labels"]["team"] == "fruit"
+    assert metadata["annotations"] == {"note": "x"}
+
+
+def test_the_operator_hands_on_no_component(helm3):
+    """It gives the SparkApplication's labels to every pod, over those of the template."""
+    assert "app.kubernetes.io/component" not in helm3.render().one("SparkApplication")["metadata"]["labels"]
+
+
+def test_a_private_authority_is_trusted_by_all(helm3):
+    objects = helm3.render({"caBundle": {"configMap": "authority", "key": "root.pem"}})
+    for role in PODS:
+        pod = objects.pod(role)
+        (path,) = [entry["value"] for entry in container(pod)["env"] if entry["name"] == "AWS_CA_BUNDLE"]
+        (mount,) = [mount for mount in container(pod)["volumeMounts"] if path.startswith(mount["mountPath"] + "/")]
+        (volume,) = [volume for volume in pod["volumes"] if volume["name"] == mount["name"]]
+        (item,) = volume["configMap"]["items"]
+        assert (volume["configMap"]["name"], item["key"]) == ("authority", "root.pem")
+        assert f"{mount['mountPath']}/{item['path']}" == path
+
+
+@pytest.mark.parametrize("role", PODS)
+def test_keys_come_by_reference(helm3, role):
+    keys = {
+        entry["name"]: entry["valueFrom"]["secretKeyRef"]
+        for entry in container(helm3.render(KEPT).pod(role))["env"]
+        if "valueFrom" in entry
+    }
+    assert keys == {
+        "AWS_ACCESS_KEY_ID": {"name": "store-keys", "key": "AWS_ACCESS_KEY_ID"},
+        "AWS_SECRET_ACCESS_KEY": {"name": "store-keys", "key": "AWS_SECRET_ACCESS_KEY"},
+        "AWS_SESSION_TOKEN": {"name": "store-keys", "key": "AWS_SESSION_TOKEN", "optional": True},
+    }
+
+
+@pytest.mark.parametrize("role", PODS)
+def test_without_a_secret_pods_have_none(helm3, role):
+    assert not [entry for entry in container(helm3.render().pod(role))["env"] if entry["name"].startswith("AWS_")]
+
+
+def test_nothing_secret_is_where_the_operator_logs(helm3):
+    """It prints sparkConf, arguments and envVars."""
+    spec = helm3.render(KEPT).spec
+    logged = json.dumps([spec["sparkConf"], spec["arguments"], spec.get("hadoopConf"), spec.get("envVars")])
+    assert not re.search(r"(?i)secret|password|token|access.?key", logged)
+    assert not {"env", "envVars", "envFrom", "envSecretKeyRefs", "secrets"} & {*spec["driver"], *spec["executor"]}
+
+
+def test_no_object_holds_a_key(helm3):
+    objects = helm3.render(KEPT)
+    assert "Secret" not in {item["kind"] for item in objects}
+    assert objects.one("ConfigMap")["data"].keys() == {"run.yaml"}
