@@ -12,7 +12,7 @@ from verger.access import s3a
 ROOT = Path(__file__).parents[1]
 
 # Tests with one of these words in their file's or their own name count as marked `required_in_ci`,
-REQUIRED_IN_CI = ("pca", "randomized", "projection", "s3", "chart")
+REQUIRED_IN_CI = ("pca", "randomized", "projection", "s3", "chart", "e2e")
 # and so do those that use one of these fixtures, directly or through another.
 FIXTURES_REQUIRED_IN_CI = {"minio", "minios", "versity", "jars"}
 
