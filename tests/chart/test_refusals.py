@@ -45,6 +45,7 @@ REFUSED = [
     # nothing secret
     ("run.endpoint_url", "https://user:word@store", "/run/endpoint_url"),
     ("run.input", "s3://KEY:word@bucket/fruit", "run.input: must hold no user and password"),
+    ("run.weights", "s3://KEY:word@bucket/own.h5", "run.weights: must hold no user and password"),
     ("credentials.accessKey", "KEY", "'accessKey'"),
     (f"{KEY}driver\\.secrets\\.keys", "/keys", "sparkConf: spark.kubernetes.driver.secrets.keys is not taken"),
     (f"{KEY}driver\\.secretKeyRef\\.KEY", "keys:KEY", "is not taken"),
@@ -126,8 +127,12 @@ def test_what_shapes_pods_and_is_no_value_is_taken(helm, key):
     assert helm.render({"sparkConf": {key: "5"}}).spec["sparkConf"][key] == "5"
 
 
-def test_a_password_is_not_repeated(helm):
-    assert "hunter2" not in helm.refuses(nested("run.input", "s3://KEY:hunter2@bucket/fruit"))
+@pytest.mark.parametrize("path", ["run.input", "run.output", "run.event_log", "run.endpoint_url", "fittedRun"])
+@pytest.mark.parametrize("scheme", ["s3", "https"])
+def test_a_password_is_told_of_and_not_rendered(helm3, path, scheme):
+    command = {"command": "project", "fittedRun": "s3://results/verger"} if path == "fittedRun" else {}
+    said = helm3.refuses(over(command, nested(path, f"{scheme}://KEY:hunter2@bucket/fruit")))
+    assert path in said.replace("/", ".")
 
 
 def test_what_the_session_sets_is_none_of_these():

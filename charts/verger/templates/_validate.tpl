@@ -29,13 +29,13 @@
 {{- fail (printf "fittedRun: is for command project, not for %s" .Values.command) }}
 {{- end }}
 {{- range $name := list "input" "output" "event_log" }}
-{{- with get $run $name }}
-{{- if not (regexMatch "^s3a?://" .) }}
-{{- fail (printf "run.%s: must be s3://BUCKET/FOLDER, since pods share no disk (got %q)" $name .) }}
+{{- if not (regexMatch "^(s3a?://.*)?$" (get $run $name | default "")) }}
+{{- fail (printf "run.%s: must be s3://BUCKET/FOLDER, since pods share no disk" $name) }}
 {{- end }}
-{{- if regexMatch "^s3a?://[^/]*@" . }}
-{{- fail (printf "run.%s: must hold no user and password; keys belong into credentials.existingSecret" $name) }}
 {{- end }}
+{{- range $name, $place := dict "run.input" $run.input "run.output" $run.output "run.event_log" $run.event_log "run.weights" $run.weights "fittedRun" .Values.fittedRun }}
+{{- if regexMatch "^[a-z0-9]+://[^/]*@" ($place | default "") }}
+{{- fail (printf "%s: must hold no user and password; keys belong into credentials.existingSecret" $name) }}
 {{- end }}
 {{- end }}
 {{- range $region, $basis := dict "eu-west-2" "allow_london" "eu-central-2" "allow_zurich" }}
