@@ -115,7 +115,7 @@ def first(cluster: Cluster, photographs: Path, release: Any, tmp_path_factory: p
 def local(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The output of the same run on this machine, without a cluster."""
     output = tmp_path_factory.mktemp("local") / "out"
-    process = runs.verger("run", "--input", str(photographs.parent), "--exclude", "../*", "--output", str(output))
+    process = runs.verger("run", "--input", str(photographs), "--output", str(output))
     code, stderr, _ = runs.finished(process, timeout=600)
     assert code == 0, stderr
     return output
