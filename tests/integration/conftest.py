@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,7 +14,7 @@ import pytest
 from tests.conftest import ROOT
 from tests.integration.runs import photographs, run
 from tests.integration.s3 import Minio, Versity
-from tests.integration.s3_runs import COUNT, Tables
+from tests.integration.s3_runs import COUNT, Place, Tables, reach
 from verger.access.session import session
 from verger.config import RunConfig
 
@@ -88,3 +89,10 @@ def s3_environment(monkeypatch: pytest.MonkeyPatch, minio: Minio) -> Minio:
     for name, value in minio.environment().items():
         monkeypatch.setenv(name, value)
     return minio
+
+
+@pytest.fixture
+def place(jars: Path, minio: Minio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+    """A bucket with photographs, for runs that read it, and write to it by Spark."""
+    reach(minio, monkeypatch)
+    return Place.make(minio, tmp_path)

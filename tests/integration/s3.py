@@ -12,6 +12,7 @@ import socket
 import ssl
 import subprocess
 import time
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -38,7 +39,7 @@ def free_port() -> int:
 
 
 @dataclass
-class Server:
+class Server(ABC):
     """A store in a folder of its own, with keys that nothing else knows. As a context manager it is started and ended.
 
     Parameters
@@ -173,11 +174,13 @@ class Server:
         assert self._process is not None, "it does not run"
         os.killpg(self._process.pid, number)
 
+    @abstractmethod
     def _arguments(self) -> list[str]:
-        raise NotImplementedError
+        """Of its command line."""
 
+    @abstractmethod
     def _variables(self) -> dict[str, str]:
-        raise NotImplementedError
+        """The environment that tells it its keys."""
 
     def _ready(self) -> bool:
         try:

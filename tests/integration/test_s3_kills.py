@@ -6,13 +6,11 @@ import json
 import signal
 import time
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
 from tests.integration.runs import finished
-from tests.integration.s3 import Minio
-from tests.integration.s3_runs import COUNT, KILL_ALL, SLOW_PROJECTION, Place, Tables, kill_all, reach
+from tests.integration.s3_runs import COUNT, KILL_ALL, SLOW_PROJECTION, Place, Tables, kill_all
 from tests.integration.test_kills import SLOW_DECODER
 from verger.access import uploads
 
@@ -31,17 +29,6 @@ def dies(*arguments, original=owner.{function}, **named):
 owner.{function} = dies
 """
 )
-
-
-@pytest.fixture(autouse=True)
-def _jars(jars: Path) -> None:
-    """Spark writes to buckets by them."""
-
-
-@pytest.fixture
-def place(minio: Minio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
-    reach(minio, monkeypatch)
-    return Place.make(minio, tmp_path)
 
 
 def resumed(place: Place, expected: Tables) -> None:

@@ -27,19 +27,8 @@ buckets.PATIENCE_S = 15
 """
 
 
-@pytest.fixture(autouse=True)
-def _jars(jars: Path) -> None:
-    """Spark writes to buckets by them."""
-
-
 @pytest.fixture
-def place(minio: Minio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
-    reach(minio, monkeypatch)
-    return Place.make(minio, tmp_path)
-
-
-@pytest.fixture
-def own_place(own_minio: Minio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+def own_place(jars: Path, own_minio: Minio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     """On a store that may be stopped."""
     reach(own_minio, monkeypatch)
     return Place.make(own_minio, tmp_path)

@@ -107,7 +107,7 @@ class RangedFiles(pafs.FileSystemHandler):  # type: ignore[misc]
         return [pafs.FileInfo(path, pafs.FileType.File) for path in paths]
 
     def _refuse(self, *_: Any) -> Any:
-        raise NotImplementedError("files are listed, written and removed by Storage")
+        raise io.UnsupportedOperation("objects are read here, and listed, written and removed by Storage")
 
     get_file_info_selector = create_dir = delete_dir = delete_dir_contents = delete_root_dir_contents = delete_file = (
         _refuse
