@@ -10,7 +10,7 @@ RUN mkdir -p /usr/share/man/man1 && apt-get update \
 # All of Java SE, and of the JDK's own modules those that Spark, Hadoop, TLS and whoever looks for a fault ask for.
 # The authorities are Debian's; the archive of classes that every JVM loads makes each one start sooner. Zstandard's
 # library lies unpacked in the image, for what is unpacked into /tmp cannot be run where that is mounted so.
-RUN jlink --add-modules java.se,jdk.charsets,jdk.crypto.ec,jdk.incubator.vector,jdk.jcmd,jdk.management.agent,jdk.naming.dns,jdk.net,jdk.security.auth,jdk.security.jgss,jdk.unsupported,jdk.zipfs \
+RUN jlink --add-modules java.se,jdk.charsets,jdk.crypto.ec,jdk.incubator.vector,jdk.jcmd,jdk.management,jdk.management.agent,jdk.naming.dns,jdk.net,jdk.security.auth,jdk.security.jgss,jdk.unsupported,jdk.zipfs \
         --no-header-files --no-man-pages --compress=2 \
         --add-options=-DZstdNativePath=/opt/verger/lib/libzstd-jni.so --output /opt/java \
     && cp --dereference /etc/ssl/certs/java/cacerts /opt/java/lib/security/cacerts \

@@ -47,10 +47,28 @@ driver() {
     export VERGER_LOG_FORMAT=${VERGER_LOG_FORMAT:-json}
     # For the JVM that spark-submit becomes; --driver-java-options would displace the application's own.
     export SPARK_SUBMIT_OPTS="${java_options[*]}${SPARK_SUBMIT_OPTS:+ $SPARK_SUBMIT_OPTS}"
-    exec "$SPARK_HOME/bin/spark-submit" \
+    "$SPARK_HOME/bin/spark-submit" \
         --conf "spark.driver.bindAddress=$SPARK_DRIVER_BIND_ADDRESS" \
         --conf "spark.executorEnv.SPARK_DRIVER_POD_IP=$SPARK_DRIVER_BIND_ADDRESS" \
-        --deploy-mode client "$@"
+        --deploy-mode client "$@" &
+    local jvm=$! code interrupted
+    trap 'interrupted=1; interrupt $jvm' TERM
+    # A signal ends the wait, not what is waited for.
+    while interrupted='' && code=0 && { wait $jvm || code=$?; } && [ -n "$interrupted" ]; do :; done
+    exit $code
+}
+
+# SIGTERM is for the job, which ends in order while its JVM lives; for the JVM as long as there is no job.
+interrupt() {
+    local child
+    for child in $(cat /proc/"$1"/task/*/children 2>/dev/null | tr ' ' '\n' | sort -n); do
+        # What has ended and nobody asked for has no command line: so has spark-submit's own helper.
+        if [ -n "$(tr -d '\0' </proc/"$child"/cmdline)" ]; then
+            kill -TERM "$child"
+            return 0 # not that of the wait that was interrupted
+        fi
+    done 2>/dev/null
+    kill -TERM "$1"
 }
 
 executor() {

@@ -25,7 +25,10 @@ from verger.photographs.sample import draw
 
 ANYBODY = ("--user", "100123:0", "--read-only", "--tmpfs", "/tmp")
 QUICK = ("--backbone", "pixels", "--input-size", "8", "--cores", "2", "--wave-size", "20")
-SUBMIT = ("driver", "--conf", "spark.master=local[2]", "local:///opt/verger/main.py")
+SUBMIT = (
+    *("driver", "--conf", "spark.master=local[2]", "--conf", "spark.driver.host=127.0.0.1"),
+    "local:///opt/verger/main.py",
+)
 # What no layout shapes: the JVM's own line, Python's warnings, TensorFlow's lines.
 NATIVE = re.compile(
     r"WARNING: Using incubator modules|.*Warning:|  \w|[IWE]0000 |WARNING: All log messages before absl"
@@ -112,25 +115,34 @@ def test_doctor_finds_all_that_a_run_needs(image: str) -> None:
     assert "fails" not in verdicts.values()
 
 
-def test_sigterm_ends_a_run_in_order(image: str, shared: Path) -> None:
+@pytest.mark.parametrize("command", [("verger",), SUBMIT], ids=["verger", "driver"])
+def test_sigterm_ends_a_run_in_order(image: str, shared: Path, command: tuple[str, ...]) -> None:
     photographs(shared / "in", 2000)
     name = f"verger-test-{os.getpid()}"
-    arguments = ["run", "--input", shared / "in", "--output", shared / "out", "--progress-interval", "0.2"]
-    started = docker("run", "--detach", "--name", name, *ANYBODY, *volumes(shared), image, "verger", *arguments)
+    run = ["run", "--input", shared / "in", "--output", shared / "out", "--progress-interval", "0.2"]
+    variable = ("--env", "SPARK_DRIVER_BIND_ADDRESS=127.0.0.1")
+    started = docker("run", "--detach", "--name", name, *ANYBODY, *variable, *volumes(shared), image, *command, *run)
     assert started.returncode == 0, started.stderr
     try:
         deadline = time.monotonic() + 120
-        while '"stage": "features"' not in (log := docker("logs", name).stderr):
+        while '"stage": "features"' not in (log := said_by(name)):
             assert time.monotonic() < deadline, log
             time.sleep(0.2)
         docker("stop", "--time", "60", name)
-        assert docker("wait", name).stdout.strip() == "143"
-        log = docker("logs", name).stderr
+        assert docker("wait", name).stdout.strip() == "143", said_by(name)
+        lines = said_by(name).splitlines()
     finally:
         docker("rm", "--force", name)
-    (line,) = [line for line in log.splitlines() if not line.startswith("{")]
-    assert line.startswith("verger: ")
-    assert json.loads(log.splitlines()[-1])["exit_code"] == 143
+    assert [json.loads(line)["exit_code"] for line in lines if '"event": "failed"' in line] == [143]
+    if command == ("verger",):
+        (line,) = [line for line in lines if not line.startswith("{")]
+        assert line.startswith("verger: ")
+    assert [path.name for path in (shared / "out" / "runs").glob("*/*.json")] == ["failure.json"]
+
+
+def said_by(container: str) -> str:
+    done = docker("logs", container)
+    return done.stderr + done.stdout  # spark-submit sends what Python says to stdout
 
 
 def test_without_a_command_it_tells_which_there_are(image: str) -> None:
@@ -173,7 +185,7 @@ def test_a_run_on_buckets_behind_a_private_authority(
     assert {json.loads(client.get_object(Bucket=bucket, Key=key)["Body"].read())["committer"] for key in successes} == {
         "magic"
     }
-    lines = (done.stderr + done.stdout).splitlines()  # spark-submit sends what Python says to stdout
+    lines = (done.stderr + done.stdout).splitlines()
     ours = [said for said in map(json.loads, filter(lambda line: line.startswith("{"), lines)) if "event" in said]
     assert ours[-1]["event"] == "done"
     if command == SUBMIT:

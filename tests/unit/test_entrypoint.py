@@ -59,7 +59,7 @@ class Container:
         path.write_text(text)
         path.chmod(0o755)
 
-    def start(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    def popen(self, *arguments: str, **variables: str) -> subprocess.Popen[str]:
         environment = {
             "PATH": f"{self.folder / 'bin'}:/usr/bin:/bin",
             "PYTHONPATH": str(ROOT / "job"),
@@ -70,7 +70,13 @@ class Container:
         # The link to Python alone does not tell it where its packages are.
         environment["PYTHONPATH"] += f":{':'.join(path for path in sys.path if path)}"
         command = [str(IMAGE / "entrypoint.sh"), *arguments]
-        return subprocess.run(command, env=environment | variables, capture_output=True, text=True, timeout=60)
+        pipe = subprocess.PIPE
+        return subprocess.Popen(command, env=environment | variables, stdout=pipe, stderr=pipe, text=True)
+
+    def start(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        with self.popen(*arguments, **variables) as process:
+            stdout, stderr = process.communicate(timeout=60)
+            return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
 
     @property
     def arguments(self) -> list[str]:
@@ -190,6 +196,29 @@ def test_a_user_without_a_name_and_without_a_place_for_one_is_told(container: Co
     done = container.start("verger", TMPDIR="/no/such/folder")
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith("verger: /no/such/folder cannot be written")
+
+
+def test_sigterm_goes_to_the_job_and_its_code_comes_back(container: Container) -> None:
+    job, ready = container.folder / "job", container.folder / "ready"
+    container.program("job", f"#!/bin/sh\ntrap 'sleep 1; exit 77' TERM\ntouch {ready}\nwhile :; do sleep 0.1; done\n")
+    # As Spark's does: it ends at once where the signal is sent to it, else after the job and with its code.
+    container.program("spark/bin/spark-submit", f"#!/bin/bash\ntrap 'exit 1' TERM\n{job} & wait $!\n")
+    started = container.popen("driver", *SUBMISSION, **DRIVER)
+    while not ready.exists():
+        time.sleep(0.05)
+    started.send_signal(signal.SIGTERM)
+    assert started.wait(timeout=20) == 77
+
+
+def test_sigterm_before_there_is_a_job_goes_to_spark(container: Container) -> None:
+    ready = container.folder / "ready"
+    program = f"import signal, time, pathlib; pathlib.Path({str(ready)!r}).touch(); time.sleep(60)"
+    container.program("spark/bin/spark-submit", f"#!{sys.executable}\n{program}\n")
+    started = container.popen("driver", *SUBMISSION, **DRIVER)
+    while not ready.exists():
+        time.sleep(0.05)
+    started.send_signal(signal.SIGTERM)
+    assert started.wait(timeout=20) == 143
 
 
 def test_decommissioning_tells_the_executor_and_waits_for_it(container: Container) -> None:
