@@ -83,11 +83,11 @@ def release(cluster: Cluster) -> Iterator[Any]:
 
 @dataclass
 class Finished:
-    """A run that is over, and what was seen of it meanwhile."""
+    """A run that is over, what was seen of it meanwhile, and what it has made in the namespace."""
 
     release: Release
     observer: Observer
-    before: set[str]
+    made: set[str]
     log: str
 
 
@@ -108,7 +108,7 @@ def first(cluster: Cluster, photographs: Path, release: Any, tmp_path_factory: p
         state = one.ended()
     assert state == "COMPLETED", f"{one.message}\n{one.log()[-3000:]}"
     print(f"\ne2e: {one.seconds:.1f} s from helm install to COMPLETED for 672 photographs")
-    return Finished(one, observer, before, one.log())
+    return Finished(one, observer, cluster.things() - before, one.log())
 
 
 @pytest.fixture(scope="session")

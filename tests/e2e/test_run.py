@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pytest
 
 import verger
@@ -22,16 +21,23 @@ PHOTOGRAPHS = 672
 
 
 @pytest.fixture(scope="module")
-def published(first: Finished) -> dict[str, Any]:
-    return manifest.read(manifest.find(OUTPUT))
+def run(first: Finished) -> manifest.Run:
+    found = manifest.latest(OUTPUT, first.release.name)
+    assert found is not None
+    return found
 
 
-def test_every_photograph_is_in_the_table(first: Finished, published: dict[str, Any]) -> None:
+@pytest.fixture(scope="module")
+def published(run: manifest.Run) -> dict[str, Any]:
+    return manifest.read(run)
+
+
+def test_every_photograph_is_in_the_table(run: manifest.Run, published: dict[str, Any], first: Finished) -> None:
     counts = published["photographs"]
     assert published["config"]["name"] == first.release.name
     assert counts["listed"] == counts["computed"] == counts["projected"] == PHOTOGRAPHS
     assert counts["rejected"] == counts["known"] == 0
-    assert verger.load(OUTPUT).num_rows == PHOTOGRAPHS
+    assert verger.load(run.folder).num_rows == PHOTOGRAPHS
 
 
 def test_two_executors_worked_on_two_nodes(first: Finished) -> None:
@@ -53,16 +59,16 @@ def _rows(table: pa.Table, column: str, root: str) -> tuple[list[str], np.ndarra
     return [names[i] for i in order], np.stack(table[column].to_pylist())[order]
 
 
-def test_the_features_are_those_of_a_machine_alone(first: Finished, local: Path, photographs: Path) -> None:
+def test_the_features_are_those_of_a_machine_alone(run: manifest.Run, local: Path, photographs: Path) -> None:
     names, here = _rows(verger.load_features(str(local)), "features", str(photographs))
-    there_names, there = _rows(verger.load_features(OUTPUT), "features", f"{INPUT}/Test")
+    there_names, there = _rows(verger.load_features(run.folder), "features", f"{INPUT}/Test")
     assert names == there_names
     np.testing.assert_allclose(there, here, rtol=0, atol=1e-5)
 
 
-def test_the_components_are_those_of_a_machine_alone(first: Finished, local: Path, photographs: Path) -> None:
+def test_the_components_are_those_of_a_machine_alone(run: manifest.Run, local: Path, photographs: Path) -> None:
     _, here = _rows(verger.load(str(local)), "pca_features", str(photographs))
-    _, there = _rows(verger.load(OUTPUT), "pca_features", f"{INPUT}/Test")
+    _, there = _rows(verger.load(run.folder), "pca_features", f"{INPUT}/Test")
     assert here.shape == there.shape
     np.testing.assert_allclose(there[:, :10], here[:, :10], rtol=0, atol=1e-4 * np.ptp(here[:, :10]))
 
@@ -71,7 +77,9 @@ def test_a_second_release_computes_nothing(first: Finished, release: Any, tmp_pa
     second = release("e2e-second")
     second.install(tmp_path, {"run": {"input": INPUT, "output": OUTPUT}})
     assert second.ended() == "COMPLETED"
-    counts = manifest.read(manifest.find(OUTPUT))["photographs"]
+    published = manifest.latest(OUTPUT, second.name)
+    assert published is not None
+    counts = manifest.read(published)["photographs"]
     assert (counts["known"], counts["computed"]) == (PHOTOGRAPHS, 0)
     # and the executors had no network to build: nobody asked for one
     assert not [event for event in second.events() if event["event"] == "stage" and event["stage"] == "features"]
@@ -105,9 +113,8 @@ def test_a_prometheus_reads_what_the_manifest_says(first: Finished, published: d
     assert done == sorted(done)
 
 
-def test_uninstalling_leaves_nothing_but_the_data(first: Finished, cluster: Cluster, release: Any) -> None:
+def test_uninstalling_leaves_nothing_but_the_data(first: Finished, run: manifest.Run, cluster: Cluster) -> None:
+    assert f"pod/{first.release.name}-driver" in first.made
     first.release.uninstall()
-    left = {thing for thing in cluster.things() - first.before if "e2e-second" not in thing}
-    assert not left
-    assert verger.load(OUTPUT).num_rows == PHOTOGRAPHS
-    assert pc.sum(pc.is_null(verger.load(OUTPUT)["label"])).as_py() == 0
+    assert not first.made & cluster.things()
+    assert verger.load(run.folder).num_rows == PHOTOGRAPHS
