@@ -60,7 +60,7 @@ COPY image/weights.py weight[s] /given/
 ARG WEIGHTS=
 ARG WEIGHTS_SHA256=
 ARG BACKBONE=mobilenet_v2
-RUN mkdir /weights && /opt/verger/bin/python /given/weights.py /given /weights
+RUN mkdir /weights && { [ -z "$WEIGHTS" ] || /opt/verger/bin/python /given/weights.py /given /weights; }
 
 FROM ${BASE}
 RUN apt-get update \

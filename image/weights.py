@@ -48,10 +48,8 @@ def keep(given: Path, folder: Path, weights: str, sha256: str | None, backbone: 
 
 
 if __name__ == "__main__":
-    weights = os.environ.get("WEIGHTS")
-    if weights:
-        try:
-            sha256 = os.environ.get("WEIGHTS_SHA256") or None
-            keep(Path(sys.argv[1]), Path(sys.argv[2]), weights, sha256, os.environ["BACKBONE"])
-        except VergerError as error:
-            sys.exit(f"verger: {error.line}")
+    try:
+        sha256 = os.environ.get("WEIGHTS_SHA256") or None
+        keep(Path(sys.argv[1]), Path(sys.argv[2]), os.environ["WEIGHTS"], sha256, os.environ["BACKBONE"])
+    except VergerError as error:
+        sys.exit(f"verger: {error.line}")
