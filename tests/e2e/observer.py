@@ -47,9 +47,9 @@ class Observer:
     pods : dict
         Every pod that was seen, by name, as it was last seen.
     reached : dict
-        Component to what its first pod reached while it worked.
+        Component to what a pod of it reached, the last time that it was asked.
     files : dict
-        Component to what lies below the folder of service accounts' tokens in its first pod.
+        Component to what lies below the folder of service accounts' tokens in a pod of it.
     """
 
     # A Prometheus' namespace, which the run lets in, and one that it does not know.
@@ -61,6 +61,7 @@ class Observer:
         self.pods: dict[str, dict[str, Any]] = {}
         self.reached: dict[str, dict[str, bool]] = {}
         self.files: dict[str, str] = {}
+        self._asked: dict[str, float] = {}
         self._over = threading.Event()
         self._watching = ThreadPoolExecutor(1)
         cluster = release.cluster
@@ -93,20 +94,20 @@ class Observer:
                     self._see(component, pod)
 
     def _see(self, component: str, pod: dict[str, Any]) -> None:
-        name, fresh = pod["metadata"]["name"], False
-        if pod["status"].get("phase") == "Running":
-            fresh = component not in self.reached
+        name = pod["metadata"]["name"]
         self.pods[name] = pod
-        if not fresh:
+        if pod["status"].get("phase") != "Running":
             return
-        if component == "driver":
+        if component == "driver" and component not in self._asked:
             for namespace in (self.MONITORING, self.STRANGER):
                 self._scrape(pod["status"]["podIP"], namespace)
-        self.reached[component] = {}
-        python = ("python", "-c", PROBE, self.api, self.store, self.elsewhere)
-        answer = self._exec(name, *python)
-        self.reached[component] = json.loads(answer or "{}")
-        self.files[component] = self._exec(name, "find", "/var/run/secrets", "-name", "token")
+        # Again and again: a network plugin may take some seconds to put a policy into force for a new pod.
+        if time.monotonic() - self._asked.get(component, 0) < 4:
+            return
+        self._asked[component] = time.monotonic()
+        if answer := self._exec(name, "python", "-c", PROBE, self.api, self.store, self.elsewhere):
+            self.reached[component] = json.loads(answer)
+            self.files[component] = self._exec(name, "find", "/var/run/secrets", "-name", "token")
 
     def _exec(self, pod: str, *command: str) -> str:
         cluster = self.release.cluster
