@@ -54,6 +54,7 @@ def test_metrics_are_for_those_who_are_let_in(first: Finished) -> None:
     assert [answer for answer in first.observer.scraped if "photographs_done" in answer]
     assert first.observer.refused
     assert all("error" in answer for answer in first.observer.refused)
+    assert {"timed out", "<urlopen error timed out>"} & {answer["error"] for answer in first.observer.refused}
 
 
 def test_the_operator_logs_no_key(first: Finished, store: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +18,14 @@ def test_a_suspended_release_is_examined_and_let_go(
     one = release("e2e-preflight")
     settings = {"input": INPUT, "output": OUTPUT, "max_photographs": 24, "backbone": "pixels"}
     one.install(tmp_path, {"run": settings, "suspend": True})
-    wait_for(30, lambda: one.state in ("SUSPENDED", ""))
-    assert not one.pods("driver")
+    wait_for(30, lambda: one.state == "SUSPENDED")
     examined = cluster.helm("test", one.name, "--logs", "--timeout", "4m")
     assert examined.returncode == 0, examined.stdout + examined.stderr
     assert "Weights" in examined.stdout
-    assert "kubectl" in one.notes
-    (let_go,) = [line.strip() for line in one.notes.splitlines() if "patch sparkapplication" in line]
-    cluster.kubectl("patch", "sparkapplication", one.name, "--type=merge", "--patch", '{"spec":{"suspend":false}}')
-    assert '"suspend":false' in let_go.replace(" ", "")
+    assert one.state == "SUSPENDED"
+    assert not one.pods("driver")
+    (let_go,) = [line.partition("kubectl ")[2] for line in one.notes.splitlines() if "patch sparkapplication" in line]
+    cluster.kubectl(*shlex.split(let_go))
     assert one.ended() == "COMPLETED"
     assert manifest.read(manifest.latest(OUTPUT, one.name))["photographs"]["projected"] == 24
 
@@ -44,3 +44,7 @@ def test_a_release_is_not_upgraded(cluster: Cluster, release: Any, tmp_path: Pat
     again = cluster.helm("upgrade", one.name, "charts/verger", "--reuse-values")
     assert again.returncode != 0
     assert "one release is one run" in again.stderr
+    made = {thing for thing in cluster.things() if one.name in thing}
+    assert made
+    one.uninstall()
+    assert not made & cluster.things()

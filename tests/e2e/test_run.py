@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,8 @@ def test_the_components_are_those_of_a_machine_alone(run: manifest.Run, local: P
 
 def test_a_second_release_computes_nothing(first: Finished, release: Any, tmp_path: Path) -> None:
     second = release("e2e-second")
-    second.install(tmp_path, {"run": {"input": INPUT, "output": OUTPUT}})
+    program = "helm4" if shutil.which("helm4") else "helm"  # either installs the same
+    second.install(tmp_path, {"run": {"input": INPUT, "output": OUTPUT}}, program=program)
     assert second.ended() == "COMPLETED"
     published = manifest.latest(OUTPUT, second.name)
     assert published is not None
@@ -109,8 +111,7 @@ def test_a_prometheus_reads_what_the_manifest_says(first: Finished, published: d
     read = [answer for answer in first.observer.scraped if "photographs_done" in answer]
     assert read, first.observer.scraped[-3:]
     assert read[-1]["photographs_done"] == published["photographs"]["computed"]
-    done = [answer["photographs_done"] for answer in read]
-    assert done == sorted(done)
+    assert read[-1]["photographs_listed"] == published["photographs"]["listed"]
 
 
 def test_uninstalling_leaves_nothing_but_the_data(first: Finished, run: manifest.Run, cluster: Cluster) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from tests.e2e.cluster import Cluster
 from tests.e2e.conftest import INPUT, OUTPUT
-from tests.e2e.observer import Observer, wait_for
+from tests.e2e.observer import Observer
 from verger.tables import manifest
 
 CLAIM = "e2e-weights"
@@ -87,9 +87,12 @@ def test_executors_need_no_weights(
                 },
             )
             assert one.ended() == "COMPLETED", one.message
+        of_release = ("clusterrole,clusterrolebinding", "--selector", f"app.kubernetes.io/instance={one.name}")
+        assert len(cluster.get(*of_release)["items"]) == 2
     finally:
         one.uninstall()
         cluster.kubectl("delete", "pvc", CLAIM, "--wait=false")
+    assert cluster.get(*of_release)["items"] == []
     document = manifest.read(manifest.latest(OUTPUT, one.name))
     assert document["photographs"]["computed"] == 64
     assert document["features"]["fingerprint"].startswith("mobilenet_v2-a0.35-")
@@ -99,4 +102,4 @@ def test_executors_need_no_weights(
     # what Kubernetes said of the nodes, of real ones
     evidence = " ".join(document["residency"]["evidence"])
     assert "eu-west-3 (topology.kubernetes.io/region)" in evidence
-    assert wait_for(1, lambda: "executor" in evidence)
+    assert "2 executors stood on nodes in eu-west-3" in evidence
