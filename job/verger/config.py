@@ -37,11 +37,12 @@ GROUPS = (
 
 # ISO 3166's codes of the members of the European Union.
 _EU = "AT|BE|BG|CY|CZ|DE|DK|EE|ES|FI|FR|GR|HR|HU|IE|IT|LT|LU|LV|MT|NL|PL|PT|RO|SE|SI|SK"
-_NODE_REGION = rf"^[A-Za-z0-9]([-_.A-Za-z0-9]*[A-Za-z0-9])?:({_EU}):.{{8,}}$"
+_BASIS = r"\S.{6,}\S"  # words, at least 8 characters of them
+_NODE_REGION = rf"^[A-Za-z0-9]([-_.A-Za-z0-9]*[A-Za-z0-9])?:({_EU}):{_BASIS}$"
 
 
 def _node_region(value: str) -> str:
-    if not re.match(_NODE_REGION, value):
+    if not re.fullmatch(_NODE_REGION, value):
         raise ValueError(
             "must be REGION:COUNTRY:BASIS, a country of the EU by its two letters and at least 8 letters of legal "
             "basis, such as fr-par:FR:DPA with Scaleway of 2026-03-01"
@@ -110,12 +111,14 @@ class RunConfig(BaseModel):
         "Legal basis on which data may be in London (eu-west-2), which is not in the EU.",
         None,
         min_length=8,
+        pattern=_BASIS,
     )
     allow_zurich: str | None = _setting(
         "Residency",
         "Legal basis on which data may be in Zurich (eu-central-2), which is not in the EU.",
         None,
         min_length=8,
+        pattern=_BASIS,
     )
     verify_nodes: bool = _setting(
         "Residency", "Ask Kubernetes in which region the driver's and every executor's node stands.", False

@@ -1,11 +1,19 @@
 """Where pods may stand: in the EU, the driver on no node that may be taken away, and all of it said in one place."""
 
+import botocore.session
 import pytest
 
 from tests.chart.conftest import PODS, ROLES, nested
 from verger.access import regions as guard
+from verger.config import RunConfig
+from verger.errors import ResidencyError
 
 REGION = "topology.kubernetes.io/region"
+BOTO = botocore.session.get_session()
+# All that the SDK knows, of every partition.
+AWS = sorted(
+    region for partition in BOTO.get_available_partitions() for region in BOTO.get_available_regions("s3", partition)
+)
 
 
 def required(pod):
@@ -34,6 +42,24 @@ def test_what_the_run_opts_in_to_is_added(helm3, role):
     }
     objects = helm3.render({"run": run, "residency": {"regions": ["eu-west-3"]}})
     assert regions(objects.pod(role)) == ["eu-west-3", "eu-west-2", "eu-central-2", "fr-par", "GRA11"]
+
+
+@pytest.mark.parametrize("region", AWS)
+def test_no_region_of_aws_outside_the_eu_is_another_clouds(helm3, region):
+    """The job would refuse it too, on a pod that stands there already."""
+    run = {"node_region": [f"{region}:FR:contract xy"]}
+    if region in guard.EU:
+        assert set(regions(helm3.render({"run": run}).pod("driver"))) == guard.EU
+    else:
+        with pytest.raises(ResidencyError):
+            guard.declared(RunConfig(input="i", output="o", **run))
+        assert f"run.node_region: {region}:FR:contract xy" in helm3.refuses({"run": run})
+
+
+@pytest.mark.parametrize(("region", "option"), [("eu-west-2", "allow_london"), ("eu-central-2", "allow_zurich")])
+def test_one_that_was_opted_in_to_may_be_named_again(helm3, region, option):
+    run = {"node_region": [f"{region}:FR:contract xy"], option: "an adequacy decision"}
+    assert set(regions(helm3.render({"run": run}).pod("driver"))) == {*guard.EU, region}
 
 
 def test_data_may_be_where_the_run_says_why(helm3):

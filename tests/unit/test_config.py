@@ -72,6 +72,8 @@ class TestNodeRegion:
             "fr-par",
             "fr-par:FR",
             "fr-par:FR:short",
+            "fr-par:FR:" + 8 * " ",
+            "fr-par:FR:DPA with Scaleway\n",
             "fr-par:fr:DPA with Scaleway",
             "lon:GB:DPA with Scaleway",
             ":FR:a legal basis",
@@ -85,6 +87,13 @@ class TestNodeRegion:
         (pattern,) = {RunConfig.model_json_schema()["properties"]["node_region"]["items"]["pattern"]}
         assert pattern.count("|") == 26
         assert "(?" not in pattern  # Go's regular expressions, with which helm validates, know less
+
+
+@pytest.mark.parametrize("option", ["allow_london", "allow_zurich"])
+def test_a_legal_basis_is_words(option):
+    with pytest.raises(UsageError, match=option):
+        load(PLACES | {option: 8 * " "})
+    assert getattr(load(PLACES | {option: "adequacy decision"}), option) == "adequacy decision"
 
 
 class TestRivals:

@@ -39,13 +39,28 @@
 {{- end }}
 {{- end }}
 {{- range $region, $basis := dict "eu-west-2" "allow_london" "eu-central-2" "allow_zurich" }}
+{{- range $run.node_region }}
+{{- if and (eq (lower (regexFind "^[^:]+" .)) $region) (not (get $run $basis)) }}
+{{- fail (printf "run.node_region: %s names a region that is not in the EU: give run.%s the legal basis on which pods may be there" . $basis) }}
+{{- end }}
+{{- end }}
 {{- if and (eq ($run.region | default "") $region) (not (get $run $basis)) }}
 {{- fail (printf "run.region: %s is not in the EU: give run.%s the legal basis on which data may be there" $region $basis) }}
+{{- end }}
+{{- end }}
+{{- range $run.node_region }}
+{{- if regexMatch (include "verger.abroad" $) (lower (regexFind "^[^:]+" .)) }}
+{{- fail (printf "run.node_region: %s names a region of AWS outside the EU; only what another cloud calls its regions in the EU goes there" .) }}
 {{- end }}
 {{- end }}
 {{- if $run.ca_bundle }}
 {{- fail "run.ca_bundle: is a file of one machine; name a ConfigMap in caBundle.configMap, which driver and executors mount" }}
 {{- end }}
+{{- end }}
+
+{{/* AWS's names of regions outside the EU, but the two that have an opt-in: those that verger.access.regions refuses. */}}
+{{- define "verger.abroad" -}}
+^(us|us-gov|(us|eu)-iso[a-z]?|ca|mx|sa|af|me|il|ap|cn)-((north|south|central)(east|west)?|east|west)-[0-9]+$
 {{- end }}
 
 {{- define "verger.validateSparkConf" -}}

@@ -15,7 +15,7 @@ EU = frozenset({"eu-central-1", "eu-west-1", "eu-west-3", "eu-north-1", "eu-sout
 OPT_INS = {"eu-west-2": ("London", "--allow-london"), "eu-central-2": ("Zurich", "--allow-zurich")}
 
 _COMPASS = "(north|south|central)?(east|west)?"
-_ABROAD = re.compile(rf"(us|us-gov|us-iso[a-z]?|ca|mx|sa|af|me|il|ap|cn)-(?!-){_COMPASS}-[0-9]+")
+_ABROAD = re.compile(rf"(us|us-gov|(us|eu)-iso[a-z]?|ca|mx|sa|af|me|il|ap|cn)-(?!-){_COMPASS}-[0-9]+")
 _ON_AWS = re.compile(rf"(?<![a-z])[a-z]{{2,4}}(-[a-z]+)?-(?!-){_COMPASS}-[0-9]+")
 
 
