@@ -15,7 +15,6 @@ import traceback
 import types
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, NoReturn, Union, get_args, get_origin
 
@@ -24,7 +23,7 @@ from click.core import ParameterSource
 from click.exceptions import Exit, NoArgsIsHelpError
 from pydantic.fields import FieldInfo
 
-from verger import __version__, config, log
+from verger import __version__, closing, config, log
 from verger.access.failures import explain
 from verger.access.storage import canonical
 from verger.config import GROUPS, RunConfig
@@ -126,7 +125,7 @@ def run(config: RunConfig) -> None:
     with _spoken(config) as progress:
         from verger import pipeline
 
-        _close(progress, pipeline.run(config, progress=progress))
+        closing.say(progress, pipeline.run(config, progress=progress))
 
 
 @verger.command(epilog=PRECEDENCE + " Network and components are those of the run.")
@@ -142,7 +141,7 @@ def project(config: RunConfig, run_uri: str) -> None:
     with _spoken(config) as progress:
         from verger import pipeline
 
-        _close(progress, pipeline.project(config, run_uri, progress=progress))
+        closing.say(progress, pipeline.project(config, run_uri, progress=progress))
 
 
 @verger.command(epilog=PRECEDENCE)
@@ -251,51 +250,6 @@ def schema() -> None:
     """Print all settings as JSON Schema."""
     dialect = "https://json-schema.org/draft/2020-12/schema"
     click.echo(json.dumps({"$schema": dialect, **RunConfig.model_json_schema()}, indent=2))
-
-
-def closing_lines(manifest: dict[str, Any]) -> list[str]:
-    """What a finished run tells a person: what came out, where, how long it took, what to try next."""
-    counts, pca, output = manifest["photographs"], manifest["pca"], manifest["output"]["uri"].rstrip("/")
-    why = sorted(manifest["rejected_by_reason"].items())
-    reasons = ", ".join(f"{count:,} {reason}" for reason, count in why if count)
-    speed = manifest["throughput"]["photographs_per_s"] if counts["computed"] else None
-    return [
-        f"{counts['projected']:,} of {counts['listed']:,} photographs are in the table: "
-        f"{counts['computed']:,} computed now, {counts['known']:,} known before, "
-        f"{counts['rejected']:,} rejected{f' ({reasons})' if reasons else ''}.",
-        _kept(pca, manifest["run_id"]),
-        f"Table: {output}/{manifest['projection']['path']}",
-        f"Time: {_seconds(manifest):.1f} s" + (f", features at {speed:,.1f} photographs/s." if speed else "."),
-        "Next: the same command again computes only what is new; --input FOLDER takes your own photographs;",
-        f"      in Python: import verger; verger.load({output!r})",
-    ]
-
-
-def _kept(pca: dict[str, Any], run_id: str) -> str:
-    share = sum(pca["explained_variance_ratio"][: pca["n_components"]])
-    if pca["fitted_by"] == run_id:
-        return f"{pca['n_components']:,} components keep {share:.1%} of the variance."
-    line = f"{pca['n_components']:,} components of run {pca['fitted_by']} keep {share:.1%} of the variance there"
-    return f"{line}, {pca['kept']['share']:.1%} here." if "kept" in pca else f"{line}."
-
-
-def _seconds(manifest: dict[str, Any]) -> float:
-    start, end = (datetime.fromisoformat(manifest[key]) for key in ("started_at", "finished_at"))
-    return (end - start).total_seconds()
-
-
-def _close(progress: Progress, manifest: dict[str, Any]) -> None:
-    for line in closing_lines(manifest):
-        progress.say(line)
-    counts = {name: count for name, count in manifest["photographs"].items() if name != "ignored"}
-    progress.finish(
-        run_id=manifest["run_id"],
-        **counts,
-        n_components=manifest["pca"]["n_components"],
-        seconds=round(_seconds(manifest), 1),
-        photographs_per_s=manifest["throughput"]["photographs_per_s"],
-        table=f"{manifest['output']['uri'].rstrip('/')}/{manifest['projection']['path']}",
-    )
 
 
 @contextmanager

@@ -12,7 +12,8 @@ from typing import get_args
 import pytest
 
 import verger
-from verger.cli import closing_lines, main
+from verger import closing
+from verger.cli import main
 from verger.config import GROUPS, RunConfig
 from verger.errors import ExitCode, NothingToReadError, TooManyRejectedError
 
@@ -248,7 +249,7 @@ class TestEndings:
         code, out, err = call("run", *PLACES)
         *lines, last = err.splitlines()
         assert (code, out) == (0, "")
-        assert lines == closing_lines(MANIFEST)
+        assert lines == closing.lines(MANIFEST) + closing.next_lines(MANIFEST)
         done = json.loads(last)
         assert done["event"] == "done"
         assert (done["run_id"], done["computed"], done["n_components"]) == (MANIFEST["run_id"], 1290, 2)
@@ -257,7 +258,7 @@ class TestEndings:
 
 class TestClosingLines:
     def test_a_first_run(self):
-        assert closing_lines(MANIFEST) == [
+        assert closing.lines(MANIFEST) + closing.next_lines(MANIFEST) == [
             "1,290 of 1,300 photographs are in the table: 1,290 computed now, 0 known before,"
             " 10 rejected (7 not_an_image, 3 truncated).",
             "2 components keep 85.0% of the variance.",
@@ -270,7 +271,7 @@ class TestClosingLines:
     def test_an_unchanged_folder_has_no_speed(self):
         photographs = MANIFEST["photographs"] | {"known": 1290, "computed": 0, "rejected": 0}
         throughput = {"photographs_per_s": None, "photographs_per_s_per_core": None}
-        first, _, _, time, *_ = closing_lines(
+        first, _, _, time, *_ = closing.lines(
             MANIFEST | {"photographs": photographs, "throughput": throughput, "rejected_by_reason": {}}
         )
         assert first == ("1,290 of 1,300 photographs are in the table: 0 computed now, 1,290 known before, 0 rejected.")
@@ -279,9 +280,9 @@ class TestClosingLines:
     def test_components_of_another_run_are_said_to_be(self):
         fitted = MANIFEST["pca"] | {"fitted_by": "20260101T000000Z-verger-ffffff"}
         reused = "2 components of run 20260101T000000Z-verger-ffffff keep 85.0% of the variance there"
-        assert closing_lines(MANIFEST | {"pca": fitted})[1] == f"{reused}."
+        assert closing.lines(MANIFEST | {"pca": fitted})[1] == f"{reused}."
         projected = fitted | {"kept": {"share": 0.7}}
-        assert closing_lines(MANIFEST | {"pca": projected})[1] == f"{reused}, 70.0% here."
+        assert closing.lines(MANIFEST | {"pca": projected})[1] == f"{reused}, 70.0% here."
 
 
 def test_schema_is_json_with_every_setting(call):

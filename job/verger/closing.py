@@ -1,0 +1,61 @@
+"""What a finished run says last."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from verger import log
+from verger.progress import Progress
+
+
+def say(progress: Progress, manifest: dict[str, Any]) -> None:
+    """End a run with its figures: lines for people, and one that a script can parse."""
+    for line in lines(manifest) + ([] if log.structured() else next_lines(manifest)):
+        progress.say(line)
+    counts = {name: count for name, count in manifest["photographs"].items() if name != "ignored"}
+    progress.finish(
+        run_id=manifest["run_id"],
+        **counts,
+        n_components=manifest["pca"]["n_components"],
+        seconds=round(_seconds(manifest), 1),
+        photographs_per_s=manifest["throughput"]["photographs_per_s"],
+        table=f"{manifest['output']['uri'].rstrip('/')}/{manifest['projection']['path']}",
+    )
+
+
+def lines(manifest: dict[str, Any]) -> list[str]:
+    """What a finished run tells a person: what came out, where, and how long it took."""
+    counts, pca, output = manifest["photographs"], manifest["pca"], manifest["output"]["uri"].rstrip("/")
+    why = sorted(manifest["rejected_by_reason"].items())
+    reasons = ", ".join(f"{count:,} {reason}" for reason, count in why if count)
+    speed = manifest["throughput"]["photographs_per_s"] if counts["computed"] else None
+    return [
+        f"{counts['projected']:,} of {counts['listed']:,} photographs are in the table: "
+        f"{counts['computed']:,} computed now, {counts['known']:,} known before, "
+        f"{counts['rejected']:,} rejected{f' ({reasons})' if reasons else ''}.",
+        _kept(pca, manifest["run_id"]),
+        f"Table: {output}/{manifest['projection']['path']}",
+        f"Time: {_seconds(manifest):.1f} s" + (f", features at {speed:,.1f} photographs/s." if speed else "."),
+    ]
+
+
+def next_lines(manifest: dict[str, Any]) -> list[str]:
+    """What to try next, for somebody at a terminal."""
+    return [
+        "Next: the same command again computes only what is new; --input FOLDER takes your own photographs;",
+        f"      in Python: import verger; verger.load({manifest['output']['uri'].rstrip('/')!r})",
+    ]
+
+
+def _kept(pca: dict[str, Any], run_id: str) -> str:
+    share = sum(pca["explained_variance_ratio"][: pca["n_components"]])
+    if pca["fitted_by"] == run_id:
+        return f"{pca['n_components']:,} components keep {share:.1%} of the variance."
+    line = f"{pca['n_components']:,} components of run {pca['fitted_by']} keep {share:.1%} of the variance there"
+    return f"{line}, {pca['kept']['share']:.1%} here." if "kept" in pca else f"{line}."
+
+
+def _seconds(manifest: dict[str, Any]) -> float:
+    start, end = (datetime.fromisoformat(manifest[key]) for key in ("started_at", "finished_at"))
+    return (end - start).total_seconds()
