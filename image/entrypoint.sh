@@ -12,8 +12,8 @@ fail() {
     case $role in
         driver | executor)
             line=${line//\\/\\\\}
-            printf '{"ts": "%(%FT%TZ)T", "level": "ERROR", "logger": "verger", "event": "failed", "line": "%s"}\n' -1 \
-                "${line//\"/\\\"}" >&2
+            printf '{"ts": "%(%FT%TZ)T", "level": "ERROR", "logger": "verger", "event": "failed", "exit_code": %d, "message": "%s"}\n' \
+                -1 "$code" "${line//\"/\\\"}" >&2
             ;;
         *) echo "verger: $line" >&2 ;;
     esac

@@ -169,8 +169,8 @@ def test_an_authority_that_is_not_there_ends_a_role_in_one_line(container: Conta
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     said = json.loads(line)
-    assert {"level": "ERROR", "logger": "verger"}.items() <= said.items()
-    assert '/no/"such".pem' in said["line"]
+    assert {"level": "ERROR", "logger": "verger", "event": "failed", "exit_code": 2}.items() <= said.items()
+    assert '/no/"such".pem' in said["message"]
     assert not container.record.with_suffix(".arguments").exists()
 
 
@@ -178,7 +178,7 @@ def test_an_authority_that_is_not_there_ends_a_role_in_one_line(container: Conta
 def test_a_role_that_spark_did_not_ask_for_names_what_is_missing(container: Container, missing: str) -> None:
     done = container.start("executor", **{**EXECUTOR, missing: ""})
     assert done.returncode == 2
-    assert json.loads(done.stderr)["line"].startswith(f"executor: {missing} is not set.")
+    assert json.loads(done.stderr)["message"].startswith(f"executor: {missing} is not set.")
 
 
 def test_a_user_without_a_name_gets_one(container: Container) -> None:
