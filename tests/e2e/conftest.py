@@ -16,6 +16,7 @@ import pytest
 from tests.e2e.cluster import Cluster, Release
 from tests.e2e.observer import Observer
 from tests.integration import runs
+from verger.tables import manifest
 
 INPUT, OUTPUT, EVENTS = "s3://photos/e2e", "s3://lake/e2e", "s3://lake/e2e-events"
 
@@ -86,6 +87,7 @@ class Finished:
     """A run that is over, what was seen of it meanwhile, and what it has made in the namespace."""
 
     release: Release
+    run: manifest.Run
     observer: Observer
     made: set[str]
     log: str
@@ -108,7 +110,9 @@ def first(cluster: Cluster, photographs: Path, release: Any, tmp_path_factory: p
         state = one.ended()
     assert state == "COMPLETED", f"{one.message}\n{one.log()[-3000:]}"
     print(f"\ne2e: {one.seconds:.1f} s from helm install to COMPLETED for 672 photographs")
-    return Finished(one, observer, cluster.things() - before, one.log())
+    run = manifest.latest(OUTPUT, one.name)
+    assert run is not None
+    return Finished(one, run, observer, cluster.things() - before, one.log())
 
 
 @pytest.fixture(scope="session")
