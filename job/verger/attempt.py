@@ -16,7 +16,7 @@ from verger.access.metrics import Gauges
 from verger.access.nodes import watched
 from verger.access.preflight import admit, places
 from verger.access.session import equipped, session, uses_s3, write_parquet
-from verger.access.storage import apart, bucket_name, storage_of
+from verger.access.storage import apart, bucket_name, join, storage_of
 from verger.components import projection
 from verger.components.pca import Pca, fit
 from verger.config import RunConfig
@@ -36,7 +36,7 @@ from verger.planning.cost import cost
 from verger.progress import Progress
 from verger.tables import compaction, manifest, reader
 from verger.tables.schemas import REJECTED
-from verger.tables.store import FeatureStore, gone, matching, parquet_bytes, relisted, without
+from verger.tables.store import KEY, FeatureStore, gone, matching, parquet_bytes, relisted, without
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -109,6 +109,9 @@ class Attempt:
             rejected = without(matching(self.store.rejected(), self.chosen), self.known)
             self.rejected = _relabelled(rejected, self.chosen)
             self.pending = without(without(self.chosen, self.known), self.rejected)
+            self.refused = self.store.refused()
+            new = pa.concat_tables([self.pending.select(KEY), self.refused.select(KEY)])
+            self.new = matching(self.chosen, new)
             self.store.describe(network.describe(), network.weights.to_npz if network.weights else None)
         self.figures["photographs"] |= {
             "known": self.chosen.num_rows - self.pending.num_rows - self.rejected.num_rows,
@@ -153,25 +156,51 @@ class Attempt:
         self.figures["photographs"]["rejected"] += extracted.rejected.num_rows
         self.rejected = pa.concat_tables([self.rejected, extracted.rejected]).sort_by("path")
 
+    def judge(self) -> None:
+        """End the run before Spark starts where remembered rejections alone are too many, whatever is pending.
+
+        Rejections that may pass are not among them but pending: a refusal that rests on them is tried again.
+        """
+        if refusal := self._too_many():
+            self._write_rejected()
+            raise refusal
+
     def quarantine(self) -> None:
         """Write down what was rejected and why, and end the run where that is too much."""
-        counts = self.figures["photographs"]
+        self._write_rejected()
+        if refusal := self._too_many():
+            self.store.refuse(self.run.run_id, without(self.pending, self.refused))
+            raise refusal
+
+    def _write_rejected(self) -> None:
         reasons = pc.value_counts(self.rejected["reason"]).to_pylist()
         self.figures["rejected_by_reason"] = {item["values"]: item["counts"] for item in reasons}
         if self.rejected.num_rows:
             path = self.run.path("rejected", "part-00000.zstd.parquet")
             storage_of(path).publish_once(path, parquet_bytes(self.rejected))
-        shares = [("photographs", counts["rejected"], counts["listed"])]
-        if self.pending.num_rows >= _NEW_FROM:
-            shares.append(("new photographs", self.pending.num_rows - counts["computed"], self.pending.num_rows))
+
+    def _too_many(self) -> TooManyRejectedError | None:
+        """The verdict on what is rejected so far; photographs of a refused run are judged as new ones once more."""
+        shares = [("photographs", self.rejected.num_rows, self.chosen.num_rows)]
+        if self.new.num_rows >= _NEW_FROM:
+            shares.append(("new photographs", matching(self.rejected, self.new).num_rows, self.new.num_rows))
         for which, rejected, total in shares:
             if rejected / total > self.config.max_rejected_ratio:
-                self.store.forget(self.run.run_id)
-                raise TooManyRejectedError(
+                return TooManyRejectedError(
                     f"{rejected} of {total} {which} were rejected, more than --max-rejected-ratio "
                     f"{self.config.max_rejected_ratio:g} allows",
-                    f"See why in {self.run.path('rejected')}; the last good run stays the latest",
+                    f"See why in {self.run.path('rejected')}, and mend or remove them; "
+                    "the last good run stays the latest",
                 )
+        return None
+
+    def _accept(self) -> None:
+        """Forget the refusals of which this run has every photograph that is still there."""
+        paths = self.refused["path"]
+        below = pc.starts_with(paths, join(self.config.input, ""))
+        there = pc.or_(pc.invert(below), pc.is_in(paths, value_set=self.present))
+        left = pc.and_not(there, pc.is_in(paths, value_set=self.chosen["path"]))
+        self.store.accept(self.refused, paths.filter(left))
 
     def _on_features(self, spark: SparkSession, stage: Callable[[DataFrame], T]) -> T:
         """A stage on the features; once more where a compaction took away a file that it was reading."""
@@ -288,6 +317,7 @@ class Attempt:
         manifest.publish(self.run, document)
         self.published = True
         manifest.point_latest(self.run, config.name, document)
+        self._accept()
         return document
 
     def compact(self, spark: SparkSession) -> None:

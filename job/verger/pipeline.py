@@ -49,6 +49,7 @@ def run(config: RunConfig, spark: SparkSession | None = None, progress: Progress
         network = resolve(job.config)
         reused = job.latest_pca(network) if config.pca == "reuse" else None
         job.subtract(network)
+        job.judge()
         with job.session(spark) as spark:
             job.extract(network, spark)
             job.quarantine()
@@ -95,6 +96,7 @@ def project(
             raise WeightsError(f"{job.config.weights} makes other features than those of {fitting_run.folder}")
         pca = Pca.load(fitting_run.path("pca"))
         job.subtract(network)
+        job.judge()
         with job.session(spark) as spark:
             job.extract(network, spark)
             job.quarantine()

@@ -173,6 +173,25 @@ def test_rejections_are_remembered_once(store: FeatureStore) -> None:
     assert store.rejected().to_pylist() == [latest]
 
 
+def test_refused_batches_are_kept_until_nothing_of_them_is_left(store: FeatureStore, tmp_path: Path) -> None:
+    assert store.refused().num_rows == 0
+    store.refuse("run-a", rows(("/p", "1"), ("/q", "1")))
+    store.refuse("run-b", rows(("/p", "1"), ("/r", "2")))
+    store.refuse("run-c", rows())
+    first, second = (str(tmp_path / "refused" / FINGERPRINT / f"run-{run}.zstd.parquet") for run in "ab")
+    refused = store.refused()
+    assert refused.to_pylist() == [
+        {"path": "/p", "version": "1", "file": first},
+        {"path": "/q", "version": "1", "file": first},
+        {"path": "/p", "version": "1", "file": second},
+        {"path": "/r", "version": "2", "file": second},
+    ]
+    store.accept(refused, pa.chunked_array([["/r"]]))
+    assert set(store.refused()["file"].to_pylist()) == {second}
+    store.accept(refused, pa.chunked_array([], pa.string()))  # the first is gone already
+    assert store.refused().num_rows == store.rejected().num_rows == 0
+
+
 def test_joins_go_by_path_and_version() -> None:
     left = rows(("/p", "1"), ("/q", "1"), ("/r", "1"))
     right = rows(("/q", "1"), ("/p", "2"))
@@ -214,6 +233,13 @@ def test_pruning_drops_rows_of_photographs_that_are_gone(store: FeatureStore, tm
     rewritten = pq.read_table(known["file"][0].as_py())
     assert rewritten["features"].to_pylist() == [[1.0, 2.0], [1.0, 2.0]]
     assert prune_gone(str(tmp_path), "/in", present, pytest.fail) == 0
+
+
+def test_pruning_drops_from_refused_batches_what_is_gone(store: FeatureStore, tmp_path: Path) -> None:
+    store.refuse("run-a", rows(("/in/p", "1"), ("/in/q", "1")))
+    store.refuse("run-b", rows(("/in/q", "1")))
+    assert prune_gone(str(tmp_path), "/in", pa.chunked_array([["/in/p"]]), pytest.fail) == 0
+    assert store.refused().select(["path", "version"]).to_pylist() == [{"path": "/in/p", "version": "1"}]
 
 
 def test_pruning_keeps_the_newest_runs_and_those_that_are_pointed_at(tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ def prune_gone(output: str, source: str, present: pa.ChunkedArray, warn: Callabl
         Photographs, counted once a fingerprint and version.
     """
     storage, dropped = storage_of(output), 0
-    for room in ("features", "rejects"):
+    for room in ("features", "rejects", "refused"):
         for entry in parquet_files(storage, join(output, room)):
             try:
                 removed = _rewrite(storage, entry.path, join(source, ""), present)

@@ -29,6 +29,7 @@ REJECTED = pa.schema(
         ("at", pa.timestamp("us", tz="UTC")),
     ]
 )
+REFUSED = pa.schema([("path", pa.string()), ("version", pa.string())])
 PROJECTION = pa.schema(
     [
         ("path", pa.string()),

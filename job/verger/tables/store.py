@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from verger.access.storage import AlreadyPublishedError, Entry, Storage, join, storage_of
 from verger.errors import NothingToReadError, StoreError
-from verger.tables.schemas import FEATURES, REJECTED
+from verger.tables.schemas import FEATURES, REFUSED, REJECTED
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -56,6 +56,7 @@ class FeatureStore:
         self.fingerprint = fingerprint
         self.folder = join(output, "features", fingerprint)
         self.rejects_folder = join(output, "rejects", fingerprint)
+        self.refused_folder = join(output, "refused", fingerprint)
         self._storage = storage_of(output)
         self._warn = warn
         # Files never change, so that every stage lists them anew and reads only those that it does not know.
@@ -120,11 +121,25 @@ class FeatureStore:
             path = join(self.rejects_folder, f"{run_id}-{wave}", "part-00000.zstd.parquet")
             self._storage.publish_once(path, parquet_bytes(rejected))
 
-    def forget(self, run_id: str) -> None:
-        """Remove what a run remembered: one that was refused for its many rejections must not be let pass by them."""
-        for entry in parquet_files(self._storage, self.rejects_folder):
-            if entry.path.startswith(join(self.rejects_folder, f"{run_id}-")):
-                self._storage.delete(entry.path)
+    def refuse(self, run_id: str, batch: pa.Table) -> None:
+        """Keep which photographs a run was refused with: they are judged as new ones until a run ends well with them.
+
+        Else what that run has left in the store, features and rejections, would let the next one pass.
+        """
+        if batch.num_rows:
+            path = join(self.refused_folder, f"{run_id}.zstd.parquet")
+            self._storage.publish_once(path, parquet_bytes(batch.select(KEY)))
+
+    def refused(self) -> pa.Table:
+        """The photographs of refused runs: ``path, version, file``, one row a photograph version and run."""
+        rows = self._scan(self.refused_folder, REFUSED, [*KEY, FILE])[1]
+        return rows.rename_columns([*KEY, "file"])
+
+    def accept(self, refused: pa.Table, left: pa.ChunkedArray) -> None:
+        """Forget the refusals, of those that `refused` has given, that hold none of the paths in ``left``."""
+        kept = pc.unique(refused["file"].filter(pc.is_in(refused["path"], value_set=left))).to_pylist()
+        for file in sorted(set(pc.unique(refused["file"]).to_pylist()).difference(kept)):
+            self._storage.delete(file)
 
     def features(self, spark: SparkSession, wanted: pa.Table) -> DataFrame:
         """The features of ``wanted`` photographs as a lazy DataFrame.
