@@ -29,7 +29,7 @@ run: install ## Draw sample photographs into sample/ and run the job on them, in
 test: java .venv/.tools ## Run all tests; shows coverage, and skips by reason
 	@$(MAKE) -s --no-print-directory jars || echo "The tests that write to S3 will skip." >&2
 	@$(MAKE) -s --no-print-directory schemas || echo "The tests of what the chart renders will skip." >&2
-	$(BIN)/python -m pytest --cov --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest --cov --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test-unit: .venv/.tools ## Run the tests that need neither Spark nor TensorFlow, in seconds
 	$(BIN)/python -m pytest tests/unit
