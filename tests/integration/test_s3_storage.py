@@ -19,6 +19,7 @@ from tests.integration.s3_runs import reach
 from verger.access import buckets, listing
 from verger.access.storage import AlreadyPublishedError, Storage, storage_of
 from verger.errors import NothingToReadError, Reason, Rejection, StoreError
+from verger.tables.store import FeatureStore
 
 ODD = (
     "a b.jpg",
@@ -273,3 +274,17 @@ def test_arrow_says_what_is_missing(storage: Storage, root: str) -> None:
     storage.write(f"{root}/y.parquet", b"x")
     with pytest.raises(FileNotFoundError):
         ds.dataset([f"{root}/x.parquet"], filesystem=storage.arrow())
+
+
+def test_refused_batches_are_kept_and_forgotten(root: str) -> None:
+    store = FeatureStore(f"{root}/out", "pixels-8-000000000000", pytest.fail)
+    assert store.refused().num_rows == 0
+    store.refuse("run-a", pa.table({"path": [f"{root}/in/à 1.jpg"], "version": ["1"]}))
+    refused = store.refused()
+    assert refused.to_pylist() == [
+        {"path": f"{root}/in/à 1.jpg", "version": "1", "file": f"{store.refused_folder}/run-a.zstd.parquet"}
+    ]
+    store.accept(refused, refused["path"])
+    assert store.refused().equals(refused)
+    store.accept(refused, refused["path"].slice(0, 0))
+    assert store.refused().num_rows == 0
