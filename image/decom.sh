@@ -1,6 +1,6 @@
 #!/bin/bash
 # What Kubernetes runs before it ends an executor's pod (spark.decommission.enabled): tell the executor to take no more
-# tasks and hand over what it has, and wait until it is gone. Kubernetes itself sets the limit, the pod's grace period.
+# tasks and end those under way, and wait until it is gone. Kubernetes itself sets the limit, the pod's grace period.
 set -euo pipefail
 
 pid=$(cat "${TMPDIR:-/tmp}/executor.pid") || exit 0 # not yet, or no executor
