@@ -35,7 +35,17 @@ def values_schema() -> Schema:
     definitions = source.pop("definitions")
     source["properties"]["run"] = run_schema()
     schema: Schema = _inlined(source, definitions)
+    _require(schema)
     return schema
+
+
+def _require(schema: Schema) -> None:
+    """Require what must not be null, but of a run: helm takes what is null out of the values before it validates."""
+    fields = schema["properties"]
+    schema["required"] = [name for name, field in fields.items() if "null" not in field.get("type", ())]
+    for name, field in fields.items():
+        if "properties" in field and name != "run":
+            _require(field)
 
 
 def run_schema() -> Schema:

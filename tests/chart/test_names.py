@@ -32,7 +32,7 @@ def test_an_upgrade_is_refused_with_the_reason(helm):
 def test_everything_is_named_after_the_release(helm3):
     objects = helm3.render({"run": {"verify_nodes": True}})
     for item in objects:
-        prefix = "verger-orchard" if item["kind"].startswith("Cluster") else "orchard"
+        prefix = "verger:verger:orchard" if item["kind"].startswith("Cluster") else "orchard"
         assert item["metadata"]["name"].startswith(prefix)
         assert item["metadata"]["labels"]["app.kubernetes.io/instance"] == "orchard"
 
@@ -42,9 +42,46 @@ def test_a_series_is_the_release_or_what_it_is_called(helm3):
     assert "name: apples\n" in helm3.render(nested("run.name", "apples")).config
 
 
-def test_two_releases_share_no_name(helm3):
-    def names(release):
-        objects = helm3.render(nested("run.verify_nodes", True), release=release)
-        return {(item["kind"], item["metadata"]["name"]) for item in objects}
+def names(helm, release, *arguments):
+    objects = helm.render(nested("run.verify_nodes", True), *arguments, release=release)
+    return {(item["kind"], item["metadata"]["name"]) for item in objects}
 
-    assert not names("a") & names("b")
+
+def test_two_releases_share_no_name(helm3):
+    assert not names(helm3, "a") & names(helm3, "b")
+
+
+def test_those_of_two_namespaces_share_none_of_the_clusters(helm3):
+    assert not names(helm3, "c", "--namespace", "a-b") & names(helm3, "b-c", "--namespace", "a")
+
+
+@pytest.mark.parametrize("word", ["true", "null", "y"])
+def test_a_name_is_no_other_thing_of_yaml(helm, conform, word):
+    objects = helm.render(nested("run.verify_nodes", True), release=word)
+    conform(objects)
+    assert objects.one("SparkApplication")["metadata"]["name"] == word
+    selector = objects.one("NetworkPolicy", f"{word}-driver")["spec"]["podSelector"]
+    assert selector["matchLabels"]["app.kubernetes.io/instance"] == word
+
+
+@pytest.mark.parametrize("word", ["123", "1e3", "true", "null"])
+def test_nor_is_one_that_a_person_gives(helm, conform, word):
+    role = {"serviceAccount": {"name": word}, "priorityClassName": word, "nodeSelector": {word: word}}
+    objects = helm.render(
+        {
+            "run": {"endpoint_url": "https://store.example", "verify_nodes": True},
+            "image": {"repository": word, "pullSecrets": [word]},
+            "credentials": {"existingSecret": word},
+            "caBundle": {"configMap": word, "key": word},
+            "driver": role,
+            "executor": role,
+            "spot": {"enabled": True, "nodeLabels": {word: word}},
+            "networkPolicy": {"store": {"namespace": word, "podLabels": {word: word}}, "dns": {"namespace": word}},
+            "metrics": {"enabled": True, "namespaceLabels": {word: word}},
+        },
+        "--namespace",
+        word,
+    )
+    conform(objects)
+    assert objects.spec["driver"]["serviceAccount"] == objects.pod("executor")["priorityClassName"] == word
+    assert objects.pod("driver")["imagePullSecrets"] == [{"name": word}]

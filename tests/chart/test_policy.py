@@ -6,7 +6,9 @@ import pytest
 
 from tests.chart.conftest import cluster, over
 
-EVERYWHERE = {"0.0.0.0/0", "::/0"}
+# What any address is not: a node's own services, of which one hands out the node's role.
+NOT_THERE = {"0.0.0.0/0": ["169.254.0.0/16"], "::/0": ["fe80::/10", "fd00:ec2::254/128"]}
+EVERYWHERE = set(NOT_THERE)
 IN_CLUSTER = {
     "run": {"endpoint_url": "http://store.store:9000", "store_location": "eu"},
     "networkPolicy": {"store": {"namespace": "store", "podLabels": {"app": "store"}}},
@@ -49,7 +51,7 @@ def flows(objects, role):
 
 def named(peer, labels):
     if "ipBlock" in peer:
-        assert peer["ipBlock"].keys() == {"cidr"}
+        assert peer["ipBlock"].get("except") == NOT_THERE.get(peer["ipBlock"]["cidr"])
         return {peer["ipBlock"]["cidr"]}
     if "namespaceSelector" in peer:
         return {json.dumps(peer["namespaceSelector"]["matchLabels"]) + json.dumps(peer.get("podSelector", {}))}
@@ -160,6 +162,11 @@ def test_metrics_are_read_from_where_it_is_said(helm3):
 def test_a_cache_of_dns_on_the_nodes_is_reached(helm3):
     objects = helm3.render(over(IN_CLUSTER, {"networkPolicy": {"dns": {"addresses": ["169.254.20.10/32"]}}}))
     assert ("to", "169.254.20.10/32", 53, "UDP") in flows(objects, "executor")
+
+
+def test_dns_may_listen_elsewhere(helm3):
+    reached = flows(helm3.render(over(IN_CLUSTER, {"networkPolicy": {"dns": {"port": 5353}}})), "executor")
+    assert {port for _, who, port, _ in reached if who == DNS} == {5353}
 
 
 def test_there_may_be_none(helm3):

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 import shutil
 import sys
 
@@ -76,6 +77,13 @@ def test_what_was_changed_by_hand_is_told(script, monkeypatch, tmp_path, capsys,
     (copy / file).write_text((copy / file).read_text().replace("variance", "varianz"))
     assert script.main() == 1
     assert file in capsys.readouterr().err
+
+
+def test_what_the_readme_links_to_is_there():
+    links = re.findall(r"\]\(([^)]+)\)", (CHART / "README.md").read_text())
+    files = [link.partition("#")[0] for link in links if "://" not in link]
+    assert files
+    assert not [file for file in files if not (CHART / file).exists()]
 
 
 def test_a_setting_that_the_chart_does_not_know_yet_is_told(script, monkeypatch, capsys):
@@ -155,6 +163,30 @@ def test_every_setting_reaches_the_run(helm, tmp_path):
     given = over(LEAST["run"], OTHERWISE)
     objects = helm.render({"run": given, "networkPolicy": {"store": {"addresses": ["203.0.113.7/32"]}}})
     assert read(objects, tmp_path) == RunConfig(**given)
+
+
+def values(schema, path=""):
+    """Every value but the settings of the run, as path and schema."""
+    for name, field in schema["properties"].items():
+        if name != "run":
+            yield f"{path}{name}", field
+            yield from values(field, f"{path}{name}.") if "properties" in field else ()
+
+
+@pytest.mark.parametrize(("path", "field"), [pytest.param(*pair, id=pair[0]) for pair in values(SCHEMA)])
+def test_null_is_refused_where_it_means_nothing(helm, conform, path, field):
+    """helm takes it out of the values before it looks at them."""
+    if "null" in field.get("type", ()):
+        conform(helm.render(nested(path, None)))
+    else:
+        parents, _, name = path.rpartition(".")
+        where = "/" + parents.replace(".", "/") if parents else ""
+        assert f"at '{where}': missing property '{name}'" in helm.refuses(nested(path, None))
+
+
+@pytest.mark.parametrize("field", [name for name, field in RunConfig.model_fields.items() if field.default is not None])
+def test_null_is_no_setting_of_a_run_that_has_another_default(helm, field):
+    assert field in helm.refuses(nested(f"run.{field}", None))
 
 
 @pytest.mark.parametrize("field", [name for name, field in RunConfig.model_fields.items() if field.default is None])

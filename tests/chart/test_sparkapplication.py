@@ -40,6 +40,13 @@ class TestCommand:
     def test_the_image_is_that_of_the_version_or_what_is_named(self, helm3):
         assert helm3.render().spec["image"] == "verger:0.1.0"
         assert helm3.render({"image": {"repository": "r.example/v", "tag": "1"}}).spec["image"] == "r.example/v:1"
+        assert helm3.render({"image": {"repository": "r.example:5000/a/v"}}).spec["image"] == "r.example:5000/a/v:0.1.0"
+
+    @pytest.mark.parametrize(("tag", "image"), [("", "r.example/v"), ("1", "r.example/v:1")])
+    def test_the_image_may_be_a_digest(self, helm3, tag, image):
+        digest = f"sha256:{64 * 'a'}"
+        objects = helm3.render({"image": {"repository": "r.example/v", "tag": tag, "digest": digest}})
+        assert objects.spec["image"] == container(objects.pod("doctor"))["image"] == f"{image}@{digest}"
 
 
 class TestResources:
@@ -64,6 +71,16 @@ class TestResources:
     def test_a_request_is_a_string(self, helm3, role):
         assert "coreRequest" not in helm3.render().spec[role]
         assert helm3.render(nested(f"{role}.coreRequest", "1")).spec[role]["coreRequest"] == "1"
+
+    @pytest.mark.parametrize("role", ROLES)
+    def test_a_quota_on_limits_can_be_met(self, helm3, role):
+        assert "coreLimit" not in helm3.render().spec[role]
+        assert helm3.render(nested(f"{role}.coreLimit", "2")).spec[role]["coreLimit"] == "2"
+
+    def test_the_doctor_meets_it_as_the_driver_does(self, helm3):
+        assert "cpu" not in container(helm3.render().pod("doctor"))["resources"]["limits"]
+        pod = helm3.render(nested("driver.coreLimit", "2")).pod("doctor")
+        assert container(pod)["resources"]["limits"]["cpu"] == "2"
 
     def test_the_doctor_is_as_large_as_the_driver(self, helm3):
         objects = helm3.render()

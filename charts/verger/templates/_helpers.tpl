@@ -1,6 +1,6 @@
 {{- define "verger.labels" -}}
 app.kubernetes.io/name: verger
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version | replace "+" "_" }}
@@ -10,7 +10,7 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version | replace "+" "_" }}
 {{- define "verger.selector" -}}
 matchLabels:
   app.kubernetes.io/name: verger
-  app.kubernetes.io/instance: {{ (first .).Release.Name }}
+  app.kubernetes.io/instance: {{ (first .).Release.Name | quote }}
 {{- if eq (len .) 2 }}
   app.kubernetes.io/component: {{ last . }}
 {{- else }}
@@ -22,7 +22,11 @@ matchExpressions:
 {{- end }}
 
 {{- define "verger.image" -}}
-{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{- with .Values.image -}}
+{{ .repository }}
+{{- if or .tag (not .digest) }}:{{ .tag | default $.Chart.AppVersion }}{{ end }}
+{{- with .digest }}@{{ . }}{{ end }}
+{{- end }}
 {{- end }}
 
 {{/* Takes (list $ role). */}}
@@ -79,7 +83,7 @@ matchExpressions:
 {{- toJson (uniq $regions) }}
 {{- end }}
 
-{{/* Whether the store is AWS, by the endpoint that was given. */}}
+{{/* Whether the store is AWS, by the endpoint that was given; without TLS it would be any address on port 80. */}}
 {{- define "verger.onAws" -}}
-{{- if regexMatch "^(https?://([^/]*\\.)?amazonaws\\.(com|eu)(:[0-9]+)?/?)?$" (.Values.run.endpoint_url | default "") }}true{{ end }}
+{{- if regexMatch "^(https://([^/]*\\.)?amazonaws\\.(com|eu)(:[0-9]+)?/?)?$" (.Values.run.endpoint_url | default "") }}true{{ end }}
 {{- end }}

@@ -27,7 +27,7 @@ enableServiceLinks: false # a service called verger-cores would be a setting
 {{- with .root.Values.image.pullSecrets }}
 imagePullSecrets:
   {{- range . }}
-  - name: {{ . }}
+  - name: {{ . | quote }}
   {{- end }}
 {{- end }}
 securityContext:
@@ -58,7 +58,7 @@ topologySpreadConstraints:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- with $pod.priorityClassName }}
-priorityClassName: {{ . }}
+priorityClassName: {{ . | quote }}
 {{- end }}
 {{- end }}
 
@@ -74,7 +74,7 @@ nodeAffinity:
             values: {{ include "verger.regions" .root }}
           {{- if not $spot }}
           {{- range $label, $value := .root.Values.spot.nodeLabels }}
-          - key: {{ $label }}
+          - key: {{ $label | quote }}
             operator: NotIn
             values: [{{ $value | quote }}]
           {{- end }}
@@ -89,7 +89,7 @@ nodeAffinity:
     - weight: 100
       preference:
         matchExpressions:
-          - key: {{ $label }}
+          - key: {{ $label | quote }}
             operator: In
             values: [{{ $value | quote }}]
     {{- end }}
@@ -126,7 +126,7 @@ env:
   - name: {{ $key }}
     valueFrom:
       secretKeyRef:
-        name: {{ $.root.Values.credentials.existingSecret }}
+        name: {{ $.root.Values.credentials.existingSecret | quote }}
         key: {{ $key }}
         {{- if eq $key "AWS_SESSION_TOKEN" }}
         optional: true
@@ -167,15 +167,15 @@ volumeMounts:
 {{- if eq .role "driver" }}
 - name: verger-run
   configMap:
-    name: {{ .root.Release.Name }}
+    name: {{ .root.Release.Name | quote }}
 {{- end }}
 {{- with .root.Values.caBundle }}
 {{- if .configMap }}
 - name: verger-ca
   configMap:
-    name: {{ .configMap }}
+    name: {{ .configMap | quote }}
     items:
-      - key: {{ .key }}
+      - key: {{ .key | quote }}
         path: ca.crt
 {{- end }}
 {{- end }}

@@ -5,7 +5,7 @@
 - to:
     - namespaceSelector:
         matchLabels:
-          kubernetes.io/metadata.name: {{ .namespace }}
+          kubernetes.io/metadata.name: {{ .namespace | quote }}
       podSelector:
         matchLabels:
           {{- toYaml (.podLabels | default (dict "k8s-app" "kube-dns")) | nindent 10 }}
@@ -14,12 +14,13 @@
         cidr: {{ . | quote }}
     {{- end }}
   ports:
-    - {protocol: UDP, port: 53}
-    - {protocol: TCP, port: 53}
+    - {protocol: UDP, port: {{ int .port }}}
+    - {protocol: TCP, port: {{ int .port }}}
 {{- end }}
 {{- end }}
 
-{{/* On AWS any address on 443: S3 and STS have no fixed ones. Elsewhere the store that was named, and nothing else. */}}
+{{/* On AWS any address on 443, since S3 and STS have no fixed ones, but a node's own services, of which one hands
+     out the node's role. Elsewhere the store that was named, and nothing else. */}}
 {{- define "verger.toStore" -}}
 {{- $endpoint := .Values.run.endpoint_url | default "https://" -}}
 {{- $default := ternary 443 80 (hasPrefix "https:" $endpoint) -}}
@@ -32,7 +33,7 @@
     {{- if .namespace }}
     - namespaceSelector:
         matchLabels:
-          kubernetes.io/metadata.name: {{ .namespace }}
+          kubernetes.io/metadata.name: {{ .namespace | quote }}
       podSelector:
         matchLabels:
           {{- toYaml .podLabels | nindent 10 }}
@@ -44,8 +45,10 @@
     {{- if not (or .namespace .addresses) }}
     - ipBlock:
         cidr: 0.0.0.0/0
+        except: [169.254.0.0/16]
     - ipBlock:
         cidr: "::/0"
+        except: ["fe80::/10", "fd00:ec2::254/128"]
     {{- end }}
   ports:
     - {protocol: TCP, port: {{ int (.port | default $port) }}}

@@ -72,6 +72,9 @@
   "\\.(label|annotation)\\." "labels and annotations are driver.labels, executor.labels and annotations beside them"
   "node\\.selector" "node selectors are driver.nodeSelector and executor.nodeSelector"
   "podtemplate|featuresteps|securitycontext|driverenv" "pods are shaped by the chart's templates"
+  "trust\\.certificates" "the API server is known by its certificate"
+  "hostpath" "a node's disk is not the run's; Spark takes emptyDir and persistentVolumeClaim"
+  "decommissionlabel|pods\\.allocator" "the driver's Role lets it make and delete pods, and neither change them nor make anything that does"
   "(request|limit)\\.cores|memoryoverhead|terminationgraceperiod" "it is a value of driver or executor"
 }}
 {{- range $key, $_ := .Values.sparkConf }}
