@@ -21,9 +21,10 @@ import yaml
 
 KUBERNETES = "v1.33.13"
 CHART = Path(__file__).parents[1] / "charts" / "verger" / "Chart.yaml"
-# What the chart renders, and may come to render.
+# What the chart renders, and may come to render, and what manifests/kind asks for.
 KINDS = {
-    "": ("ConfigMap", "Pod", "Secret", "Service", "ServiceAccount"),
+    "": ("ConfigMap", "Namespace", "Pod", "Secret", "Service", "ServiceAccount"),
+    "apps": ("Deployment",),
     "networking.k8s.io": ("NetworkPolicy",),
     "rbac.authorization.k8s.io": ("ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"),
 }

@@ -1,0 +1,40 @@
+"""What stands around a run on kind: manifests that Kubernetes takes, and values that fit them."""
+
+import json
+
+import yaml
+
+from tests.chart.conftest import CHART, Objects
+from tests.conftest import ROOT
+
+MANIFESTS = ROOT / "manifests" / "kind"
+
+
+def documents(name):
+    return Objects(yaml.safe_load_all((MANIFESTS / name).read_text().replace("STORE_IMAGE", "store:1")))
+
+
+def test_kubernetes_takes_them(conform):
+    conform(documents("namespace.yaml") + documents("store.yaml"))
+
+
+def test_the_values_for_kind_lead_to_the_store():
+    values = yaml.safe_load((CHART / "ci" / "kind-values.yaml").read_text())
+    store = documents("store.yaml")
+    service, deployment = store.one("Service"), store.one("Deployment")
+    name, port = service["metadata"]["name"], service["spec"]["ports"][0]["port"]
+    assert values["run"]["endpoint_url"] == f"http://{name}.{service['metadata']['namespace']}:{port}"
+    assert values["networkPolicy"]["store"] == {
+        "namespace": deployment["metadata"]["namespace"],
+        "podLabels": deployment["spec"]["template"]["metadata"]["labels"],
+    }
+    region = {"name": "MINIO_REGION", "value": values["run"]["region"]}
+    assert region in deployment["spec"]["template"]["spec"]["containers"][0]["env"]
+
+
+def test_its_nodes_stand_where_the_chart_looks():
+    cluster = yaml.safe_load((MANIFESTS / "cluster.yaml").read_text())
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    allowed = schema["properties"]["residency"]["properties"]["regions"]["items"]["enum"]
+    workers = [node for node in cluster["nodes"] if node["role"] == "worker"]
+    assert {node["labels"]["topology.kubernetes.io/region"] for node in workers} <= set(allowed)
