@@ -199,7 +199,7 @@ def test_a_role_that_fails_leaves_its_line_where_kubernetes_looks(image: str, sh
     message.chmod(0o666)
     done = docker("run", "--rm", *ANYBODY, "--volume", f"{message}:/dev/termination-log", image, "executor")
     assert done.returncode == 2
-    assert json.loads(done.stderr)["line"] == message.read_text().strip()
+    assert json.loads(done.stderr)["message"] == message.read_text().strip()
     assert "SPARK_DRIVER_URL is not set" in message.read_text()
 
 
