@@ -21,6 +21,17 @@ from verger.tables import manifest
 INPUT, OUTPUT, EVENTS = "s3://photos/e2e", "s3://lake/e2e", "s3://lake/e2e-events"
 
 
+# Seconds that were seen, for people.
+MEASURED: list[str] = []
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if MEASURED:
+        terminalreporter.section("measured")
+        for line in MEASURED:
+            terminalreporter.line(line)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A pod is pulled, scheduled and started before it does anything."""
     for item in items:
@@ -109,7 +120,7 @@ def first(cluster: Cluster, photographs: Path, release: Any, tmp_path_factory: p
         )
         state = one.ended()
     assert state == "COMPLETED", f"{one.message}\n{one.log()[-3000:]}"
-    print(f"\ne2e: {one.seconds:.1f} s from helm install to COMPLETED for 672 photographs")
+    MEASURED.append(f"{one.seconds:.1f} s from helm install to COMPLETED for 672 photographs, by two executors")
     run = manifest.latest(OUTPUT, one.name)
     assert run is not None
     return Finished(one, run, observer, cluster.things() - before, one.log())
