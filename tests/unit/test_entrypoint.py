@@ -198,27 +198,28 @@ def test_a_user_without_a_name_and_without_a_place_for_one_is_told(container: Co
     assert done.stderr.splitlines()[-1].startswith("verger: /no/such/folder cannot be written")
 
 
+def terminated(container: Container, ready: Path) -> int:
+    """The code of a driver that gets SIGTERM when ``ready`` is there."""
+    started = container.popen("driver", *SUBMISSION, **DRIVER)
+    while not ready.exists():
+        time.sleep(0.05)
+    started.send_signal(signal.SIGTERM)
+    return started.wait(timeout=20)
+
+
 def test_sigterm_goes_to_the_job_and_its_code_comes_back(container: Container) -> None:
     job, ready = container.folder / "job", container.folder / "ready"
     container.program("job", f"#!/bin/sh\ntrap 'sleep 1; exit 77' TERM\ntouch {ready}\nwhile :; do sleep 0.1; done\n")
     # As Spark's does: it ends at once where the signal is sent to it, else after the job and with its code.
     container.program("spark/bin/spark-submit", f"#!/bin/bash\ntrap 'exit 1' TERM\n{job} & wait $!\n")
-    started = container.popen("driver", *SUBMISSION, **DRIVER)
-    while not ready.exists():
-        time.sleep(0.05)
-    started.send_signal(signal.SIGTERM)
-    assert started.wait(timeout=20) == 77
+    assert terminated(container, ready) == 77
 
 
 def test_sigterm_before_there_is_a_job_goes_to_spark(container: Container) -> None:
     ready = container.folder / "ready"
     program = f"import signal, time, pathlib; pathlib.Path({str(ready)!r}).touch(); time.sleep(60)"
     container.program("spark/bin/spark-submit", f"#!{sys.executable}\n{program}\n")
-    started = container.popen("driver", *SUBMISSION, **DRIVER)
-    while not ready.exists():
-        time.sleep(0.05)
-    started.send_signal(signal.SIGTERM)
-    assert started.wait(timeout=20) == 143
+    assert terminated(container, ready) == 143
 
 
 def test_decommissioning_tells_the_executor_and_waits_for_it(container: Container) -> None:
