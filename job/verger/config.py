@@ -30,6 +30,7 @@ GROUPS = (
     "Which photographs",
     "Network",
     "Components",
+    "Insight",
     "Execution",
     "Output",
 )
@@ -202,6 +203,9 @@ class RunConfig(BaseModel):
         "Components", "PCA by eigenvectors of the exact Gram matrix, or by randomized subspace iteration.", "auto"
     )
     seed: int = _setting("Components", "Seed of random weights and of the randomized solver.", 0, ge=0, lt=2**31)
+
+    # Insight
+    report: bool = _setting("Insight", "Draw the run's report, a page beside its table.", True)
 
     # Execution
     batch_size: int = _setting("Execution", "Photographs a network call.", 16, ge=1, le=1024)
