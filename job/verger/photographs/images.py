@@ -138,6 +138,40 @@ def decode(data: bytes, size: int, resample: str = "bicubic", fit: str = "stretc
         raise _verdict(kind, data, error) from None
 
 
+def thumbnail(data: bytes, edge: int, quality: int = 70) -> bytes:
+    """A small JPEG of a photograph: upright, transparency on white, and without any metadata.
+
+    Parameters
+    ----------
+    data : bytes
+        The whole file.
+    edge : int
+        Its longer edge at most, pixels.
+    quality : int
+        Of the JPEG.
+
+    Raises
+    ------
+    Rejection
+        As `decode`.
+    """
+    kind = _kind(data)
+    try:
+        with Image.open(io.BytesIO(data), formats=(kind,)) as image:
+            _check_edges(*image.size)
+            image.draft(None, (2 * edge, 2 * edge))  # a JPEG is decoded at no more than it needs
+            small = _rgb(_upright(image)).copy()
+        small.thumbnail((edge, edge), Image.Resampling.BICUBIC)
+        small.info = {}  # else Pillow would write the photograph's comment
+        sink = io.BytesIO()
+        small.save(sink, "JPEG", quality=quality, optimize=True)
+        return sink.getvalue()
+    except Rejection:
+        raise
+    except Exception as error:
+        raise _verdict(kind, data, error) from None
+
+
 def _kind(data: bytes) -> str:
     """The format, from the first bytes; a Rejection unless it can be decoded here."""
     if not data:

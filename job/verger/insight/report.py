@@ -1,0 +1,149 @@
+"""The report of a run: one self-contained page, and pictures beside it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib import resources
+from typing import Any
+
+import pyarrow as pa
+
+from verger.access.storage import join, storage_of
+from verger.components.pca import Pca
+from verger.insight import page, since
+from verger.insight.sample import Sample
+from verger.insight.since import Since
+from verger.insight.thumbnails import read as read_thumbnails
+from verger.tables import manifest as manifests
+from verger.tables.manifest import Run
+from verger.tables.schemas import REJECTED
+from verger.tables.store import parquet_files
+
+Pictures = Callable[[list[tuple[str, str]]], dict[str, str]]
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """All that the page is drawn from; what is None has a sentence instead of its section.
+
+    Attributes
+    ----------
+    manifest : dict
+    sample : Sample, optional
+        Photographs of the run with their components.
+    shares : list of float
+        Of the variance, by component: those beyond the chosen ones too, where they are known.
+    audit : pyarrow.Table, optional
+        The findings, a row each.
+    rejected : pyarrow.Table, optional
+        ``path, label, reason, message``: the quarantine.
+    since : Since, optional
+        How the run differs from the one before.
+    pictures : callable
+        Thumbnails of photographs, given as path and version, those that matter most first.
+    """
+
+    manifest: dict[str, Any]
+    sample: Sample | None = None
+    shares: list[float] = field(default_factory=list)
+    audit: pa.Table | None = None
+    rejected: pa.Table | None = None
+    since: Since | None = None
+    pictures: Pictures = lambda _: {}  # noqa: E731
+
+
+def gather(
+    run: Run,
+    manifest: dict[str, Any],
+    sample: Sample | None,
+    audit: pa.Table | None,
+    previous: Run | None,
+    pictures: bool = True,
+) -> Report:
+    """Read what the page needs beside what the caller has at hand.
+
+    Parameters
+    ----------
+    run : Run
+    manifest : dict
+        Its manifest, which need not be published yet.
+    sample : Sample or None
+    audit : pyarrow.Table or None
+    previous : Run or None
+        The finished run of the same name before it.
+    pictures : bool
+        Whether the photographs may be read, for thumbnails.
+    """
+    pca = Pca.load(run.path("pca"))
+    return Report(
+        manifest,
+        sample,
+        (pca.spectrum / pca.total_variance).tolist(),
+        audit,
+        _rejected(run),
+        since.compare(run, pca, manifest, previous) if previous else None,
+        read_thumbnails if pictures else lambda _: {},
+    )
+
+
+def _rejected(run: Run) -> pa.Table | None:
+    """The quarantine; None where nothing was rejected."""
+    import pyarrow.dataset as ds
+
+    storage, folder = storage_of(run.output), run.path("rejected")
+    files = [entry.path for entry in parquet_files(storage, folder)]
+    if not files:
+        return None
+    return ds.dataset(files, schema=REJECTED, filesystem=storage.arrow()).to_table(["path", "label", "reason", "message"])
+
+
+def draw(report: Report) -> str:
+    """The page, as HTML that needs nothing from anywhere."""
+    import jinja2
+    from markupsafe import Markup
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("verger.insight", "page"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters |= page.FILTERS
+    folder = resources.files("verger.insight") / "page"
+    style, script = ((folder / name).read_text() for name in ("style.css", "script.js"))
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    template = environment.get_template("index.html.j2")
+    return template.render(
+        page.view(report), style=Markup(style), script=Markup(script), script_hash=f"sha256-{digest}"
+    ).lstrip()
+
+
+def write(run: Run, report: Report) -> str:
+    """Draw a run's report into its folder.
+
+    Returns
+    -------
+    str
+        Where the page is.
+    """
+    from verger.insight import figures
+
+    folder = run.path("report")
+    storage = storage_of(folder)
+    for name, picture in figures.draw(report):
+        storage.write(join(folder, name), picture)
+    storage.write(join(folder, "index.html"), draw(report).encode())
+    return join(folder, "index.html")
+
+
+def before(run: Run, name: str) -> Run | None:
+    """The finished run of this name before it, looked for among all of them."""
+    for run_id, finished in reversed(list(manifests.run_ids(run.output))):
+        # An id is the time, the name and six digits.
+        if finished and run_id < run.run_id and run_id.partition("-")[2].rpartition("-")[0] == name:
+            return Run(run.output, run_id)
+    return None
