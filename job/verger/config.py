@@ -202,9 +202,31 @@ class RunConfig(BaseModel):
     solver: Literal["auto", "exact", "randomized"] = _setting(
         "Components", "PCA by eigenvectors of the exact Gram matrix, or by randomized subspace iteration.", "auto"
     )
-    seed: int = _setting("Components", "Seed of random weights and of the randomized solver.", 0, ge=0, lt=2**31)
+    seed: int = _setting(
+        "Components",
+        "Seed of random weights, the randomized solver, and the samples and folds of insight.",
+        0,
+        ge=0,
+        lt=2**31,
+    )
 
     # Insight
+    classifier: bool = _setting(
+        "Insight", "Fit a first classifier on the components, and say how well it does on unseen photographs.", True
+    )
+    class_regex: str | None = _setting(
+        "Insight",
+        "Part of the label that is the class, e.g. '^\\w+': the fruit of 'Apple Braeburn 1'; default: all of it.",
+        None,
+        min_length=1,
+    )
+    group_regex: str | None = _setting(
+        "Insight",
+        "Part of the path below the input that belongs together, such as a rotation series, a tree or a day: no group "
+        "is both learnt from and scored on.",
+        None,
+        min_length=1,
+    )
     report: bool = _setting("Insight", "Draw the run's report, a page beside its table.", True)
 
     # Execution
@@ -273,6 +295,15 @@ class RunConfig(BaseModel):
     def _split_semicolons(cls, value: object) -> object:
         """So for regions, whose legal basis may have commas in it."""
         return tuple(filter(None, (part.strip() for part in value.split(";")))) if isinstance(value, str) else value
+
+    @field_validator("class_regex", "group_regex")
+    @classmethod
+    def _compiles(cls, value: str | None) -> str | None:
+        try:
+            re.compile(value or "")
+        except re.error as error:
+            raise ValueError(f"is no regular expression: {error}") from None
+        return value
 
     @model_validator(mode="after")
     def _agree(self) -> Self:

@@ -1,4 +1,4 @@
-"""The story of a run: list, subtract, extract, quarantine, fit, project, publish."""
+"""The story of a run: list, subtract, extract, quarantine, fit, project, look, publish."""
 
 from __future__ import annotations
 
@@ -55,6 +55,7 @@ def run(config: RunConfig, spark: SparkSession | None = None, progress: Progress
             job.quarantine()
             pca, fitted_by = reused or (job.fit(network, spark), job.run.run_id)
             job.project(pca, fitted_by, spark)
+            job.look()
             published = job.publish()
             job.compact(spark)
         return published
@@ -102,6 +103,7 @@ def project(
             job.quarantine()
             job.measure_drift(pca, spark)
             job.project(pca, fitting["pca"]["fitted_by"], spark)
+            job.look()
             published = job.publish()
             job.compact(spark)
         return published

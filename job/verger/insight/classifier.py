@@ -1,0 +1,270 @@
+"""The first classifier: logistic regression on the components, and what it is worth."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from threadpoolctl import threadpool_limits
+
+from verger.access.storage import join, storage_of
+from verger.config import RunConfig
+from verger.insight import evaluation
+from verger.insight.evaluation import Held, Score, Task, softmax
+from verger.insight.sample import Places, Sample, codes, stratified
+
+FITTED_LOGITS = 12_000_000
+"""Photographs times classes that the final model is fitted on: all 200,000 up to 60 classes."""
+MATRIX = 100
+"""Classes up to which the confusion matrix is kept whole."""
+CONFUSIONS = 500
+"""Most frequent confusions that are kept in any case."""
+
+Floats = npt.NDArray[np.float64]
+
+
+class NothingToTellError(Exception):
+    """The photographs allow no classifier; its text says why."""
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """What turns components into probabilities, with NumPy alone.
+
+    Attributes
+    ----------
+    classes : list of str
+    mean : ndarray of float64, shape (k,)
+    scale : float
+        One number for all components.
+    coefficients : ndarray of float64, shape (classes, k)
+    intercepts : ndarray of float64, shape (classes,)
+    temperature : float
+        Logits are divided by it; 1 where there was too little to calibrate on.
+    """
+
+    classes: list[str]
+    mean: Floats
+    scale: float
+    coefficients: Floats
+    intercepts: Floats
+    temperature: float
+
+    def logits(self, components: npt.ArrayLike) -> Floats:
+        """Of components, shape (n, k), as `verger.components.pca.Pca.transform` gives them."""
+        x = np.subtract(components, self.mean, dtype=np.float64) / self.scale
+        return np.asarray((x @ self.coefficients.T + self.intercepts) / self.temperature)
+
+    def probabilities(self, components: npt.ArrayLike) -> Floats:
+        """Shape (n, classes); rows sum to one."""
+        return softmax(self.logits(components))
+
+
+@dataclass(frozen=True, eq=False)
+class Classification:
+    """A fitted classifier with its evaluation.
+
+    Attributes
+    ----------
+    model : Model
+        Fitted on all photographs of the sample that have a class.
+    classes : list of str or None
+        Of the sample's photographs, row by row.
+    held : tuple of Held
+        By split, the most honest first; their rows are rows of the sample.
+    scores : tuple of Score
+        Of these.
+    calibration : dict or None
+        Of the most honest one.
+    about : dict
+        How it was made: patterns, numbers of photographs.
+    """
+
+    model: Model
+    classes: list[str | None]
+    held: tuple[Held, ...]
+    scores: tuple[Score, ...]
+    calibration: dict[str, Any] | None
+    about: dict[str, Any]
+
+    @property
+    def out_of_fold(self) -> Held:
+        """The predictions of random folds: a photograph's own kind is in the training part, so they tell its label."""
+        return self.held[-1]
+
+    def summary(self) -> dict[str, Any]:
+        """What the manifest says of it."""
+        headline = self.scores[0]
+        return {
+            **self.about,
+            **{name: headline.as_dict()[name] for name in ("split", "says", "n_test", "accuracy", "macro_f1")},
+            "baselines": {
+                "majority": round(headline.majority, 4),
+                "nearest_centroid": round(headline.nearest_centroid, 4),
+            },
+            "optimistic": headline.split == "random",
+            "scores": [score.as_dict() for score in self.scores],
+            "temperature": self.model.temperature,
+            "calibration_error": self.calibration and self.calibration["ece"],
+        }
+
+    def document(self) -> dict[str, Any]:
+        """All that is known of it, as JSON takes it; ``classifier.json``."""
+        held, names = self.held[0], self.model.classes
+        matrix = evaluation.confusion(held)
+        wrong = matrix - np.diag(np.diag(matrix))
+        order = np.argsort(-wrong, axis=None, kind="stable")[: min(CONFUSIONS, int((wrong > 0).sum()))]
+        pairs = zip(*np.unravel_index(order, wrong.shape), strict=True)
+        return {
+            **self.summary(),
+            "classes": names,
+            "scale": self.model.scale,
+            "by_class": [{"class": names[row.pop("code")], **row} for row in evaluation.by_class(held)],
+            "confusions": [
+                {"class": names[a], "taken_for": names[b], "photographs": int(wrong[a, b])} for a, b in pairs
+            ],
+            "confusion_matrix": matrix.tolist() if len(names) <= MATRIX else None,
+            "calibration": self.calibration,
+        }
+
+    def save(self, folder: str) -> None:
+        """Write ``classifier.npz``, which classifies, and ``classifier.json``, which says how well."""
+        model, sink = self.model, io.BytesIO()
+        np.savez(
+            sink,
+            mean=model.mean,
+            scale=np.float64(model.scale),
+            coefficients=model.coefficients,
+            intercepts=model.intercepts,
+            temperature=np.float64(model.temperature),
+        )
+        storage = storage_of(folder)
+        storage.write(join(folder, "classifier.npz"), sink.getvalue())
+        text = json.dumps(self.document(), indent=2, ensure_ascii=False, allow_nan=False)
+        storage.write(join(folder, "classifier.json"), (text + "\n").encode())
+
+
+def load(folder: str) -> tuple[Model, dict[str, Any]]:
+    """Read what `Classification.save` wrote: the model, and what is known of it.
+
+    Raises
+    ------
+    NothingToReadError
+        There is no classifier in ``folder``.
+    """
+    storage = storage_of(folder)
+    document = json.loads(storage.read(join(folder, "classifier.json")))
+    with np.load(io.BytesIO(storage.read(join(folder, "classifier.npz"))), allow_pickle=False) as saved:
+        arrays = {name: saved[name] for name in ("mean", "coefficients", "intercepts")}
+        scale, temperature = float(saved["scale"]), float(saved["temperature"])
+    return Model(classes=document["classes"], scale=scale, temperature=temperature, **arrays), document
+
+
+def classify(sample: Sample, config: RunConfig) -> Classification:
+    """Fit a classifier on the components of a run, and evaluate it.
+
+    Parameters
+    ----------
+    sample : Sample
+    config : RunConfig
+        ``class_regex`` says what of a label is the class, ``group_regex`` what of a path belongs together; ``seed`` and
+        ``standardized`` are those of the run.
+
+    Raises
+    ------
+    NothingToTellError
+        There are no two classes with two photographs each.
+    """
+    # A thread a fold: threads within its many small products would wait for one another longer than they compute.
+    with threadpool_limits(1):
+        found = classes_of(sample.photographs["label"].to_pylist(), config.class_regex)
+        names = _told_apart(found, sample.featured)
+        number = {name: code for code, name in enumerate(names)}
+        coded = np.array([number.get(name, -1) if name else -1 for name in found], np.int64)
+        task = _task(sample, coded, len(names), config)
+        held = tuple(_on_sample(one, sample.featured) for one in evaluation.evaluate(task))
+        calibrated = evaluation.calibration(held[0])
+        model, fitted_on = _fitted(sample, coded, names, calibrated["temperature"] if calibrated else 1.0, config.seed)
+        about = {
+            "n_classes": len(names),
+            "class_regex": config.class_regex,
+            "group_regex": config.group_regex,
+            "n_groups": None if task.groups is None else len(np.unique(task.groups)),
+            "n_photographs": fitted_on,
+            "left_out": {
+                "no_class": sum(name is None for name in found),
+                "alone_in_its_class": int((coded < 0).sum()) - sum(name is None for name in found),
+            },
+            "sample": sample.stated,
+        }
+        return Classification(model, found, held, tuple(map(evaluation.score, held)), calibrated, about)
+
+
+def classes_of(labels: list[str | None], pattern: str | None) -> list[str | None]:
+    """What of each label is the class: all of it, or what the pattern matches; None where that is nothing."""
+    if pattern is None:
+        return [label or None for label in labels]
+    compiled = re.compile(pattern)
+    found = {label: compiled.search(label) for label in set(labels) if label}
+    return [(match[0] or None) if (match := found.get(label or "")) else None for label in labels]
+
+
+def groups_of(paths: list[str], pattern: str) -> Places:
+    """A number for each path below the input: equal where the pattern matches the same; what it misses is alone."""
+    compiled = re.compile(pattern)
+    matches = ((path, compiled.search(path)) for path in paths)
+    # NUL stands in no path, so that one that is alone is no other's match.
+    keys = [match[0] if match and match[0] else f"\0{path}" for path, match in matches]
+    return codes(pa.chunked_array([keys], pa.string()))
+
+
+def _told_apart(found: list[str | None], featured: Places) -> list[str]:
+    """The classes that have two photographs at least among those that are evaluated."""
+    counts = Counter(found[row] for row in featured.tolist())
+    names = sorted(name for name, count in counts.items() if name is not None and count > 1)
+    if len(names) > 1:
+        return names
+    have = len([name for name in counts if name is not None])
+    if have > 1:
+        raise NothingToTellError(f"of {have:,} classes, {len(names)} has two photographs or more")
+    raise NothingToTellError("there is one class only" if have else "no photograph has a class")
+
+
+def _task(sample: Sample, coded: Places, n_classes: int, config: RunConfig) -> Task:
+    asked = sample.photographs.take(sample.featured)
+    return Task(
+        features=sample.features,
+        codes=coded[sample.featured],
+        n_classes=n_classes,
+        splits=asked["split"].to_pylist(),
+        groups=None if config.group_regex is None else groups_of(sample.below(asked), config.group_regex),
+        n_components=sample.components.shape[1],
+        standardize=config.standardized,
+        seed=config.seed,
+    )
+
+
+def _on_sample(held: Held, featured: Places) -> Held:
+    return replace(held, rows=featured[held.rows])
+
+
+def _fitted(sample: Sample, coded: Places, names: list[str], temperature: float, seed: int) -> tuple[Model, int]:
+    """The model that is kept, and the number of photographs it is fitted on: all that have a class, or a sample."""
+    rows = np.flatnonzero(coded >= 0)
+    ranks = np.random.default_rng(seed).random(len(rows))
+    rows = rows[stratified(coded[rows], FITTED_LOGITS // len(names), ranks)]
+    x = sample.components[rows]
+    mean, scale = x.mean(axis=0, dtype=np.float64), evaluation.scale_of(x)
+    found = evaluation.fitted(((x - mean) / scale).astype(np.float32), coded[rows])
+    coefficients, intercepts = found.coef_.astype(np.float64), found.intercept_.astype(np.float64)
+    if len(names) == 2:  # scikit-learn keeps the logits of the second class alone
+        coefficients = np.vstack([np.zeros_like(coefficients), coefficients])
+        intercepts = np.append(0.0, intercepts)
+    return Model(names, mean, scale, coefficients, intercepts, temperature), len(rows)

@@ -1,0 +1,362 @@
+"""How well classes are told apart: on photographs that neither scaler, PCA nor classifier has seen, split by split."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import minimize_scalar
+from sklearn.decomposition import PCA
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import confusion_matrix
+from sklearn.model_selection import GroupKFold, StratifiedGroupKFold, StratifiedKFold
+from sklearn.neighbors import NearestCentroid
+from sklearn.preprocessing import StandardScaler
+
+from verger.access.session import available_cores
+from verger.insight.sample import Numbers, Places, stratified
+
+Kind = Literal["own", "grouped", "random"]
+
+FOLDS = 5
+TRAINED = 8_000
+"""Photographs in a training part; the rest of it is left out, by class."""
+TRAINED_NUMBERS = 12_000_000
+"""Features in a training part."""
+TRAINED_LOGITS = 4_000_000
+"""Photographs times classes in a training part."""
+CALIBRATED_FROM = 500
+"""Held-out photographs below which a calibration says little."""
+CALIBRATED_ON = 10_000
+"""Held-out photographs beyond which a sample by class tells as much."""
+BINS = 10
+_STRATIFIED_GROUPS = 5_000  # dealing more of them evenly takes longer than it is worth: chance does it too
+_SAYS: dict[Kind, str] = {
+    "own": "the photographs' own split: trained on Training, scored on {}",
+    "grouped": "groups kept together: no group is on both sides",
+    "random": "random split, optimistic: what looks alike may be on both sides",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """What is to be told apart.
+
+    Attributes
+    ----------
+    features : ndarray of float32, shape (n, d)
+    codes : ndarray of int64, shape (n,)
+        The class of each row; -1 where it has none.
+    n_classes : int
+    splits : list of str or None
+        What folders say: ``Training``, ``Test``, ...
+    groups : ndarray of int64, shape (n,), or None
+        What belongs together; None where nobody has said it.
+    n_components : int
+        Of the PCA.
+    standardize : bool
+        Whether features are divided by their standard deviation before it.
+    seed : int
+    """
+
+    features: Numbers
+    codes: Places
+    n_classes: int
+    splits: list[str | None]
+    groups: Places | None
+    n_components: int
+    standardize: bool
+    seed: int
+
+
+@dataclass(frozen=True, eq=False)
+class Held:
+    """What was predicted of photographs that were held out.
+
+    Attributes
+    ----------
+    kind : {"own", "grouped", "random"}
+    says : str
+        The split in words.
+    folds : int
+    rows : ndarray of int64, shape (m,)
+        Which of the task's rows, ascending.
+    codes : ndarray of int64, shape (m,)
+        Their classes.
+    probability : ndarray of float32, shape (m, classes)
+    centroid : ndarray of int64, shape (m,)
+        What the nearest centroid says.
+    majority : int
+        The most frequent class of all.
+    n_train : int
+        Photographs in the largest training part.
+    unjudged : int
+        Held-out photographs that do not count, as their class stands in no training part.
+    """
+
+    kind: Kind
+    says: str
+    folds: int
+    rows: Places
+    codes: Places
+    probability: Numbers
+    centroid: Places
+    majority: int
+    n_train: int
+    unjudged: int
+
+    @property
+    def predicted(self) -> Places:
+        """The most probable class of each row."""
+        return np.asarray(self.probability.argmax(axis=1), np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """Figures of one split; ``majority`` and ``nearest_centroid`` are the accuracies of the baselines."""
+
+    split: Kind
+    says: str
+    folds: int
+    n_train: int
+    n_test: int
+    unjudged: int
+    accuracy: float
+    macro_f1: float
+    majority: float
+    nearest_centroid: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON takes it."""
+        return {name: round(value, 4) if isinstance(value, float) else value for name, value in asdict(self).items()}
+
+
+def evaluate(task: Task) -> list[Held]:
+    """Predictions by every split that the photographs allow, the most honest first.
+
+    The photographs' own Training and Test where they share classes; folds of whole groups where groups are known; and
+    random folds, always, to be held against the others.
+    """
+    labelled = np.flatnonzero(task.codes >= 0)
+    splits: list[tuple[Kind, str, list[tuple[Places, Places]]]] = []
+    if own := _own(task, labelled):
+        splits.append(("own", *own))
+    if grouped := _grouped(task, labelled):
+        splits.append(("grouped", _SAYS["grouped"], grouped))
+    splits.append(("random", _SAYS["random"], _random(task, labelled)))
+    return [held for split in splits if (held := _held(task, *split))]
+
+
+def _own(task: Task, labelled: Places) -> tuple[str, list[tuple[Places, Places]]] | None:
+    """The photographs' own split, where Training has at least half of the classes that are tested, and two."""
+    names = np.array([name or "" for name in task.splits])[labelled]
+    tested = next((name for name in ("Test", "Validation") if name in names), None)
+    if tested is None:
+        return None
+    training, test = labelled[names == "Training"], labelled[names == tested]
+    classes = np.unique(task.codes[test])
+    shared = np.intersect1d(classes, task.codes[training])
+    if len(shared) < 2 or 2 * len(shared) < len(classes) or not _apart(task, training, test):
+        return None
+    return _SAYS["own"].format(tested), [(training, test)]
+
+
+def _apart(task: Task, training: Places, test: Places) -> bool:
+    """Whether no known group is on both sides: where one is, the photographs' own split is no honest one."""
+    return task.groups is None or not np.isin(task.groups[test], task.groups[training]).any()
+
+
+def _grouped(task: Task, labelled: Places) -> list[tuple[Places, Places]] | None:
+    if task.groups is None:
+        return None
+    groups, codes = task.groups[labelled], task.codes[labelled]
+    number = len(np.unique(groups))
+    folds = min(FOLDS, number)
+    if folds < 2:
+        return None
+    few = number <= _STRATIFIED_GROUPS
+    splitter = (StratifiedGroupKFold if few else GroupKFold)(folds, shuffle=True, random_state=task.seed)
+    return [(labelled[a], labelled[b]) for a, b in _quietly(splitter.split(codes, codes, groups))]
+
+
+def _random(task: Task, labelled: Places) -> list[tuple[Places, Places]]:
+    codes = task.codes[labelled]
+    folds = max(2, min(FOLDS, int(np.bincount(codes).max())))
+    splitter = StratifiedKFold(folds, shuffle=True, random_state=task.seed)
+    return [(labelled[a], labelled[b]) for a, b in _quietly(splitter.split(codes, codes))]
+
+
+def _quietly(split: Iterator[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
+    """The folds, without warnings of small classes: what they mean for the score is said there."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        return list(split)
+
+
+def _held(task: Task, kind: Kind, says: str, folds: list[tuple[Places, Places]]) -> Held | None:
+    """Fit on each training part and predict what was held out; None where no class is on both sides."""
+    random = np.random.default_rng(task.seed)
+    trained = [_training(task, training, random) for training, _ in folds]
+    judged = [
+        test[np.isin(task.codes[test], task.codes[training])]
+        for training, (_, test) in zip(trained, folds, strict=True)
+    ]
+    able = [
+        part for part in zip(trained, judged, strict=True) if len(part[1]) and len(np.unique(task.codes[part[0]])) > 1
+    ]
+    if not able:
+        return None
+    with ThreadPoolExecutor(available_cores()) as pool:
+        parts = list(pool.map(lambda part: _predicted(task, *part), able))
+    rows, probability, centroid = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    order = np.argsort(rows)
+    rows = rows[order]
+    return Held(
+        kind=kind,
+        says=says,
+        folds=len(folds),
+        rows=rows,
+        codes=task.codes[rows],
+        probability=probability[order],
+        centroid=centroid[order],
+        majority=int(np.bincount(task.codes[task.codes >= 0]).argmax()),
+        n_train=max(map(len, trained)),
+        unjudged=sum(len(test) for _, test in folds) - len(rows),
+    )
+
+
+def _training(task: Task, rows: Places, random: np.random.Generator) -> Places:
+    """A training part, or a sample of it by class."""
+    number = min(TRAINED, TRAINED_NUMBERS // task.features.shape[1], TRAINED_LOGITS // task.n_classes)
+    return rows[stratified(task.codes[rows], max(2, number), random.random(len(rows)))]
+
+
+def _predicted(task: Task, training: Places, test: Places) -> tuple[Places, Numbers, Places]:
+    """Scaler, PCA, classifier and baselines of one training part, applied to what was held out."""
+    x, y, unseen = task.features[training], task.codes[training], task.features[test]
+    if task.standardize:
+        scaler = StandardScaler().fit(x)
+        x, unseen = scaler.transform(x), scaler.transform(unseen)
+    k = max(1, min(task.n_components, len(x) - 1, x.shape[1]))
+    pca = PCA(k, svd_solver="randomized", iterated_power=3, random_state=task.seed).fit(x)
+    x, unseen = pca.transform(x), pca.transform(unseen)
+    size = scale_of(x)
+    model = fitted(x / size, y)
+    probability = np.zeros((len(test), task.n_classes), np.float32)
+    probability[:, model.classes_] = model.predict_proba(unseen / size)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a feature that does not vary within a class is no fault of the user's
+        centroid = NearestCentroid().fit(x, y).predict(unseen)
+    return test, probability, centroid
+
+
+def fitted(x: npt.NDArray[np.floating], y: Places) -> LogisticRegression:
+    """Multinomial logistic regression, with the penalty that suits components of size one."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # it has come close enough when its steps are used up
+        return LogisticRegression(C=1.0, tol=1e-3, max_iter=200).fit(x, y)
+
+
+def scale_of(components: npt.NDArray[np.floating]) -> float:
+    """One number for all components: each keeps its share of the variance, and the penalty its meaning."""
+    return float(np.sqrt(components.var(axis=0, dtype=np.float64).mean())) or 1.0
+
+
+def score(held: Held) -> Score:
+    """Accuracy and macro F1 of what was held out, with the baselines' accuracies beside them."""
+    predicted = held.predicted
+    return Score(
+        split=held.kind,
+        says=held.says,
+        folds=held.folds,
+        n_train=held.n_train,
+        n_test=len(held.rows),
+        unjudged=held.unjudged,
+        accuracy=float((predicted == held.codes).mean()),
+        macro_f1=float(np.mean([row["f1"] for row in by_class(held)])),
+        majority=float(np.mean(held.codes == held.majority)),
+        nearest_centroid=float((held.centroid == held.codes).mean()),
+    )
+
+
+def by_class(held: Held) -> list[dict[str, Any]]:
+    """Precision, recall and F1 of every class that was held out, by its code."""
+    predicted, size = held.predicted, held.probability.shape[1]
+    right = np.bincount(held.codes[predicted == held.codes], minlength=size)
+    said, is_ = np.bincount(predicted, minlength=size), np.bincount(held.codes, minlength=size)
+    return [
+        {
+            "code": int(code),
+            "photographs": int(is_[code]),
+            "precision": round(right[code] / said[code], 4) if said[code] else None,
+            "recall": round(right[code] / is_[code], 4),
+            "f1": round(2 * right[code] / (said[code] + is_[code]), 4),
+        }
+        for code in np.flatnonzero(is_)
+    ]
+
+
+def confusion(held: Held) -> npt.NDArray[np.int64]:
+    """How often each class (row) was taken for each (column)."""
+    size = held.probability.shape[1]
+    return np.asarray(confusion_matrix(held.codes, held.predicted, labels=np.arange(size)), np.int64)
+
+
+def calibration(held: Held) -> dict[str, Any] | None:
+    """How far the probabilities can be believed, and the temperature that mends them; None of few photographs.
+
+    ``ece`` is the expected calibration error over ten bins of the highest probability, before and after its logits are
+    divided by the temperature, the one number that gives the held-out photographs the least log loss.
+    """
+    if len(held.rows) < CALIBRATED_FROM:
+        return None
+    some = stratified(held.codes, CALIBRATED_ON, np.random.default_rng(0).random(len(held.codes)))
+    logits = np.log(np.maximum(held.probability[some], 1e-12, dtype=np.float64))
+    rows, codes = np.arange(len(logits)), held.codes[some]
+
+    def loss(log_temperature: float) -> float:
+        scaled = logits / np.exp(log_temperature)
+        return float(np.mean(np.logaddexp.reduce(scaled, axis=1) - scaled[rows, codes]))
+
+    temperature = float(np.exp(minimize_scalar(loss, bounds=(-2.5, 2.5), method="bounded", options={"xatol": 0.01}).x))
+    right = logits.argmax(axis=1) == codes
+    before = _bins(np.exp(logits.max(axis=1)), right)
+    after = _bins(softmax(logits / temperature).max(axis=1), right)
+    return {
+        "n": len(logits),
+        "temperature": round(temperature, 4),
+        "ece": _ece(before),
+        "ece_calibrated": _ece(after),
+        "bins": before,
+        "bins_calibrated": after,
+    }
+
+
+def softmax(logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Probabilities of logits, row by row."""
+    raised = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(raised / raised.sum(axis=1, keepdims=True))
+
+
+def _bins(confidence: npt.NDArray[np.floating], right: npt.NDArray[np.bool_]) -> list[dict[str, Any]]:
+    """Bins of equal width that hold any photograph: how many, how sure, how often right."""
+    bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    return [
+        {
+            "photographs": int((bins == number).sum()),
+            "confidence": round(float(confidence[bins == number].mean()), 4),
+            "accuracy": round(float(right[bins == number].mean()), 4),
+        }
+        for number in np.unique(bins)
+    ]
+
+
+def _ece(bins: list[dict[str, Any]]) -> float:
+    gap = sum(row["photographs"] * abs(row["confidence"] - row["accuracy"]) for row in bins)
+    return round(float(gap / sum(row["photographs"] for row in bins)), 4)

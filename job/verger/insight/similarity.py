@@ -1,0 +1,130 @@
+"""Which photographs look alike: every pair whose features' cosine reaches a threshold, block by block."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.linalg import eigh
+
+from verger.insight.sample import Numbers, Places
+
+BLOCK = 512
+DIRECT = 6_000
+"""Rows up to which all products are formed; beyond, a bound in fewer dimensions says which can matter."""
+_BOUND = 128  # dimensions of the bound
+_BASIS = 8_000  # rows that its basis is made from
+_SLACK = 1e-4  # of float32, in sums of some thousand products
+
+
+@dataclass(frozen=True, eq=False)
+class Likeness:
+    """What is like what, of n rows.
+
+    Attributes
+    ----------
+    count : ndarray of int64, shape (n,)
+        Rows that reach the threshold with this one.
+    nearest : ndarray of int64, shape (n,)
+        The most similar of these; -1 where there is none.
+    cosine : ndarray of float32, shape (n,)
+        How similar that one is; 0 where there is none.
+    pairs : int
+        Pairs that reach the threshold.
+    """
+
+    count: Places
+    nearest: Places
+    cosine: Numbers
+    pairs: int
+
+
+def alike(unit: Numbers, threshold: float, sides: Places | None = None) -> tuple[Likeness, Likeness | None]:
+    """Find what reaches the threshold, exactly.
+
+    A row x is split into its part P x in the leading directions of all rows and the rest, of which only the length
+    counts: x . y <= P x . P y + |x - P x| |y - P y|. Where that sum, a product in a tenth of the dimensions, stays
+    below the threshold, the pair cannot reach it; the other pairs are multiplied out.
+
+    Parameters
+    ----------
+    unit : ndarray of float32, shape (n, d)
+        Rows of length one (or zero, which are like nothing).
+    threshold : float
+    sides : ndarray of int64, shape (n,), optional
+        What side each row is on.
+
+    Returns
+    -------
+    Likeness
+        Of all pairs.
+    Likeness or None
+        Of the pairs on two different sides; None without ``sides``.
+    """
+    n = len(unit)
+    found, across = _Finder(n, threshold), None if sides is None else _Finder(n, threshold)
+    bound = _bounding(unit) if n > DIRECT and unit.shape[1] > 2 * _BOUND else None
+    for start in range(0, n, BLOCK):
+        rows, columns = np.arange(start, min(start + BLOCK, n)), np.arange(start, n)
+        if bound is not None:
+            reach = bound[rows] @ bound[start:].T
+            columns = columns[(reach >= threshold - _SLACK).any(axis=0)]
+        products = unit[rows] @ unit[columns].T
+        products[columns[None, :] <= rows[:, None]] = 0  # each pair once, and none with itself
+        found.take(products, rows, columns)
+        if across is not None and sides is not None:
+            products[sides[rows][:, None] == sides[columns][None, :]] = 0
+            across.take(products, rows, columns)
+    return found.likeness(), across.likeness() if across else None
+
+
+class _Finder:
+    """What has been found so far."""
+
+    def __init__(self, n: int, threshold: float) -> None:
+        self.threshold = threshold
+        self.count = np.zeros(n, np.int64)
+        self.nearest = np.full(n, -1, np.int64)
+        self.cosine = np.zeros(n, np.float32)
+
+    def take(self, products: Numbers, rows: Places, columns: Places) -> None:
+        """Note what of a block of products reaches the threshold, for its rows and for its columns."""
+        reached = products >= self.threshold
+        if not reached.any():
+            return
+        for axis, mine, others in ((1, rows, columns), (0, columns, rows)):
+            self.count[mine] += reached.sum(axis=axis)
+            best, value = products.argmax(axis=axis), products.max(axis=axis)
+            better = (value >= self.threshold) & (value > self.cosine[mine])
+            self.nearest[mine[better]] = others[best[better]]
+            self.cosine[mine[better]] = value[better]
+
+    def likeness(self) -> Likeness:
+        return Likeness(self.count, self.nearest, np.minimum(self.cosine, 1), int(self.count.sum()) // 2)
+
+
+def unit_rows(features: Numbers, standardize: bool) -> Numbers:
+    """Features of length one; divided by their standard deviations around their mean first, where the run does so."""
+    rows = np.array(features, np.float32)
+    if standardize:
+        spread = rows.std(axis=0, dtype=np.float64)
+        rows -= rows.mean(axis=0, dtype=np.float64).astype(np.float32)
+        rows /= np.where(spread > 0, spread, 1).astype(np.float32)
+    length = np.sqrt(np.einsum("ij,ij->i", rows, rows))[:, None]
+    rows /= np.where(length > 0, length, 1)
+    return rows
+
+
+def _bounding(unit: Numbers) -> Numbers:
+    """Rows whose products bound those of ``unit`` from above: leading directions, and the length of the rest."""
+    step = max(1, len(unit) // _BASIS)
+    some = unit[::step]
+    d = unit.shape[1]
+    if d <= len(some):
+        basis = eigh(some.T @ some, subset_by_index=(d - _BOUND, d - 1))[1]
+    else:
+        basis = np.linalg.qr(some[:: max(1, len(some) // _BOUND)][:_BOUND].T.astype(np.float64))[0]
+    leading = unit @ np.asarray(basis, np.float32)
+    rest: npt.NDArray[np.float32] = 1 - np.einsum("ij,ij->i", leading, leading)
+    return np.hstack([leading, np.sqrt(np.maximum(rest, 0))[:, None]])
