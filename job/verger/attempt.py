@@ -15,6 +15,7 @@ from verger.access.failures import explain
 from verger.access.metrics import Gauges
 from verger.access.nodes import watched
 from verger.access.preflight import admit, places
+from verger.access.residency import Residency
 from verger.access.session import equipped, session, uses_s3, write_parquet
 from verger.access.storage import apart, bucket_name, join, storage_of
 from verger.components import projection
@@ -41,6 +42,10 @@ from verger.tables.store import KEY, FeatureStore, gone, matching, parquet_bytes
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
+    from verger.insight.audit import Audit
+    from verger.insight.classifier import Classification
+    from verger.insight.sample import Sample
+
 T = TypeVar("T")
 
 # A handful of new photographs may all be bad without the bucket being bad.
@@ -66,6 +71,9 @@ class Attempt:
         self.run = manifest.new_run(output, config.name, self.started_at)
         self.figures: dict[str, Any] = {}
         self.published = False
+        self.sample: Sample | None = None
+        self.classification: Classification | None = None
+        self.audited: Audit | None = None
         self._show: Callable[..., None] = lambda **_: None
 
     def admit(self, **more: str) -> None:
@@ -294,16 +302,61 @@ class Attempt:
             "columns": pca.n_components,
         }
 
+    def look(self) -> None:
+        """Draw a sample of the run, fit a first classifier on it, and audit it."""
+        with self._dispensable("nothing was audited, and no classifier fitted"), self.progress.stage("sample"):
+            from verger.insight import sample
+
+            self.sample = sample.take(self.run, self.store, self.config)
+        if self.sample is None:
+            return
+        if self.config.classifier:
+            with self._dispensable("no classifier was fitted"), self.progress.stage("classifier"):
+                self.figures["classifier"] = self._classify(self.sample)
+        with self._dispensable("nothing was audited"), self.progress.stage("audit", "Auditing the photographs"):
+            self.figures["audit"] = self._audit(self.sample)
+
+    def _classify(self, sample: Sample) -> dict[str, Any]:
+        from verger.insight import classifier
+
+        try:
+            self.classification = classifier.classify(sample, self.config)
+        except classifier.NothingToTellError as absent:
+            return {"absent": str(absent)}
+        folder = self.run.path("model")
+        self.classification.save(folder)
+        return {**self.classification.summary(), "path": self.run.relative(folder)}
+
+    def _audit(self, sample: Sample) -> dict[str, Any]:
+        from verger.insight import audit
+
+        self.audited = audit.audit(sample, self.classification, self.config.standardized)
+        path = self.run.path("audit", "part-00000.zstd.parquet")
+        self.audited.save(path)
+        return {**self.audited.summary(), "path": self.run.relative(self.run.path("audit"))}
+
     def publish(self) -> dict[str, Any]:
         """Manifest last, then the pointers: before that, no reader sees the run."""
         self.executors.confirm()
         residency = self.residency.with_executors(self.executors, self.config)
+        if self.config.report:
+            with self._dispensable("the report was not drawn"), self.progress.stage("report", "Drawing the report"):
+                self.figures["report"] = {"path": self.run.relative(self._draw(self._document(residency)))}
+        document = self._document(residency)
+        manifest.publish(self.run, document)
+        self.published = True
+        manifest.point_latest(self.run, self.config.name, document)
+        self._accept()
+        return document
+
+    def _document(self, residency: Residency) -> dict[str, Any]:
+        """The manifest, as far as the run has come."""
         finished_at = datetime.now(UTC)
         config, computed = self.config, self.figures["photographs"]["computed"]
         seconds = (finished_at - self.started_at).total_seconds()
         features_s = self.progress.timings.get("features", 0.0)
         rate = computed / features_s if features_s else 0.0
-        document = {
+        return {
             **manifest.opening(self.run, config, residency, self.started_at, finished_at),
             **self.figures,
             "timings_s": {stage: round(spent, 3) for stage, spent in self.progress.timings.items()},
@@ -314,23 +367,34 @@ class Attempt:
             "cost": cost(seconds * self.cores, computed, config, residency.region(self.run.output)),
             **manifest.closing(residency, self.progress.warnings),
         }
-        manifest.publish(self.run, document)
-        self.published = True
-        manifest.point_latest(self.run, config.name, document)
-        self._accept()
-        return document
+
+    def _draw(self, document: dict[str, Any]) -> str:
+        from verger.insight import report, sample
+
+        if self.sample is None:
+            self.sample = sample.take(self.run, self.store, self.config)
+        findings = self.audited.table if self.audited else None
+        classifier = self.classification.document() if self.classification else None
+        last = manifest.latest(self.run.output, self.config.name)
+        return report.write(self.run, report.gather(self.run, document, self.sample, findings, classifier, last))
+
+    @contextmanager
+    def _dispensable(self, failure: str) -> Iterator[None]:
+        """What a run does not fail for: a warning says that it is missing, and why."""
+        try:
+            yield
+        except Exception as error:
+            known = error if isinstance(error, VergerError) else explain(error)
+            self.progress.warn(f"{failure}: {known.line if known else f'{type(error).__name__}: {error}'}")
 
     def compact(self, spark: SparkSession) -> None:
         """Merge the store's small files where they have become many; the run is published, and stays so."""
         if self.config.compact == "never":
             return
-        try:
+        with self._dispensable("the feature store was not compacted"):
             if compaction.due(self.run.output):
                 with self.progress.stage("compact", "Merging the feature store's small files"):
                     compaction.compact(self.run.output, spark, self.progress.warn)
-        except Exception as error:
-            known = error if isinstance(error, VergerError) else explain(error)
-            self.progress.warn(f"the feature store was not compacted: {known.line if known else error}")
 
     @contextmanager
     def failure_recorded(self) -> Iterator[None]:

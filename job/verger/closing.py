@@ -20,13 +20,14 @@ def say(progress: Progress, manifest: dict[str, Any]) -> None:
         n_components=manifest["pca"]["n_components"],
         seconds=round(_seconds(manifest), 1),
         photographs_per_s=manifest["throughput"]["photographs_per_s"],
-        table=f"{manifest['output']['uri'].rstrip('/')}/{manifest['projection']['path']}",
+        table=_below(manifest, manifest["projection"]["path"]),
+        **({"report": _below(manifest, manifest["report"]["path"])} if "report" in manifest else {}),
     )
 
 
 def lines(manifest: dict[str, Any]) -> list[str]:
     """What a finished run tells a person: what came out, where, and how long it took."""
-    counts, pca, output = manifest["photographs"], manifest["pca"], manifest["output"]["uri"].rstrip("/")
+    counts, pca = manifest["photographs"], manifest["pca"]
     why = sorted(manifest["rejected_by_reason"].items())
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in why if count)
     speed = manifest["throughput"]["photographs_per_s"] if counts["computed"] else None
@@ -35,7 +36,8 @@ def lines(manifest: dict[str, Any]) -> list[str]:
         f"{counts['computed']:,} computed now, {counts['known']:,} known before, "
         f"{counts['rejected']:,} rejected{f' ({reasons})' if reasons else ''}.",
         _kept(pca, manifest["run_id"]),
-        f"Table: {output}/{manifest['projection']['path']}",
+        f"Table: {_below(manifest, manifest['projection']['path'])}",
+        *([f"Report: {_below(manifest, manifest['report']['path'])}"] if "report" in manifest else []),
         f"Time: {_seconds(manifest):.1f} s" + (f", features at {speed:,.1f} photographs/s." if speed else "."),
     ]
 
@@ -46,6 +48,10 @@ def next_lines(manifest: dict[str, Any]) -> list[str]:
         "Next: the same command again computes only what is new; --input FOLDER takes your own photographs;",
         f"      in Python: import verger; verger.load({manifest['output']['uri'].rstrip('/')!r})",
     ]
+
+
+def _below(manifest: dict[str, Any], path: str) -> str:
+    return f"{manifest['output']['uri'].rstrip('/')}/{path}"
 
 
 def _kept(pca: dict[str, Any], run_id: str) -> str:

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from verger.insight.labels import natural
+
 SCREE = (400, 240)
 SCATTER = (720, 560)
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 12, 14, 30
@@ -66,40 +68,93 @@ def scree(shares: Sequence[float], chosen: int) -> dict[str, Any]:
     }
 
 
-def scatter(points: npt.NDArray[np.floating], labels: npt.NDArray[np.str_], shares: Sequence[float]) -> dict[str, Any]:
+def scatter(
+    points: npt.NDArray[np.floating],
+    labels: npt.NDArray[np.str_],
+    shares: Sequence[float],
+    classes: dict[str, str] | None = None,
+) -> dict[str, Any]:
     """The first two components; with one alone, the height tells photographs apart and means nothing.
 
     Parameters
     ----------
     points : ndarray, shape (n, k)
     labels : ndarray of str, shape (n,)
-        What colours them.
+        What can be picked.
     shares : sequence of float
         Of the variance, by component.
+    classes : dict, optional
+        What colours a label; default: the label itself.
     """
     single = points.shape[1] < 2
     x = points[:, 0].astype(float)
     y = np.random.default_rng(0).uniform(-1, 1, len(x)) if single else points[:, 1].astype(float)
     width, height = SCATTER
     across, down = _scale(x, 14, width - 14), _scale(y, height - 34, 14)
-    names = sorted(set(labels.tolist()))
-    few = len(names) <= len(_FEW)
-    groups = []
-    for number, name in enumerate(names):
-        rows = np.flatnonzero(labels == name)
-        groups.append(
-            {
-                "name": name,
-                "hue": _FEW[number] if few else _r(360 * number / len(names)),
-                "points": [{"x": _r(across[i]), "y": _r(down[i]), "i": int(i)} for i in rows],
-            }
-        )
-    axes = ["Component 1" + _share(shares, 0), "no meaning, only apart" if single else "Component 2" + _share(shares, 1)]
-    return {"width": width, "height": height, "groups": groups, "axes": axes, "single": single, "few": few}
+    names = sorted(set(labels.tolist()), key=natural)
+    coloured = sorted({classes[name] for name in names}, key=natural) if classes else names
+    few = len(coloured) <= len(_FEW)
+    hues = {name: _FEW[number] if few else _r(360 * number / len(coloured)) for number, name in enumerate(coloured)}
+    groups = [
+        {
+            "name": name,
+            "hue": hues[classes[name] if classes else name],
+            "points": [{"x": _r(across[i]), "y": _r(down[i]), "i": int(i)} for i in np.flatnonzero(labels == name)],
+        }
+        for name in names
+    ]
+    second = "no meaning, only apart" if single else "Component 2" + _share(shares, 1)
+    return {
+        "width": width,
+        "height": height,
+        "groups": groups,
+        "axes": ["Component 1" + _share(shares, 0), second],
+        "few": few,
+        "classes": coloured,
+    }
 
+
+def matrix(names: Sequence[str], counts: Sequence[Sequence[int]]) -> dict[str, Any]:
+    """A confusion matrix of many classes: a shaded square where there is anything."""
+    cell, margin = 10, 96
+    table = np.asarray(counts)
+    shares = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
+    cut = [name if len(name) <= _FITTING else name[: _FITTING - 1] + "…" for name in names]
+    return {
+        "size": margin + cell * len(names),
+        "margin": margin,
+        "names": [{"at": margin + cell * i + cell / 2, "text": text} for i, text in enumerate(cut)],
+        "cells": [
+            {
+                "x": margin + cell * int(column),
+                "y": margin + cell * int(row),
+                "v": round(float(shares[row, column]), 3),
+                "says": f"{names[row]}, taken for {names[column]}: {table[row, column]:,}",
+            }
+            for row, column in np.argwhere(table)
+        ],
+    }
+
+
+_FITTING = 20  # letters in a matrix' margin
 
 # Hues that stand apart also for most who see colours otherwise, in this order.
 _FEW = (150, 255, 30, 330, 90, 210, 300)
+
+
+def reliability(calibration: dict[str, Any]) -> dict[str, Any]:
+    """How often the classifier is right, by how sure it is: the diagonal is what its probabilities promise."""
+    dots = [
+        {"x": _r(44 + 344 * row["confidence"]), "y": _r(270 - 256 * row["accuracy"])} for row in calibration["bins_calibrated"]
+    ]
+    return {
+        "steps": [{"x": 44 + 344 * at, "y": 270 - 256 * at, "text": f"{at:.0%}"} for at in (0, 0.25, 0.5, 0.75, 1)],
+        "dots": dots,
+        "line": " ".join(f"{dot['x']},{dot['y']}" for dot in dots),
+        "says": f"Right (upwards) by how sure it is (across), {calibration['n']:,} photographs held out, after a "
+        f"temperature of {calibration['temperature']:.2f}; mean error {calibration['ece_calibrated']:.1%}, "
+        f"{calibration['ece']:.1%} without it",
+    }
 
 
 def _share(shares: Sequence[float], number: int) -> str:

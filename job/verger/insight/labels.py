@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -103,3 +104,8 @@ def balanced(labels: npt.NDArray[np.str_], count: int, seed: int = 0) -> npt.NDA
     turn = np.empty(len(labels), np.intp)
     turn[order] = np.arange(len(labels)) - starts
     return random[np.argsort(turn, kind="stable")[:count]]
+
+
+def natural(name: str) -> list[tuple[int, int, str]]:
+    """A key that puts 'Apple 5' before 'Apple 10'."""
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", name) if part]

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections import Counter
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from verger.config import RunConfig
 from verger.insight import charts
-from verger.insight.labels import NO_LABEL, Statistics, balanced, statistics
-from verger.insight.verdict import duration, euros, judge, kept, seconds
+from verger.insight.labels import NO_LABEL, Statistics, balanced, natural, statistics
+from verger.insight.verdict import KINDS, counts, duration, euros, judge, kept, seconds
 
 if TYPE_CHECKING:
     from verger.insight.report import Report
@@ -24,9 +28,15 @@ MAX_PICTURED = 400
 MAX_LABELS = 60
 MAX_LISTED = 1_000
 MAX_SETS = 24
-MAX_ODDEST = 14
+MAX_ODDEST = 16
 MAX_REJECTS = 100
+MAX_FINDINGS = 8
+THIN = 10
+MAX_NUMBERED = 20
+MAX_CONFUSIONS = 10
 EACH = 3
+
+Photo = Callable[[str], dict[str, Any]]
 
 SECTIONS = {
     "labels": "Labels",
@@ -87,9 +97,8 @@ def view(report: Report) -> dict[str, Any]:
         "cloud": None,
         "statistics": None,
         "typical": None,
-        "audit": None,
-        "rejects": _rejects(report, source),
-        "classifier": None,
+                "rejects": _rejects(report, source),
+        "classifier": _classifier(report.classifier),
         "since": _since(report),
         "time": _time(manifest),
         "residency": {"lead": _residence(manifest)},
@@ -99,8 +108,8 @@ def view(report: Report) -> dict[str, Any]:
         "Features stay in the store: the same command again computes only what is new.",
         "why": {
             "sample": "The photographs' components could not be read for the report; the warnings say why.",
-            "audit": "There is no audit of this run.",
-            "classifier": "There is no classifier of this run.",
+            "audit": "This run was not audited." if "audit" not in manifest else "The audit failed; the warnings say why.",
+            "classifier": _unclassified(manifest),
             "since": "This is the first finished run of its name, or the one before cannot be read any more.",
         },
         **shown,
@@ -137,21 +146,25 @@ def below(path: str, source: str) -> str:
 
 
 def _shown(report: Report, sampled: _Sampled | None) -> dict[str, Any]:
-    """What comes of the sample: scatter, statistics, photographs; one bounded set of thumbnails for all of them."""
+    """What shows photographs: scatter, typical and odd ones, audit; one bounded set of thumbnails for all of them."""
+    source = report.manifest["input"]["uri"].rstrip("/")
+    pictures: dict[str, str] = {}
+
+    def photo(path: str) -> dict[str, Any]:
+        name = below(path, source)
+        return {"picture": pictures.get(path), "name": name, "file": short(path), "alt": f"Photograph {name}"}
+
     if sampled is None or not len(sampled.points):
-        return {}
+        return {"audit": _audit(report, source, photo)}
     by_label = statistics(sampled.labels, sampled.points)
     typical = _typical(by_label)
     dots = balanced(sampled.labels, MAX_DOTS)
-    wanted = [*(row for row, _, _ in typical["oddest"]), *(row for _, rows in typical["sets"] for row in rows[0] + rows[1])]
+    wanted = [row for row, _, _ in typical["oddest"]]
+    wanted += [row for _, rows in typical["sets"] for row in rows[0] + rows[1]]
     rows = dict.fromkeys([*wanted, *dots[:MAX_PICTURED].tolist()])
-    pictures = report.pictures([(sampled.path(row), sampled.version(row)) for row in rows])
-
-    def photo(row: int) -> dict[str, Any]:
-        name = sampled.name(row)
-        return {"picture": pictures.get(sampled.path(row)), "name": name, "alt": f"Photograph {name}"}
-
+    pictures |= report.pictures([*_of_findings(report), *((sampled.path(row), sampled.version(row)) for row in rows)])
     return {
+        "audit": _audit(report, source, photo),
         "cloud": _cloud(report, sampled, dots, pictures),
         "statistics": _statistics(report, by_label, sampled.stated),
         "typical": {
@@ -161,14 +174,26 @@ def _shown(report: Report, sampled: _Sampled | None) -> dict[str, Any]:
             if len(by_label) <= MAX_SETS
             else f"The {MAX_SETS} of {len(by_label):,} labels whose oddest photograph is farthest out",
             "oddest": [
-                {**photo(row), "label": label, "distance": distance} for row, label, distance in typical["oddest"]
+                {**photo(sampled.path(row)), "label": label, "distance": distance}
+                for row, label, distance in typical["oddest"]
             ],
             "sets": [
-                {"name": name, "typical": [photo(row) for row in rows[0]], "odd": [photo(row) for row in rows[1]]}
+                {"name": name, **{end: [photo(sampled.path(row)) for row in of] for end, of in zip(("typical", "odd"), rows, strict=True)}}
                 for name, rows in typical["sets"]
             ],
         },
     }
+
+
+def _of_findings(report: Report) -> list[tuple[str, str]]:
+    """Path and version of the photographs that the audit's section shows."""
+    rows = [row for kind in KINDS for row in _gravest(report, kind)]
+    paths = [path for row in rows for path in (row["path"], row["other_path"]) if path]
+    if not paths or report.sample is None:
+        return []
+    named = report.sample.named
+    found = named.filter(pc.is_in(named["path"], value_set=pa.array(paths)))
+    return list(zip(found["path"].to_pylist(), found["version"].to_pylist(), strict=True))
 
 
 def _typical(by_label: list[Statistics]) -> dict[str, Any]:
@@ -181,7 +206,7 @@ def _typical(by_label: list[Statistics]) -> dict[str, Any]:
         for row, distance in zip(label.photographs[-EACH:], label.distances[-EACH:], strict=True)
     ]
     sets = []
-    for label in sorted(far, key=lambda label: label.name):
+    for label in sorted(far, key=lambda label: natural(label.name)):
         rows = label.photographs.tolist()
         odd = rows[EACH:][-EACH:][::-1]
         sets.append((label.name, (rows[:EACH], odd)))
@@ -191,7 +216,8 @@ def _typical(by_label: list[Statistics]) -> dict[str, Any]:
 def _cloud(report: Report, sampled: _Sampled, dots: Any, pictures: dict[str, str]) -> dict[str, Any]:
     labels = sampled.labels[dots]
     ratios = report.manifest["pca"]["explained_variance_ratio"]
-    drawn = charts.scatter(sampled.points[dots], labels, ratios)
+    classes = _classes(labels, report.classifier)
+    drawn = charts.scatter(sampled.points[dots], labels, ratios, classes)
     numbers: dict[str, int] = {}
     photographs = []
     for row in dots.tolist():
@@ -200,6 +226,8 @@ def _cloud(report: Report, sampled: _Sampled, dots: Any, pictures: dict[str, str
         photographs.append([sampled.name(row), str(sampled.labels[row]), number])
     many = f"{len(dots):,} of {len(sampled.labels):,}, from all labels in turn" if len(dots) < len(sampled.labels) else "all"
     colours = "" if drawn["few"] else " Colours follow the alphabet."
+    if classes:
+        colours = f" Colours are classes: {', '.join(drawn['classes'])}." if drawn["few"] else " Colours are classes."
     return {
         **drawn,
         "lead": f"A dot is a photograph ({many}). Click one, or a label, to see the label alone; point at one to see "
@@ -208,6 +236,14 @@ def _cloud(report: Report, sampled: _Sampled, dots: Any, pictures: dict[str, str
         "by label says the same in numbers",
         "data": {"photographs": photographs, "pictures": list(numbers)},
     }
+
+
+def _classes(labels: Any, document: dict[str, Any] | None) -> dict[str, str] | None:
+    """The class of each label, where the two are not the same."""
+    if document is None or document["class_regex"] is None:
+        return None
+    matches = {label: re.search(document["class_regex"], label) for label in set(labels.tolist())}
+    return {label: match[0] if match else "no class" for label, match in matches.items()}
 
 
 def _statistics(report: Report, by_label: list[Statistics], stated: str) -> dict[str, Any]:
@@ -221,7 +257,7 @@ def _statistics(report: Report, by_label: list[Statistics], stated: str) -> dict
             "nearest": label.nearest,
             "apart": label.apart,
         }
-        for label in by_label
+        for label in sorted(by_label, key=lambda label: natural(label.name))
     ]
     close = min((row for row in rows if row["apart"] is not None), key=lambda row: row["apart"], default=None)
     lead = f"The closest pair, for its width: {close['name']} and {close['nearest']}. " if close else ""
@@ -233,13 +269,121 @@ def _statistics(report: Report, by_label: list[Statistics], stated: str) -> dict
     }
 
 
+def _classifier(document: dict[str, Any] | None) -> dict[str, Any] | None:
+    if document is None:
+        return None
+    best, scores = document["scores"][0], document["scores"]
+    lead = (
+        f"Of {best['n_test']:,} photographs that were held out, {best['accuracy']:.1%} are given the right one of "
+        f"{document['n_classes']:,} classes; always saying the largest class would get {best['majority']:.1%} right, "
+        f"the nearest centroid {best['nearest_centroid']:.1%}."
+    )
+    naive = next((score for score in scores[1:] if score["split"] == "random"), None)
+    if naive:
+        lead += f" A random split would have said {naive['accuracy']:.1%}: do not believe that one."
+    matrix = document["confusion_matrix"]
+    names = document["classes"]
+    return {
+        "lead": lead,
+        "optimistic": document["optimistic"]
+        and "Photographs of one tree, one day or one series look alike and stand on both sides, so that new photographs "
+        "will be told apart less well than this. Say with --group-regex what belongs together, or keep folders "
+        "Training and Test.",
+        "scores": [{**score, "says": score["says"][:1].upper() + score["says"][1:]} for score in scores],
+        "how": _made(document),
+        "names": names,
+        "matrix": matrix
+        and len(names) <= MAX_NUMBERED
+        and [_shaded(name, row) for name, row in zip(names, matrix, strict=True)],
+        "shades": matrix and len(names) > MAX_NUMBERED and charts.matrix(names, matrix),
+        "confusions": document["confusions"][:MAX_CONFUSIONS],
+        "by_class": document["by_class"][:MAX_LISTED],
+        "reliability": document["calibration"] and charts.reliability(document["calibration"]),
+        "uncalibrated": f"{best['n_test']:,} photographs held out are too few to say how far its probabilities can be "
+        "believed.",
+    }
+
+
+def _unclassified(manifest: dict[str, Any]) -> str:
+    why = (manifest.get("classifier") or {}).get("why")
+    if why:
+        return f"There is no classifier: {why}."
+    wanted = manifest["config"].get("classifier", False)
+    return "The classifier failed; the warnings say why." if wanted else "No classifier was asked for (--no-classifier)."
+
+
+def _made(document: dict[str, Any]) -> str:
+    """How the classifier came about, in sentences."""
+    what = "the whole label" if document["class_regex"] is None else f"what {document['class_regex']} finds in the label"
+    together = "nothing was said" if document["group_regex"] is None else f"what {document['group_regex']} finds in the path"
+    left = sum(document["left_out"].values())
+    said = f"Logistic regression on the components; scaler, PCA and classifier are fitted inside each training part. A "
+    said += f"class is {what}; of what belongs together, {together}. The model that is kept is fitted on "
+    said += f"{document['n_photographs']:,} photographs."
+    return said + (f" {left:,} have no class, or are alone in theirs, and are left out." if left else "")
+
+
+def _shaded(name: str, row: list[int]) -> dict[str, Any]:
+    total = sum(row) or 1
+    cells = [{"count": count, "share": round(count / total, 3)} for count in row]
+    return {"name": name, "cells": cells}
+
+
+def _audit(report: Report, source: str, photo: Photo) -> dict[str, Any] | None:
+    summary = report.manifest.get("audit")
+    if not summary or "counts" not in summary:
+        return None
+    found = counts(report.manifest)
+    total = sum(count for kind, count in found.items() if kind in KINDS and KINDS[kind].act)
+    weak = summary.get("suspected_mislabels", {}).get("weak")
+    compared = summary["near_duplicates"]["photographs_compared"]
+    return {
+        "lead": (f"{total:,} findings to act on. " if total else "Nothing to act on was found. ")
+        + f"Looked at: {summary['sample']}; {compared:,} compared with one another"
+        + ("; suspected mislabels are weak evidence, the classifier errs too often." if weak else "."),
+        "rows": [
+            {"title": kind.title, "count": found.get(name, 0), "todo": kind.todo if found.get(name) else "–", "act": kind.act}
+            for name, kind in KINDS.items()
+        ],
+        "kinds": [
+            _of_kind(kind.title, found[name], [_finding(row, source, photo) for row in rows])
+            for name, kind in KINDS.items()
+            if (rows := _gravest(report, name))
+        ],
+        "where": f"runs/{report.manifest['run_id']}/audit/",
+    }
+
+
+def _of_kind(title: str, count: int, shown: list[dict[str, Any]]) -> dict[str, Any]:
+    photographs = [it for row in shown for it in (row["one"], row["other"]) if it]
+    return {"title": title, "count": count, "shown": shown, "pictured": any(it["picture"] for it in photographs)}
+
+
+def _gravest(report: Report, kind: str) -> list[dict[str, Any]]:
+    """The first findings of a kind: the table has the gravest first."""
+    if report.audit is None:
+        return []
+    rows = report.audit.filter(pc.equal(report.audit["kind"], kind))
+    return list(rows.slice(0, MAX_FINDINGS).to_pylist())
+
+
+def _finding(row: dict[str, Any], source: str, photo: Photo) -> dict[str, Any]:
+    one, other = row["path"], row["other_path"]
+    return {
+        "label": row["label"] or NO_LABEL,
+        "one": photo(one) if one else None,
+        "other": photo(other) if other else None,
+        "message": row["message"].replace(source + "/", ""),
+    }
+
+
 def _labels(manifest: dict[str, Any]) -> dict[str, Any]:
     counts = {name or NO_LABEL: count for name, count in manifest["labels"].items()}
     if not counts:
         return {"rows": [], "why": "No folder names a label: the photographs lie at the root of the input."}
     few = thin(manifest)
     highest = max(counts.values())
-    ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    ranked = sorted(counts.items(), key=lambda item: (-item[1], natural(item[0])))
     rows = [
         {"name": name, "width": round(100 * count / highest, 1), "text": f"{count:,}", "thin": count < few}
         for name, count in ranked
@@ -260,8 +404,9 @@ def _labels(manifest: dict[str, Any]) -> dict[str, Any]:
 
 
 def thin(manifest: dict[str, Any]) -> int:
-    """Photographs of which a label has too few to learn from."""
-    return 10
+    """Photographs below which a label is thin, as the audit has it."""
+    audit = manifest.get("audit") or {}
+    return int(audit.get("thin_labels", {}).get("photographs_below", THIN))
 
 
 def _scree(report: Report) -> dict[str, Any]:

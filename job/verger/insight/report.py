@@ -38,6 +38,8 @@ class Report:
         Of the variance, by component: those beyond the chosen ones too, where they are known.
     audit : pyarrow.Table, optional
         The findings, a row each.
+    classifier : dict, optional
+        What `verger.insight.classifier.Classification.document` says of it.
     rejected : pyarrow.Table, optional
         ``path, label, reason, message``: the quarantine.
     since : Since, optional
@@ -50,6 +52,7 @@ class Report:
     sample: Sample | None = None
     shares: list[float] = field(default_factory=list)
     audit: pa.Table | None = None
+    classifier: dict[str, Any] | None = None
     rejected: pa.Table | None = None
     since: Since | None = None
     pictures: Pictures = lambda _: {}  # noqa: E731
@@ -60,6 +63,7 @@ def gather(
     manifest: dict[str, Any],
     sample: Sample | None,
     audit: pa.Table | None,
+    classifier: dict[str, Any] | None,
     previous: Run | None,
     pictures: bool = True,
 ) -> Report:
@@ -72,6 +76,7 @@ def gather(
         Its manifest, which need not be published yet.
     sample : Sample or None
     audit : pyarrow.Table or None
+    classifier : dict or None
     previous : Run or None
         The finished run of the same name before it.
     pictures : bool
@@ -83,6 +88,7 @@ def gather(
         sample,
         (pca.spectrum / pca.total_variance).tolist(),
         audit,
+        classifier,
         _rejected(run),
         since.compare(run, pca, manifest, previous) if previous else None,
         read_thumbnails if pictures else lambda _: {},

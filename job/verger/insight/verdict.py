@@ -6,17 +6,77 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-MAX_ACTIONS = 8
-DRIFT = 0.9
+MAX_WARNINGS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of finding of the audit: its name, what to do, and the same for one and for many photographs or labels.
+
+    ``act`` is empty where there is nothing to do: the finding is there to be known.
+    """
+
+    title: str
+    todo: str
+    one: str = ""
+    many: str = ""
+
+    @property
+    def act(self) -> bool:
+        """Whether the first screen asks for something."""
+        return bool(self.many)
+
+
+# The gravest first.
+KINDS = {
+    "duplicate_other_label": Kind(
+        "The same photograph under two labels",
+        "Decide which label is right, and remove the other copy",
+        "Decide on the label of a photograph that lies under two",
+        "Decide on the labels of {} photographs that lie under two",
+    ),
+    "near_duplicate_across_splits": Kind(
+        "Near-duplicates across Training and Test",
+        "Move both to one side: a score on such a Test flatters",
+        "Move a photograph in Test that looks like one in Training",
+        "Move {} photographs in Test that look like ones in Training: a score on them flatters",
+    ),
+    "suspected_mislabel": Kind(
+        "Suspected mislabels",
+        "Look at each, and move it to the folder of its fruit",
+        "Look at a photograph whose label may be wrong",
+        "Look at {} photographs whose label may be wrong",
+    ),
+    "duplicate": Kind(
+        "Exact duplicates",
+        "Remove the copies",
+        "Remove a copy of a photograph",
+        "Remove copies: {} photographs are there more than once",
+    ),
+    "thin_label": Kind(
+        "Thin labels",
+        "Take more photographs of these",
+        "Take more photographs of a thin label",
+        "Take more photographs of {} thin labels",
+    ),
+    "outlier": Kind(
+        "Outliers of their label",
+        "Look at each: a wrong label, a bad photograph, or a rare view",
+        "Look at a photograph that is far from the others of its label",
+        "Look at {} photographs that are far from the others of their label",
+    ),
+    "near_duplicate": Kind("Near-duplicates", "Keep them on one side of any split: give --group-regex"),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One large number: what it is, the number, and a line below it."""
+    """One large number: what it is, the number, and a line below it; ``weak`` where it is not to be relied on."""
 
     name: str
     value: str
     note: str
+    weak: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +112,14 @@ class Verdict:
 
 def judge(manifest: dict[str, Any]) -> Verdict:
     """The verdict on a run, from its manifest alone."""
-    counts, pca = manifest["photographs"], manifest["pca"]
+    listed, pca = manifest["photographs"], manifest["pca"]
     actions = [*_of_audit(manifest), *_of_rejects(manifest), *_of_classifier(manifest), *_of_warnings(manifest)]
     things = "one thing wants" if len(actions) == 1 else f"{len(actions)} things want"
     headline = "The run worked." if not actions else f"The run worked; {things} a look."
-    how = [f"{counts['computed']:,} computed now"] if counts["computed"] else ["nothing was new"]
-    how += [f"{counts['known']:,} known before"] if counts["known"] else []
-    sentence = f"{counts['projected']:,} of {counts['listed']:,} photographs are in the table: {', '.join(how)}"
-    sentence += f", {counts['rejected']:,} rejected." if counts["rejected"] else ", none rejected."
+    how = [f"{listed['computed']:,} computed now"] if listed["computed"] else ["nothing was new"]
+    how += [f"{listed['known']:,} known before"] if listed["known"] else []
+    sentence = f"{listed['projected']:,} of {listed['listed']:,} photographs are in the table: {', '.join(how)}"
+    sentence += f", {listed['rejected']:,} rejected." if listed["rejected"] else ", none rejected."
     if pca.get("kept"):
         sentence += f" The components are those of run {pca['fitted_by']}."
     return Verdict(not actions, headline, sentence, figures(manifest), actions)
@@ -67,13 +127,14 @@ def judge(manifest: dict[str, Any]) -> Verdict:
 
 def figures(manifest: dict[str, Any]) -> list[Figure]:
     """The five figures: photographs, labels, components, classifier, cost."""
-    counts, pca, labels = manifest["photographs"], manifest["pca"], manifest["labels"]
+    listed, pca, labels = manifest["photographs"], manifest["pca"], manifest["labels"]
     share = pca["kept"]["share"] if "kept" in pca else kept(pca)
     named = {name: count for name, count in labels.items() if name}
-    sizes = f"{min(named.values()):,} to {max(named.values()):,} photographs each" if named else "no folder names any"
+    least, most = min(named.values(), default=0), max(named.values(), default=0)
+    sizes = f"{least:,} to {most:,} photographs each" if least < most else f"{most:,} photographs each"
     return [
-        Figure("Photographs", f"{counts['projected']:,}", f"in the table, of {counts['listed']:,} listed"),
-        Figure("Labels", f"{len(named):,}", sizes),
+        Figure("Photographs", f"{listed['projected']:,}", f"in the table, of {listed['listed']:,} listed"),
+        Figure("Labels", f"{len(named):,}", sizes if named else "no folder names any"),
         Figure("Components", f"{pca['n_components']:,}", f"keep {share:.1%} of the variance"),
         _classifier(manifest.get("classifier")),
         _cost(manifest),
@@ -117,15 +178,37 @@ def duration(spent: float) -> str:
 
 
 def _classifier(summary: dict[str, Any] | None) -> Figure:
-    return Figure("Classifier", "none", "no score for this run")
+    if not summary or "accuracy" not in summary:
+        return Figure("Classifier", "none", (summary or {}).get("why") or "see below")
+    weak, majority = summary["optimistic"], summary["baselines"]["majority"]
+    how = "Random split, optimistic" if weak else _held_out(summary["split"])
+    note = f"{how}; {summary['n_classes']:,} classes, the largest alone {majority:.1%}"
+    return Figure("Accuracy", f"{summary['accuracy']:.1%}", note, weak)
+
+
+def _held_out(split: str) -> str:
+    return "On your own Test" if split == "own" else "Whole groups held out"
+
+
+def counts(manifest: dict[str, Any]) -> dict[str, int]:
+    """How often the audit found what, by kind; empty where there is no audit."""
+    found = (manifest.get("audit") or {}).get("counts") or {}
+    return {kind: int(of["found"]) for kind, of in found.items()}
 
 
 def _of_audit(manifest: dict[str, Any]) -> list[Action]:
-    return []
+    found = counts(manifest)
+    return [
+        Action(kind.one if found[name] == 1 else kind.many.format(f"{found[name]:,}"), "", "audit")
+        for name, kind in KINDS.items()
+        if kind.act and found.get(name)
+    ]
 
 
 def _of_classifier(manifest: dict[str, Any]) -> list[Action]:
-    return []
+    if not (manifest.get("classifier") or {}).get("optimistic"):
+        return []
+    return [Action("Say what belongs together with --group-regex", "the accuracy is of a random split, and optimistic", "classifier")]
 
 
 def _of_rejects(manifest: dict[str, Any]) -> list[Action]:
@@ -141,7 +224,7 @@ def _of_rejects(manifest: dict[str, Any]) -> list[Action]:
 def _of_warnings(manifest: dict[str, Any]) -> list[Action]:
     """Each warning as it was said, up to a few."""
     said = manifest["warnings"]
-    actions = [Action("Read a warning of the run", warning, "configuration") for warning in said[:3]]
-    if len(said) > 3:
-        actions.append(Action(f"Read {len(said) - 3:,} more warnings", "they are listed at the end", "configuration"))
+    actions = [Action("Read a warning of the run", warning, "configuration") for warning in said[:MAX_WARNINGS]]
+    if len(said) > MAX_WARNINGS:
+        actions.append(Action(f"Read {len(said) - MAX_WARNINGS:,} more warnings", "they are listed at the end", "configuration"))
     return actions
