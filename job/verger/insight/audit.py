@@ -225,7 +225,8 @@ def _oddness(sample: Sample) -> Floats:
     middle = (membership @ sample.components) / counts[:, None]
     distance = np.linalg.norm(sample.components - middle[label], axis=1).astype(np.float64)
     distance *= counts[label] / np.maximum(counts[label] - 1, 1)  # to the middle of the others
-    logs = np.log(np.maximum(distance, 1e-12))
+    least = 1e-6 * float(np.sqrt(np.mean(sample.components**2, dtype=np.float64)))  # what float32 can tell apart
+    logs = np.log(np.maximum(distance, least or 1.0))
     pool = np.where(counts >= _OWN_SPREAD, np.arange(labels), labels)[label]
     pool[counts[label] < 2] = labels + 1  # alone: nothing to be odd beside
     odd = np.zeros(n)

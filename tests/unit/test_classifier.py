@@ -1,0 +1,150 @@
+"""insight/classifier: what a class is, what belongs together, and a model that NumPy alone can use."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.insight import clouds, config, sample, series
+from verger.config import load as load_config
+from verger.errors import NothingToReadError, UsageError
+from verger.insight import classifier
+from verger.insight.classifier import NothingToTellError, classes_of, classify, groups_of, load
+
+
+class TestClasses:
+    @pytest.mark.parametrize(
+        ("pattern", "classes"),
+        [
+            (None, ["Apple Braeburn 1", "Pear", None, None]),
+            (r"^\w+", ["Apple", "Pear", None, None]),
+            (r"Apple", ["Apple", None, None, None]),
+            (r"x*", [None, None, None, None]),
+        ],
+    )
+    def test_a_class_is_what_the_pattern_matches(self, pattern: str | None, classes: list[str | None]) -> None:
+        assert classes_of(["Apple Braeburn 1", "Pear", None, ""], pattern) == classes
+
+    def test_a_group_is_what_the_pattern_matches_and_the_rest_are_alone(self) -> None:
+        paths = ["A/r0_1.jpg", "A/r0_2.jpg", "A/r1_1.jpg", "B/r0_1.jpg", "A/x.jpg", "A/y.jpg"]
+        groups = groups_of(paths, r"^.*/r\d_")
+        assert groups[0] == groups[1]
+        assert len(set(groups.tolist())) == 5
+
+    @pytest.mark.parametrize("option", ["class_regex", "group_regex"])
+    def test_a_pattern_that_is_none_is_a_wrong_setting(self, option: str) -> None:
+        with pytest.raises(UsageError, match=rf"{option}: is no regular expression: .*got '\(a'"):
+            load_config({"input": "a", "output": "b", option: "(a"})
+
+
+class TestClassify:
+    def test_well_parted_classes_are_told_apart(self) -> None:
+        features, labels = clouds({"a": 30, "b": 30, "c": 30}, apart=8)
+        taken = sample(features, labels)
+        found = classify(taken, config())
+        summary = found.summary()
+        assert summary["accuracy"] > 0.95
+        assert summary["baselines"]["majority"] == pytest.approx(1 / 3, abs=1e-4)
+        assert summary["optimistic"] is True and "optimistic" in summary["says"]
+        assert (summary["n_classes"], summary["n_photographs"], summary["n_test"]) == (3, 90, 90)
+        probabilities = found.model.probabilities(taken.components)
+        np.testing.assert_allclose(probabilities.sum(axis=1), 1)
+        assert (np.array(found.model.classes)[probabilities.argmax(axis=1)] == labels).mean() > 0.95
+
+    def test_naive_and_grouped_scores_stand_side_by_side(self) -> None:
+        features, labels, paths = series(4, 2, 12)
+        summary = classify(sample(features, labels, paths=paths), config(group_regex="^.*_")).summary()
+        assert [score["split"] for score in summary["scores"]] == ["grouped", "random"]
+        assert summary["split"] == "grouped" and summary["optimistic"] is False
+        assert summary["n_groups"] == 8
+        assert summary["accuracy"] == summary["scores"][0]["accuracy"] < summary["scores"][1]["accuracy"] - 0.2
+
+    def test_classes_of_two_give_two_rows_of_coefficients(self) -> None:
+        features, labels = clouds({"a": 30, "b": 30})
+        taken = sample(features, labels)
+        found = classify(taken, config())
+        assert found.model.coefficients.shape == (2, 4)
+        right = np.array(found.model.classes)[found.model.probabilities(taken.components).argmax(axis=1)] == labels
+        assert right.mean() > 0.9
+
+    def test_what_is_left_out_is_counted(self) -> None:
+        features, labels = clouds({"a": 10, "b": 10, "c": 1, "d": 4})
+        named = [None if label == "d" else label for label in labels]
+        found = classify(sample(features, named), config())
+        assert found.about["left_out"] == {"no_class": 4, "alone_in_its_class": 1}
+        assert (found.about["n_photographs"], found.model.classes) == (20, ["a", "b"])
+
+    @pytest.mark.parametrize(
+        ("labels", "why"),
+        [
+            ([None] * 6, "no photograph has a class"),
+            (["a"] * 6, "one class only"),
+            (["a", "a", "b", "c", "d", "e"], "of 5 classes, 1 has two photographs or more"),
+        ],
+    )
+    def test_where_nothing_can_be_told_it_says_why(self, labels: list[str | None], why: str) -> None:
+        with pytest.raises(NothingToTellError, match=why):
+            classify(sample(np.eye(6), labels), config())
+
+    def test_the_final_model_is_fitted_on_a_bounded_sample(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(classifier, "FITTED_LOGITS", 80)
+        found = classify(sample(*clouds({"a": 100, "b": 100})), config())
+        assert found.about["n_photographs"] == 40
+
+    def test_only_those_with_features_are_evaluated(self) -> None:
+        from dataclasses import replace
+
+        taken = sample(*clouds({"a": 40, "b": 40}))
+        some = np.arange(0, 80, 2)
+        found = classify(replace(taken, featured=some, features=taken.features[some]), config())
+        assert list(found.out_of_fold.rows) == list(some)
+        assert found.about["n_photographs"] == 80
+
+
+class TestSaved:
+    def test_what_is_loaded_gives_the_same_probabilities(self, tmp_path: Path) -> None:
+        features, labels = clouds({"é a": 300, "b": 250}, apart=2)
+        taken = sample(features, labels)
+        found = classify(taken, config())
+        assert found.model.temperature != 1
+        found.save(str(tmp_path / "model"))
+        model, document = load(str(tmp_path / "model"))
+        assert model.classes == ["b", "é a"]
+        np.testing.assert_array_equal(
+            model.probabilities(taken.components), found.model.probabilities(taken.components)
+        )
+        assert document == json.loads(json.dumps(found.document()))
+
+    def test_numpy_alone_classifies(self, tmp_path: Path) -> None:
+        """As docs/classifier.md says it."""
+        taken = sample(*clouds({"a": 30, "b": 30, "c": 30}))
+        found = classify(taken, config())
+        found.save(str(tmp_path))
+        model = np.load(tmp_path / "classifier.npz")
+        x = (taken.components - model["mean"]) / model["scale"]
+        logits = (x @ model["coefficients"].T + model["intercepts"]) / model["temperature"]
+        p = np.exp(logits - logits.max(axis=1, keepdims=True))
+        p /= p.sum(axis=1, keepdims=True)
+        np.testing.assert_allclose(p, found.model.probabilities(taken.components))
+
+    def test_the_document_has_it_by_class(self) -> None:
+        document = classify(sample(*clouds({"a": 60, "b": 40}, apart=1)), config()).document()
+        assert [(row["class"], row["photographs"]) for row in document["by_class"]] == [("a", 60), ("b", 40)]
+        matrix = np.array(document["confusion_matrix"])
+        assert matrix.sum() == 100 and matrix.trace() / 100 == document["accuracy"]
+        assert sum(row["photographs"] for row in document["confusions"]) == 100 - matrix.trace()
+        assert document["calibration"] is None
+
+    def test_many_classes_keep_the_most_frequent_confusions_alone(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(classifier, "MATRIX", 2)
+        monkeypatch.setattr(classifier, "CONFUSIONS", 1)
+        document = classify(sample(*clouds({"a": 60, "b": 40, "c": 30}, apart=1)), config()).document()
+        assert document["confusion_matrix"] is None
+        assert len(document["confusions"]) == 1
+
+    def test_there_may_be_none(self, tmp_path: Path) -> None:
+        with pytest.raises(NothingToReadError):
+            load(str(tmp_path))
