@@ -369,10 +369,8 @@ class Attempt:
         }
 
     def _draw(self, document: dict[str, Any]) -> str:
-        from verger.insight import report, sample
+        from verger.insight import report
 
-        if self.sample is None:
-            self.sample = sample.take(self.run, self.store, self.config)
         findings = self.audited.table if self.audited else None
         classifier = self.classification.document() if self.classification else None
         last = manifest.latest(self.run.output, self.config.name)

@@ -113,7 +113,7 @@ def _option(name: str, field: FieldInfo) -> Callable[[Command], Command]:
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, "--version", message="verger %(version)s", help="Show the version.")
 @click.command_panel("Runs", commands=["run", "plan", "project"])
-@click.command_panel("Around them", commands=["compact", "prune", "doctor", "sample", "schema"])
+@click.command_panel("Around them", commands=["report", "compact", "prune", "doctor", "sample", "schema"])
 def verger() -> None:
     """Turn a folder of photographs into a table of features and their principal components."""
 
@@ -168,6 +168,20 @@ def plan(config: RunConfig, nodes: int, node_cores: int | None, as_json: bool) -
 ABSENT = {"input": "(not given)", "output": "(not given)"}
 # How a store is reached and where it stands, for commands that are no runs.
 _REACHED = ("Where", "Store", "Residency")
+
+
+@verger.command()
+@click.option("--run", "run_uri", required=True, metavar="URI", panel=GROUPS[0],
+              help="Run whose report to draw, or an output: its latest run.")  # fmt: skip
+@settings(("Store", "Residency"), absent=ABSENT)
+def report(config: RunConfig, run_uri: str) -> None:
+    """Draw the report of a finished run again, without Spark."""
+    with _spoken(config) as progress:
+        from verger.insight.report import redraw
+
+        page = redraw(config, run_uri, progress)
+        progress.say(f"Report: {page}")
+        progress.finish(report=page)
 
 
 @verger.command()

@@ -56,10 +56,12 @@ def scree(shares: Sequence[float], chosen: int) -> dict[str, Any]:
             }
             for i, v in enumerate(values)
         ],
-        "steps": [{"y": _r(bottom - tall * at / top), "text": _percent(at, step)} for at in np.arange(0, top + step / 2, step)],
+        "steps": [
+            {"y": _r(bottom - tall * at / top), "text": _percent(at, step)} for at in np.arange(0, top + step / 2, step)
+        ],
         "shares": [{"y": _r(bottom - tall * share), "text": f"{share:.0%}"} for share in (0, 0.25, 0.5, 0.75, 1)],
         "line": " ".join(
-            f"{_r(_LEFT + slot * (i + 1))},{_r(bottom - tall * min(v, 1.0))}" for i, v in enumerate(np.r_[0.0, total], -1)
+            f"{_r(_LEFT + slot * i)},{_r(bottom - tall * min(v, 1.0))}" for i, v in enumerate(np.r_[0.0, total])
         ),
         "marker": _r(marker),
         "marker_y": _r(bottom - tall * min(float(total[chosen - 1]) if chosen and shown else 0.0, 1.0)),
@@ -145,7 +147,8 @@ _FEW = (150, 255, 30, 330, 90, 210, 300)
 def reliability(calibration: dict[str, Any]) -> dict[str, Any]:
     """How often the classifier is right, by how sure it is: the diagonal is what its probabilities promise."""
     dots = [
-        {"x": _r(44 + 344 * row["confidence"]), "y": _r(270 - 256 * row["accuracy"])} for row in calibration["bins_calibrated"]
+        {"x": _r(44 + 344 * row["confidence"]), "y": _r(270 - 256 * row["accuracy"])}
+        for row in calibration["bins_calibrated"]
     ]
     return {
         "steps": [{"x": 44 + 344 * at, "y": 270 - 256 * at, "text": f"{at:.0%}"} for at in (0, 0.25, 0.5, 0.75, 1)],

@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import resources
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
+import pyarrow.dataset as ds
 
-from verger.access.storage import join, storage_of
+from verger.access.preflight import admit
+from verger.access.storage import canonical, join, storage_of
 from verger.components.pca import Pca
-from verger.insight import page, since
+from verger.config import RunConfig
+from verger.errors import NothingToReadError, StoreError
+from verger.insight import page, sample, since
 from verger.insight.sample import Sample
 from verger.insight.since import Since
 from verger.insight.thumbnails import read as read_thumbnails
+from verger.progress import Progress
 from verger.tables import manifest as manifests
 from verger.tables.manifest import Run
-from verger.tables.schemas import REJECTED
-from verger.tables.store import parquet_files
+from verger.tables.store import FeatureStore, parquet_files
+
+T = TypeVar("T")
 
 Pictures = Callable[[list[tuple[str, str]]], dict[str, str]]
 
@@ -55,7 +62,7 @@ class Report:
     classifier: dict[str, Any] | None = None
     rejected: pa.Table | None = None
     since: Since | None = None
-    pictures: Pictures = lambda _: {}  # noqa: E731
+    pictures: Pictures = lambda _: {}
 
 
 def gather(
@@ -89,21 +96,28 @@ def gather(
         (pca.spectrum / pca.total_variance).tolist(),
         audit,
         classifier,
-        _rejected(run),
+        _table(run, "rejected"),
         since.compare(run, pca, manifest, previous) if previous else None,
         read_thumbnails if pictures else lambda _: {},
     )
 
 
-def _rejected(run: Run) -> pa.Table | None:
-    """The quarantine; None where nothing was rejected."""
-    import pyarrow.dataset as ds
+def findings(run: Run) -> pa.Table | None:
+    """What the audit of a run has found; None where it was not audited."""
+    return _table(run, "audit")
 
-    storage, folder = storage_of(run.output), run.path("rejected")
-    files = [entry.path for entry in parquet_files(storage, folder)]
-    if not files:
-        return None
-    return ds.dataset(files, schema=REJECTED, filesystem=storage.arrow()).to_table(["path", "label", "reason", "message"])
+
+def classifier(run: Run) -> dict[str, Any] | None:
+    """What is known of a run's classifier; None where it has none."""
+    path = run.path("model", "classifier.json")
+    storage = storage_of(path)
+    return dict(json.loads(storage.read(path))) if storage.exists(path) else None
+
+
+def _table(run: Run, folder: str) -> pa.Table | None:
+    storage = storage_of(run.output)
+    files = [entry.path for entry in parquet_files(storage, run.path(folder))]
+    return ds.dataset(files, filesystem=storage.arrow()).to_table() if files else None
 
 
 def draw(report: Report) -> str:
@@ -144,6 +158,50 @@ def write(run: Run, report: Report) -> str:
         storage.write(join(folder, name), picture)
     storage.write(join(folder, "index.html"), draw(report).encode())
     return join(folder, "index.html")
+
+
+def redraw(config: RunConfig, run_uri: str, progress: Progress) -> str:
+    """Draw the report of a finished run again, from what it has left.
+
+    Parameters
+    ----------
+    config : RunConfig
+        How the stores are reached, and the memory that a sample may take.
+    run_uri : str
+        A run's folder, or an output, whose latest run is meant.
+    progress : Progress
+
+    Returns
+    -------
+    str
+        Where the page is.
+
+    Raises
+    ------
+    NothingToReadError
+        There is no such run, or it did not finish.
+    """
+    admit({"run": canonical(run_uri)}, config, written={"run"})
+    run = manifests.find(run_uri)
+    manifest = manifests.read(run)
+    source, seed = str(manifest["input"]["uri"]), manifest["config"].get("seed", config.seed)
+    config = config.model_copy(update={"input": source, "output": run.output, "seed": seed})
+    with progress.stage("sample", "Sampling the run"):
+        store = FeatureStore(run.output, manifest["features"]["fingerprint"], progress.warn)
+        sampled = _unless_gone(lambda: sample.take(run, store, config), "what the report is drawn from", progress)
+        readable = _unless_gone(lambda: admit({"input": source}, config), "the photographs", progress) is not None
+    with progress.stage("report", "Drawing the report"):
+        last = before(run, manifest["config"]["name"])
+        return write(run, gather(run, manifest, sampled, findings(run), classifier(run), last, readable))
+
+
+def _unless_gone(read: Callable[[], T], what: str, progress: Progress) -> T | None:
+    """What can be read, else None and a warning: the page says what it lacks."""
+    try:
+        return read()
+    except (NothingToReadError, StoreError) as error:
+        progress.warn(f"{what} cannot be read: {error.line}")
+        return None
 
 
 def before(run: Run, name: str) -> Run | None:

@@ -135,7 +135,11 @@ def figures(manifest: dict[str, Any]) -> list[Figure]:
     return [
         Figure("Photographs", f"{listed['projected']:,}", f"in the table, of {listed['listed']:,} listed"),
         Figure("Labels", f"{len(named):,}", sizes if named else "no folder names any"),
-        Figure("Components", f"{pca['n_components']:,}", f"keep {share:.1%} of the variance"),
+        Figure(
+            "Components",
+            f"{pca['n_components']:,}",
+            f"keep{'s' if pca['n_components'] == 1 else ''} {share:.1%} of the variance",
+        ),
         _classifier(manifest.get("classifier")),
         _cost(manifest),
     ]
@@ -169,6 +173,8 @@ def _cost(manifest: dict[str, Any]) -> Figure:
 
 def duration(spent: float) -> str:
     """Seconds as people say them."""
+    if spent < 0.1:
+        return "under 0.1 s"
     if spent < 100:
         return f"{spent:.1f} s" if spent < 10 else f"{spent:.0f} s"
     minutes, rest = divmod(round(spent), 60)
@@ -179,7 +185,7 @@ def duration(spent: float) -> str:
 
 def _classifier(summary: dict[str, Any] | None) -> Figure:
     if not summary or "accuracy" not in summary:
-        return Figure("Classifier", "none", (summary or {}).get("why") or "see below")
+        return Figure("Classifier", "none", (summary or {}).get("absent") or "see below")
     weak, majority = summary["optimistic"], summary["baselines"]["majority"]
     how = "Random split, optimistic" if weak else _held_out(summary["split"])
     note = f"{how}; {summary['n_classes']:,} classes, the largest alone {majority:.1%}"
@@ -208,7 +214,8 @@ def _of_audit(manifest: dict[str, Any]) -> list[Action]:
 def _of_classifier(manifest: dict[str, Any]) -> list[Action]:
     if not (manifest.get("classifier") or {}).get("optimistic"):
         return []
-    return [Action("Say what belongs together with --group-regex", "the accuracy is of a random split, and optimistic", "classifier")]
+    why = "the accuracy is of a random split, and optimistic"
+    return [Action("Say what belongs together with --group-regex", why, "classifier")]
 
 
 def _of_rejects(manifest: dict[str, Any]) -> list[Action]:
@@ -226,5 +233,6 @@ def _of_warnings(manifest: dict[str, Any]) -> list[Action]:
     said = manifest["warnings"]
     actions = [Action("Read a warning of the run", warning, "configuration") for warning in said[:MAX_WARNINGS]]
     if len(said) > MAX_WARNINGS:
-        actions.append(Action(f"Read {len(said) - MAX_WARNINGS:,} more warnings", "they are listed at the end", "configuration"))
+        more = f"Read {len(said) - MAX_WARNINGS:,} more warnings"
+        actions.append(Action(more, "they are listed at the end", "configuration"))
     return actions

@@ -1,0 +1,147 @@
+"""The report of a real run, and what a browser makes of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.browser import CHROMIUM, Browser
+from tests.integration.runs import finished, photographs, run, verger
+from verger.insight.page import SECTIONS
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+PICTURES = {"scree.png", "labels.png", "scatter.png"}
+
+
+@pytest.fixture(scope="module")
+def reported(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """The second run over a folder in which photographs are new, gone and broken: its folder and manifest."""
+    folder = tmp_path_factory.mktemp("reported")
+    paths = photographs(folder / "in", 40)
+    run(spark, folder)
+    photographs(folder / "in", 6, start=40)
+    paths[0].unlink()
+    paths[1].write_bytes(b"no <b>image</b>")
+    document = run(spark, folder)
+    return folder, document
+
+
+def page_of(folder: Path, document: dict[str, Any]) -> Path:
+    return folder / "out" / document["report"]["path"]
+
+
+def test_a_run_writes_its_report_and_says_so(reported: tuple[Path, dict[str, Any]]) -> None:
+    folder, document = reported
+    page = page_of(folder, document)
+    html = page.read_text()
+    assert {path.name for path in page.parent.iterdir()} == {"index.html"} | PICTURES
+    assert "report" in document["timings_s"]
+    assert document["warnings"] == []
+    assert html.count("data:image/jpeg;base64,") >= 40
+    assert "6 new, 2 gone" in html
+    assert "Mend or remove 1 photograph that was rejected" in html
+    assert len(html) < 5_000_000
+
+
+def test_a_report_is_drawn_again_without_spark(reported: tuple[Path, dict[str, Any]]) -> None:
+    folder, document = reported
+    page = page_of(folder, document)
+    before = page.read_text()
+    page.unlink()
+    inject = "import sys; sys.modules['pyspark'] = sys.modules['tensorflow'] = None"
+    code, stderr, lines = finished(verger("report", "--run", str(folder / "out"), inject=inject, cwd=folder))
+    assert code == 0, stderr
+    assert lines[-1] == {"event": "done", "report": str(page)}
+    assert f"Report: {page}" in stderr
+    after = page.read_text()
+    assert after.count("data:image/jpeg;base64,") == before.count("data:image/jpeg;base64,")
+    assert "6 new, 2 gone" in after
+
+
+def test_no_report(spark: SparkSession, tmp_path: Path) -> None:
+    photographs(tmp_path / "in", 8)
+    document = run(spark, tmp_path, report=False)
+    assert "report" not in document
+    assert not (tmp_path / "out" / "runs" / document["run_id"] / "report").exists()
+
+
+def test_a_report_that_cannot_be_drawn_is_a_warning(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photographs(tmp_path / "in", 8)
+
+    def broken(*_: object) -> str:
+        raise RuntimeError("no ink")
+
+    monkeypatch.setattr("verger.insight.report.draw", broken)
+    document = run(spark, tmp_path)
+    assert "report" not in document
+    assert "the report was not drawn: RuntimeError: no ink" in document["warnings"]
+    assert json.loads((tmp_path / "out" / "latest.json").read_text())["run_id"] == document["run_id"]
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH")
+@pytest.mark.parametrize("width, phone, dark", [(1280, False, False), (1280, False, True), (390, True, False)])
+def test_a_browser_finds_every_section_and_nothing_to_complain_of(
+    reported: tuple[Path, dict[str, Any]], tmp_path: Path, width: int, phone: bool, dark: bool
+) -> None:
+    page = page_of(*reported)
+    with Browser(tmp_path) as browser:
+        browser.screen(width, 800, phone, dark)
+        browser.open(page)
+        titles = "Object.fromEntries([...document.querySelectorAll('main > section')].map(s => [s.id, s.offsetHeight]))"
+        heights = browser.evaluate(titles)
+        assert set(heights) == set(SECTIONS)
+        assert min(heights.values()) > 50
+        assert browser.evaluate("document.documentElement.scrollWidth") <= width
+        assert browser.evaluate("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
+        assert browser.evaluate("getComputedStyle(document.body).backgroundColor") == (
+            "rgb(19, 22, 20)" if dark else "rgb(250, 249, 245)"
+        )
+        assert browser.said == []
+        assert {address for address in browser.asked if not address.startswith("data:")} == {page.resolve().as_uri()}
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH")
+def test_the_scatter_answers_to_the_mouse_and_to_the_keyboard(
+    reported: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    with Browser(tmp_path) as browser:
+        browser.screen(1280, 900)
+        browser.open(page_of(*reported))
+        # Pointing at a dot shows its photograph; a click on it shows its label alone, a second one all of them.
+        x, y, label = browser.evaluate(
+            "(() => { document.documentElement.style.scrollBehavior = 'auto';"
+            "const dot = document.querySelector('#cloud circle'); dot.scrollIntoView({block: 'center'});"
+            "const box = dot.getBoundingClientRect();"
+            "return [box.x + box.width / 2, box.y + box.height / 2, dot.parentNode.dataset.label]; })()"
+        )
+        browser.mouse("mouseMoved", x, y)
+        assert browser.evaluate("document.querySelector('#cloud-tip b').textContent") == label
+        assert browser.evaluate("document.querySelector('#cloud-tip img').naturalWidth") > 0
+        picked = "[...document.querySelectorAll('#cloud-key [aria-pressed=true]')].map(b => b.dataset.label)"
+        for kind in ("mousePressed", "mouseReleased"):
+            browser.mouse(kind, x, y)
+        assert browser.evaluate(picked) == [label]
+        dim = "getComputedStyle(document.querySelector('#cloud g.of:not(.on)')).opacity"
+        assert browser.evaluate(f"new Promise(done => setTimeout(() => done({dim}), 400))") == "0.1"
+        # Arrow keys go from dot to dot of the picked label, Escape shows all.
+        browser.evaluate("document.getElementById('cloud').focus()")
+        browser.press("ArrowRight")
+        assert browser.evaluate("document.querySelector('#cloud circle.at').parentNode.dataset.label") == label
+        assert not browser.evaluate("document.getElementById('cloud-tip').hidden")
+        browser.press("Escape")
+        assert browser.evaluate(picked) == []
+        assert browser.evaluate("document.getElementById('cloud-tip').hidden")
+        # A table is sorted by its heads.
+        browser.evaluate("document.querySelectorAll('#statistics th button')[1].click()")
+        counts = browser.evaluate(
+            "[...document.querySelectorAll('#statistics tbody tr')].map(r => +r.cells[1].dataset.v)"
+        )
+        assert counts == sorted(counts, reverse=True)
+        assert browser.said == []

@@ -1,0 +1,373 @@
+"""The report: a page from whatever a run has, and nothing from anywhere else."""
+
+from __future__ import annotations
+
+import copy
+import io
+import re
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from PIL import Image
+
+from verger.insight import charts, figures, labels, report, sections, verdict
+from verger.insight.page import SECTIONS
+from verger.insight.report import Report
+from verger.insight.sample import Sample
+from verger.insight.since import Since
+from verger.photographs.images import thumbnail
+
+HOSTILE = "<script>alert('x')</script>\"&{{ 7*7 }}"
+
+
+def manifest(names: list[str], *, source: str = "/in", k: int = 5, **changes: Any) -> dict[str, Any]:
+    counts = {name: names.count(name) for name in sorted(set(names))}
+    n = len(names)
+    made: dict[str, Any] = {
+        "schema_version": 1,
+        "run_id": "20261121T140007Z-fruits-b1ee6c",
+        "verger_version": "0.1.0",
+        "started_at": "2026-11-21T14:00:07.296403Z",
+        "finished_at": "2026-11-21T14:00:59.503303Z",
+        "config": {"input": source, "output": "/out", "name": "fruits", "max_rejected_ratio": 0.1, "csv": False},
+        "input": {"uri": source, "region": None},
+        "output": {"uri": "/out", "region": None},
+        "photographs": {
+            "listed": n,
+            "ignored": {},
+            "known": 0,
+            "computed": n,
+            "rejected": 0,
+            "gone": 0,
+            "projected": n,
+        },
+        "labels": counts,
+        "rejected_by_reason": {},
+        "features": {
+            "fingerprint": "pixels-8",
+            "backbone": "pixels",
+            "weights_sha256": None,
+            "dimension": 192,
+            "path": "f",
+        },
+        "pca": {
+            "solver": "gram",
+            "n_photographs": n,
+            "requested": {"variance": 0.8},
+            "n_components": k,
+            "rank": k,
+            "explained_variance_ratio": [0.8 / 2**i for i in range(1, k + 1)],
+            "total_variance": 1.0,
+            "standardized": False,
+            "fitted_by": "20261121T140007Z-fruits-b1ee6c",
+            "path": "p",
+        },
+        "projection": {"path": "runs/x/projection", "rows": n, "columns": k},
+        "timings_s": {"list": 0.01, "features": 36.1, "projection": 4.5},
+        "throughput": {"photographs_per_s": 132.5, "photographs_per_s_per_core": 66.2},
+        "cost": {"eur": 0.0014, "eur_per_1000": 0.00029, "assumptions": ["all cores are paid for"]},
+        "residency": {"verdict": "local", "evidence": ["input and output are paths of this machine"], "opt_ins": []},
+        "environment": {"python": "3.11", "tensorflow": None},
+        "warnings": [],
+    }
+    return made | changes
+
+
+def sample(names: list[str | None], source: str = "/in", k: int = 5) -> Sample:
+    n = len(names)
+    random = np.random.default_rng(0)
+    codes = np.unique([name or "" for name in names], return_inverse=True)[1]
+    photographs = pa.table(
+        {
+            "path": [f"{source}/{name or ''}/{number:04d}.jpg" for number, name in enumerate(names)],
+            "label": pa.array(names, pa.string()),
+            "split": pa.nulls(n, pa.string()),
+            "version": [str(number) for number in range(n)],
+            "sha256": ["0" * 64] * n,
+        }
+    )
+    points = (random.normal(size=(n, k)) + codes[:, None]).astype(np.float32)
+    return Sample(photographs, photographs, points, np.arange(n), points, source, n, f"all {n:,} photographs")
+
+
+CLASSIFIER: dict[str, Any] = {
+    "n_classes": 2,
+    "class_regex": None,
+    "group_regex": "^.*/",
+    "n_photographs": 40,
+    "left_out": {"no_class": 1, "alone_in_its_class": 0},
+    "split": "grouped",
+    "accuracy": 0.75,
+    "macro_f1": 0.7,
+    "baselines": {"majority": 0.5, "nearest_centroid": 0.6},
+    "optimistic": False,
+    "scores": [
+        {
+            "split": split,
+            "says": says,
+            "n_test": 40,
+            "accuracy": accuracy,
+            "macro_f1": accuracy,
+            "majority": 0.5,
+            "nearest_centroid": 0.6,
+        }
+        for split, says, accuracy in (("grouped", "groups kept together", 0.75), ("random", "random split", 0.98))
+    ],
+    "classes": [HOSTILE, "b"],
+    "by_class": [{"class": HOSTILE, "photographs": 20, "precision": None, "recall": 0.0, "f1": 0.0}],
+    "confusions": [{"class": HOSTILE, "taken_for": "b", "photographs": 20}],
+    "confusion_matrix": [[0, 20], [0, 20]],
+    "calibration": None,
+}
+AUDIT = {
+    "counts": {kind: {"found": 0, "listed": 0} for kind in verdict.KINDS} | {"duplicate": {"found": 3, "listed": 1}},
+    "sample": "all 40 photographs",
+    "near_duplicates": {"cosine": 0.97, "pairs": 0, "photographs_compared": 40},
+    "thin_labels": {"photographs_below": 10},
+}
+
+
+class Outline(HTMLParser):
+    """What is in a page: ids, addresses that it would ask for, alternative texts, and text."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.ids: list[str] = []
+        self.addresses: list[str] = []
+        self.unnamed: list[str] = []
+        self.scripts = 0
+        self.text = ""
+        self._open: list[str] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = dict(attrs)
+        self.ids += [found["id"]] if found.get("id") else []
+        self.addresses += [found[name] or "" for name in ("src", "href", "action", "data") if found.get(name)]
+        self.scripts += tag == "script"
+        if (tag == "img" and not found.get("alt")) or (tag == "svg" and not found.get("aria-label")):
+            self.unnamed.append(tag)
+        self._open.append(tag)
+
+    def handle_data(self, data: str) -> None:
+        if self._open and self._open[-1] not in ("script", "style"):
+            self.text += data
+
+
+def drawn(given: Report) -> tuple[str, Outline]:
+    """The page, which in any case has every section, alternative texts, and nothing from elsewhere."""
+    html = report.draw(given)
+    page = Outline(html)
+    assert set(SECTIONS) <= set(page.ids)
+    assert len(page.ids) == len(set(page.ids))
+    assert not page.unnamed
+    assert page.scripts <= 2
+    assert all(address.startswith(("#", "data:")) for address in page.addresses)
+    assert not re.search(r"url\(|@import|https?://(?!www\.w3\.org)", html)
+    assert len(html) < 5_000_000
+    return html, page
+
+
+def shapes() -> Iterator[Any]:
+    fruits = ["Apple 5", "Apple 10"] * 20
+    yield pytest.param(Report(manifest(fruits), sample(fruits)), ["Nothing needs doing"], id="plain")
+    yield pytest.param(Report(manifest(fruits)), ["could not be read", "not audited"], id="no sample")
+    many = [f"label {number}" for number in range(500) for _ in range(4)]
+    yield pytest.param(Report(manifest(many), sample(many)), ["500 labels", "The other 440 labels"], id="500 labels")
+    none: list[str | None] = [None] * 12
+    bare = manifest([""] * 12, labels={})
+    yield pytest.param(Report(bare, sample(none)), ["No folder names a label", labels.NO_LABEL], id="no labels")
+    one = manifest(fruits, k=1)
+    yield pytest.param(Report(one, sample(fruits, k=1)), ["1 component keeps", "no meaning"], id="k = 1")
+    remote = "s3://bucket/fruit & more"
+    yield pytest.param(Report(manifest(fruits, source=remote), sample(fruits, remote)), [remote], id="S3")
+    hostile = [HOSTILE, "b"] * 20
+    yield pytest.param(Report(manifest(hostile), sample(hostile)), [HOSTILE], id="hostile")
+    single = manifest(["a"], k=1)
+    yield pytest.param(Report(single, sample(["a"], k=1)), ["1 label of 1 photograph."], id="one photograph")
+    known = manifest(fruits, cost={"eur": None, "eur_per_1000": None, "assumptions": []})
+    known["photographs"] |= {"computed": 0, "known": 40}
+    yield pytest.param(Report(known, sample(fruits)), ["nothing was new", "unknown"], id="nothing computed")
+
+
+@pytest.mark.parametrize("given, says", list(shapes()))
+def test_a_page_is_whole_whatever_the_run(given: Report, says: list[str]) -> None:
+    html, page = drawn(given)
+    for words in says:
+        assert words in page.text
+    assert HOSTILE not in html
+
+
+def test_the_classifier_says_its_honest_score_first_and_the_naive_one_beside_it() -> None:
+    fruits = [HOSTILE, "b"] * 20
+    given = Report(manifest(fruits, classifier=CLASSIFIER), sample(fruits), classifier=CLASSIFIER)
+    html, page = drawn(given)
+    assert HOSTILE not in html
+    assert page.text.index("75.0%") < page.text.index("98.0%")
+    assert "A random split would have said 98.0%: do not believe that one." in page.text
+    assert "Random split, optimistic." not in page.text
+    assert "never said" in page.text  # no precision where the class was never said
+
+
+def test_nobody_can_miss_that_a_score_is_of_a_random_split() -> None:
+    fruits = ["a", "b"] * 20
+    naive = CLASSIFIER | {"optimistic": True, "split": "random", "scores": CLASSIFIER["scores"][1:], "accuracy": 0.98}
+    _, page = drawn(Report(manifest(fruits, classifier=naive), sample(fruits), classifier=naive))
+    first = page.text[: page.text.index("Photographs by label")]
+    assert "Random split, optimistic" in first
+    assert "--group-regex" in first
+    assert "Random split, optimistic." in page.text[len(first) :]
+
+
+def test_why_there_is_no_classifier() -> None:
+    why = {"absent": "there is one class only"}
+    _, page = drawn(Report(manifest(["a"] * 20, classifier=why), sample(["a"] * 20)))
+    assert "There is no classifier: there is one class only." in page.text
+
+
+def test_the_audit_is_on_the_first_screen_and_its_findings_below() -> None:
+    fruits = ["a", "b"] * 20
+    found = pa.table(
+        {
+            "path": ["/in/a/0000.jpg"],
+            "label": ["a"],
+            "kind": ["duplicate"],
+            "other_path": ["/in/b/0001.jpg"],
+            "score": [1.0],
+            "message": ["the same bytes as /in/b/0001.jpg"],
+        }
+    )
+    asked: list[tuple[str, str]] = []
+
+    def pictures(photographs: list[tuple[str, str]]) -> dict[str, str]:
+        asked.extend(photographs)
+        return {path: "data:image/jpeg;base64,AAAA" for path, _ in photographs[:2]}
+
+    given = Report(manifest(fruits, audit=AUDIT), sample(fruits), audit=found, pictures=pictures)
+    _, page = drawn(given)
+    assert "Remove copies: 3 photographs are there more than once" in page.text
+    assert "1 of 3" in page.text
+    assert "the same bytes as b/0001.jpg" in page.text
+    assert asked[:2] == [("/in/a/0000.jpg", "0"), ("/in/b/0001.jpg", "1")]  # before all others
+    assert len(asked) == len(set(asked)) <= 600
+
+
+def test_rejects_and_warnings_are_things_to_do() -> None:
+    fruits = ["a"] * 95
+    rejected = pa.table(
+        {
+            "path": [f"/in/a/{number}.jpg" for number in range(120)],
+            "label": ["a"] * 120,
+            "reason": ["truncated"] * 120,
+            "message": [HOSTILE] * 120,
+        }
+    )
+    made = manifest(fruits, rejected_by_reason={"truncated": 119, "too_small": 1}, warnings=["one", "two"])
+    made["photographs"] |= {"rejected": 120, "listed": 215}
+    html, page = drawn(Report(made, sample(fruits), rejected=rejected))
+    assert "3 things want a look" in page.text
+    assert "Mend or remove 120 photographs that were rejected" in page.text
+    assert "119 truncated, 1 too small" in page.text
+    assert "20 more" in page.text
+    assert HOSTILE not in html
+
+
+def test_since_the_last_run() -> None:
+    fruits = ["a", "b"] * 20
+    change = Since(manifest(["a", "c"] * 10), new=20, gone=3, changed=1, angles=np.array([0.0, 5.0, 60.0]))
+    _, page = drawn(Report(manifest(fruits), sample(fruits), since=change))
+    assert "20 new, 3 gone" in page.text
+    assert "60.0° at most" in page.text
+    assert "2 labels are in one of the two alone: b, c" in page.text
+
+
+def test_the_command_names_what_is_no_default_and_survives_a_shell() -> None:
+    made = manifest(["a"])
+    made["config"] |= {"label": ["Apple *", "it's"], "classifier": False, "variance": 0.8, "cores": None}
+    assert sections.command(made).split(" \\\n    ") == [
+        "verger run",
+        "--input /in",
+        "--output /out",
+        "--name fruits",
+        "--label 'Apple *'",
+        """--label 'it'"'"'s'""",
+        "--no-classifier",
+    ]
+    of_project = copy.deepcopy(made)
+    of_project["pca"] |= {"kept": {"share": 0.7}, "fitted_by": "old"}
+    assert sections.command(of_project).startswith("verger project --run /out/runs/old \\\n")
+
+
+def test_pictures_are_drawn_for_any_label() -> None:
+    fruits: list[str] = ["$a_{b}$", HOSTILE] * 20
+    made = dict(figures.draw(Report(manifest(fruits), sample([*fruits]))))
+    assert set(made) == {"scree.png", "labels.png", "scatter.png"}
+    for picture in made.values():
+        with Image.open(io.BytesIO(picture)) as image:
+            assert image.format == "PNG"
+            assert min(image.size) > 100
+    assert set(dict(figures.draw(Report(manifest([], labels={}))))) == {"scree.png"}
+
+
+def test_statistics_by_label() -> None:
+    points = np.array([[0, 0], [2, 0], [10, 0], [10, 0], [30, 0]], np.float32)
+    a, b, c = labels.statistics(np.array(["a", "a", "b", "b", "c"]), points)
+    assert (a.name, a.count, a.spread, a.nearest, a.distance, a.apart) == ("a", 2, 1.0, "b", 9.0, 9.0)
+    assert (b.spread, b.apart, b.nearest) == (0.0, None, "a")
+    assert (c.count, c.nearest, c.distances.tolist()) == (1, "b", [0.0])
+    (alone,) = labels.statistics(np.array(["a", "a"]), points[:2])
+    assert (alone.nearest, alone.distance, alone.apart) == (None, None, None)
+
+
+def test_the_oddest_photograph_comes_last() -> None:
+    points = np.array([[0.0], [0.1], [9.0], [-0.1]], np.float32)
+    (label,) = labels.statistics(np.array(["a"] * 4), points)
+    assert label.photographs[-1] == 2
+
+
+def test_a_balanced_choice_takes_from_every_label_in_turn() -> None:
+    names = np.array(["many"] * 100 + ["few"] * 3)
+    chosen = names[labels.balanced(names, 10)]
+    assert sorted(set(chosen)) == ["few", "many"]
+    assert (chosen == "few").sum() == 3
+    assert len(np.unique(labels.balanced(names, 1000))) == 103
+    assert np.array_equal(labels.balanced(names, 10), labels.balanced(names, 10))
+
+
+@pytest.mark.parametrize("highest", [1e-6, 0.0031, 0.04, 0.157, 0.8, 1.0])
+def test_an_axis_holds_what_it_shows_and_its_steps_differ(highest: float) -> None:
+    chart = charts.scree([highest] + [highest / 10] * 30, 3)
+    texts = [step["text"] for step in chart["steps"]]
+    assert len(texts) == len(set(texts))
+    assert 2 < len(texts) < 8
+    assert all(bar["y"] >= chart["top"] - 0.1 for bar in chart["bars"])
+
+
+def test_names_sort_as_people_count() -> None:
+    assert sorted(["b 10", "b 9", "a", "10", "9"], key=labels.natural) == ["9", "10", "a", "b 9", "b 10"]
+
+
+@pytest.mark.parametrize(
+    "spent, said", [(0.01, "under 0.1 s"), (4.25, "4.2 s"), (52, "52 s"), (125, "2 min 05 s"), (7260, "2 h 01 min")]
+)
+def test_durations(spent: float, said: str) -> None:
+    assert verdict.duration(spent) == said
+
+
+def test_a_thumbnail_is_small_upright_and_tells_nothing_else() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned
+    exif[0x010F] = "SECRET maker"
+    photograph = Image.new("RGB", (400, 200), "red")
+    sink = io.BytesIO()
+    photograph.save(sink, "JPEG", exif=exif, comment=b"SECRET comment", icc_profile=b"SECRET profile")
+    assert b"SECRET" in sink.getvalue()
+    small = thumbnail(sink.getvalue(), 96)
+    assert b"SECRET" not in small
+    assert b"Exif" not in small
+    with Image.open(io.BytesIO(small)) as image:
+        assert (image.format, image.size) == ("JPEG", (48, 96))
