@@ -12,7 +12,6 @@ import pyarrow.compute as pc
 from scipy.sparse import csr_array
 from threadpoolctl import threadpool_limits
 
-from verger.access.session import available_cores
 from verger.access.storage import storage_of
 from verger.insight.classifier import Classification
 from verger.insight.sample import Places, Sample, codes
@@ -112,7 +111,7 @@ def audit(sample: Sample, classification: Classification | None, standardize: bo
         Whether the run divides features by their standard deviation; photographs are then compared by what it makes of
         them.
     """
-    with threadpool_limits(available_cores()):
+    with threadpool_limits(1):  # a thread a block of products
         oddness = _oddness(sample)
         compared = _distinct(sample)
         photographs = sample.photographs.take(sample.featured[compared])

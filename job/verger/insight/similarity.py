@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from scipy.linalg import eigh
 
+from verger.access.session import available_cores
 from verger.insight.sample import Numbers, Places
 
 BLOCK = 512
 DIRECT = 6_000
 """Rows up to which all products are formed; beyond, a bound in fewer dimensions says which can matter."""
 _BOUND = 128  # dimensions of the bound
-_BASIS = 8_000  # rows that its basis is made from
+_BASIS = 4_000  # rows that its basis is made from
 _SLACK = 1e-4  # of float32, in sums of some thousand products
 
 
@@ -65,17 +67,24 @@ def alike(unit: Numbers, threshold: float, sides: Places | None = None) -> tuple
     n = len(unit)
     found, across = _Finder(n, threshold), None if sides is None else _Finder(n, threshold)
     bound = _bounding(unit) if n > DIRECT and unit.shape[1] > 2 * _BOUND else None
-    for start in range(0, n, BLOCK):
+
+    def products_of(start: int) -> tuple[Numbers, Places, Places]:
         rows, columns = np.arange(start, min(start + BLOCK, n)), np.arange(start, n)
         if bound is not None:
             reach = bound[rows] @ bound[start:].T
             columns = columns[(reach >= threshold - _SLACK).any(axis=0)]
         products = unit[rows] @ unit[columns].T
         products[columns[None, :] <= rows[:, None]] = 0  # each pair once, and none with itself
-        found.take(products, rows, columns)
-        if across is not None and sides is not None:
-            products[sides[rows][:, None] == sides[columns][None, :]] = 0
-            across.take(products, rows, columns)
+        return products, rows, columns
+
+    starts, cores = range(0, n, BLOCK), available_cores()
+    with ThreadPoolExecutor(cores) as pool:
+        for first in range(0, len(starts), cores):  # no more blocks at a time than are computed
+            for products, rows, columns in pool.map(products_of, starts[first : first + cores]):
+                found.take(products, rows, columns)
+                if across is not None and sides is not None:
+                    products[sides[rows][:, None] == sides[columns][None, :]] = 0
+                    across.take(products, rows, columns)
     return found.likeness(), across.likeness() if across else None
 
 
