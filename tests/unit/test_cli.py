@@ -17,7 +17,7 @@ from verger.cli import main
 from verger.config import GROUPS, RunConfig
 from verger.errors import ExitCode, NothingToReadError, TooManyRejectedError
 
-COMMANDS = ["run", "plan", "project", "compact", "prune", "doctor", "sample", "schema"]
+COMMANDS = ["run", "plan", "project", "report", "compact", "prune", "doctor", "sample", "schema"]
 
 MANIFEST = {
     "run_id": "20260301T120000Z-verger-0a1b2c",
@@ -276,6 +276,12 @@ class TestClosingLines:
         )
         assert first == ("1,290 of 1,300 photographs are in the table: 0 computed now, 1,290 known before, 0 rejected.")
         assert time == "Time: 24.1 s."
+
+    def test_the_report_comes_last(self):
+        assert closing.lines(MANIFEST | {"report": {"path": "runs/x/report/index.html"}}) == [
+            *closing.lines(MANIFEST),
+            "Report: /out/runs/x/report/index.html",
+        ]
 
     def test_components_of_another_run_are_said_to_be(self):
         fitted = MANIFEST["pca"] | {"fitted_by": "20260101T000000Z-verger-ffffff"}

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 MAX_DOTS = 5_000
 MAX_LABELS = 40
 _ACCENT, _SOFT, _INK = "#2d6a4a", "#c9c6bb", "#1d2320"
-_STYLE = {
+_STYLE: Any = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.edgecolor": _SOFT,

@@ -227,6 +227,7 @@ def _classes(labels: Any, document: dict[str, Any] | None) -> dict[str, str] | N
 
 def _statistics(report: Report, by_label: list[Statistics], stated: str) -> dict[str, Any]:
     rejected = Counter([] if report.rejected is None else map(_labelled, report.rejected["label"].to_pylist()))
+    apart = [(label.apart, label) for label in by_label if label.apart is not None]
     rows = [
         {
             "name": label.name,
@@ -238,8 +239,8 @@ def _statistics(report: Report, by_label: list[Statistics], stated: str) -> dict
         }
         for label in sorted(by_label, key=lambda label: natural(label.name))
     ]
-    close = min((row for row in rows if row["apart"] is not None), key=lambda row: row["apart"], default=None)
-    lead = f"The closest pair, for its width: {close['name']} and {close['nearest']}. " if close else ""
+    close = min(apart, key=lambda pair: pair[0])[1] if apart else None
+    lead = f"The closest pair, for its width: {close.name} and {close.nearest}. " if close else ""
     return {
         "lead": f"{lead}Spread is how far a label's photographs lie from its middle; below about 2 spreads to the "
         f"nearest label, the two overlap. {stated}",
@@ -270,7 +271,7 @@ def _audit(report: Report, source: str, photo: Photo) -> dict[str, Any] | None:
             for name, kind in KINDS.items()
         ],
         "kinds": [
-            _of_kind(kind.title, found[name], [_finding(row, source, photo) for row in rows])
+            _of_kind(kind.title, int(summary["counts"][name]["listed"]), [_finding(row, source, photo) for row in rows])
             for name, kind in KINDS.items()
             if (rows := _gravest(report, name))
         ],
@@ -278,9 +279,9 @@ def _audit(report: Report, source: str, photo: Photo) -> dict[str, Any] | None:
     }
 
 
-def _of_kind(title: str, count: int, shown: list[dict[str, Any]]) -> dict[str, Any]:
+def _of_kind(title: str, listed: int, shown: list[dict[str, Any]]) -> dict[str, Any]:
     photographs = [it for row in shown for it in (row["one"], row["other"]) if it]
-    return {"title": title, "count": count, "shown": shown, "pictured": any(it["picture"] for it in photographs)}
+    return {"title": title, "listed": listed, "shown": shown, "pictured": any(it["picture"] for it in photographs)}
 
 
 def _gravest(report: Report, kind: str) -> list[dict[str, Any]]:

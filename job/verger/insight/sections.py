@@ -215,19 +215,31 @@ def since(report: Report) -> dict[str, Any] | None:
     return {
         "lead": f"Run {old['run_id']}. In the table since: {added}, {gone}.",
         "rows": [
-            {"name": name, "before": of(old), "now": of(new)}
-            for name, of in (
-                ("Photographs in the table", lambda it: f"{it['photographs']['projected']:,}"),
-                ("Labels", lambda it: f"{len(it['labels']):,}"),
-                ("Rejected", lambda it: f"{it['photographs']['rejected']:,}"),
-                ("Components, k", lambda it: f"{it['pca']['n_components']:,}"),
-                ("Variance kept", lambda it: f"{kept(it['pca']):.1%}"),
-                ("Time", lambda it: duration(seconds(it))),
-                ("Cost", lambda it: euros(it["cost"]["eur"])),
-            )
+            {"name": name, "before": before, "now": now}
+            for (name, before), now in zip(_compared(old).items(), _compared(new).values(), strict=True)
         ],
         "notes": notes,
     }
+
+
+def _compared(manifest: dict[str, Any]) -> dict[str, str]:
+    """The figures of a run that are held against those of another."""
+    return {
+        "Photographs in the table": f"{manifest['photographs']['projected']:,}",
+        "Labels": f"{len(manifest['labels']):,}",
+        "Rejected": f"{manifest['photographs']['rejected']:,}",
+        "Components, k": f"{manifest['pca']['n_components']:,}",
+        "Variance kept": f"{kept(manifest['pca']):.1%}",
+        "Accuracy": accuracy(manifest),
+        "Time": duration(seconds(manifest)),
+        "Cost": euros(manifest["cost"]["eur"]),
+    }
+
+
+def accuracy(manifest: dict[str, Any]) -> str:
+    """The classifier's, and on which kind of split."""
+    summary = manifest.get("classifier") or {}
+    return f"{summary['accuracy']:.1%} ({summary['split']} split)" if "accuracy" in summary else NOTHING
 
 
 def time(manifest: dict[str, Any]) -> dict[str, Any]:
@@ -253,11 +265,12 @@ def time(manifest: dict[str, Any]) -> dict[str, Any]:
 
 def residence(manifest: dict[str, Any]) -> str:
     """The verdict on residency as a sentence."""
+    verdict = str(manifest["residency"]["verdict"])
     return {
         "local": "Input and output are on this machine: no bucket was asked.",
         "eu": "Every bucket that the run touched stands in the European Union.",
         "eu by opt-in": "Some of it stands outside the European Union or on other nodes, as it was allowed by name.",
-    }.get(manifest["residency"]["verdict"], manifest["residency"]["verdict"])
+    }.get(verdict, verdict)
 
 
 def command(manifest: dict[str, Any]) -> str:

@@ -64,4 +64,4 @@ def _photographs(run: Run) -> pa.Table:
 def between(one: Pca, other: Pca) -> npt.NDArray[np.float64]:
     """Principal angles between the spaces of two PCAs, degrees, ascending; as many as the smaller has components."""
     cosines = np.linalg.svd(one.components @ other.components.T, compute_uv=False)
-    return np.degrees(np.arccos(np.clip(cosines, -1, 1)))
+    return np.asarray(np.degrees(np.arccos(np.clip(cosines, -1, 1))))
