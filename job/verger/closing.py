@@ -21,6 +21,7 @@ def say(progress: Progress, manifest: dict[str, Any]) -> None:
         seconds=round(_seconds(manifest), 1),
         photographs_per_s=manifest["throughput"]["photographs_per_s"],
         table=_below(manifest, manifest["projection"]["path"]),
+        **_looked(manifest),
         **({"report": _below(manifest, manifest["report"]["path"])} if "report" in manifest else {}),
     )
 
@@ -37,8 +38,9 @@ def lines(manifest: dict[str, Any]) -> list[str]:
         f"{counts['rejected']:,} rejected{f' ({reasons})' if reasons else ''}.",
         _kept(pca, manifest["run_id"]),
         f"Table: {_below(manifest, manifest['projection']['path'])}",
-        *([f"Report: {_below(manifest, manifest['report']['path'])}"] if "report" in manifest else []),
+        *_found(manifest),
         f"Time: {_seconds(manifest):.1f} s" + (f", features at {speed:,.1f} photographs/s." if speed else "."),
+        *([f"Report: {_below(manifest, manifest['report']['path'])}"] if "report" in manifest else []),
     ]
 
 
@@ -48,6 +50,27 @@ def next_lines(manifest: dict[str, Any]) -> list[str]:
         "Next: the same command again computes only what is new; --input FOLDER takes your own photographs;",
         f"      in Python: import verger; verger.load({manifest['output']['uri'].rstrip('/')!r})",
     ]
+
+
+def _looked(manifest: dict[str, Any]) -> dict[str, Any]:
+    """Headlines of classifier and audit, where there were any."""
+    classifier, audit = manifest.get("classifier", {}), manifest.get("audit", {})
+    found = {f"{kind}s": count["found"] for kind, count in audit.get("counts", {}).items()}
+    return {name: classifier[name] for name in ("accuracy", "split") if name in classifier} | found
+
+
+def _found(manifest: dict[str, Any]) -> list[str]:
+    """The same for a person."""
+    said = []
+    classifier, audit = manifest.get("classifier", {}), manifest.get("audit", {})
+    if "accuracy" in classifier:
+        majority = classifier["baselines"]["majority"]
+        said.append(
+            f"Classifier: {classifier['accuracy']:.1%} of {classifier['n_test']:,} unseen photographs are named "
+            f"rightly (always the most frequent class: {majority:.1%}); {classifier['says']}."
+        )
+    found = [f"{n['found']:,} {kind.replace('_', ' ')}" for kind, n in audit.get("counts", {}).items() if n["found"]]
+    return said + ([f"Audit: {', '.join(found)}."] if found else [])
 
 
 def _below(manifest: dict[str, Any], path: str) -> str:
