@@ -313,8 +313,11 @@ class Attempt:
         if self.config.classifier:
             with self._dispensable("no classifier was fitted"), self.progress.stage("classifier"):
                 self.figures["classifier"] = self._classify(self.sample)
+                self._show(recognised=self.figures["classifier"].get("accuracy", 0))
         with self._dispensable("nothing was audited"), self.progress.stage("audit", "Auditing the photographs"):
             self.figures["audit"] = self._audit(self.sample)
+            counts = self.figures["audit"]["counts"]
+            self._show(**{f"{kind}s": counts[kind]["found"] for kind in ("near_duplicate", "suspected_mislabel")})
 
     def _classify(self, sample: Sample) -> dict[str, Any]:
         from verger.insight import classifier

@@ -17,6 +17,9 @@ NAMES = (
     "photographs_computed",
     "photographs_rejected",
     "photographs_per_s",
+    "photographs_recognised",
+    "photographs_near_duplicates",
+    "photographs_suspected_mislabels",
 )
 
 

@@ -39,8 +39,8 @@ SCHEMA = pa.schema(
 )
 LISTED = 1_000
 """Rows of each kind, the gravest first; more are counted only."""
-NEAR = 0.97
-"""Cosine of features from which two photographs are near-duplicates."""
+NEAR = 0.95
+"""Cosine of features from which two photographs are near-duplicates; docs/classifier.md says why."""
 THIN = 10
 """Photographs below which a label is thin."""
 FAR = 4.0

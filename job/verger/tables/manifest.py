@@ -26,6 +26,7 @@ _PACKAGES = {
     "pillow": "pillow",
     "numpy": "numpy",
     "pyarrow": "pyarrow",
+    "scikit-learn": "scikit-learn",
 }
 _RUN_ID = re.compile(r"^\d{8}T\d{6}Z-.+-[0-9a-f]{6}$")
 

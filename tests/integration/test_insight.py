@@ -1,0 +1,149 @@
+"""Classifier and audit of whole runs: what the manifest says of real photographs, and that they can fail alone."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+import verger
+from tests.integration.runs import photograph, photographs, run
+from verger import closing, pipeline
+from verger.config import RunConfig
+from verger.insight import audit, classifier
+from verger.progress import Progress
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+SERIES = r"^.*/(r\d?_)?"  # of Fruits-360: the variety's folder and the name of the rotation
+
+
+def of_data(spark: Any, data: Path, output: Path, **settings: Any) -> dict[str, Any]:
+    config = RunConfig(input=str(data), output=str(output), **settings)
+    with open(os.devnull, "w") as quiet, Progress(quiet) as progress:
+        return pipeline.run(config, spark, progress)
+
+
+@pytest.fixture(scope="module")
+def fruits(spark: Any, data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """A run on ten varieties, at a size that takes half a minute."""
+    labels = tuple(
+        f"{name}"
+        for name in ("Apple 1*", "Cherry 1", "Cherry 2", "Cherry Wax*", "Tomato 1*", "Tomato 2", "Tomato Maroon*")
+    )
+    output = tmp_path_factory.mktemp("fruits") / "out"
+    return of_data(spark, data / "fruits", output, label=labels, group_regex=SERIES, input_size=96, report=False)
+
+
+def test_a_random_split_flatters_a_classifier_of_varieties(fruits: dict[str, Any]) -> None:
+    found = fruits["classifier"]
+    grouped, naive = found["scores"]
+    assert (found["split"], grouped["split"], naive["split"]) == ("grouped", "grouped", "random")
+    assert naive["accuracy"] > 0.93
+    assert grouped["accuracy"] < naive["accuracy"] - 0.15
+    assert grouped["accuracy"] > 3 * grouped["majority"]
+    assert found["accuracy"] == grouped["accuracy"]
+    assert "optimistic" in naive["says"] and not found["optimistic"]
+
+
+def test_neighbours_of_a_rotation_are_counted(fruits: dict[str, Any]) -> None:
+    count = fruits["audit"]["counts"]["near_duplicate"]
+    assert count["found"] > 0.2 * fruits["photographs"]["projected"]
+    assert count["listed"] <= min(count["found"], audit.LISTED)
+
+
+def test_the_same_store_by_fruit_is_scored_on_the_varieties_of_test(
+    spark: Any, data: Path, fruits: dict[str, Any]
+) -> None:
+    again = of_data(
+        spark,
+        data / "fruits",
+        Path(fruits["output"]["uri"]),
+        label=tuple(fruits["config"]["label"]),
+        class_regex=r"^\w+",
+        input_size=96,
+        report=False,
+    )
+    found = again["classifier"]
+    assert again["photographs"]["computed"] == 0
+    assert (found["split"], found["n_classes"]) == ("own", 3)
+    assert found["accuracy"] > found["baselines"]["majority"] + 0.1
+    assert found["accuracy"] < found["scores"][1]["accuracy"]
+
+
+def test_photographs_of_shops(spark: Any, data: Path, tmp_path: Path) -> None:
+    done = of_data(spark, data / "grocery", tmp_path / "out", report=False)
+    found = done["classifier"]
+    assert (found["split"], found["optimistic"], found["n_test"], found["n_classes"]) == ("random", True, 238, 34)
+    assert found["accuracy"] > 0.7  # 0.79 was measured; 0.03 is chance
+    assert found["accuracy"] > found["baselines"]["nearest_centroid"]
+    assert done["audit"]["counts"]["thin_label"] == {"found": 34, "listed": 34}
+    assert {"sample", "classifier", "audit"} <= done["timings_s"].keys()
+    model, document = classifier.load(str(tmp_path / "out" / found["path"]))
+    table = verger.load(str(tmp_path / "out"))
+    components = np.stack(table["pca_features"].to_numpy(zero_copy_only=False))
+    named = np.array(model.classes)[model.probabilities(components).argmax(axis=1)]
+    assert (named == table["label"].to_pylist()).mean() > 0.95
+    assert document["accuracy"] == found["accuracy"]
+    assert "Classifier: " in "\n".join(closing.lines(done))
+
+
+def test_what_is_wrong_with_photographs_is_in_the_audit(spark: Any, tmp_path: Path) -> None:
+    made = photographs(tmp_path / "in", 60)
+    (tmp_path / "in" / "label 1" / "copy.png").write_bytes(made[0].read_bytes())
+    photograph(tmp_path / "in" / "few" / "one.png", 999)
+    done = run(spark, tmp_path, report=False)
+    assert done["warnings"] == []
+    table = pq.read_table(tmp_path / "out" / done["audit"]["path"]).to_pylist()
+    assert [row["kind"] for row in table if row["kind"].startswith("duplicate")] == ["duplicate_other_label"]
+    assert [row["label"] for row in table if row["kind"] == "thin_label"] == ["few"]
+    counted = {kind: count["listed"] for kind, count in done["audit"]["counts"].items() if count["listed"]}
+    assert counted == {kind: sum(row["kind"] == kind for row in table) for kind in {row["kind"] for row in table}}
+    assert done["classifier"]["left_out"]["alone_in_its_class"] == 1
+
+
+def test_one_label_is_nothing_to_tell_apart(spark: Any, tmp_path: Path) -> None:
+    photographs(tmp_path / "in", 12, labels=1)
+    done = run(spark, tmp_path, report=False)
+    assert done["classifier"] == {"absent": "there is one class only"}
+    assert done["warnings"] == []
+
+
+def test_without_a_classifier_the_audit_stays(spark: Any, tmp_path: Path) -> None:
+    photographs(tmp_path / "in", 12)
+    done = run(spark, tmp_path, classifier=False, report=False)
+    assert "classifier" not in done and "counts" in done["audit"]
+    assert not (tmp_path / "out" / "runs" / done["run_id"] / "model").exists()
+
+
+@pytest.mark.parametrize("broken", ["classifier.classify", "audit.audit", "sample.take"])
+def test_what_fails_there_is_a_warning_and_never_a_failed_run(
+    spark: Any, tmp_path: Path, broken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise ValueError("it broke")
+
+    monkeypatch.setattr(f"verger.insight.{broken}", fail)
+    photographs(tmp_path / "in", 12)
+    done = run(spark, tmp_path, report=False)
+    (warning,) = done["warnings"]
+    assert warning.endswith("ValueError: it broke")
+    assert done["photographs"]["projected"] == 12
+    assert ("classifier" in done, "audit" in done) == {
+        "classifier.classify": (False, True),
+        "audit.audit": (True, False),
+        "sample.take": (False, False),
+    }[broken]
+
+
+def test_the_same_photographs_are_judged_the_same(spark: Any, tmp_path: Path) -> None:
+    photographs(tmp_path / "in", 60)
+    first, second = run(spark, tmp_path, report=False), run(spark, tmp_path, report=False)
+    for key in ("classifier", "audit"):
+        one, other = ({**done[key], "path": None} for done in (first, second))
+        assert json.dumps(one) == json.dumps(other)
