@@ -10,7 +10,7 @@ import pytest
 
 from tests.browser import CHROMIUM, Browser
 from tests.integration.runs import finished, photographs, run, verger
-from verger.insight.page import SECTIONS
+from verger.insight.view import SECTIONS
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -15,10 +15,10 @@ import pytest
 from PIL import Image
 
 from verger.insight import charts, figures, labels, report, sections, verdict
-from verger.insight.page import SECTIONS
 from verger.insight.report import Report
 from verger.insight.sample import Sample
 from verger.insight.since import Since
+from verger.insight.view import SECTIONS
 from verger.photographs.images import thumbnail
 
 HOSTILE = "<script>alert('x')</script>\"&{{ 7*7 }}"

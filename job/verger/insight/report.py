@@ -18,7 +18,7 @@ from verger.access.storage import canonical, join, storage_of
 from verger.components.pca import Pca
 from verger.config import RunConfig
 from verger.errors import NothingToReadError, StoreError
-from verger.insight import page, sample, since
+from verger.insight import sample, since, view
 from verger.insight.sample import Sample
 from verger.insight.since import Since
 from verger.insight.thumbnails import read as read_thumbnails
@@ -132,13 +132,13 @@ def draw(report: Report) -> str:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters |= page.FILTERS
+    environment.filters |= view.FILTERS
     folder = resources.files("verger.insight") / "page"
     style, script = ((folder / name).read_text() for name in ("style.css", "script.js"))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     template = environment.get_template("index.html.j2")
     return template.render(
-        page.view(report), style=Markup(style), script=Markup(script), script_hash=f"sha256-{digest}"
+        view.of(report), style=Markup(style), script=Markup(script), script_hash=f"sha256-{digest}"
     ).lstrip()
 
 

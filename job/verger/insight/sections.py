@@ -196,7 +196,7 @@ def since(report: Report) -> dict[str, Any] | None:
     added, gone = f"{change.new:,} new", f"{change.gone:,} gone"
     notes = []
     if change.changed:
-        notes.append(f"{change.changed:,} photographs have the same path and another version.")
+        notes.append(f"Photographs of the same path and another version: {change.changed:,}.")
     if change.angles is None:
         notes.append("The spaces cannot be compared: the features are of another network or scaling.")
     elif len(change.angles):
@@ -206,11 +206,11 @@ def since(report: Report) -> dict[str, Any] | None:
             f"middle; they share {overlap:.1%} of their directions. 0° is the same space, 90° a direction that the "
             "other lacks."
         )
-    labels = sorted(set(new["labels"]) ^ set(old["labels"]))
+    labels = sorted(set(new["labels"]) ^ set(old["labels"]), key=natural)
     if labels:
         notes.append(
             f"{len(labels):,} labels are in one of the two alone: {', '.join(labels[:12])}"
-            f"{' ...' if len(labels) > 12 else ''}."
+            f"{' and others' if len(labels) > 12 else ''}."
         )
     return {
         "lead": f"Run {old['run_id']}. In the table since: {added}, {gone}.",

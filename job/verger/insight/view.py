@@ -56,7 +56,7 @@ FILTERS = {
 }
 
 
-def view(report: Report) -> dict[str, Any]:
+def of(report: Report) -> dict[str, Any]:
     """All that the template asks for."""
     manifest = report.manifest
     sampled = _Sampled(report.sample) if report.sample is not None else None
@@ -202,7 +202,7 @@ def _cloud(report: Report, sampled: _Sampled, dots: Any, pictures: dict[str, str
         picture = pictures.get(sampled.path(row))
         number = numbers.setdefault(picture, len(numbers)) if picture else -1
         photographs.append([sampled.name(row), str(sampled.labels[row]), number])
-    total = len(sampled.labels)
+    shown, total = sum(sampled.path(row) in pictures for row in dots.tolist()), len(sampled.labels)
     many = "all" if len(dots) == total else f"{len(dots):,} of {total:,}, from all labels in turn"
     colours = "" if drawn["few"] else " Colours follow the alphabet."
     if classes:
@@ -210,11 +210,18 @@ def _cloud(report: Report, sampled: _Sampled, dots: Any, pictures: dict[str, str
     return {
         **drawn,
         "lead": f"A dot is a photograph ({many}). Click one, or a label, to see the label alone; point at one to see "
-        f"it.{colours}",
+        f"its name{_pictured(len(dots), shown)}.{colours}",
         "alt": f"Scatter plot of {len(dots):,} photographs of {len(drawn['groups']):,} labels; the table of statistics "
         "by label says the same in numbers",
         "data": {"photographs": photographs, "pictures": list(numbers)},
     }
+
+
+def _pictured(dots: int, pictures: int) -> str:
+    """How many of the dots have a picture: photographs are read up to a bound in number, bytes and seconds."""
+    if pictures == dots:
+        return " and picture"
+    return f", and of {pictures:,} the picture" if pictures else " (no photograph could be read for this page)"
 
 
 def _classes(labels: Any, document: dict[str, Any] | None) -> dict[str, str] | None:
