@@ -10,6 +10,7 @@ import pytest
 
 from tests.browser import CHROMIUM, Browser
 from tests.integration.runs import finished, photographs, run, verger
+from tests.integration.s3_runs import COUNT, Place
 from verger.insight.view import SECTIONS
 
 if TYPE_CHECKING:
@@ -83,6 +84,25 @@ def test_a_report_that_cannot_be_drawn_is_a_warning(
     assert "report" not in document
     assert "the report was not drawn: RuntimeError: no ink" in document["warnings"]
     assert json.loads((tmp_path / "out" / "latest.json").read_text())["run_id"] == document["run_id"]
+
+
+def test_a_report_in_a_bucket_has_its_pictures_and_is_drawn_again_without_the_photographs(place: Place) -> None:
+    code, stderr, lines = finished(place.start())
+    assert code == 0, stderr
+    (key,) = place.keys("out/runs/", "/report/index.html")
+    assert lines[-1]["report"] == f"s3://{place.bucket}/{key}"
+    page = place.get(key).decode()
+    assert page.count("data:image/jpeg;base64,") >= COUNT
+    assert place.input in page
+    for photograph in place.keys("in/"):
+        place.server.client().delete_object(Bucket=place.bucket, Key=photograph)
+    again = verger("report", "--run", place.output, "--store-location", "eu", cwd=place.folder)
+    code, stderr, lines = finished(again)
+    assert code == 0, stderr
+    assert lines[-1] == {"event": "done", "report": f"s3://{place.bucket}/{key}"}
+    page = place.get(key).decode()
+    assert "data:image/jpeg;base64," not in page
+    assert "no photograph could be read" in page
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH")
