@@ -55,8 +55,8 @@ def next_lines(manifest: dict[str, Any]) -> list[str]:
 def _looked(manifest: dict[str, Any]) -> dict[str, Any]:
     """Headlines of classifier and audit, where there were any."""
     classifier, audit = manifest.get("classifier", {}), manifest.get("audit", {})
-    found = {f"{kind}s": count["found"] for kind, count in audit.get("counts", {}).items()}
-    return {name: classifier[name] for name in ("accuracy", "split") if name in classifier} | found
+    said: dict[str, Any] = {name: classifier[name] for name in ("accuracy", "split") if name in classifier}
+    return said | {"audit": {kind: count["found"] for kind, count in audit["counts"].items()}} if audit else said
 
 
 def _found(manifest: dict[str, Any]) -> list[str]:
