@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from verger.access.preflight import admit, places
 from verger.access.session import session
-from verger.access.storage import canonical, join, storage_of
+from verger.access.storage import canonical, storage_of
 from verger.attempt import Attempt
 from verger.components.pca import Pca
 from verger.config import RunConfig
-from verger.errors import NothingToReadError, WeightsError
-from verger.network.backbones import resolve
+from verger.errors import NothingToReadError
+from verger.network.backbones import as_fitted, resolve, resolve_fitted
 from verger.photographs import inventory
 from verger.progress import Progress
 from verger.tables import compaction, manifest
@@ -89,12 +89,10 @@ def project(
     job.admit(run=canonical(run_uri))
     fitting_run = manifest.find(run_uri)
     fitting = manifest.read(fitting_run)
-    job.config = _as_fitted(job.config, fitting_run, fitting)
+    job.config = as_fitted(job.config, fitting_run.output, fitting)
     job.list_photographs()
     with job.failure_recorded():
-        network = resolve(job.config)
-        if network.fingerprint != fitting["features"]["fingerprint"]:
-            raise WeightsError(f"{job.config.weights} makes other features than those of {fitting_run.folder}")
+        network = resolve_fitted(job.config, fitting)
         pca = Pca.load(fitting_run.path("pca"))
         job.subtract(network)
         job.judge()
@@ -195,12 +193,3 @@ def _latest_input(output: str, config: RunConfig) -> str:
     source = str(manifest.read(last)["input"]["uri"])
     admit({"input": source}, config)
     return source
-
-
-def _as_fitted(config: RunConfig, run: manifest.Run, fitting: dict[str, Any]) -> RunConfig:
-    """``config`` with the network of a finished run, whose weights lie beside its features."""
-    names = ("backbone", "pooling", "alpha", "input_size", "precision", "resample", "fit")
-    network: dict[str, Any] = {name: fitting["config"][name] for name in names}
-    if network["backbone"] != "pixels":
-        network["weights"] = join(run.output, fitting["features"]["path"], "weights.npz")
-    return config.model_copy(update=network | {"weights_sha256": None})

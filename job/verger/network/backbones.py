@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from verger.access.storage import join
 from verger.config import RunConfig
 from verger.errors import UsageError, WeightsError
 from verger.network import mobilenet_v2, vgg16, weights
@@ -15,7 +16,7 @@ from verger.network.frozen import Frozen, Preprocessing
 from verger.network.recipe import Recipe, fold, multiplications, output_shape
 from verger.network.weights import Weights
 
-__all__ = ["FEATURES_VERSION", "Frozen", "Network", "resolve"]
+__all__ = ["FEATURES_VERSION", "Frozen", "Network", "as_fitted", "resolve", "resolve_fitted"]
 
 # Raise it by hand when the same fingerprint would come to mean other features, and their golden test fails.
 FEATURES_VERSION = 1
@@ -166,6 +167,32 @@ def resolve(config: RunConfig) -> Network:
     if size < _LEAST_SIZE:
         raise UsageError(f"input_size {size} is below {_LEAST_SIZE}, the least for {config.backbone}")
     return _network(config, alpha, size, config.pooling, config.precision, recipe, found)
+
+
+def as_fitted(config: RunConfig, output: str, fitted: dict[str, Any]) -> RunConfig:
+    """``config`` with the network of a finished run below ``output``, whose weights lie beside its features.
+
+    ``fitted`` is that run's manifest.
+    """
+    names = ("backbone", "pooling", "alpha", "input_size", "precision", "resample", "fit")
+    network: dict[str, Any] = {name: fitted["config"][name] for name in names}
+    if network["backbone"] != "pixels":
+        network["weights"] = join(output, fitted["features"]["path"], "weights.npz")
+    return config.model_copy(update=network | {"weights_sha256": None})
+
+
+def resolve_fitted(config: RunConfig, fitted: dict[str, Any]) -> Network:
+    """The network of a finished run, by a config that `as_fitted` gave and the run's manifest.
+
+    Raises
+    ------
+    WeightsError
+        The weights are gone, or are others than those that the run had.
+    """
+    network = resolve(config)
+    if network.fingerprint != fitted["features"]["fingerprint"]:
+        raise WeightsError(f"{config.weights} makes other features than those of run {fitted['run_id']}")
+    return network
 
 
 def _network(
