@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from verger.access.buckets import HURRY
-from verger.access.failures import explain
+from verger.access.failures import dispensable, explain
 from verger.access.metrics import Gauges
 from verger.access.nodes import watched
 from verger.access.preflight import admit, places
@@ -30,6 +30,7 @@ from verger.errors import (
     UsageError,
     VergerError,
 )
+from verger.insight.study import Study
 from verger.network.backbones import Network
 from verger.network.extraction import Extraction
 from verger.photographs import inventory
@@ -41,10 +42,6 @@ from verger.tables.store import KEY, FeatureStore, gone, matching, parquet_bytes
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
-
-    from verger.insight.audit import Audit
-    from verger.insight.classifier import Classification
-    from verger.insight.sample import Sample
 
 T = TypeVar("T")
 
@@ -71,9 +68,6 @@ class Attempt:
         self.run = manifest.new_run(output, config.name, self.started_at)
         self.figures: dict[str, Any] = {}
         self.published = False
-        self.sample: Sample | None = None
-        self.classification: Classification | None = None
-        self.audited: Audit | None = None
         self._show: Callable[..., None] = lambda **_: None
 
     def admit(self, **more: str) -> None:
@@ -303,48 +297,16 @@ class Attempt:
         }
 
     def look(self) -> None:
-        """Draw a sample of the run, fit a first classifier on it, and audit it."""
-        with self._dispensable("nothing was audited, and no classifier fitted"), self.progress.stage("sample"):
-            from verger.insight import sample
-
-            self.sample = sample.take(self.run, self.store, self.config)
-        if self.sample is None:
-            return
-        if self.config.classifier:
-            with self._dispensable("no classifier was fitted"), self.progress.stage("classifier"):
-                self.figures["classifier"] = self._classify(self.sample)
-                self._show(recognised=self.figures["classifier"].get("accuracy", 0))
-        with self._dispensable("nothing was audited"), self.progress.stage("audit", "Auditing the photographs"):
-            self.figures["audit"] = self._audit(self.sample)
-            counts = self.figures["audit"]["counts"]
-            self._show(**{f"{kind}s": counts[kind]["found"] for kind in ("near_duplicate", "suspected_mislabel")})
-
-    def _classify(self, sample: Sample) -> dict[str, Any]:
-        from verger.insight import classifier
-
-        try:
-            self.classification = classifier.classify(sample, self.config)
-        except classifier.NothingToTellError as absent:
-            return {"absent": str(absent)}
-        folder = self.run.path("model")
-        self.classification.save(folder)
-        return {**self.classification.summary(), "path": self.run.relative(folder)}
-
-    def _audit(self, sample: Sample) -> dict[str, Any]:
-        from verger.insight import audit
-
-        self.audited = audit.audit(sample, self.classification, self.config.standardized)
-        path = self.run.path("audit", "part-00000.zstd.parquet")
-        self.audited.save(path)
-        return {**self.audited.summary(), "path": self.run.relative(self.run.path("audit"))}
+        """Find out about the photographs what a person wants to know of them."""
+        self.study = Study(self.run, self.config, self.progress, self._show)
+        self.figures |= self.study.look(self.store)
 
     def publish(self) -> dict[str, Any]:
         """Manifest last, then the pointers: before that, no reader sees the run."""
         self.executors.confirm()
         residency = self.residency.with_executors(self.executors, self.config)
         if self.config.report:
-            with self._dispensable("the report was not drawn"), self.progress.stage("report", "Drawing the report"):
-                self.figures["report"] = {"path": self.run.relative(self._draw(self._document(residency)))}
+            self.figures |= self.study.draw(self._document(residency))
         document = self._document(residency)
         manifest.publish(self.run, document)
         self.published = True
@@ -371,28 +333,11 @@ class Attempt:
             **manifest.closing(residency, self.progress.warnings),
         }
 
-    def _draw(self, document: dict[str, Any]) -> str:
-        from verger.insight import report
-
-        findings = self.audited.table if self.audited else None
-        classifier = self.classification.document() if self.classification else None
-        last = manifest.latest(self.run.output, self.config.name)
-        return report.write(self.run, report.gather(self.run, document, self.sample, findings, classifier, last))
-
-    @contextmanager
-    def _dispensable(self, failure: str) -> Iterator[None]:
-        """What a run does not fail for: a warning says that it is missing, and why."""
-        try:
-            yield
-        except Exception as error:
-            known = error if isinstance(error, VergerError) else explain(error)
-            self.progress.warn(f"{failure}: {known.line if known else f'{type(error).__name__}: {error}'}")
-
     def compact(self, spark: SparkSession) -> None:
         """Merge the store's small files where they have become many; the run is published, and stays so."""
         if self.config.compact == "never":
             return
-        with self._dispensable("the feature store was not compacted"):
+        with dispensable("the feature store was not compacted", self.progress.warn):
             if compaction.due(self.run.output):
                 with self.progress.stage("compact", "Merging the feature store's small files"):
                     compaction.compact(self.run.output, spark, self.progress.warn)

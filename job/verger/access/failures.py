@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from verger import errors
@@ -48,6 +48,16 @@ def explained() -> Iterator[None]:
         if known := explain(error):
             raise known from error
         raise
+
+
+@contextmanager
+def dispensable(failure: str, warn: Callable[[str], None]) -> Iterator[None]:
+    """What a run does not fail for: a warning says that it is missing, and why."""
+    try:
+        yield
+    except Exception as error:
+        known = error if isinstance(error, VergerError) else explain(error)
+        warn(f"{failure}: {known.line if known else f'{type(error).__name__}: {error}'}")
 
 
 def told(error: BaseException) -> BaseException:
