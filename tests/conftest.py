@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.browser import CHROMIUM, Browser
 from verger.access import s3a
 
 ROOT = Path(__file__).parents[1]
@@ -14,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 # Tests with one of these words in their file's or their own name count as marked `required_in_ci`,
 REQUIRED_IN_CI = ("pca", "randomized", "projection", "s3", "chart", "e2e")
 # and so do those that use one of these fixtures, directly or through another.
-FIXTURES_REQUIRED_IN_CI = {"minio", "minios", "versity", "jars"}
+FIXTURES_REQUIRED_IN_CI = {"browser", "minio", "minios", "versity", "jars"}
 
 
 @pytest.fixture(scope="session")
@@ -33,6 +35,15 @@ def jars() -> Path:
     if folder is None:
         pytest.skip("no jars for S3: `make jars` fetches them, with Maven (Debian: apt-get install maven)")
     return folder
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[Browser]:
+    """A tab of a browser that shows what a user would see."""
+    if CHROMIUM is None:
+        pytest.skip("no Chromium on the PATH (Debian: apt-get install chromium)")
+    with Browser(tmp_path / "profile") as opened:
+        yield opened
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:

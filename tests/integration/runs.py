@@ -19,6 +19,9 @@ from verger import pipeline
 from verger.config import RunConfig
 from verger.progress import Progress
 
+WITHOUT_INSIGHT = {"classifier": False, "report": False}
+WITH_INSIGHT = {"classifier": True, "report": True}
+
 
 def photograph(path: Path, seed: int, edge: int = 24) -> Path:
     """A small PNG, different for every seed."""
@@ -35,9 +38,9 @@ def photographs(folder: Path, count: int, labels: int = 4, start: int = 0) -> li
 
 
 def config(folder: Path, **settings: Any) -> RunConfig:
-    """Pixels from folder/in to folder/out: quick, and exact."""
+    """Pixels from folder/in to folder/out, with nothing beside the table: quick, and exact."""
     defaults = {"input": str(folder / "in"), "output": str(folder / "out"), "backbone": "pixels", "input_size": 8}
-    return RunConfig(**{**defaults, **settings})
+    return RunConfig(**{**defaults, **WITHOUT_INSIGHT, **settings})
 
 
 def run(spark: Any, folder: Path, **settings: Any) -> dict[str, Any]:

@@ -98,8 +98,8 @@ class Place:
     def arguments(self, *more: str) -> list[str]:
         """A run by quick and exact pixels, three waves of two partitions."""
         places = ["--input", self.input, "--output", self.output, "--store-location", "eu"]
-        network = ["--backbone", "pixels", "--input-size", "8"]
-        return ["run", *places, *network, *SHAPE, *more]
+        quick = ["--backbone", "pixels", "--input-size", "8", "--no-classifier", "--no-report"]
+        return ["run", *places, *quick, *SHAPE, *more]
 
     def start(self, *more: str, inject: str = "") -> subprocess.Popen[str]:
         """Start a run as a process of its own."""

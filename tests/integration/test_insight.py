@@ -97,7 +97,7 @@ def test_what_is_wrong_with_photographs_is_in_the_audit(spark: Any, tmp_path: Pa
     made = photographs(tmp_path / "in", 60)
     (tmp_path / "in" / "label 1" / "copy.png").write_bytes(made[0].read_bytes())
     photograph(tmp_path / "in" / "few" / "one.png", 999)
-    done = run(spark, tmp_path, report=False)
+    done = run(spark, tmp_path, classifier=True)
     assert done["warnings"] == []
     table = pq.read_table(tmp_path / "out" / done["audit"]["path"]).to_pylist()
     assert [row["kind"] for row in table if row["kind"].startswith("duplicate")] == ["duplicate_other_label"]
@@ -109,14 +109,14 @@ def test_what_is_wrong_with_photographs_is_in_the_audit(spark: Any, tmp_path: Pa
 
 def test_one_label_is_nothing_to_tell_apart(spark: Any, tmp_path: Path) -> None:
     photographs(tmp_path / "in", 12, labels=1)
-    done = run(spark, tmp_path, report=False)
+    done = run(spark, tmp_path, classifier=True)
     assert done["classifier"] == {"absent": "there is one class only"}
     assert done["warnings"] == []
 
 
 def test_without_a_classifier_the_audit_stays(spark: Any, tmp_path: Path) -> None:
     photographs(tmp_path / "in", 12)
-    done = run(spark, tmp_path, classifier=False, report=False)
+    done = run(spark, tmp_path)
     assert "classifier" not in done and "counts" in done["audit"]
     assert not (tmp_path / "out" / "runs" / done["run_id"] / "model").exists()
 
@@ -130,7 +130,7 @@ def test_what_fails_there_is_a_warning_and_never_a_failed_run(
 
     monkeypatch.setattr(f"verger.insight.{broken}", fail)
     photographs(tmp_path / "in", 12)
-    done = run(spark, tmp_path, report=False)
+    done = run(spark, tmp_path, classifier=True)
     (warning,) = done["warnings"]
     assert warning.endswith("ValueError: it broke")
     assert done["photographs"]["projected"] == 12
@@ -143,7 +143,7 @@ def test_what_fails_there_is_a_warning_and_never_a_failed_run(
 
 def test_the_same_photographs_are_judged_the_same(spark: Any, tmp_path: Path) -> None:
     photographs(tmp_path / "in", 60)
-    first, second = run(spark, tmp_path, report=False), run(spark, tmp_path, report=False)
+    first, second = run(spark, tmp_path, classifier=True), run(spark, tmp_path, classifier=True)
     for key in ("classifier", "audit"):
         one, other = ({**done[key], "path": None} for done in (first, second))
         assert json.dumps(one) == json.dumps(other)

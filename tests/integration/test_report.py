@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.browser import CHROMIUM, Browser
-from tests.integration.runs import finished, photographs, run, verger
+from tests.browser import Browser
+from tests.integration.runs import WITH_INSIGHT, finished, photographs, run, verger
 from tests.integration.s3_runs import COUNT, Place
 from verger.insight.view import SECTIONS
 
@@ -24,11 +24,11 @@ def reported(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> t
     """The second run over a folder in which photographs are new, gone and broken: its folder and manifest."""
     folder = tmp_path_factory.mktemp("reported")
     paths = photographs(folder / "in", 40)
-    run(spark, folder)
+    run(spark, folder, **WITH_INSIGHT)
     photographs(folder / "in", 6, start=40)
     paths[0].unlink()
     paths[1].write_bytes(b"no <b>image</b>")
-    document = run(spark, folder)
+    document = run(spark, folder, **WITH_INSIGHT)
     return folder, document
 
 
@@ -80,14 +80,14 @@ def test_a_report_that_cannot_be_drawn_is_a_warning(
         raise RuntimeError("no ink")
 
     monkeypatch.setattr("verger.insight.report.draw", broken)
-    document = run(spark, tmp_path)
+    document = run(spark, tmp_path, **WITH_INSIGHT)
     assert "report" not in document
     assert "the report was not drawn: RuntimeError: no ink" in document["warnings"]
     assert json.loads((tmp_path / "out" / "latest.json").read_text())["run_id"] == document["run_id"]
 
 
 def test_a_report_in_a_bucket_has_its_pictures_and_is_drawn_again_without_the_photographs(place: Place) -> None:
-    code, stderr, lines = finished(place.start())
+    code, stderr, lines = finished(place.start("--classifier", "--report"))
     assert code == 0, stderr
     (key,) = place.keys("out/runs/", "/report/index.html")
     assert lines[-1]["report"] == f"s3://{place.bucket}/{key}"
@@ -105,63 +105,57 @@ def test_a_report_in_a_bucket_has_its_pictures_and_is_drawn_again_without_the_ph
     assert "no photograph could be read" in page
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH")
 @pytest.mark.parametrize("width, phone, dark", [(1280, False, False), (1280, False, True), (390, True, False)])
 def test_a_browser_finds_every_section_and_nothing_to_complain_of(
-    reported: tuple[Path, dict[str, Any]], tmp_path: Path, width: int, phone: bool, dark: bool
+    reported: tuple[Path, dict[str, Any]], browser: Browser, width: int, phone: bool, dark: bool
 ) -> None:
     page = page_of(*reported)
-    with Browser(tmp_path) as browser:
-        browser.screen(width, 800, phone, dark)
-        browser.open(page)
-        titles = "Object.fromEntries([...document.querySelectorAll('main > section')].map(s => [s.id, s.offsetHeight]))"
-        heights = browser.evaluate(titles)
-        assert set(heights) == set(SECTIONS)
-        assert min(heights.values()) > 50
-        assert browser.evaluate("document.documentElement.scrollWidth") <= width
-        assert browser.evaluate("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
-        assert browser.evaluate("getComputedStyle(document.body).backgroundColor") == (
-            "rgb(19, 22, 20)" if dark else "rgb(250, 249, 245)"
-        )
-        assert browser.said == []
-        assert {address for address in browser.asked if not address.startswith("data:")} == {page.resolve().as_uri()}
+    browser.screen(width, 800, phone, dark)
+    browser.open(page)
+    titles = "Object.fromEntries([...document.querySelectorAll('main > section')].map(s => [s.id, s.offsetHeight]))"
+    heights = browser.evaluate(titles)
+    assert set(heights) == set(SECTIONS)
+    assert min(heights.values()) > 50
+    assert browser.evaluate("document.documentElement.scrollWidth") <= width
+    assert browser.evaluate("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
+    assert browser.evaluate("getComputedStyle(document.body).backgroundColor") == (
+        "rgb(19, 22, 20)" if dark else "rgb(250, 249, 245)"
+    )
+    assert browser.said == []
+    assert {address for address in browser.asked if not address.startswith("data:")} == {page.resolve().as_uri()}
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH")
 def test_the_scatter_answers_to_the_mouse_and_to_the_keyboard(
-    reported: tuple[Path, dict[str, Any]], tmp_path: Path
+    reported: tuple[Path, dict[str, Any]], browser: Browser
 ) -> None:
-    with Browser(tmp_path) as browser:
-        browser.screen(1280, 900)
-        browser.open(page_of(*reported))
-        # Pointing at a dot shows its photograph; a click on it shows its label alone, a second one all of them.
-        x, y, label = browser.evaluate(
-            "(() => { document.documentElement.style.scrollBehavior = 'auto';"
-            "const dot = document.querySelector('#cloud circle'); dot.scrollIntoView({block: 'center'});"
-            "const box = dot.getBoundingClientRect();"
-            "return [box.x + box.width / 2, box.y + box.height / 2, dot.parentNode.dataset.label]; })()"
-        )
-        browser.mouse("mouseMoved", x, y)
-        assert browser.evaluate("document.querySelector('#cloud-tip b').textContent") == label
-        assert browser.evaluate("document.querySelector('#cloud-tip img').naturalWidth") > 0
-        picked = "[...document.querySelectorAll('#cloud-key [aria-pressed=true]')].map(b => b.dataset.label)"
-        for kind in ("mousePressed", "mouseReleased"):
-            browser.mouse(kind, x, y)
-        assert browser.evaluate(picked) == [label]
-        dim = "getComputedStyle(document.querySelector('#cloud g.of:not(.on)')).opacity"
-        assert browser.evaluate(f"new Promise(done => setTimeout(() => done({dim}), 400))") == "0.1"
-        # Arrow keys go from dot to dot of the picked label, Escape shows all.
-        browser.evaluate("document.getElementById('cloud').focus()")
-        browser.press("ArrowRight")
-        assert browser.evaluate("document.querySelector('#cloud circle.at').parentNode.dataset.label") == label
-        assert not browser.evaluate("document.getElementById('cloud-tip').hidden")
-        browser.press("Escape")
-        assert browser.evaluate(picked) == []
-        assert browser.evaluate("document.getElementById('cloud-tip').hidden")
-        # A table is sorted by its heads.
-        browser.evaluate("document.querySelectorAll('#statistics th button')[1].click()")
-        counts = browser.evaluate(
-            "[...document.querySelectorAll('#statistics tbody tr')].map(r => +r.cells[1].dataset.v)"
-        )
-        assert counts == sorted(counts, reverse=True)
-        assert browser.said == []
+    browser.screen(1280, 900)
+    browser.open(page_of(*reported))
+    # Pointing at a dot shows its photograph; a click on it shows its label alone, a second one all of them.
+    x, y, label = browser.evaluate(
+        "(() => { document.documentElement.style.scrollBehavior = 'auto';"
+        "const dot = document.querySelector('#cloud circle'); dot.scrollIntoView({block: 'center'});"
+        "const box = dot.getBoundingClientRect();"
+        "return [box.x + box.width / 2, box.y + box.height / 2, dot.parentNode.dataset.label]; })()"
+    )
+    browser.mouse("mouseMoved", x, y)
+    assert browser.evaluate("document.querySelector('#cloud-tip b').textContent") == label
+    assert browser.evaluate("document.querySelector('#cloud-tip img').naturalWidth") > 0
+    picked = "[...document.querySelectorAll('#cloud-key [aria-pressed=true]')].map(b => b.dataset.label)"
+    for kind in ("mousePressed", "mouseReleased"):
+        browser.mouse(kind, x, y)
+    assert browser.evaluate(picked) == [label]
+    dim = "getComputedStyle(document.querySelector('#cloud g.of:not(.on)')).opacity"
+    assert browser.evaluate(f"new Promise(done => setTimeout(() => done({dim}), 400))") == "0.1"
+    # Arrow keys go from dot to dot of the picked label, Escape shows all.
+    browser.evaluate("document.getElementById('cloud').focus()")
+    browser.press("ArrowRight")
+    assert browser.evaluate("document.querySelector('#cloud circle.at').parentNode.dataset.label") == label
+    assert not browser.evaluate("document.getElementById('cloud-tip').hidden")
+    browser.press("Escape")
+    assert browser.evaluate(picked) == []
+    assert browser.evaluate("document.getElementById('cloud-tip').hidden")
+    # A table is sorted by its heads.
+    browser.evaluate("document.querySelectorAll('#statistics th button')[1].click()")
+    counts = browser.evaluate("[...document.querySelectorAll('#statistics tbody tr')].map(r => +r.cells[1].dataset.v)")
+    assert counts == sorted(counts, reverse=True)
+    assert browser.said == []
