@@ -17,8 +17,14 @@ def test_where_results_will_be(helm):
     assert "s3://results/verger/names/orchard.json" in notes(helm, {})
 
 
+def test_where_the_report_will_be(helm):
+    assert "runs/RUN/report/index.html" in notes(helm, {})
+    assert "report/index.html" not in notes(helm, {"run": {"report": False}})
+
+
 def test_a_compaction_has_none(helm):
-    assert "names/" not in notes(helm, {"command": "compact"})
+    said = notes(helm, {"command": "compact"})
+    assert "names/" not in said and "report" not in said
 
 
 def test_how_to_follow_it_and_what_to_do_when_it_fails(helm):
