@@ -31,11 +31,21 @@ def test_a_write_takes_what_was_counted_at_the_store():
     four, ten = (foreseen(CONFIG.model_copy(update={"partitions": files}), new=1000) for files in (4, 10))
     assert ten.puts - four.puts == 73 - 31
     assert ten.lists - four.lists == 62 - 32 + 6  # and a LIST a file when the features are read
-    assert ten.gets - four.gets == 100 - 46 + 6 * (5 + 3 * 6)
+    assert ten.gets - four.gets == 100 - 46 + 6 * (5 + 2 * 5 + 3 * 6)
 
 
 def test_a_thousand_keys_are_a_list():
     assert foreseen(keys=1_000_000).lists - foreseen(keys=1000).lists == 999
+
+
+def test_what_is_left_out_costs_nothing():
+    whole, bare = foreseen(), foreseen(CONFIG.model_copy(update={"classifier": False, "report": False}))
+    assert whole.puts - bare.puts == 6
+    assert whole.gets - bare.gets == 600
+    assert (
+        foreseen(listed=50, new=50).gets - foreseen(CONFIG.model_copy(update={"report": False}), listed=50, new=50).gets
+        == 50
+    )
 
 
 def test_a_new_photograph_is_a_get_and_a_row():
@@ -49,7 +59,7 @@ def test_a_run_without_news_still_lists_and_projects():
     work = foreseen(new=0, stored_files=30)
     assert (work.waves, work.files, work.feature_bytes) == (0, 0, 0)
     assert work.lists > 3
-    assert work.puts == 7 * 2 + 3 + 5  # the projection's two files, its commit, the run's own objects
+    assert work.puts == 7 * 2 + 3 + 5 + 7  # the projection's two files, its commit, the run's own objects, insight's
     assert work.projection_bytes > 0
 
 

@@ -25,6 +25,9 @@ _PASSES = 3
 # The manifest, latest.json and names/<name>.json, the components and their numbers; once a store, its fingerprint and
 # its weights.
 _OWN_FILES, _STORE_FILES = 5, 2
+# The audit's table, the classifier and what is known of it, the page and its pictures; photographs on it, at most.
+_AUDIT_FILES, _CLASSIFIER_FILES, _REPORT_FILES = 1, 2, 4
+_PICTURED = 600
 
 # Bytes of a row beside its numbers: path, version, digest, label, sizes, time.
 _ROW_BYTES = 200
@@ -106,6 +109,9 @@ def foresee(
     writes, written, features = len(waves) + 1, files + parts, stored_files + files
     listings = 3 * max(1, math.ceil(features / KEYS_A_PAGE))  # the store's own: before, after, and the rejects
     read = stored_files + (features if new else 0) + parts  # what is known before and after; the table, read back
+    looked = 2 * (
+        features + parts
+    )  # digests and features, names and components: a sample of them, whole where it is small
     return Workload(
         core_hours=core_hours,
         hours=hours,
@@ -118,12 +124,19 @@ def foresee(
         + _LIST_A_FILE * written
         + _LIST_A_WRITE * writes
         + _LIST_A_SPARK_READ * features,
-        puts=_PUT_A_FILE * written + _PUT_A_WRITE * writes + _OWN_FILES + (0 if stored_files else _STORE_FILES),
+        puts=_PUT_A_FILE * written
+        + _PUT_A_WRITE * writes
+        + _OWN_FILES
+        + (0 if stored_files else _STORE_FILES)
+        + _AUDIT_FILES
+        + (_CLASSIFIER_FILES if config.classifier else 0)
+        + (_REPORT_FILES if config.report else 0),
         gets=new
         + _GET_A_FILE * written
         + _GET_A_WRITE * writes
-        + _GET_AN_ARROW_READ * read
-        + _GET_A_SPARK_READ * _PASSES * features,
+        + _GET_AN_ARROW_READ * (read + looked)
+        + _GET_A_SPARK_READ * _PASSES * features
+        + (min(listed, _PICTURED) if config.report else 0),
         feature_bytes=new * (4 * network.dimension + _ROW_BYTES),
         projection_bytes=listed * (4 * components + _ROW_BYTES),
     )
