@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
@@ -133,6 +134,7 @@ def look(output: str, photographs: int, labels: int) -> None:
     """What a run does once its table is written; prints each stage's seconds, and the memory at most, as JSON."""
     config = RunConfig(input="/in", output=output, group_regex=GROUPS)
     run = Run(output, RUN)
+    shutil.rmtree(run.path("audit"), ignore_errors=True)  # of the round before
     made = document(output, photographs, labels, Pca.load(run.path("pca")).summary())
     with open(os.devnull, "w") as quiet, Progress(quiet) as progress:
         study = Study(run, config, progress, lambda **_: None)
