@@ -30,7 +30,7 @@ from verger.errors import (
     UsageError,
     VergerError,
 )
-from verger.insight.study import Study
+from verger.insight.study import Study, preload
 from verger.network.backbones import Network
 from verger.network.extraction import Extraction
 from verger.photographs import inventory
@@ -128,6 +128,7 @@ class Attempt:
         """The SparkSession that was given, or an own one; its executors stand where they may, or the run ends."""
         with ExitStack() as stack:
             if given is None:
+                preload(self.config)
                 with self.progress.stage("session", "Starting Spark"):
                     given = stack.enter_context(session(self.config))
                 self._show = Gauges(given).show

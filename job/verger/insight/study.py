@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
+import threading
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from typing import TYPE_CHECKING, Any
 
 from verger.access.failures import dispensable
@@ -17,6 +19,19 @@ if TYPE_CHECKING:
     from verger.insight.audit import Audit
     from verger.insight.classifier import Classification
     from verger.insight.sample import Sample
+
+
+def preload(config: RunConfig) -> None:
+    """Import, while Spark starts, what takes a study seconds to import; what fails fails again where it is used."""
+    modules = ["verger.insight.audit"] if config.classifier else []
+    modules += ["verger.insight.figures", "matplotlib.backends.backend_agg"] if config.report else []
+
+    def load() -> None:
+        with suppress(Exception):
+            for module in modules:
+                importlib.import_module(module)
+
+    threading.Thread(target=load, name="preload").start()
 
 
 class Study:
