@@ -113,7 +113,7 @@ def _option(name: str, field: FieldInfo) -> Callable[[Command], Command]:
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, "--version", message="verger %(version)s", help="Show the version.")
 @click.command_panel("Runs", commands=["run", "plan", "project"])
-@click.command_panel("Around them", commands=["report", "compact", "prune", "doctor", "sample", "schema"])
+@click.command_panel("Around them", commands=["report", "export", "compact", "prune", "doctor", "sample", "schema"])
 def verger() -> None:
     """Turn a folder of photographs into a table of features and their principal components."""
 
@@ -182,6 +182,27 @@ def report(config: RunConfig, run_uri: str) -> None:
         page = redraw(config, run_uri, progress)
         progress.say(f"Report: {page}")
         progress.finish(report=page)
+
+
+@verger.command()
+@click.option("--run", "run_uri", required=True, metavar="URI", panel=GROUPS[0],
+              help="Run whose classifier to export, or an output: its latest run.")  # fmt: skip
+@click.option("--photographs", metavar="N", type=click.IntRange(min=1), panel=GROUPS[0],
+              help="Photographs to try the models on; default: 300, 50 where the network is slow.")  # fmt: skip
+@settings(("Store", "Residency"), absent=ABSENT)
+def export(config: RunConfig, run_uri: str, photographs: int | None) -> None:
+    """Write the classifier of a run as a TensorFlow Lite model, for a phone.
+
+    Photograph in, probabilities out, in float32 and with weights of 8 bits, into the run's folder model/. What is
+    written has been compared with the run; an earlier export is replaced.
+    """
+    with _spoken(config) as progress:
+        from verger.insight import export as exports
+
+        record = exports.export(config, run_uri, photographs, progress)
+        for line in exports.lines(record):
+            progress.say(line)
+        progress.finish(**exports.figures(record))
 
 
 @verger.command()

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
 from verger.access.storage import join, storage_of
@@ -188,7 +189,7 @@ def classify(sample: Sample, config: RunConfig) -> Classification:
         names = _told_apart(found, sample.featured)
         number = {name: code for code, name in enumerate(names)}
         coded = np.array([number.get(name, -1) if name else -1 for name in found], np.int64)
-        task = _task(sample, coded, len(names), config)
+        task = task_of(sample, coded, len(names), config)
         held = tuple(_on_sample(one, sample.featured) for one in evaluation.evaluate(task))
         calibrated = evaluation.calibration(held[0])
         model, fitted_on = _fitted(sample, coded, names, calibrated["temperature"] if calibrated else 1.0, config.seed)
@@ -237,7 +238,8 @@ def _told_apart(found: list[str | None], featured: Places) -> list[str]:
     raise NothingToTellError("there is one class only" if have else "no photograph has a class")
 
 
-def _task(sample: Sample, coded: Places, n_classes: int, config: RunConfig) -> Task:
+def task_of(sample: Sample, coded: Places, n_classes: int, config: RunConfig) -> Task:
+    """What is evaluated of a sample whose photographs have these classes, -1 being none."""
     asked = sample.photographs.take(sample.featured)
     return Task(
         features=sample.features,
@@ -263,8 +265,13 @@ def _fitted(sample: Sample, coded: Places, names: list[str], temperature: float,
     x = sample.components[rows]
     mean, scale = x.mean(axis=0, dtype=np.float64), evaluation.scale_of(x)
     found = evaluation.fitted(((x - mean) / scale).astype(np.float32), coded[rows])
+    return Model(names, mean, scale, *lines_of(found), temperature), len(rows)
+
+
+def lines_of(found: LogisticRegression) -> tuple[Floats, Floats]:
+    """Coefficients and intercepts, float64, of all classes of a fitted logistic regression."""
     coefficients, intercepts = found.coef_.astype(np.float64), found.intercept_.astype(np.float64)
-    if len(names) == 2:  # scikit-learn keeps the logits of the second class alone
+    if len(coefficients) == 1:  # of two classes, scikit-learn keeps the logits of the second alone
         coefficients = np.vstack([np.zeros_like(coefficients), coefficients])
         intercepts = np.append(0.0, intercepts)
-    return Model(names, mean, scale, coefficients, intercepts, temperature), len(rows)
+    return coefficients, intercepts

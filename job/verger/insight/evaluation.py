@@ -23,6 +23,7 @@ from verger.access.session import available_cores
 from verger.insight.sample import Numbers, Places, stratified
 
 Kind = Literal["own", "grouped", "random"]
+Folds = list[tuple[Places, Places]]
 
 FOLDS = 5
 TRAINED = 8_000
@@ -143,17 +144,21 @@ def evaluate(task: Task) -> list[Held]:
     The photographs' own Training and Test where they share classes; folds of whole groups where groups are known; and
     random folds, always, to be held against the others.
     """
+    return [held for split in splits(task) if (held := _held(task, *split))]
+
+
+def splits(task: Task) -> list[tuple[Kind, str, Folds]]:
+    """The splits that the photographs allow, the most honest first: kind, the same in words, and folds."""
     labelled = np.flatnonzero(task.codes >= 0)
-    splits: list[tuple[Kind, str, list[tuple[Places, Places]]]] = []
+    found: list[tuple[Kind, str, Folds]] = []
     if own := _own(task, labelled):
-        splits.append(("own", *own))
+        found.append(("own", *own))
     if grouped := _grouped(task, labelled):
-        splits.append(("grouped", _SAYS["grouped"], grouped))
-    splits.append(("random", _SAYS["random"], _random(task, labelled)))
-    return [held for split in splits if (held := _held(task, *split))]
+        found.append(("grouped", _SAYS["grouped"], grouped))
+    return [*found, ("random", _SAYS["random"], _random(task, labelled))]
 
 
-def _own(task: Task, labelled: Places) -> tuple[str, list[tuple[Places, Places]]] | None:
+def _own(task: Task, labelled: Places) -> tuple[str, Folds] | None:
     """The photographs' own split, where Training has at least half of the classes that are tested, and two."""
     names = np.array([name or "" for name in task.splits])[labelled]
     tested = next((name for name in ("Test", "Validation") if name in names), None)
@@ -172,7 +177,7 @@ def _apart(task: Task, training: Places, test: Places) -> bool:
     return task.groups is None or not np.isin(task.groups[test], task.groups[training]).any()
 
 
-def _grouped(task: Task, labelled: Places) -> list[tuple[Places, Places]] | None:
+def _grouped(task: Task, labelled: Places) -> Folds | None:
     if task.groups is None:
         return None
     groups, codes = task.groups[labelled], task.codes[labelled]
@@ -185,7 +190,7 @@ def _grouped(task: Task, labelled: Places) -> list[tuple[Places, Places]] | None
     return [(labelled[a], labelled[b]) for a, b in _quietly(splitter.split(codes, codes, groups))]
 
 
-def _random(task: Task, labelled: Places) -> list[tuple[Places, Places]]:
+def _random(task: Task, labelled: Places) -> Folds:
     codes = task.codes[labelled]
     folds = max(2, min(FOLDS, int(np.bincount(codes).max())))
     splitter = StratifiedKFold(folds, shuffle=True, random_state=task.seed)
@@ -199,17 +204,9 @@ def _quietly(split: Iterator[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
         return list(split)
 
 
-def _held(task: Task, kind: Kind, says: str, folds: list[tuple[Places, Places]]) -> Held | None:
+def _held(task: Task, kind: Kind, says: str, folds: Folds) -> Held | None:
     """Fit on each training part and predict what was held out; None where no class is on both sides."""
-    random = np.random.default_rng(task.seed)
-    trained = [_training(task, training, random) for training, _ in folds]
-    judged = [
-        test[np.isin(task.codes[test], task.codes[training])]
-        for training, (_, test) in zip(trained, folds, strict=True)
-    ]
-    able = [
-        part for part in zip(trained, judged, strict=True) if len(part[1]) and len(np.unique(task.codes[part[0]])) > 1
-    ]
+    able = judged(task, folds)
     if not able:
         return None
     with ThreadPoolExecutor(available_cores()) as pool:
@@ -226,9 +223,22 @@ def _held(task: Task, kind: Kind, says: str, folds: list[tuple[Places, Places]])
         probability=probability[order],
         centroid=centroid[order],
         majority=int(np.bincount(task.codes[task.codes >= 0]).argmax()),
-        n_train=max(map(len, trained)),
+        n_train=max(len(training) for training, _ in able),
         unjudged=sum(len(test) for _, test in folds) - len(rows),
     )
+
+
+def judged(task: Task, folds: Folds) -> Folds:
+    """Of each fold what is fitted on, sampled by class where it is much, and what can be judged by that."""
+    random = np.random.default_rng(task.seed)
+    trained = [_training(task, training, random) for training, _ in folds]
+    tested = [
+        test[np.isin(task.codes[test], task.codes[training])]
+        for training, (_, test) in zip(trained, folds, strict=True)
+    ]
+    return [
+        part for part in zip(trained, tested, strict=True) if len(part[1]) and len(np.unique(task.codes[part[0]])) > 1
+    ]
 
 
 def _training(task: Task, rows: Places, random: np.random.Generator) -> Places:
@@ -237,22 +247,53 @@ def _training(task: Task, rows: Places, random: np.random.Generator) -> Places:
     return rows[stratified(task.codes[rows], max(2, number), random.random(len(rows)))]
 
 
-def _predicted(task: Task, training: Places, test: Places) -> tuple[Places, Numbers, Places]:
-    """Scaler, PCA, classifier and baselines of one training part, applied to what was held out."""
-    x, y, unseen = task.features[training], task.codes[training], task.features[test]
-    if task.standardize:
-        scaler = StandardScaler().fit(x)
-        x, unseen = scaler.transform(x), scaler.transform(unseen)
+@dataclass(frozen=True, eq=False)
+class Taught:
+    """What one training part has taught.
+
+    Attributes
+    ----------
+    scaler : StandardScaler or None
+        None where features are not divided.
+    pca : PCA
+    size : float
+        What the components are divided by.
+    model : LogisticRegression
+        Its ``classes_`` are the codes that the training part has.
+    """
+
+    scaler: StandardScaler | None
+    pca: PCA
+    size: float
+    model: LogisticRegression
+
+    def components(self, features: Numbers) -> Numbers:
+        """Of features, shape (n, d), shape (n, k)."""
+        return np.asarray(self.pca.transform(features if self.scaler is None else self.scaler.transform(features)))
+
+
+def teach(task: Task, training: Places) -> Taught:
+    """Fit scaler, PCA and classifier to one training part."""
+    x, y = task.features[training], task.codes[training]
+    scaler = StandardScaler().fit(x) if task.standardize else None
+    x = x if scaler is None else scaler.transform(x)
     k = max(1, min(task.n_components, len(x) - 1, x.shape[1]))
     pca = PCA(k, svd_solver="randomized", iterated_power=3, random_state=task.seed).fit(x)
-    x, unseen = pca.transform(x), pca.transform(unseen)
+    x = pca.transform(x)
     size = scale_of(x)
-    model = fitted(x / size, y)
+    return Taught(scaler, pca, size, fitted(x / size, y))
+
+
+def _predicted(task: Task, training: Places, test: Places) -> tuple[Places, Numbers, Places]:
+    """What one training part has taught, and baselines, applied to what was held out."""
+    taught = teach(task, training)
+    unseen = taught.components(task.features[test])
     probability = np.zeros((len(test), task.n_classes), np.float32)
-    probability[:, model.classes_] = model.predict_proba(unseen / size)
+    probability[:, taught.model.classes_] = taught.model.predict_proba(unseen / taught.size)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a feature that does not vary within a class is no fault of the user's
-        centroid = NearestCentroid().fit(x, y).predict(unseen)
+        known = taught.components(task.features[training])
+        centroid = NearestCentroid().fit(known, task.codes[training]).predict(unseen)
     return test, probability, centroid
 
 

@@ -25,8 +25,7 @@ def build(frozen: Frozen, threads: int) -> Callable[[np.ndarray], np.ndarray]:
     size = frozen.input_size
     with tf.Graph().as_default() as graph:
         photographs = tf.compat.v1.placeholder(tf.uint8, (None, size, size, 3))
-        values = tf.cast(_preprocessed(frozen, photographs), frozen.precision)
-        features = _pooled(frozen, tf.cast(_convolved(frozen, values), tf.float32))
+        computed = features(frozen, photographs)
     config = tf.compat.v1.ConfigProto(
         intra_op_parallelism_threads=threads,
         inter_op_parallelism_threads=1,
@@ -34,8 +33,14 @@ def build(frozen: Frozen, threads: int) -> Callable[[np.ndarray], np.ndarray]:
         device_count={"GPU": 0},
     )
     call: Callable[[np.ndarray], np.ndarray]
-    call = tf.compat.v1.Session(graph=graph, config=config).make_callable(features, [photographs])
+    call = tf.compat.v1.Session(graph=graph, config=config).make_callable(computed, [photographs])
     return call
+
+
+def features(frozen: Frozen, photographs: tf.Tensor) -> tf.Tensor:
+    """The operations that make features, float32 (b, d), of photographs, uint8 (b, s, s, 3), in the graph at hand."""
+    values = tf.cast(_preprocessed(frozen, photographs), frozen.precision)
+    return _pooled(frozen, tf.cast(_convolved(frozen, values), tf.float32))
 
 
 def _preprocessed(frozen: Frozen, photographs: tf.Tensor) -> tf.Tensor:

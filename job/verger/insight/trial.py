@@ -1,0 +1,250 @@
+"""An exported model against its run: the same probabilities, and what eight bits cost, on photographs of the run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from threadpoolctl import threadpool_limits
+
+from verger.access.preflight import admit
+from verger.access.session import available_cores
+from verger.access.storage import storage_of
+from verger.config import RunConfig
+from verger.errors import NothingToReadError, Rejection, StoreError, VergerError
+from verger.insight import classifier, dense, evaluation, sample
+from verger.insight.classifier import Floats
+from verger.insight.evaluation import Folds, Task
+from verger.insight.sample import Numbers, Places
+from verger.network import lite
+from verger.network.backbones import Network
+from verger.network.lite import Lite
+from verger.network.worker import ahead
+from verger.photographs import images
+from verger.progress import Progress
+from verger.tables.manifest import Run
+from verger.tables.store import FeatureStore
+
+PHOTOGRAPHS = 300
+"""Photographs that the models are tried on where nobody says how many."""
+LEAST = 50
+"""As many even where the network is slow."""
+_SECONDS = 20  # of the network, which fewer than PHOTOGRAPHS may take
+_HEADS = 50_000_000  # weights of all folds' dense layers together, beyond which some folds are left out
+_READERS = 8
+_BATCH = 16
+
+Pixels = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """Photographs to try the models on, each held out of one training part.
+
+    Attributes
+    ----------
+    asked : int
+        Photographs that were chosen.
+    pixels : ndarray of uint8, shape (n, s, s, 3)
+        Those of them that could be read, as the run decodes them.
+    fold : ndarray of int64, shape (n,)
+        Of whose test part each is one.
+    rows : ndarray of int64, shape (n,)
+        Their rows of the task.
+    task : Task or None
+        None where the run's features are gone.
+    folds : list of (ndarray, ndarray)
+        Rows that are fitted on, and rows that these may judge.
+    split, says : str
+        The split, and the same in words.
+    seed : int
+        By which they are drawn.
+    """
+
+    asked: int
+    pixels: Pixels
+    fold: Places
+    rows: Places
+    task: Task | None
+    folds: Folds
+    split: str
+    says: str
+    seed: int
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What the trial has shown; None where no photograph could be read.
+
+    Attributes
+    ----------
+    parity : float or None
+        The largest difference of a probability of the float model from the run's.
+    int8 : dict or None
+        Of the int8 model: how often it names what the float one names, the largest difference of its probabilities
+        from the run's, and the accuracies of both on held-out photographs.
+    """
+
+    parity: float | None
+    int8: dict[str, Any] | None
+
+
+def take(
+    run: Run, manifest: dict[str, Any], network: Network, classes: list[str], config: RunConfig, asked: int | None,
+    progress: Progress,
+) -> Trial:  # fmt: skip
+    """Choose photographs that the run's evaluation holds out, and read them again.
+
+    Parameters
+    ----------
+    run : Run
+    manifest : dict
+        Its manifest.
+    network : Network
+    classes : list of str
+        Of its classifier.
+    config : RunConfig
+        With the settings of the run.
+    asked : int or None
+        How many photographs.
+    progress : Progress
+        Told what cannot be read.
+    """
+    size = network.input_size
+    nothing = np.empty((0, size, size, 3), np.uint8), np.empty(0, np.int64), np.empty(0, np.int64)
+    try:
+        store = FeatureStore(run.output, manifest["features"]["fingerprint"], progress.warn)
+        sampled = sample.take(run, store, config)
+        admit({"input": config.input}, config)
+    except (NothingToReadError, StoreError) as error:
+        progress.warn(f"the models are not compared with the run: {error.line}")
+        return Trial(0, *nothing, None, [], "", "", config.seed)
+    task = _task(sampled, classes, config)
+    split, says, folds = next(
+        (kind, says, able) for kind, says, folds in evaluation.splits(task) if (able := evaluation.judged(task, folds))
+    )
+    folds = folds[: max(1, _HEADS // (task.features.shape[1] * len(classes)))]
+    rows, fold = _drawn(task, folds, asked or _bounded(network))
+    photographs = sampled.photographs.take(sampled.featured[rows]).select(["path", "version"]).to_pylist()
+    read = list(ahead(lambda row: _pixels(row, network), photographs, _READERS, 4 * _READERS))
+    here = np.array([pixels is not None for pixels in read], bool)
+    if not here.all():
+        progress.warn(
+            f"{int((~here).sum()):,} of the {len(here):,} photographs that the models were to be tried on are gone, "
+            "have changed or cannot be read"
+        )
+    pixels = np.stack([pixels for pixels in read if pixels is not None]) if here.any() else nothing[0]
+    return Trial(len(rows), pixels, fold[here], rows[here], task, folds, split, says, config.seed)
+
+
+def _task(sampled: sample.Sample, classes: list[str], config: RunConfig) -> Task:
+    found = classifier.classes_of(sampled.photographs["label"].to_pylist(), config.class_regex)
+    number = {name: code for code, name in enumerate(classes)}
+    coded = np.array([number.get(name, -1) if name else -1 for name in found], np.int64)
+    return classifier.task_of(sampled, coded, len(classes), config)
+
+
+def _bounded(network: Network) -> int:
+    return int(min(PHOTOGRAPHS, max(LEAST, _SECONDS * network.photographs_per_s_per_core)))
+
+
+def _drawn(task: Task, folds: Folds, number: int) -> tuple[Places, Places]:
+    """Rows that are held out, drawn by class, and the fold of each."""
+    rows = np.concatenate([test for _, test in folds])
+    fold = np.repeat(np.arange(len(folds)), [len(test) for _, test in folds])
+    ranks = np.random.default_rng(task.seed).random(len(rows))
+    some = sample.stratified(task.codes[rows], number, ranks)
+    return rows[some], fold[some]
+
+
+def _pixels(row: dict[str, str], network: Network) -> Pixels | None:
+    try:
+        data = storage_of(row["path"]).read_version(row["path"], row["version"])
+        return images.decode(data, network.input_size, network.resample, network.fit).rgb
+    except (Rejection, VergerError, OSError):
+        return None
+
+
+def compare(
+    trial: Trial, network: Network, of_features: Callable[[Numbers], Floats], floats: bytes, int8: bytes
+) -> Comparison:
+    """Run the models on the photographs.
+
+    Parameters
+    ----------
+    trial : Trial
+    network : Network
+    of_features : callable
+        The run's probabilities of features.
+    floats, int8 : bytes
+        The models.
+    """
+    if not len(trial):
+        return Comparison(None, None)
+    expected = of_features(_features(network, trial.pixels))
+    exact, small = (_outputs(model, trial.pixels) for model in (floats, int8))
+    return Comparison(
+        float(np.abs(exact - expected).max()),
+        {
+            "same_class": float((exact.argmax(axis=1) == small.argmax(axis=1)).mean()),
+            "largest_difference": float(np.abs(small - expected).max()),
+            "held_out": _held_out(trial, network),
+        },
+    )
+
+
+def _features(network: Network, pixels: Pixels) -> Numbers:
+    """As the run computes them."""
+    with lite.quietly():
+        infer = network.freeze().build(available_cores())
+        return np.concatenate([infer(pixels[start : start + _BATCH]) for start in range(0, len(pixels), _BATCH)])
+
+
+def _outputs(model: bytes, pixels: Pixels) -> Numbers:
+    run = Lite(model, available_cores())
+    return np.stack([run(photograph) for photograph in pixels])
+
+
+def _held_out(trial: Trial, network: Network) -> dict[str, Any]:
+    """Accuracy in float32 and in int8, of models that have not seen what they are asked.
+
+    Scaler, PCA and classifier are fitted anew on each training part. Their dense layers stand side by side behind one
+    network, so that one conversion quantizes it and all of them, each class's weights by themselves.
+    """
+    task = trial.task
+    assert task is not None
+    with threadpool_limits(1), ThreadPoolExecutor(available_cores()) as pool:  # as in the run's evaluation
+        taught = list(pool.map(lambda part: evaluation.teach(task, part[0]), trial.folds))
+    layers = [dense.of_part(part) for part in taught]
+    weights, bias = np.hstack([layer.weights for layer in layers]), np.hstack([layer.bias for layer in layers])
+    quantized = lite.convert(network.freeze(), weights, bias, int8=True, logits=True)
+    logits: dict[str, npt.NDArray[np.floating]] = {
+        "float32": task.features[trial.rows] @ weights + bias,
+        "int8": _outputs(quantized, trial.pixels),
+    }
+    ends = np.cumsum([len(layer.bias) for layer in layers])[:-1]
+    named = {name: _named(np.split(found, ends, axis=1), taught, trial.fold) for name, found in logits.items()}
+    right = {name: found == task.codes[trial.rows] for name, found in named.items()}
+    return {
+        "split": trial.split,
+        "says": trial.says,
+        "folds": len(trial.folds),
+        "photographs": len(trial),
+        "accuracy_float32": float(right["float32"].mean()),
+        "accuracy_int8": float(right["int8"].mean()),
+        "only_float32_right": int((right["float32"] & ~right["int8"]).sum()),
+        "only_int8_right": int((right["int8"] & ~right["float32"]).sum()),
+    }
+
+
+def _named(logits: list[npt.NDArray[np.floating]], taught: list[evaluation.Taught], fold: Places) -> Places:
+    """The code that each photograph's own fold gives it."""
+    codes = np.stack([part.model.classes_[found.argmax(axis=1)] for found, part in zip(logits, taught, strict=True)])
+    return np.asarray(codes[fold, np.arange(len(fold))], np.int64)
