@@ -17,7 +17,7 @@ from verger.cli import main
 from verger.config import GROUPS, RunConfig
 from verger.errors import ExitCode, NothingToReadError, TooManyRejectedError
 
-COMMANDS = ["run", "plan", "project", "report", "compact", "prune", "doctor", "sample", "schema"]
+COMMANDS = ["run", "plan", "project", "report", "export", "compact", "prune", "doctor", "sample", "schema"]
 
 MANIFEST = {
     "run_id": "20260301T120000Z-verger-0a1b2c",

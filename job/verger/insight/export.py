@@ -35,8 +35,8 @@ FILES = {"float32": "verger.tflite", "int8": "verger.int8.tflite"}
 LABELS, RECORD = "labels.txt", "export.json"
 SCHEMA_VERSION = 1
 
-PARITY = {"float32": 1e-3, "bfloat16": 0.1}
-"""How far a probability may be from the run's, by the precision of the run: the models compute in float32."""
+PARITY = 1e-3
+"""How far a probability of the float model may be from the run's, computed in float32 as the model computes."""
 INVOKES = 30
 """Calls of which the latency is the median."""
 
@@ -148,7 +148,7 @@ def _about(found: Finished) -> dict[str, Any]:
         "verger_version": __version__,
         "fingerprint": network.fingerprint,
         "backbone": network.backbone,
-        "weights_sha256": network.weights.sha256,
+        "weights_sha256": found.manifest["features"]["weights_sha256"],
         "precision_of_the_run": network.precision,
         "temperature": found.model.temperature,
         "input": {"name": INPUT, "shape": [1, size, size, 3], "dtype": "uint8", "colour": "RGB"},
@@ -187,11 +187,10 @@ def _models(found: Finished, about: dict[str, Any]) -> dict[str, bytes]:
 
 
 def _check(compared: Comparison, found: Finished) -> None:
-    bound = PARITY[found.network.precision]
-    if compared.parity is not None and not compared.parity <= bound:
+    if compared.error is not None and not compared.error <= PARITY:
         raise VergerError(
             f"the model made of run {found.run.run_id} gives other probabilities than the run: off by up to "
-            f"{compared.parity:.2g}, where {bound:g} is allowed; nothing was written",
+            f"{compared.error:.2g}, where {PARITY:g} is allowed; nothing was written",
             "Please report it",
         )
 
@@ -208,7 +207,11 @@ def _measured(
     """What the files are, and what has been found out about them."""
     parity = None
     if compared.parity is not None:
-        parity = {"photographs": len(tried), "largest_difference": compared.parity}
+        parity = {
+            "photographs": len(tried),
+            "largest_difference": compared.parity,
+            "largest_difference_in_float32": compared.error,
+        }
     return {
         "exported_at": manifests.timestamp(datetime.now(UTC)),
         "models": {

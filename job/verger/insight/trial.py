@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from verger.insight.evaluation import Folds, Task
 from verger.insight.sample import Numbers, Places
 from verger.network import lite
 from verger.network.backbones import Network
+from verger.network.frozen import Frozen
 from verger.network.lite import Lite
 from verger.network.worker import ahead
 from verger.photographs import images
@@ -87,12 +88,15 @@ class Comparison:
     ----------
     parity : float or None
         The largest difference of a probability of the float model from the run's.
+    error : float or None
+        The same, the run's features computed in float32 as the model computes them: all of it is the conversion's.
     int8 : dict or None
         Of the int8 model: how often it names what the float one names, the largest difference of its probabilities
         from the run's, and the accuracies of both on held-out photographs.
     """
 
     parity: float | None
+    error: float | None
     int8: dict[str, Any] | None
 
 
@@ -187,11 +191,15 @@ def compare(
         The models.
     """
     if not len(trial):
-        return Comparison(None, None)
-    expected = of_features(_features(network, trial.pixels))
+        return Comparison(None, None, None)
+    frozen = network.freeze()
+    expected = of_features(_features(frozen, trial.pixels))
+    rounded = frozen.precision != "float32"
+    same = of_features(_features(replace(frozen, precision="float32"), trial.pixels)) if rounded else expected
     exact, small = (_outputs(model, trial.pixels) for model in (floats, int8))
     return Comparison(
         float(np.abs(exact - expected).max()),
+        float(np.abs(exact - same).max()),
         {
             "same_class": float((exact.argmax(axis=1) == small.argmax(axis=1)).mean()),
             "largest_difference": float(np.abs(small - expected).max()),
@@ -200,10 +208,10 @@ def compare(
     )
 
 
-def _features(network: Network, pixels: Pixels) -> Numbers:
+def _features(frozen: Frozen, pixels: Pixels) -> Numbers:
     """As the run computes them."""
     with lite.quietly():
-        infer = network.freeze().build(available_cores())
+        infer = frozen.build(available_cores())
         return np.concatenate([infer(pixels[start : start + _BATCH]) for start in range(0, len(pixels), _BATCH)])
 
 
