@@ -105,6 +105,13 @@ def test_a_run_by_anybody_who_may_write_nowhere_and_reach_nothing(image: str, sh
     expected = verger.load(hosts)
     spread = np.ptp(np.stack(expected["pca_features"].to_pylist()))
     assert_same("pca_features", verger.load(ours), expected, 1e-5 * spread)
+    # TensorFlow's converter for phones is there too.
+    done = docker(
+        *("run", "--rm", *ANYBODY, "--network", "none", *volumes(shared), image),
+        *("verger", "export", "--run", shared / "out"),
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stderr.splitlines()[-1])["parity"] < 1e-3
 
 
 def test_doctor_finds_all_that_a_run_needs(image: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import textwrap
 import warnings
 import zipfile
 from collections.abc import Callable
@@ -15,6 +16,7 @@ import numpy.typing as npt
 import pytest
 
 import verger
+from tests.conftest import ROOT
 from tests.integration import runs
 from tests.integration.runs import finished, photographs, run
 from tests.integration.s3_runs import COUNT, Place
@@ -128,6 +130,23 @@ def test_a_model_brings_its_labels(model: tuple[Path, str, list[dict[str, Any]]]
         assert archive.read("labels.txt") == (folder / "labels.txt").read_bytes() == "\n".join([*classes, ""]).encode()
         assert json.loads(archive.read("verger.json"))["classes"] == classes
         assert all(item.compress_type == zipfile.ZIP_STORED for item in archive.infolist())
+
+
+def test_the_lines_of_the_documentation_run_as_they_stand(
+    model: tuple[Path, str, list[dict[str, Any]]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, _, _ = model
+    text = (ROOT / "docs" / "export.md").read_text()
+    code = textwrap.dedent(text[text.index("    import json, zipfile") :].partition("\n\nInput and output")[0])
+    row = verger.load(str(folder.parent), "pandas").iloc[0]
+    code = code.replace("out/runs/<run_id>/model", str(folder)).replace("photograph.jpg", row.path)
+    assert code.count(str(folder)) == code.count(row.path) == 1
+    exec(code, {})
+    first, *rest = capsys.readouterr().out.splitlines()
+    assert len(rest) == 2
+    kept, _ = classifier.load(str(folder))
+    expected = kept.probabilities([row.pca_features])[0]
+    assert first == f"{expected.max():.1%} {kept.classes[expected.argmax()]}"
 
 
 def test_a_model_of_pixels_and_a_second_export(spark: SparkSession, tmp_path: Path) -> None:
