@@ -121,31 +121,39 @@ def take(
     progress : Progress
         Told what cannot be read.
     """
-    size = network.input_size
-    nothing = np.empty((0, size, size, 3), np.uint8), np.empty(0, np.int64), np.empty(0, np.int64)
+    nothing = Trial(
+        0, _stacked([], network), np.empty(0, np.int64), np.empty(0, np.int64), None, [], "", "", config.seed
+    )
     try:
         store = FeatureStore(run.output, manifest["features"]["fingerprint"], progress.warn)
         sampled = sample.take(run, store, config)
         admit({"input": config.input}, config)
     except (NothingToReadError, StoreError) as error:
         progress.warn(f"the models are not compared with the run: {error.line}")
-        return Trial(0, *nothing, None, [], "", "", config.seed)
+        return nothing
     task = _task(sampled, classes, config)
-    split, says, folds = next(
-        (kind, says, able) for kind, says, folds in evaluation.splits(task) if (able := evaluation.judged(task, folds))
-    )
+    parts = ((kind, says, evaluation.judged(task, folds)) for kind, says, folds in evaluation.splits(task))
+    able = next((part for part in parts if part[2]), None)
+    if able is None:
+        progress.warn("the models are not compared with the run: its photographs are too few to hold any out")
+        return nothing
+    split, says, folds = able
     folds = folds[: max(1, _HEADS // (task.features.shape[1] * len(classes)))]
     rows, fold = _drawn(task, folds, asked or _bounded(network))
     photographs = sampled.photographs.take(sampled.featured[rows]).select(["path", "version"]).to_pylist()
-    read = list(ahead(lambda row: _pixels(row, network), photographs, _READERS, 4 * _READERS))
+    read = list(ahead(lambda row: _read(row, network), photographs, _READERS, 4 * _READERS))
     here = np.array([pixels is not None for pixels in read], bool)
     if not here.all():
         progress.warn(
             f"{int((~here).sum()):,} of the {len(here):,} photographs that the models were to be tried on are gone, "
             "have changed or cannot be read"
         )
-    pixels = np.stack([pixels for pixels in read if pixels is not None]) if here.any() else nothing[0]
-    return Trial(len(rows), pixels, fold[here], rows[here], task, folds, split, says, config.seed)
+    return Trial(len(rows), _stacked(read, network), fold[here], rows[here], task, folds, split, says, config.seed)
+
+
+def _stacked(read: list[Pixels | None], network: Network) -> Pixels:
+    size = network.input_size
+    return np.array([pixels for pixels in read if pixels is not None], np.uint8).reshape(-1, size, size, 3)
 
 
 def _task(sampled: sample.Sample, classes: list[str], config: RunConfig) -> Task:
@@ -168,7 +176,7 @@ def _drawn(task: Task, folds: Folds, number: int) -> tuple[Places, Places]:
     return rows[some], fold[some]
 
 
-def _pixels(row: dict[str, str], network: Network) -> Pixels | None:
+def _read(row: dict[str, str], network: Network) -> Pixels | None:
     try:
         data = storage_of(row["path"]).read_version(row["path"], row["version"])
         return images.decode(data, network.input_size, network.resample, network.fit).rgb
