@@ -132,6 +132,7 @@ def test_a_model_brings_its_labels(model: tuple[Path, str, list[dict[str, Any]]]
         assert all(item.compress_type == zipfile.ZIP_STORED for item in archive.infolist())
 
 
+@pytest.mark.filterwarnings("ignore:.*Interpreter is deprecated")
 def test_the_lines_of_the_documentation_run_as_they_stand(
     model: tuple[Path, str, list[dict[str, Any]]], capsys: pytest.CaptureFixture[str]
 ) -> None:
