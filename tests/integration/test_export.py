@@ -53,7 +53,7 @@ def model(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> tupl
     """The folder model/ of a run of the bundled network; what its export said, and the JSON lines of that."""
     folder = tmp_path_factory.mktemp("exported")
     draw(str(folder / "in"), 60)
-    document = run(spark, folder, backbone="mobilenet_v2", input_size=SIZE, report=False)
+    document = run(spark, folder, backbone="mobilenet_v2", input_size=SIZE, classifier=True)
     path = folder / "out" / "runs" / document["run_id"]
     before = (path / "manifest.json").read_bytes()
     code, stderr, lines = finished(runs.verger("export", "--run", str(folder / "out"), cwd=folder))
@@ -152,7 +152,7 @@ def test_the_lines_of_the_documentation_run_as_they_stand(
 
 def test_a_model_of_pixels_and_a_second_export(spark: SparkSession, tmp_path: Path) -> None:
     photographs(tmp_path / "in", 40, labels=2)
-    document = run(spark, tmp_path, report=False)
+    document = run(spark, tmp_path, classifier=True)
     first = exported(tmp_path / "out", 10)
     folder = tmp_path / "out" / "runs" / document["run_id"] / "model"
     content = (folder / "verger.tflite").read_bytes()
@@ -171,7 +171,7 @@ def test_a_model_that_is_not_the_runs_is_not_written(
     spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     photographs(tmp_path / "in", 20, labels=2)
-    document = run(spark, tmp_path, report=False)
+    document = run(spark, tmp_path, classifier=True)
 
     def wrong(pca: Pca, model: classifier.Model) -> Dense:
         return Dense(np.zeros((192, 2)), np.array([0.0, 3.0]))
@@ -191,14 +191,14 @@ def test_a_run_without_a_classifier_has_nothing_to_export(
     spark: SparkSession, tmp_path: Path, labels: int, settings: dict[str, Any]
 ) -> None:
     photographs(tmp_path / "in", 8, labels=labels)
-    document = run(spark, tmp_path, report=False, **settings)
+    document = run(spark, tmp_path, **{"classifier": True, **settings})
     with pytest.raises(NothingToReadError, match=f"run {document['run_id']} has no classifier") as error:
         exported(tmp_path / "out")
     assert ("there is one class only" in error.value.line) == (labels == 1)
 
 
 def test_an_export_in_a_bucket(place: Place) -> None:
-    code, stderr, _ = finished(place.start("--no-report"))
+    code, stderr, _ = finished(place.start("--classifier"))
     assert code == 0, stderr
     code, stderr, lines = finished(
         runs.verger("export", "--run", place.output, "--store-location", "eu", cwd=place.folder)
