@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -197,3 +199,22 @@ class TestGolden:
         features = found.freeze().build()(decoded.rgb[None])[0]
         # Another CPU sums in another order.
         np.testing.assert_allclose(features[:: found.dimension // 8][:8], golden, rtol=1e-3, atol=1e-3)
+
+
+WHOLE_LATER = """
+import sys
+from verger.network import graph
+loaded = {name.partition(".")[0] for name in sys.modules}
+assert "keras" not in loaded and "pandas" not in loaded and "tensorflow" not in sys.modules, loaded
+import tensorflow as tf
+assert tf.executing_eagerly() and float(tf.reduce_sum(tf.constant([1.0, 2.0]))) == 3
+from tensorflow.keras import layers
+assert layers.Dense(2)(tf.zeros((1, 3))).shape == (1, 2)
+print(tf.__version__)
+"""
+
+
+def test_of_tensorflow_what_a_graph_needs_is_loaded_and_all_of_it_can_be_later() -> None:
+    done = subprocess.run([sys.executable, "-c", WHOLE_LATER], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("2.")

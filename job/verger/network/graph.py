@@ -6,14 +6,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import tensorflow as tf
 
+from verger.network import operations as tf
 from verger.network.recipe import Convolution
 
 if TYPE_CHECKING:
     from verger.network.frozen import Frozen
 
-_ACTIVATIONS = {"relu": tf.nn.relu, "relu6": tf.nn.relu6, "": tf.identity}
+_ACTIVATIONS = {"relu": tf.relu, "relu6": tf.relu6, "": tf.identity}
 
 
 def build(frozen: Frozen, threads: int) -> Callable[[np.ndarray], np.ndarray]:
@@ -24,16 +24,16 @@ def build(frozen: Frozen, threads: int) -> Callable[[np.ndarray], np.ndarray]:
     """
     size = frozen.input_size
     with tf.Graph().as_default() as graph:
-        photographs = tf.compat.v1.placeholder(tf.uint8, (None, size, size, 3))
+        photographs = tf.placeholder(tf.uint8, (None, size, size, 3))
         computed = features(frozen, photographs)
-    config = tf.compat.v1.ConfigProto(
+    config = tf.ConfigProto(
         intra_op_parallelism_threads=threads,
         inter_op_parallelism_threads=1,
         use_per_session_threads=True,
         device_count={"GPU": 0},
     )
     call: Callable[[np.ndarray], np.ndarray]
-    call = tf.compat.v1.Session(graph=graph, config=config).make_callable(computed, [photographs])
+    call = tf.Session(graph=graph, config=config).make_callable(computed, [photographs])
     return call
 
 
@@ -58,7 +58,7 @@ def _convolved(frozen: Frozen, values: tf.Tensor) -> tf.Tensor:
         elif operation == "add":
             values = values + kept
         elif operation == "max_pool":
-            values = tf.nn.max_pool2d(values, 2, 2, "VALID")
+            values = tf.max_pool2d(values, 2, 2, "VALID")
         else:
             values = _layer(frozen, operation, values)
     return values
@@ -67,9 +67,9 @@ def _convolved(frozen: Frozen, values: tf.Tensor) -> tf.Tensor:
 def _layer(frozen: Frozen, layer: Convolution, values: tf.Tensor) -> tf.Tensor:
     # In bfloat16 these are rounded here, once, and not at every call.
     kernel, bias = (tf.constant(array, frozen.precision) for array in frozen.folded[layer.name])
-    convolve: Any = tf.nn.depthwise_conv2d if layer.depthwise else tf.nn.conv2d
+    convolve: Any = tf.depthwise_conv2d if layer.depthwise else tf.conv2d
     values = convolve(values, kernel, [1, layer.stride, layer.stride, 1], "SAME")
-    return _ACTIVATIONS[layer.activation](tf.nn.bias_add(values, bias))
+    return _ACTIVATIONS[layer.activation](tf.bias_add(values, bias))
 
 
 def _pooled(frozen: Frozen, values: tf.Tensor) -> tf.Tensor:
