@@ -10,7 +10,9 @@ from sklearn.metrics import f1_score
 
 from tests.insight import clouds, series
 from verger.insight import evaluation
-from verger.insight.evaluation import Held, Task, by_class, calibration, confusion, evaluate, score, softmax
+from verger.insight.calibration import calibrate
+from verger.insight.evaluation import Held, Task, by_class, confusion, evaluate, score
+from verger.insight.model import softmax
 from verger.insight.sample import codes
 
 
@@ -162,15 +164,15 @@ class TestCalibration:
         return held([int(code) for code in drawn], softmax(2 * logits))
 
     def test_the_temperature_is_found_and_mends_the_probabilities(self) -> None:
-        found = calibration(self.overconfident())
+        found = calibrate(self.overconfident())
         assert found is not None
         assert found["temperature"] == pytest.approx(2, rel=0.1)
         assert found["ece"] > 0.08 > 0.03 > found["ece_calibrated"]
         assert sum(row["photographs"] for row in found["bins"]) == found["n"] == 3000
 
     def test_few_photographs_say_nothing(self) -> None:
-        assert calibration(self.overconfident(499)) is None
-        assert calibration(self.overconfident(500)) is not None
+        assert calibrate(self.overconfident(499)) is None
+        assert calibrate(self.overconfident(500)) is not None
 
 
 def test_groups_are_codes_of_text() -> None:

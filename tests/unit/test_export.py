@@ -48,7 +48,7 @@ class TestDense:
         task = Task(features * 5 + 3, codes, len(sizes), [None] * len(labels), None, 6, standardize, 0)
         taught = evaluation.teach(task, np.arange(0, len(labels), 2))
         layer = dense.of_part(taught)
-        expected = taught.model.predict_proba(taught.components(task.features) / taught.size)
+        expected = taught.model.predict_proba(taught.reduction.components(task.features) / taught.size)
         np.testing.assert_allclose(softmax(task.features @ layer.weights + layer.bias), expected, atol=1e-5)
 
 

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-import io
 import json
 import re
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
 from verger.access.storage import join, storage_of
 from verger.config import RunConfig
-from verger.insight import evaluation
-from verger.insight.evaluation import Held, Score, Task, softmax
+from verger.insight import calibration, evaluation, novelty
+from verger.insight.evaluation import Held, Score, Task
+from verger.insight.model import DOCUMENT, Floats, Model, load
+from verger.insight.novelty import Novelty
 from verger.insight.sample import Places, Sample, codes, stratified
+
+__all__ = ["Classification", "Model", "NothingToTellError", "classes_of", "classify", "groups_of", "load"]
 
 FITTED_LOGITS = 12_000_000
 """Photographs times classes that the final model is fitted on: all 200,000 up to 60 classes."""
@@ -28,44 +31,9 @@ MATRIX = 100
 CONFUSIONS = 500
 """Most frequent confusions that are kept in any case."""
 
-Floats = npt.NDArray[np.float64]
-
 
 class NothingToTellError(Exception):
     """The photographs allow no classifier; its text says why."""
-
-
-@dataclass(frozen=True, eq=False)
-class Model:
-    """What turns components into probabilities, with NumPy alone.
-
-    Attributes
-    ----------
-    classes : list of str
-    mean : ndarray of float64, shape (k,)
-    scale : float
-        One number for all components.
-    coefficients : ndarray of float64, shape (classes, k)
-    intercepts : ndarray of float64, shape (classes,)
-    temperature : float
-        Logits are divided by it; 1 where there was too little to calibrate on.
-    """
-
-    classes: list[str]
-    mean: Floats
-    scale: float
-    coefficients: Floats
-    intercepts: Floats
-    temperature: float
-
-    def logits(self, components: npt.ArrayLike) -> Floats:
-        """Of components, shape (n, k), as `verger.components.pca.Pca.transform` gives them."""
-        x = np.subtract(components, self.mean, dtype=np.float64) / self.scale
-        return np.asarray((x @ self.coefficients.T + self.intercepts) / self.temperature)
-
-    def probabilities(self, components: npt.ArrayLike) -> Floats:
-        """Shape (n, classes); rows sum to one."""
-        return softmax(self.logits(components))
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +54,8 @@ class Classification:
         Of the most honest one.
     about : dict
         How it was made: patterns, numbers of photographs.
+    novelty : Novelty
+        From where on a photograph is none of the classes.
     """
 
     model: Model
@@ -94,6 +64,7 @@ class Classification:
     scores: tuple[Score, ...]
     calibration: dict[str, Any] | None
     about: dict[str, Any]
+    novelty: Novelty
 
     @property
     def out_of_fold(self) -> Held:
@@ -114,6 +85,7 @@ class Classification:
             "scores": [score.as_dict() for score in self.scores],
             "temperature": self.model.temperature,
             "calibration_error": self.calibration and self.calibration["ece"],
+            "none_of_these": self.novelty.figures,
         }
 
     def document(self) -> dict[str, Any]:
@@ -136,39 +108,15 @@ class Classification:
         }
 
     def save(self, folder: str) -> None:
-        """Write ``classifier.npz``, which classifies, and ``classifier.json``, which says how well."""
-        model, sink = self.model, io.BytesIO()
-        np.savez(
-            sink,
-            mean=model.mean,
-            scale=np.float64(model.scale),
-            coefficients=model.coefficients,
-            intercepts=model.intercepts,
-            temperature=np.float64(model.temperature),
-        )
-        storage = storage_of(folder)
-        storage.write(join(folder, "classifier.npz"), sink.getvalue())
+        """Write what classifies, what is known, and ``classifier.json``, which says how well."""
+        self.model.save(folder)
+        if self.novelty.known:
+            self.novelty.known.save(folder)
         text = json.dumps(self.document(), indent=2, ensure_ascii=False, allow_nan=False)
-        storage.write(join(folder, "classifier.json"), (text + "\n").encode())
+        storage_of(folder).write(join(folder, DOCUMENT), (text + "\n").encode())
 
 
-def load(folder: str) -> tuple[Model, dict[str, Any]]:
-    """Read what `Classification.save` wrote: the model, and what is known of it.
-
-    Raises
-    ------
-    NothingToReadError
-        There is no classifier in ``folder``.
-    """
-    storage = storage_of(folder)
-    document = json.loads(storage.read(join(folder, "classifier.json")))
-    with np.load(io.BytesIO(storage.read(join(folder, "classifier.npz"))), allow_pickle=False) as saved:
-        arrays = {name: saved[name] for name in ("mean", "coefficients", "intercepts")}
-        scale, temperature = float(saved["scale"]), float(saved["temperature"])
-    return Model(classes=document["classes"], scale=scale, temperature=temperature, **arrays), document
-
-
-def classify(sample: Sample, config: RunConfig) -> Classification:
+def classify(sample: Sample, config: RunConfig, warn: Callable[[str], None] = lambda _: None) -> Classification:
     """Fit a classifier on the components of a run, and evaluate it.
 
     Parameters
@@ -177,6 +125,8 @@ def classify(sample: Sample, config: RunConfig) -> Classification:
     config : RunConfig
         ``class_regex`` says what of a label is the class, ``group_regex`` what of a path belongs together; ``seed`` and
         ``standardized`` are those of the run.
+    warn : callable
+        Told where all but the threshold of 'none of these' could be made.
 
     Raises
     ------
@@ -184,14 +134,15 @@ def classify(sample: Sample, config: RunConfig) -> Classification:
         There are no two classes with two photographs each.
     """
     # A thread a fold: threads within its many small products would wait for one another longer than they compute.
-    with threadpool_limits(1):
+    with threadpool_limits(1), evaluation.quietly():
         found = classes_of(sample.photographs["label"].to_pylist(), config.class_regex)
         names = _told_apart(found, sample.featured)
         number = {name: code for code, name in enumerate(names)}
         coded = np.array([number.get(name, -1) if name else -1 for name in found], np.int64)
         task = task_of(sample, coded, len(names), config)
-        held = tuple(_on_sample(one, sample.featured) for one in evaluation.evaluate(task))
-        calibrated = evaluation.calibration(held[0])
+        evaluated = evaluation.evaluate(task)
+        held = tuple(_on_sample(one, sample.featured) for one in evaluated)
+        calibrated = calibration.calibrate(held[0])
         model, fitted_on = _fitted(sample, coded, names, calibrated["temperature"] if calibrated else 1.0, config.seed)
         about = {
             "n_classes": len(names),
@@ -205,7 +156,20 @@ def classify(sample: Sample, config: RunConfig) -> Classification:
             },
             "sample": sample.stated,
         }
-        return Classification(model, found, held, tuple(map(evaluation.score, held)), calibrated, about)
+        novel = _novelty(task, evaluated, sample, coded, warn)
+        return Classification(model, found, held, tuple(map(evaluation.score, held)), calibrated, about, novel)
+
+
+def _novelty(task: Task, evaluated: list[Held], sample: Sample, coded: Places, warn: Callable[[str], None]) -> Novelty:
+    """By the most honest split that holds out enough; what a classifier does without where it cannot be had."""
+    enough = (held for held in evaluated if len(held.rows) >= novelty.JUDGED_FROM)
+    try:
+        return novelty.measure(task, next(enough, evaluated[-1]), sample.components, coded)
+    except novelty.TooFewError as few:
+        return Novelty(None, {"absent": str(few)})
+    except Exception as error:
+        warn(f"no threshold of 'none of these' was set: {type(error).__name__}: {error}")
+        return Novelty(None, {"absent": "it could not be measured; the warnings say why"})
 
 
 def classes_of(labels: list[str | None], pattern: str | None) -> list[str | None]:

@@ -8,8 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from verger.components.pca import Pca
-from verger.insight.classifier import Floats, Model, lines_of
+from verger.insight.classifier import lines_of
 from verger.insight.evaluation import Taught
+from verger.insight.model import Floats, Model
 
 
 class Dense(NamedTuple):
@@ -33,7 +34,7 @@ def of_run(pca: Pca, model: Model) -> Dense:
 
 def of_part(taught: Taught) -> Dense:
     """What a training part has taught; its classes are the ``classes_`` of its model."""
-    scaler, pca = taught.scaler, taught.pca
+    scaler, pca = taught.reduction.scaler, taught.reduction.pca
     coefficients, intercepts = lines_of(taught.model)
     # Scaled features are (f - mean) / scale, and the PCA's mean is one of these.
     scale = None if scaler is None else np.asarray(scaler.scale_, np.float64)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import minimize_scalar
 from sklearn.decomposition import PCA
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import confusion_matrix
 from sklearn.model_selection import GroupKFold, StratifiedGroupKFold, StratifiedKFold
@@ -32,11 +31,6 @@ TRAINED_NUMBERS = 12_000_000
 """Features in a training part."""
 TRAINED_LOGITS = 4_000_000
 """Photographs times classes in a training part."""
-CALIBRATED_FROM = 500
-"""Held-out photographs below which a calibration says little."""
-CALIBRATED_ON = 10_000
-"""Held-out photographs beyond which a sample by class tells as much."""
-BINS = 10
 _STRATIFIED_GROUPS = 5_000  # dealing more of them evenly takes longer than it is worth: chance does it too
 _SAYS: dict[Kind, str] = {
     "own": "the photographs' own split: trained on Training, scored on {}",
@@ -99,6 +93,8 @@ class Held:
         Photographs in the largest training part.
     unjudged : int
         Held-out photographs that do not count, as their class stands in no training part.
+    parts : tuple of (ndarray of int64, ndarray of int64)
+        Rows of the task: of each training part, and of what was held out of it.
     """
 
     kind: Kind
@@ -111,6 +107,7 @@ class Held:
     majority: int
     n_train: int
     unjudged: int
+    parts: tuple[tuple[Places, Places], ...] = ()
 
     @property
     def predicted(self) -> Places:
@@ -136,6 +133,18 @@ class Score:
     def as_dict(self) -> dict[str, Any]:
         """As JSON takes it."""
         return {name: round(value, 4) if isinstance(value, float) else value for name, value in asdict(self).items()}
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Without scikit-learn's warnings, which are no fault of the user's.
+
+    A class is small, which the score says; a feature does not vary within one; a fit has come close enough when its
+    steps are used up. For whoever starts the threads of a fit: filters are one for all threads.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def evaluate(task: Task) -> list[Held]:
@@ -187,21 +196,14 @@ def _grouped(task: Task, labelled: Places) -> Folds | None:
         return None
     few = number <= _STRATIFIED_GROUPS
     splitter = (StratifiedGroupKFold if few else GroupKFold)(folds, shuffle=True, random_state=task.seed)
-    return [(labelled[a], labelled[b]) for a, b in _quietly(splitter.split(codes, codes, groups))]
+    return [(labelled[a], labelled[b]) for a, b in splitter.split(codes, codes, groups)]
 
 
 def _random(task: Task, labelled: Places) -> Folds:
     codes = task.codes[labelled]
     folds = max(2, min(FOLDS, int(np.bincount(codes).max())))
     splitter = StratifiedKFold(folds, shuffle=True, random_state=task.seed)
-    return [(labelled[a], labelled[b]) for a, b in _quietly(splitter.split(codes, codes))]
-
-
-def _quietly(split: Iterator[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
-    """The folds, without warnings of small classes: what they mean for the score is said there."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        return list(split)
+    return [(labelled[a], labelled[b]) for a, b in splitter.split(codes, codes)]
 
 
 def _held(task: Task, kind: Kind, says: str, folds: Folds) -> Held | None:
@@ -225,6 +227,7 @@ def _held(task: Task, kind: Kind, says: str, folds: Folds) -> Held | None:
         majority=int(np.bincount(task.codes[task.codes >= 0]).argmax()),
         n_train=max(len(training) for training, _ in able),
         unjudged=sum(len(test) for _, test in folds) - len(rows),
+        parts=tuple(able),
     )
 
 
@@ -248,60 +251,72 @@ def _training(task: Task, rows: Places, random: np.random.Generator) -> Places:
 
 
 @dataclass(frozen=True, eq=False)
-class Taught:
-    """What one training part has taught.
+class Reduction:
+    """Scaler and PCA of one training part.
 
     Attributes
     ----------
     scaler : StandardScaler or None
         None where features are not divided.
     pca : PCA
-    size : float
-        What the components are divided by.
-    model : LogisticRegression
-        Its ``classes_`` are the codes that the training part has.
     """
 
     scaler: StandardScaler | None
     pca: PCA
-    size: float
-    model: LogisticRegression
 
     def components(self, features: Numbers) -> Numbers:
         """Of features, shape (n, d), shape (n, k)."""
         return np.asarray(self.pca.transform(features if self.scaler is None else self.scaler.transform(features)))
 
 
-def teach(task: Task, training: Places) -> Taught:
-    """Fit scaler, PCA and classifier to one training part."""
-    x, y = task.features[training], task.codes[training]
+@dataclass(frozen=True, eq=False)
+class Taught:
+    """What one training part has taught.
+
+    Attributes
+    ----------
+    reduction : Reduction
+    size : float
+        What the components are divided by.
+    model : LogisticRegression
+        Its ``classes_`` are the codes that the training part has.
+    """
+
+    reduction: Reduction
+    size: float
+    model: LogisticRegression
+
+
+def reduction_of(task: Task, training: Places) -> Reduction:
+    """Fit scaler and PCA to one training part."""
+    x = task.features[training]
     scaler = StandardScaler().fit(x) if task.standardize else None
     x = x if scaler is None else scaler.transform(x)
     k = max(1, min(task.n_components, len(x) - 1, x.shape[1]))
-    pca = PCA(k, svd_solver="randomized", iterated_power=3, random_state=task.seed).fit(x)
-    x = pca.transform(x)
+    return Reduction(scaler, PCA(k, svd_solver="randomized", iterated_power=3, random_state=task.seed).fit(x))
+
+
+def teach(task: Task, training: Places) -> Taught:
+    """Fit scaler, PCA and classifier to one training part."""
+    reduction = reduction_of(task, training)
+    x = reduction.components(task.features[training])
     size = scale_of(x)
-    return Taught(scaler, pca, size, fitted(x / size, y))
+    return Taught(reduction, size, fitted(x / size, task.codes[training]))
 
 
 def _predicted(task: Task, training: Places, test: Places) -> tuple[Places, Numbers, Places]:
     """What one training part has taught, and baselines, applied to what was held out."""
     taught = teach(task, training)
-    unseen = taught.components(task.features[test])
+    known, unseen = (taught.reduction.components(task.features[rows]) for rows in (training, test))
     probability = np.zeros((len(test), task.n_classes), np.float32)
     probability[:, taught.model.classes_] = taught.model.predict_proba(unseen / taught.size)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a feature that does not vary within a class is no fault of the user's
-        known = taught.components(task.features[training])
-        centroid = NearestCentroid().fit(known, task.codes[training]).predict(unseen)
+    centroid = NearestCentroid().fit(known, task.codes[training]).predict(unseen)
     return test, probability, centroid
 
 
 def fitted(x: npt.NDArray[np.floating], y: Places) -> LogisticRegression:
     """Multinomial logistic regression, with the penalty that suits components of size one."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # it has come close enough when its steps are used up
-        return LogisticRegression(C=1.0, tol=1e-3, max_iter=200).fit(x, y)
+    return LogisticRegression(C=1.0, tol=1e-3, max_iter=200).fit(x, y)
 
 
 def scale_of(components: npt.NDArray[np.floating]) -> float:
@@ -347,57 +362,3 @@ def confusion(held: Held) -> npt.NDArray[np.int64]:
     """How often each class (row) was taken for each (column)."""
     size = held.probability.shape[1]
     return np.asarray(confusion_matrix(held.codes, held.predicted, labels=np.arange(size)), np.int64)
-
-
-def calibration(held: Held) -> dict[str, Any] | None:
-    """How far the probabilities can be believed, and the temperature that mends them; None of few photographs.
-
-    ``ece`` is the expected calibration error over ten bins of the highest probability, before and after its logits are
-    divided by the temperature, the one number that gives the held-out photographs the least log loss.
-    """
-    if len(held.rows) < CALIBRATED_FROM:
-        return None
-    some = stratified(held.codes, CALIBRATED_ON, np.random.default_rng(0).random(len(held.codes)))
-    logits = np.log(np.maximum(held.probability[some], 1e-12, dtype=np.float64))
-    rows, codes = np.arange(len(logits)), held.codes[some]
-
-    def loss(log_temperature: float) -> float:
-        scaled = logits / np.exp(log_temperature)
-        return float(np.mean(np.logaddexp.reduce(scaled, axis=1) - scaled[rows, codes]))
-
-    temperature = float(np.exp(minimize_scalar(loss, bounds=(-2.5, 2.5), method="bounded", options={"xatol": 0.01}).x))
-    right = logits.argmax(axis=1) == codes
-    before = _bins(np.exp(logits.max(axis=1)), right)
-    after = _bins(softmax(logits / temperature).max(axis=1), right)
-    return {
-        "n": len(logits),
-        "temperature": round(temperature, 4),
-        "ece": _ece(before),
-        "ece_calibrated": _ece(after),
-        "bins": before,
-        "bins_calibrated": after,
-    }
-
-
-def softmax(logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Probabilities of logits, row by row."""
-    raised = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return np.asarray(raised / raised.sum(axis=1, keepdims=True))
-
-
-def _bins(confidence: npt.NDArray[np.floating], right: npt.NDArray[np.bool_]) -> list[dict[str, Any]]:
-    """Bins of equal width that hold any photograph: how many, how sure, how often right."""
-    bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
-    return [
-        {
-            "photographs": int((bins == number).sum()),
-            "confidence": round(float(confidence[bins == number].mean()), 4),
-            "accuracy": round(float(right[bins == number].mean()), 4),
-        }
-        for number in np.unique(bins)
-    ]
-
-
-def _ece(bins: list[dict[str, Any]]) -> float:
-    gap = sum(row["photographs"] * abs(row["confidence"] - row["accuracy"]) for row in bins)
-    return round(float(gap / sum(row["photographs"] for row in bins)), 4)

@@ -20,7 +20,7 @@ from verger.components.pca import Pca
 from verger.config import RunConfig
 from verger.errors import NothingToReadError, VergerError
 from verger.insight import classifier, dense, trial
-from verger.insight.classifier import Floats, Model
+from verger.insight.model import Floats, Model
 from verger.insight.sample import Numbers
 from verger.insight.trial import Comparison, Pixels, Trial
 from verger.network import lite

@@ -145,6 +145,7 @@ def classifier(document: dict[str, Any] | None) -> dict[str, Any] | None:
         "optimistic": document["optimistic"] and OPTIMISTIC,
         "scores": [{**score, "says": score["says"][:1].upper() + score["says"][1:]} for score in scores],
         "how": _made(document),
+        "none_of_these": none_of_these(document.get("none_of_these")),
         "names": names,
         "matrix": matrix
         and len(names) <= MAX_NUMBERED
@@ -156,6 +157,34 @@ def classifier(document: dict[str, Any] | None) -> dict[str, Any] | None:
         "uncalibrated": f"{best['n_test']:,} photographs held out are too few to say how far its probabilities can be "
         "believed.",
     }
+
+
+def none_of_these(unknown: dict[str, Any] | None) -> str:
+    """From where on a photograph is none of the classes, and what that is worth; '' where nobody has asked.
+
+    Parameters
+    ----------
+    unknown : dict or None
+        The manifest's ``none_of_these``.
+    """
+    if unknown is None:
+        return ""
+    if "absent" in unknown:
+        return f"No threshold tells whether a photograph is none of these classes: {unknown['absent']}."
+    said = (
+        f"None of these: farther than {unknown['threshold']:.3f} from every known photograph, as "
+        f"{unknown['false_alarms']:.0%} of {unknown['n_held_out']:,} known ones were when they were held out "
+        f"({unknown['split_says']}). "
+    )
+    if unknown["auroc"] is None:
+        return said + f"What that finds is {unknown['says']}."
+    (low, high), (least, most) = unknown["auroc_interval"], unknown["caught_interval"]
+    return (
+        said + f"Of {unknown['n_unknown']:,} photographs of classes that were left out, "
+        f"{unknown['caught_at_5_percent']:.0%} ({least:.0%} to {most:.0%}) were caught; AUROC "
+        f"{unknown['auroc']:.2f} ({low:.2f} to {high:.2f}){': weak evidence' if unknown['weak'] else ''}. "
+        f"{unknown['says'][:1].upper()}{unknown['says'][1:]}."
+    )
 
 
 def unclassified(manifest: dict[str, Any]) -> str:

@@ -105,7 +105,7 @@ class Study:
         from verger.insight import classifier
 
         try:
-            self.classification = classifier.classify(sample, self.config)
+            self.classification = classifier.classify(sample, self.config, self.progress.warn)
         except classifier.NothingToTellError as absent:
             return {"absent": str(absent)}
         folder = self.run.path("model")

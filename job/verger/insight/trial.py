@@ -17,8 +17,8 @@ from verger.access.storage import storage_of
 from verger.config import RunConfig
 from verger.errors import NothingToReadError, Rejection, StoreError, VergerError
 from verger.insight import classifier, dense, evaluation, sample
-from verger.insight.classifier import Floats
 from verger.insight.evaluation import Folds, Task
+from verger.insight.model import Floats
 from verger.insight.sample import Numbers, Places
 from verger.network import lite
 from verger.network.backbones import Network
@@ -236,7 +236,8 @@ def _held_out(trial: Trial, network: Network) -> dict[str, Any]:
     """
     task = trial.task
     assert task is not None
-    with threadpool_limits(1), ThreadPoolExecutor(available_cores()) as pool:  # as in the run's evaluation
+    # As in the run's evaluation.
+    with threadpool_limits(1), evaluation.quietly(), ThreadPoolExecutor(available_cores()) as pool:
         taught = list(pool.map(lambda part: evaluation.teach(task, part[0]), trial.folds))
     layers = [dense.of_part(part) for part in taught]
     weights, bias = np.hstack([layer.weights for layer in layers]), np.hstack([layer.bias for layer in layers])

@@ -1,0 +1,229 @@
+"""From which distance on a photograph is none of the known classes, and how far that can be believed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import stdtrit
+
+from verger.access.session import available_cores
+from verger.insight import evaluation
+from verger.insight.evaluation import TRAINED_NUMBERS, Held, Task
+from verger.insight.known import Known
+from verger.insight.sample import Numbers, Places, stratified
+
+FALSE_ALARMS = 0.05
+"""Share of known photographs that the threshold takes for unknown ones."""
+REFERENCES = 5_000
+"""Known photographs that others are compared with, at most."""
+JUDGED = 5_000
+"""Known photographs that are held out, and unknown ones, at most."""
+JUDGED_FROM = 50
+"""Photographs of either kind below which nothing is said of them."""
+CLASSES_FROM = 3
+"""Classes below which none can be left out: two that are known must remain."""
+FOLDS = 5
+ROUNDS = 5
+"""So often few photographs are dealt to the folds anew, as chance in the dealing weighs more there."""
+WEAK_BELOW = 0.8
+"""AUROC below which the evidence is weak."""
+DRAWS = 500
+_CONFIDENCE = 0.95
+_NTH = {3: "third", 4: "quarter", 5: "fifth"}
+
+
+class TooFewError(Exception):
+    """There are too few photographs for a threshold; its text says so."""
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """Photographs that are held against known ones.
+
+    Attributes
+    ----------
+    training : ndarray of int64, shape (n,)
+        Rows of the task: the known ones.
+    judged : ndarray of int64, shape (m,)
+    unknown : ndarray of bool, shape (m,)
+        Which of these are of a class that is not known.
+    """
+
+    training: Places
+    judged: Places
+    unknown: npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Novelty:
+    """What is known, and from where on a photograph is none of it.
+
+    Attributes
+    ----------
+    known : Known or None
+    figures : dict
+        The threshold, and what is known of its worth, or only ``absent``, why there is none; the manifest's
+        ``none_of_these``.
+    """
+
+    known: Known | None
+    figures: dict[str, Any]
+
+
+def measure(task: Task, held: Held, components: Numbers, codes: Places) -> Novelty:
+    """Set the threshold on known photographs that were held out, and test it on classes that were left out.
+
+    Parameters
+    ----------
+    task : Task
+    held : Held
+        Its split is taken, training part by training part.
+    components, codes : ndarray, shape (n, k) and (n,)
+        Of the photographs of the run; -1 where one has no class.
+
+    Raises
+    ------
+    TooFewError
+        Fewer than `JUDGED_FROM` known photographs could be held out.
+    """
+    number = _references(task)
+    random = np.random.default_rng(task.seed)
+    inside, outside = list(_inside(task, held, random)), list(_outside(task, held, random))
+    with ThreadPoolExecutor(available_cores()) as pool:
+        parts = list(pool.map(lambda trial: _distances(task, trial), [*inside, *outside]))
+    distances = np.concatenate(parts[: len(inside)])
+    if len(distances) < JUDGED_FROM:
+        raise TooFewError(f"{len(distances)} photographs that were held out are too few to set a threshold on")
+    rows = np.flatnonzero(codes >= 0)
+    rows = rows[stratified(codes[rows], number, random.random(len(rows)))]
+    figures = {
+        "threshold": round(float(np.quantile(distances, 1 - FALSE_ALARMS)), 4),
+        "false_alarms": FALSE_ALARMS,
+        "split": held.kind,
+        "split_says": held.says,
+        "n_references": len(rows),
+        "n_held_out": len(distances),
+        **_worth(task, outside, parts[len(inside) :]),
+    }
+    return Novelty(Known.of(components[rows], codes[rows]), figures)
+
+
+def _references(task: Task) -> int:
+    return max(2, min(REFERENCES, TRAINED_NUMBERS // int(task.features.shape[1])))
+
+
+def _inside(task: Task, held: Held, random: np.random.Generator) -> Iterator[Trial]:
+    """Known photographs alone, held out as the classifier's were."""
+    for training, test in held.parts:
+        known = _drawn(task, training, _references(task), random)
+        judged = test[np.isin(task.codes[test], task.codes[known])]
+        judged = _drawn(task, judged, JUDGED // len(held.parts), random)
+        yield Trial(known, judged, np.zeros(len(judged), bool))
+
+
+def _outside(task: Task, held: Held, random: np.random.Generator) -> Iterator[Trial]:
+    """Classes left out, a fold of them at a time, beside known photographs that were held out of the same part."""
+    classes = np.unique(task.codes[task.codes >= 0])
+    if len(classes) < CLASSES_FROM:
+        return
+    folds = min(FOLDS, len(classes))
+    rounds = int(np.clip(JUDGED // len(task.codes), 1, ROUNDS))
+    for number in range(rounds * folds):
+        if number % folds == 0:
+            dealt = np.array_split(random.permutation(classes), folds)
+        part = held.parts[number % len(held.parts)]
+        yield _without(task, part, dealt[number % folds], JUDGED // (rounds * folds), random)
+
+
+def _without(task: Task, part: tuple[Places, Places], left: Places, number: int, random: np.random.Generator) -> Trial:
+    """A training part that lacks some classes, what was held out of it, and photographs of these classes."""
+    training, test = (rows[~np.isin(task.codes[rows], left)] for rows in part)
+    training = _drawn(task, training, _references(task), random)
+    test = test[np.isin(task.codes[test], task.codes[training])]
+    unknown = np.flatnonzero(np.isin(task.codes, left))
+    if task.groups is not None:  # a day that is known tells of all that was photographed on it
+        unknown = unknown[~np.isin(task.groups[unknown], task.groups[training])]
+    test, unknown = (_drawn(task, rows, number, random) for rows in (test, unknown))
+    return Trial(training, np.concatenate([test, unknown]), np.arange(len(test) + len(unknown)) >= len(test))
+
+
+def _drawn(task: Task, rows: Places, number: int, random: np.random.Generator) -> Places:
+    """A sample by class."""
+    return rows[stratified(task.codes[rows], number, random.random(len(rows)))]
+
+
+def _distances(task: Task, trial: Trial) -> Numbers:
+    """How far the judged photographs of a trial are from its known ones."""
+    if not len(trial.judged) or len(trial.training) < 2:
+        return np.full(len(trial.judged), 2, np.float32)
+    reduction = evaluation.reduction_of(task, trial.training)
+    known, judged = (reduction.components(task.features[rows]) for rows in (trial.training, trial.judged))
+    return Known.of(known, task.codes[trial.training]).distances(judged)
+
+
+def _worth(task: Task, trials: list[Trial], parts: list[Numbers]) -> dict[str, Any]:
+    """How well distances part known photographs from those of classes that were left out."""
+    nothing = dict.fromkeys(("auroc", "auroc_interval", "caught_at_5_percent", "caught_interval", "weak"))
+    unknown = np.concatenate([np.zeros(0, bool), *(trial.unknown for trial in trials)])
+    judged = np.concatenate([np.zeros(0, np.int64), *(trial.judged for trial in trials)])
+    n_known, n_unknown = len(np.unique(judged[~unknown])), len(np.unique(judged[unknown]))
+    counts = {"n_known": n_known, "n_unknown": n_unknown, "n_classes": len(np.unique(task.codes[task.codes >= 0]))}
+    if counts["n_classes"] < CLASSES_FROM:
+        return {**nothing, **counts, "says": f"not measured: of {counts['n_classes']} classes none can be left out"}
+    if min(n_known, n_unknown) < JUDGED_FROM:
+        says = f"not measured: {n_known:,} known and {n_unknown:,} unknown photographs are too few"
+        return {**nothing, **counts, "says": says}
+    auroc, caught, intervals = _intervals(np.concatenate(parts), unknown, task.codes[judged], task.seed)
+    return {
+        "auroc": round(auroc, 4),
+        "auroc_interval": intervals[0],
+        "caught_at_5_percent": round(caught, 4),
+        "caught_interval": intervals[1],
+        "weak": auroc < WEAK_BELOW,
+        **counts,
+        "says": f"measured on classes that were left out, a {_NTH[min(FOLDS, counts['n_classes'])]} of "
+        f"{counts['n_classes']:,} at a time; 95% intervals, by drawing classes again",
+    }
+
+
+def _intervals(
+    distances: Numbers, unknown: npt.NDArray[np.bool_], codes: Places, seed: int
+) -> tuple[float, float, list[list[float]]]:
+    """AUROC, the share of unknown photographs that is caught, and 95 % intervals of both.
+
+    Photographs of a class are no independent evidence: whole classes are drawn with replacement (cluster bootstrap),
+    known and unknown photographs of a class together, and the standard deviation over the draws is taken times
+    Student's t of as many degrees of freedom as there are classes, less one. Where no draw differs from another, the
+    interval is the exact one of as many classes without an exception (Clopper and Pearson).
+    """
+    order = np.lexsort((~unknown, distances))  # of equal ones the unknown come first, and are not caught
+    unknown = unknown[order]
+    classes, cluster = np.unique(codes[order], return_inverse=True)
+    number = len(classes)
+    auroc, caught = parted(~unknown, unknown)
+    draws = np.random.default_rng(seed).multinomial(number, np.full(number, 1 / number), DRAWS)
+    pairs = ((weight * ~unknown, weight * unknown) for weight in (drawn[cluster] for drawn in draws))
+    found = np.array([parted(*pair) for pair in pairs if pair[0].any() and pair[1].any()])
+    tail, spread = (1 - _CONFIDENCE) / 2, found.std(axis=0)
+    reach = stdtrit(number - 1, 1 - tail) * np.sqrt(number / (number - 1)) * spread
+    reach = np.where(spread > 1e-9, reach, 1 - tail ** (1 / number))
+    low, high = (np.clip([auroc, caught] + sign * reach, 0, 1).round(4).tolist() for sign in (-1, 1))
+    return auroc, caught, [list(ends) for ends in zip(low, high, strict=True)]
+
+
+def parted(known: npt.NDArray[Any], unknown: npt.NDArray[Any]) -> tuple[float, float]:
+    """AUROC, and the share of the unknown beyond all but `FALSE_ALARMS` of the known.
+
+    Parameters
+    ----------
+    known, unknown : ndarray, shape (n,)
+        Weights of photographs in the order of their distances, the near ones first; one of the two is zero.
+    """
+    below = np.cumsum(known) / known.sum()
+    share = unknown / unknown.sum()
+    return float(below @ share), float(share[below >= 1 - FALSE_ALARMS].sum())

@@ -1,0 +1,225 @@
+"""insight/known, insight/novelty: how far photographs are from what is known, and what tells unknown classes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from tests.insight import clouds, config, sample, series
+from verger.errors import NothingToReadError
+from verger.insight import novelty, sections
+from verger.insight.classifier import classify
+from verger.insight.evaluation import Task
+from verger.insight.known import SHRINKAGE, WIDTH, Known, Space
+from verger.insight.novelty import JUDGED_FROM, Novelty, Trial, parted
+
+
+def points(n: int = 60, k: int = 5, classes: int = 3, seed: int = 0) -> tuple[Any, Any]:
+    random = np.random.default_rng(seed)
+    codes = np.arange(n) % classes
+    spread = random.normal(size=(k, k))
+    return (5 * random.normal(size=(classes, k)))[codes] + random.normal(size=(n, k)) @ spread, codes
+
+
+def classes(number: int, each: int = 20, **more: Any) -> tuple[Any, list[str]]:
+    return clouds({f"class {code}": each for code in range(number)}, **more)
+
+
+def measured(features: Any, labels: list[str], paths: list[str] | None = None, **settings: Any) -> Novelty:
+    return classify(sample(features, labels, paths=paths, k=8), config(**settings)).novelty
+
+
+class TestSpace:
+    def test_differences_within_classes_weigh_alike_in_all_directions(self) -> None:
+        x, codes = points(3000)
+        space = Space.of(x, codes)
+        within = x - np.stack([x[codes == code].mean(axis=0) for code in range(3)])[codes]
+        spread = np.linalg.eigvalsh(np.cov((within @ space.whitening).T))
+        raw = np.linalg.eigvalsh(np.cov(within.T))
+        assert spread[-1] / spread[0] < min(1 / SHRINKAGE * 5, raw[-1] / raw[0] / 3)
+
+    def test_directions_have_length_one_and_the_mean_has_none(self) -> None:
+        x, codes = points()
+        space = Space.of(x, codes)
+        np.testing.assert_allclose(np.linalg.norm(space.directions(x), axis=1), 1, rtol=1e-6)
+        assert not space.directions(space.mean[None]).any()
+
+    def test_without_classes_it_is_the_cosine_of_the_components(self) -> None:
+        x, _ = points()
+        unit = (x - x.mean(axis=0)) / np.linalg.norm(x - x.mean(axis=0), axis=1, keepdims=True)
+        np.testing.assert_allclose(Space.of(x).directions(x), unit, atol=1e-6)
+
+    def test_classes_of_one_picture_each_can_be_compared(self) -> None:
+        x, codes = np.eye(3).repeat(4, axis=0), np.arange(3).repeat(4)
+        assert np.isfinite(Space.of(x, codes).directions(x)).all()
+
+    def test_more_components_than_it_takes_are_left_out(self) -> None:
+        x, codes = points(40, WIDTH + 10)
+        space = Space.of(x, codes)
+        assert space.directions(x).shape == (40, WIDTH)
+
+
+class TestKnown:
+    def test_what_is_known_is_near_and_its_opposite_far(self) -> None:
+        x, codes = points()
+        known = Known.of(x, codes)
+        np.testing.assert_allclose(known.distances(x), 0, atol=1e-6)
+        far = known.distances(2 * known.space.mean - 100 * x.mean(axis=0)[None] - x[:1])
+        assert 0 < far[0] <= 2
+
+    def test_the_distance_is_that_to_the_nearest(self) -> None:
+        x, codes = points()
+        known, asked = Known.of(x, codes), x[:7] + 0.3
+        cosines = known.space.directions(asked) @ known.references.T
+        np.testing.assert_allclose(known.distances(asked), 1 - cosines.max(axis=1), atol=1e-6)
+        assert known.distances(asked[:0]).shape == (0,)
+
+    def test_it_is_kept(self, tmp_path: Path) -> None:
+        x, codes = points()
+        known = Known.of(x, codes)
+        known.save(str(tmp_path))
+        np.testing.assert_array_equal(Known.load(str(tmp_path)).distances(x + 1), known.distances(x + 1))
+        with pytest.raises(NothingToReadError):
+            Known.load(str(tmp_path / "none"))
+
+
+class TestParted:
+    def test_it_is_the_area_under_the_curve(self) -> None:
+        random = np.random.default_rng(0)
+        distances, unknown = random.normal(size=200), random.random(200) < 0.4
+        distances[unknown] += 1
+        order = np.argsort(distances)
+        auroc, caught = parted(~unknown[order], unknown[order])
+        assert auroc == pytest.approx(roc_auc_score(unknown, distances))
+        assert caught == pytest.approx((distances[unknown] > np.quantile(distances[~unknown], 0.95)).mean(), abs=0.02)
+
+    def test_weights_are_copies(self) -> None:
+        known, unknown = np.array([2, 0, 1, 0]), np.array([0, 3, 0, 1])
+        repeated = parted(np.array([1, 1, 0, 0, 0, 1, 0]), np.array([0, 0, 1, 1, 1, 0, 1]))
+        assert parted(known, unknown) == pytest.approx(repeated)
+
+
+class TestMeasure:
+    def test_classes_that_stand_apart_are_found_out(self) -> None:
+        features, labels = classes(10, apart=12)
+        found = measured(features, labels)
+        figures = found.figures
+        assert figures["auroc"] > 0.9 and figures["weak"] is False
+        assert figures["caught_at_5_percent"] > 0.5
+        assert (figures["split"], figures["n_unknown"], figures["n_classes"]) == ("random", 200, 10)
+        assert "optimistic" in figures["split_says"]
+
+    def test_classes_that_are_one_are_weak_evidence_and_the_interval_says_so(self) -> None:
+        features, labels = classes(10, apart=0)
+        figures = measured(features, labels).figures
+        low, high = figures["auroc_interval"]
+        assert low < 0.55 and high > 0.45 and abs(figures["auroc"] - 0.5) < 0.1
+        assert figures["weak"] is True
+        assert "weak evidence" in sections.none_of_these(figures)
+
+    def test_one_in_twenty_known_photographs_is_beyond_the_threshold(self) -> None:
+        features, labels = classes(6, each=120)
+        taken = sample(features[::2], labels[::2], k=8)
+        found = classify(taken, config()).novelty
+        mean = features[::2].mean(axis=0)
+        axes = np.linalg.lstsq(features[::2] - mean, taken.components, rcond=None)[0]
+        assert found.known is not None
+        beyond = found.known.distances((features[1::2] - mean) @ axes) > found.figures["threshold"]
+        assert 0.005 < beyond.mean() < 0.11
+
+    def test_frames_of_a_series_flatter_the_threshold_unless_groups_are_known(self) -> None:
+        features, labels, paths = series(6, 3, 10)
+        naive, grouped = (measured(features, labels, paths, **settings) for settings in ({}, {"group_regex": "^.*_"}))
+        assert grouped.figures["split"] == "grouped"
+        assert grouped.figures["threshold"] > 5 * naive.figures["threshold"]
+        assert naive.figures["caught_at_5_percent"] > 0.9 > grouped.figures["caught_at_5_percent"] + 0.3
+
+    def test_nothing_that_is_judged_has_been_seen(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        seen: list[tuple[Task, Trial]] = []
+        real = novelty._distances
+
+        def spied(task: Task, trial: Trial) -> Any:
+            seen.append((task, trial))
+            return real(task, trial)
+
+        monkeypatch.setattr(novelty, "_distances", spied)
+        features, labels, paths = series(6, 3, 10)
+        measured(features, labels, paths, group_regex="^.*_")
+        assert sum(trial.unknown.any() for _, trial in seen) >= 5
+        for task, trial in seen:
+            assert task.groups is not None
+            assert not np.isin(task.groups[trial.judged], task.groups[trial.training]).any()
+            known = np.isin(task.codes[trial.judged], task.codes[trial.training])
+            np.testing.assert_array_equal(known, ~trial.unknown)
+
+    def test_samples_are_bounded(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(novelty, "REFERENCES", 80)
+        monkeypatch.setattr(novelty, "JUDGED", 100)
+        found = measured(*classes(5, each=60))
+        assert found.known is not None and found.known.references.shape == (80, 8)
+        assert found.figures["n_references"] == 80
+        assert max(found.figures[name] for name in ("n_held_out", "n_known", "n_unknown")) <= 100
+
+    def test_two_classes_have_a_threshold_whose_worth_nobody_knows(self) -> None:
+        figures = measured(*classes(2, each=40)).figures
+        assert figures["threshold"] > 0
+        assert (figures["auroc"], figures["weak"], figures["caught_interval"]) == (None, None, None)
+        assert figures["says"] == "not measured: of 2 classes none can be left out"
+        assert "not measured" in sections.none_of_these(figures)
+
+    def test_a_split_that_holds_out_too_few_gives_way_to_the_next(self) -> None:
+        features, labels = classes(4, each=20)
+        taken = sample(features, labels, ["Test" if row % 4 == 0 else "Training" for row in range(80)], k=8)
+        found = classify(taken, config())
+        assert found.summary()["split"] == "own"
+        assert found.novelty.figures["split"] == "random"
+
+    def test_few_photographs_have_none(self) -> None:
+        found = measured(*classes(4, each=5))
+        assert found.known is None
+        assert list(found.figures) == ["absent"] and "too few" in found.figures["absent"]
+        assert "too few" in sections.none_of_these(found.figures)
+
+    def test_too_few_that_can_be_judged_are_no_evidence(self) -> None:
+        figures = measured(*clouds({"a": 60, "b": 4, "c": 4})).figures
+        assert figures["auroc"] is None or min(figures["n_known"], figures["n_unknown"]) >= JUDGED_FROM
+
+    def test_few_classes_have_wide_intervals(self) -> None:
+        width = []
+        for number in (3, 20):
+            low, high = measured(*classes(number, each=240 // number, apart=0.5)).figures["auroc_interval"]
+            width.append(high - low)
+        assert width[0] > 1.5 * width[1]
+
+    def test_three_classes_without_an_exception_prove_little(self) -> None:
+        figures = measured(*classes(3, each=80, apart=20)).figures
+        assert figures["auroc"] == figures["caught_at_5_percent"] == 1
+        assert figures["auroc_interval"] == figures["caught_interval"] == [pytest.approx(0.2924, abs=1e-4), 1]
+
+    def test_it_is_the_same_again(self) -> None:
+        features, labels = classes(5)
+        assert measured(features, labels).figures == measured(features, labels).figures
+
+
+class TestFailure:
+    def test_the_classifier_stays(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        def fail(*_: Any) -> None:
+            raise ValueError("it broke")
+
+        monkeypatch.setattr(novelty, "measure", fail)
+        warnings: list[str] = []
+        found = classify(sample(*classes(3)), config(), warnings.append)
+        assert warnings == ["no threshold of 'none of these' was set: ValueError: it broke"]
+        assert found.summary()["accuracy"] > 0.5
+        assert found.summary()["none_of_these"] == {"absent": "it could not be measured; the warnings say why"}
+        found.save(str(tmp_path))
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["classifier.json", "classifier.npz"]
+
+    def test_too_few_is_said_and_no_warning(self) -> None:
+        warnings: list[str] = []
+        classify(sample(*classes(2, each=5)), config(), warnings.append)
+        assert warnings == []
