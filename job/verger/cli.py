@@ -22,12 +22,13 @@ import rich_click as click
 from click.core import ParameterSource
 from click.exceptions import Exit, NoArgsIsHelpError
 from pydantic.fields import FieldInfo
+from rich.text import Text
 
 from verger import __version__, closing, config, log
 from verger.access.failures import explain
 from verger.access.storage import canonical
 from verger.config import GROUPS, RunConfig
-from verger.errors import DoesNotFitError, ExitCode, InterruptedRunError, Terminated, VergerError
+from verger.errors import DoesNotFitError, ExitCode, InterruptedRunError, NothingToReadError, Terminated, VergerError
 from verger.progress import Progress
 
 Command = Callable[..., Any]
@@ -113,7 +114,8 @@ def _option(name: str, field: FieldInfo) -> Callable[[Command], Command]:
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, "--version", message="verger %(version)s", help="Show the version.")
 @click.command_panel("Runs", commands=["run", "plan", "project"])
-@click.command_panel("Around them", commands=["report", "export", "compact", "prune", "doctor", "sample", "schema"])
+@click.command_panel("Results", commands=["identify", "report", "export"])
+@click.command_panel("Around them", commands=["compact", "prune", "doctor", "sample", "schema"])
 def verger() -> None:
     """Turn a folder of photographs into a table of features and their principal components."""
 
@@ -182,6 +184,39 @@ def report(config: RunConfig, run_uri: str) -> None:
         page = redraw(config, run_uri, progress)
         progress.say(f"Report: {page}")
         progress.finish(report=page)
+
+
+@verger.command()
+@click.argument("photographs", nargs=-1, required=True, metavar="PHOTO...")
+@click.option("--run", "run_uri", required=True, metavar="URI", panel=GROUPS[0],
+              help="Run that knows them, or an output: its latest run.")  # fmt: skip
+@click.option("--top", default=3, show_default=True, metavar="N", type=click.IntRange(1, 1000),
+              help="Classes, and nearest photographs, to tell.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object a photograph, each on a line.")
+@settings(("Store", "Residency"), absent=ABSENT)
+def identify(config: RunConfig, photographs: tuple[str, ...], run_uri: str, top: int, as_json: bool) -> None:
+    """Say what is in photographs, by the classifier of a finished run, without Spark.
+
+    PHOTO is a file, an object in a bucket, or a folder of either. One that cannot be read says so, and the others go
+    on; exit 3 where none could be.
+    """
+    with _spoken(config) as progress:
+        from verger.insight import answer
+        from verger.insight.identify import identify as looked
+
+        counts, memory = {"identified": 0, "none_of_these": 0, "unreadable": 0}, None
+        for found, memory in looked(config, run_uri, photographs, top, progress):
+            counts["unreadable" if found.error else "identified"] += 1
+            counts["none_of_these"] += found.is_none
+            if as_json:
+                click.echo(json.dumps(found.as_dict(), ensure_ascii=False))
+            else:
+                _tell(answer.lines(found, memory))
+        if memory is None:
+            raise NothingToReadError("no photograph could be read", "Check the paths")
+        if not as_json:
+            _tell(answer.closing(memory))
+        progress.finish(**counts)
 
 
 @verger.command()
@@ -285,6 +320,15 @@ def schema() -> None:
     """Print all settings as JSON Schema."""
     dialect = "https://json-schema.org/draft/2020-12/schema"
     click.echo(json.dumps({"$schema": dialect, **RunConfig.model_json_schema()}, indent=2))
+
+
+def _tell(lines: Sequence[Text]) -> None:
+    """Lines on stdout: in colour on a terminal, and never broken or cut."""
+    from rich.console import Console
+
+    console = Console(highlight=False, soft_wrap=True)
+    for line in lines:
+        console.print(line)
 
 
 @contextmanager

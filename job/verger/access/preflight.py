@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 # One photograph that is denied is a bad photograph; so many are a bucket that may not be read.
 _TRIED = 3
+# Roles of places that are read by name: nobody need have the right to list what is beside them.
+_OBJECTS = ("weights", "photographs")
 
 
 def places(config: RunConfig, *roles: str) -> dict[str, str]:
@@ -62,7 +64,7 @@ def admit(places: Mapping[str, str], config: RunConfig, written: Collection[str]
     admitted = residency.guard(places, config, written)
     for role, uri in places.items():
         if bucket_name(uri):
-            _try(uri, listed=role != "weights", written=tried and role in written)
+            _try(uri, listed=role not in _OBJECTS, written=tried and role in written)
     return admitted
 
 

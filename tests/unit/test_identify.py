@@ -1,0 +1,215 @@
+"""insight/identify, insight/answer: what is told of a photograph, and what of a run can be read for it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from tests.insight import clouds, config, sample
+from verger.components.pca import Pca
+from verger.errors import NothingToReadError, Reason, Rejection, StoreError
+from verger.insight import answer, identify
+from verger.insight.classifier import classify
+from verger.insight.identify import Finding, Memory
+from verger.tables.manifest import Run
+from verger.tables.schemas import PROJECTION
+
+UNKNOWN = {
+    "threshold": 0.4, "false_alarms": 0.05, "split": "grouped", "split_says": "groups kept together",
+    "n_references": 90, "n_held_out": 90, "auroc": 0.7, "auroc_interval": [0.6, 0.8], "caught_at_5_percent": 0.25,
+    "caught_interval": [0.1, 0.4], "weak": True, "n_known": 90, "n_unknown": 90, "n_classes": 9, "says": "measured",
+}  # fmt: skip
+
+
+def finding(**more: Any) -> Finding:
+    given = {
+        "classes": [("Apple", 0.75), ("Pear", 0.25)],
+        "nearest": [("/in/a/1.jpg", "a", 0.5), ("/in/2.jpg", None, 0.75)],
+        "distance": 0.5,
+        "unknown": UNKNOWN,
+    }
+    return Finding("/here/asked.jpg", "run-1", **{**given, **more})
+
+
+def spoken(found: Finding) -> str:
+    return "\n".join(line.plain for line in answer.lines(found, None))
+
+
+class TestFinding:
+    def test_json_has_the_same_keys_whatever_was_found(self) -> None:
+        found = [
+            finding(),
+            finding(classes=None, distance=None, unknown={}, notes=["There are no classes."]),
+            Finding("/gone.jpg", "run-1", error=NothingToReadError("/gone.jpg does not exist")),
+        ]
+        told = [json.loads(json.dumps(one.as_dict())) for one in found]
+        assert len({tuple(one) for one in told}) == 1
+        assert told[0]["classes"][0] == {"class": "Apple", "probability": 0.75}
+        assert told[0]["nearest"][1] == {"path": "/in/2.jpg", "label": None, "distance": 0.75}
+        assert told[0]["none_of_these"] | {"verdict": True, "distance": 0.5, "weak": True} == told[0]["none_of_these"]
+        assert told[1]["none_of_these"] is None and told[1]["classes"] is None
+
+    @pytest.mark.parametrize(
+        ("error", "reason"),
+        [
+            (Rejection(Reason.TRUNCATED, "JPEG: it ends"), "truncated"),
+            (NothingToReadError("/gone.jpg does not exist"), "missing"),
+            (StoreError("s3://a/b: access denied"), "unreadable"),
+        ],
+    )
+    def test_a_bad_photograph_is_one_line_and_has_a_reason(self, error: Any, reason: str) -> None:
+        found = Finding("/bad.jpg", "run-1", error=error)
+        assert found.as_dict()["error"]["reason"] == reason
+        name, line, blank = answer.lines(found, None)
+        assert (name.plain, blank.plain) == ("/bad.jpg", "")
+        assert line.plain.startswith("  cannot be identified: ") and "\n" not in line.plain
+
+    def test_the_threshold_itself_is_within(self) -> None:
+        assert not finding(distance=0.4).is_none
+        assert finding(distance=0.4001).is_none
+
+
+class TestAnswer:
+    def test_beyond_the_threshold(self) -> None:
+        said = spoken(finding())
+        assert "none of these: 0.500 from what is known, beyond the threshold of 0.400 (weak evidence)" in said
+        assert "75.0%  Apple" in said and "0.750  (no label)  /in/2.jpg" in said
+
+    def test_within_it_nothing_is_promised(self) -> None:
+        strong = UNKNOWN | {"weak": False}
+        said = spoken(finding(distance=0.1, unknown=strong))
+        assert "  0.100 from what is known, within the threshold of 0.400\n" in said
+        random = spoken(finding(distance=0.1, unknown=strong | {"split": "random"}))
+        assert "threshold of 0.400 (optimistic evidence)\n" in random
+        assert "none of these" not in said
+
+    def test_evidence_that_nobody_measured_is_none(self) -> None:
+        unmeasured = UNKNOWN | {"weak": None, "auroc": None, "says": "not measured: of 2 classes none can be left out"}
+        assert "(evidence not measured)" in spoken(finding(unknown=unmeasured))
+
+    def test_brackets_are_no_markup(self) -> None:
+        said = spoken(finding(classes=[("[red]Apple[/red]", 1.0)]))
+        assert "[red]Apple[/red]" in said
+
+
+class TestExpanded:
+    def test_a_folder_is_its_photographs_and_what_is_wrong_with_one_stops_nobody(self, tmp_path: Path) -> None:
+        (tmp_path / "in" / "deep").mkdir(parents=True)
+        (tmp_path / "none").mkdir()
+        for name in ("in/b.jpg", "in/deep/a.png", "in/notes.txt"):
+            (tmp_path / name).write_bytes(b"x")
+        asked = [str(tmp_path / name) for name in ("none", "in", "odd-name")]
+        found = list(identify._expanded(asked))
+        assert [Path(path).name for path, _ in found] == ["none", "b.jpg", "a.png", "odd-name"]
+        assert isinstance(found[0][1], NothingToReadError)
+        assert [error for _, error in found[1:]] == [None] * 3
+
+
+@pytest.fixture
+def finished(tmp_path: Path) -> tuple[Run, dict[str, Any], Any]:
+    """What a run of 90 points leaves for it: table, PCA, classifier; the manifest, and the points."""
+    features, labels = clouds({"a": 30, "b": 30, "c": 30}, apart=8)
+    taken = sample(features, labels)
+    run = Run(str(tmp_path), "20260301T120000Z-verger-0a1b2c")
+    classify(taken, config()).save(run.path("model"))
+    folder = Path(run.path("projection"))
+    folder.mkdir(parents=True)
+    rows = taken.photographs.select(["path", "label", "split"])
+    rows = rows.append_column("pca_features", pa.array(list(taken.components), pa.list_(pa.float32())))
+    rows = rows.append_column("version", taken.photographs["version"]).cast(PROJECTION)
+    for number, part in enumerate((rows[:50], rows[50:])):
+        pq.write_table(part, folder / f"part-{number}.parquet")
+    axes = np.linalg.qr(np.random.default_rng(0).normal(size=(12, 4)))[0].T
+    variance = np.ones(4)
+    Pca(axes, np.zeros(12), None, variance, variance / 4, variance, 4.0, 90, {"components": 4}, 4, "gram").save(
+        run.path("pca")
+    )
+    manifest = {
+        "projection": {"rows": 90, "columns": 4},
+        "config": {"seed": 0, "classifier": True},
+        "input": {"uri": "/in"},
+    }
+    return run, manifest, taken.components
+
+
+def remembered(run: Run, manifest: dict[str, Any]) -> Memory:
+    infer: Any = None
+    network: Any = None
+    return Memory(run.run_id, network, infer, **identify._read(config(), run, manifest))
+
+
+class TestMemory:
+    def test_what_a_run_has_left_names_its_own_photographs(self, finished: Any, monkeypatch: Any) -> None:
+        run, manifest, components = finished
+        memory = remembered(run, manifest)
+        monkeypatch.setattr(Memory, "components", lambda _, asked: np.array(asked))
+        found = [Finding("", "", *fields) for fields in identify._looked(memory, list(components), 2)]
+        names = memory.names.to_pylist()
+        assert [one.nearest[0][0] for one in found] == [name["path"] for name in names]
+        right = [one.classes[0][0] == name["label"] for one, name in zip(found, names, strict=True) if one.classes]
+        assert np.mean(right) > 0.95
+        assert all(one.classes and len(one.classes) == len(one.nearest) == 2 for one in found)
+        assert max(one.distance or 0 for one in found) < 1e-5
+        (one,) = (Finding("", "", *fields) for fields in identify._looked(memory, [components[0]], 500))
+        assert one.classes and (len(one.classes), len(one.nearest)) == (3, 90)
+        assert "all 90 photographs" in "\n".join(line.plain for line in answer.closing(memory))
+
+    def test_of_very_many_photographs_a_sample_is_read_and_stated(self, finished: Any, monkeypatch: Any) -> None:
+        run, manifest, components = finished
+        monkeypatch.setattr(identify, "ROWS", 20)
+        memory = remembered(run, manifest)
+        assert memory.directions.shape == (20, 4)
+        paths = memory.names["path"].to_pylist()
+        assert len(set(paths)) == 20 and len(set(memory.names["label"].to_pylist())) == 3
+        rows = [int(path[-9:-4]) for path in paths]
+        np.testing.assert_allclose(memory.directions, memory.space.directions(components[rows]), atol=1e-6)
+        assert "20 of 90 photographs" in "\n".join(line.plain for line in answer.closing(memory))
+
+    @pytest.mark.parametrize(
+        ("manifest", "said"),
+        [
+            ({"config": {"classifier": False}}, "told to fit no classifier (--no-classifier)"),
+            ({"config": {"classifier": True}}, "the run's warnings say why"),
+            ({"config": {}}, "older verger"),
+            ({"config": {"classifier": True}, "classifier": {"absent": "there is one class only"}}, "one class only"),
+        ],
+    )
+    def test_why_there_are_no_classes(self, tmp_path: Path, manifest: dict[str, Any], said: str) -> None:
+        model, known, unknown, (note,) = identify._learnt(Run(str(tmp_path), "run"), manifest)
+        assert (model, known, unknown) == (None, None, {})
+        assert note.startswith("There are no classes to name: ") and said in note
+
+    @pytest.mark.parametrize(
+        ("figures", "said"), [(None, "older verger"), ({"absent": "9 are too few"}, "9 are too few"), ({}, "is gone")]
+    )
+    def test_why_there_is_no_threshold(self, finished: Any, figures: dict[str, Any] | None, said: str) -> None:
+        run, manifest, _ = finished
+        document = Path(run.path("model", "classifier.json"))
+        content = json.loads(document.read_text())
+        unknown = content.pop("none_of_these")
+        if figures is not None:
+            content["none_of_these"] = figures or unknown
+        document.write_text(json.dumps(content))
+        Path(run.path("model", "known.npz")).unlink()
+        model, known, unknown, (note,) = identify._learnt(run, manifest)
+        assert model is not None and known is None and unknown == {}
+        assert said in note
+
+
+def test_a_photograph_is_decoded_as_the_run_does(tmp_path: Path) -> None:
+    Image.new("RGB", (40, 20), "red").save(tmp_path / "wide.png")
+
+    class Padded:
+        input_size, resample, fit = 32, "bilinear", "pad"
+
+    network: Any = Padded
+    _, decoded = identify._opened((str(tmp_path / "wide.png"), None), network)
+    assert not isinstance(decoded, Exception)
+    assert decoded.rgb[0, 0].tolist() == [255, 255, 255] and decoded.rgb[16, 16].tolist() == [255, 0, 0]
