@@ -1,9 +1,8 @@
-"""The command line: options made from RunConfig, errors made into one line and an exit code."""
+"""The command line: what each command calls; errors made into one line and an exit code."""
 
 from __future__ import annotations
 
 import errno
-import functools
 import json
 import logging
 import os
@@ -13,102 +12,24 @@ import sys
 import tempfile
 import traceback
 import types
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Literal, NoReturn, Union, get_args, get_origin
+from typing import NoReturn
 
 import rich_click as click
-from click.core import ParameterSource
 from click.exceptions import Exit, NoArgsIsHelpError
-from pydantic.fields import FieldInfo
 from rich.text import Text
 
-from verger import __version__, closing, config, log
+from verger import __version__, closing, log
 from verger.access.failures import explain
 from verger.access.storage import canonical
 from verger.config import GROUPS, RunConfig
 from verger.errors import DoesNotFitError, ExitCode, InterruptedRunError, NothingToReadError, Terminated, VergerError
+from verger.options import PRECEDENCE, settings
 from verger.progress import Progress
 
-Command = Callable[..., Any]
-
 TERMINATION_LOG = Path("/dev/termination-log")  # a file in a pod's containers, and nowhere else
-
-PRECEDENCE = (
-    "Every option can also be a key of the YAML file given with --config, or a variable of the environment "
-    "(--max-labels: VERGER_MAX_LABELS). Later wins: defaults, file, environment, options. "
-    "Input and output are required."
-)
-
-
-def settings(
-    groups: Sequence[str] = GROUPS, absent: dict[str, str] | None = None, only: Collection[str] = ()
-) -> Callable[[Command], Command]:
-    """Give a command the fields of RunConfig as options; it is called with the merged ``config``.
-
-    Parameters
-    ----------
-    groups : sequence of str
-        The groups of fields to offer.
-    absent : dict, optional
-        What stands in for required fields that nobody gave.
-    only : collection of str, optional
-        Fields of the group "Where" to offer; default: all of them.
-    """
-
-    def decorate(command: Command) -> Command:
-        fields = {name: field for name, field in RunConfig.model_fields.items() if _group(field) in groups}
-        offered = {
-            name: field for name, field in fields.items() if not only or _group(field) != "Where" or name in only
-        }
-
-        @functools.wraps(command)
-        def merged(config_file: str | None, **values: Any) -> Any:
-            source = click.get_current_context().get_parameter_source  # type: ignore[union-attr]
-            own = {name: values.pop(name) for name in list(values) if name not in offered}
-            given = {name: value for name, value in values.items() if source(name) is ParameterSource.COMMANDLINE}
-            loaded = config.load(given, config_file, absent)
-            log.begin(loaded.log_format == "json", loaded.log_level in ("debug", "info"))
-            return command(loaded, **own)
-
-        panels = [click.option_panel(group) for group in (*groups, "Options")]
-        file = click.option("--config", "config_file", metavar="FILE", panel=GROUPS[0], help="YAML file of settings.")
-        decorators: list[Callable[[Command], Command]] = [
-            *panels,
-            file,
-            *(_option(name, field) for name, field in offered.items()),
-        ]
-        decorated: Command = merged
-        for decorator in reversed(decorators):
-            decorated = decorator(decorated)
-        return decorated
-
-    return decorate
-
-
-def _group(field: FieldInfo) -> str:
-    assert isinstance(field.json_schema_extra, dict)
-    return str(field.json_schema_extra["group"])
-
-
-def _option(name: str, field: FieldInfo) -> Callable[[Command], Command]:
-    """One field as an option: its type, default, heading and description are the field's."""
-    flag = "--" + name.replace("_", "-")
-    kind: Any = field.annotation
-    if get_origin(kind) in (Union, types.UnionType):
-        (kind,) = (part for part in get_args(kind) if part is not type(None))
-    more: dict[str, Any] = {"type": kind}
-    if get_origin(kind) is Literal:
-        more["type"] = click.Choice(get_args(kind))
-    elif get_origin(kind) is tuple:
-        (item, *_) = get_args(kind)
-        more = {"type": str, "multiple": True, "metavar": item.__metadata__[0].title}
-    elif kind is bool:
-        flag, more = f"{flag}/--no-{flag[2:]}", {}
-    if not field.is_required():
-        more |= {"default": field.default, "show_default": True}
-    return click.option(flag, name, help=field.description, panel=_group(field), **more)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

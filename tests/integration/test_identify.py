@@ -34,7 +34,7 @@ def drawn(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> tupl
     """A run of the network on drawn fruit, and its manifest."""
     folder = tmp_path_factory.mktemp("drawn")
     draw(str(folder / "in"), 150)
-    settings = {"backbone": "mobilenet_v2", "input_size": 96, "report": False, "class_regex": r"^\w+"}
+    settings = {"backbone": "mobilenet_v2", "input_size": 96, "classifier": True, "class_regex": r"^\w+"}
     return folder, run(spark, folder, **settings)
 
 
@@ -149,7 +149,7 @@ def test_a_run_without_a_classifier_still_knows_what_is_alike(
     spark: SparkSession, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     made = photographs(tmp_path / "in", 12)
-    run(spark, tmp_path, classifier=False, report=False)
+    run(spark, tmp_path)
     ((found, _),) = looked(tmp_path / "out", str(made[3]), top=20)
     assert (found.classes, found.distance) == (None, None)
     assert found.nearest[0][:2] == (str(made[3]), "label 3") and len(found.nearest) == 12
@@ -172,7 +172,7 @@ def test_a_run_of_an_older_verger_has_no_threshold(
 
 
 def test_photographs_and_run_in_a_bucket(place: Place) -> None:
-    code, stderr, _ = finished(place.start("--no-report"))
+    code, stderr, _ = finished(place.start("--classifier"))
     assert code == 0, stderr
     place.put("asked/cut.png", place.get(place.keys("in/")[0])[:60])
     asked = [f"s3://{place.bucket}/{key}" for key in place.keys("in/")[:1]] + [f"s3://{place.bucket}/asked"]

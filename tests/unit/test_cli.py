@@ -181,8 +181,8 @@ class TestUsage:
         assert line in err
         assert err.count("\n") == 1
 
-    @pytest.mark.parametrize("command", ["export", "report", "compact"])
-    def test_commands_of_later_issues_are_absent(self, call, command):
+    @pytest.mark.parametrize("command", ["identify", "export", "report", "compact", "project"])
+    def test_what_a_command_needs_is_asked_for(self, call, command):
         assert call(command)[0] == ExitCode.USAGE
 
 

@@ -14,7 +14,8 @@ from tests.insight import clouds
 from verger.components.pca import Pca
 from verger.insight import dense, evaluation, export
 from verger.insight.classifier import Model
-from verger.insight.evaluation import Task, softmax
+from verger.insight.evaluation import Task
+from verger.insight.model import softmax
 from verger.network.lite_metadata import labels_text, metadata
 
 
