@@ -241,8 +241,8 @@ class Attempt:
         with self.progress.stage("components", "Fitting the principal components"):
             return self._on_features(spark, fitted)
 
-    def latest_pca(self, network: Network) -> tuple[Pca, str]:
-        """The PCA of the latest run of this name, and the id of the run that fitted it."""
+    def latest_pca(self, network: Network) -> tuple[Pca, manifest.Run]:
+        """The PCA of the latest run of this name, and the run that fitted it."""
         ignored = self.config.model_fields_set & {"variance", "components", "standardize", "solver"}
         if ignored:
             self.progress.warn(
@@ -258,7 +258,7 @@ class Attempt:
                 f"these settings make {network.fingerprint}",
                 "Use the same network settings, or fit",
             )
-        return Pca.load(last.path("pca")), document["pca"]["fitted_by"]
+        return Pca.load(last.path("pca")), manifest.fitting(last, document)
 
     def measure_drift(self, pca: Pca, spark: SparkSession) -> None:
         """Say how much of these photographs the old space keeps."""
@@ -268,8 +268,8 @@ class Attempt:
         if measured.drifted:
             self.progress.warn(measured.warning)
 
-    def project(self, pca: Pca, fitted_by: str, spark: SparkSession) -> None:
-        """Write the table and what made it, and read it back."""
+    def project(self, pca: Pca, fitted: manifest.Run, spark: SparkSession) -> None:
+        """Write the table and what made it, and read it back; ``fitted`` is the run that fitted the PCA."""
         for warning in pca.warnings:
             self.progress.warn(warning)
         folder = self.run.path("projection")
@@ -287,7 +287,8 @@ class Attempt:
         self.figures["photographs"]["projected"] = self.wanted
         self.figures["pca"] = {
             **pca.summary(),
-            "fitted_by": fitted_by,
+            "fitted_by": fitted.run_id,
+            "fitted_in": fitted.folder,
             "path": self.run.relative(self.run.path("pca")),
             **self.figures.get("pca", {}),
         }

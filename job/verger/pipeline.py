@@ -53,8 +53,10 @@ def run(config: RunConfig, spark: SparkSession | None = None, progress: Progress
         with job.session(spark) as spark:
             job.extract(network, spark)
             job.quarantine()
-            pca, fitted_by = reused or (job.fit(network, spark), job.run.run_id)
-            job.project(pca, fitted_by, spark)
+            pca, fitted = reused or (job.fit(network, spark), job.run)
+            if reused:
+                job.measure_drift(pca, spark)
+            job.project(pca, fitted, spark)
             job.look()
             published = job.publish()
             job.compact(spark)
@@ -100,7 +102,7 @@ def project(
             job.extract(network, spark)
             job.quarantine()
             job.measure_drift(pca, spark)
-            job.project(pca, fitting["pca"]["fitted_by"], spark)
+            job.project(pca, manifest.fitting(fitting_run, fitting), spark)
             job.look()
             published = job.publish()
             job.compact(spark)

@@ -300,6 +300,7 @@ def test_reusing_the_latest_pca(spark, place: Path) -> None:
     assert any("components" in warning for warning in reused["warnings"])
     assert reused["pca"]["fitted_by"] == fitted["run_id"]
     assert reused["pca"]["n_components"] == 4
+    assert 0 < reused["pca"]["kept"]["share"] <= 1
     old, new = (
         {
             row["path"]: row["pca_features"]
@@ -324,6 +325,11 @@ def test_projecting_new_photographs_is_what_transform_does(spark, place: Path) -
     photographs(place / "new", 30, start=500)
     done = project(spark, place, place / "out", input=str(place / "new"), name="new")
     assert done["pca"]["fitted_by"] == fitted["run_id"]
+    assert done["pca"]["fitted_in"] == str(place / "out" / "runs" / fitted["run_id"])
+    elsewhere = project(spark, place, place / "out", input=str(place / "new"), output=str(place / "other"))
+    assert elsewhere["pca"]["fitted_in"] == done["pca"]["fitted_in"]
+    reused = run(spark, place, input=str(place / "new"), output=str(place / "other"), pca="reuse")
+    assert reused["pca"]["fitted_in"] == done["pca"]["fitted_in"]
     assert done["photographs"]["projected"] == 30
     assert 0 < done["pca"]["kept"]["share"] <= 1
     pca = Pca.load(str(place / "out" / "runs" / fitted["run_id"] / "pca"))

@@ -65,6 +65,13 @@ def new_run(output: str, name: str, now: datetime) -> Run:
     return Run(output, f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}-{name}-{secrets.token_hex(3)}")
 
 
+def fitting(run: Run, document: dict[str, Any]) -> Run:
+    """The run that fitted the PCA of a finished run, by its manifest: itself, or one that may be in another output."""
+    fitted_by = str(document["pca"]["fitted_by"])
+    folder = str(document["pca"].get("fitted_in", join(run.output, "runs", fitted_by)))
+    return Run(folder.removesuffix(f"/runs/{fitted_by}"), fitted_by)
+
+
 def timestamp(when: datetime) -> str:
     """ISO 8601 in UTC, with microseconds, so that text order is time order."""
     return when.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
