@@ -291,10 +291,6 @@ def verdict(error: BaseException) -> tuple[ExitCode, str]:
         known = error
     elif isinstance(error, KeyboardInterrupt):
         known = InterruptedRunError(error)
-    elif isinstance(error, MemoryError):
-        known = DoesNotFitError(
-            "not enough memory", "Give fewer --cores or a smaller --batch-size, or a larger machine"
-        )
     elif isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         where = f" for {error.filename}" if error.filename else ""
         known = DoesNotFitError(f"no space left on disk{where}", "Free some, or choose another folder")
