@@ -16,6 +16,7 @@ import verger
 from tests.e2e import event_log
 from tests.e2e.cluster import Cluster
 from tests.e2e.conftest import INPUT, OUTPUT, Finished
+from verger.access.storage import join, storage_of
 from verger.tables import manifest
 
 PHOTOGRAPHS = 672
@@ -70,6 +71,15 @@ def test_the_components_are_those_of_a_machine_alone(run: manifest.Run, local: P
     _, there = _rows(verger.load(run.folder), "pca_features", f"{INPUT}/Test")
     assert here.shape == there.shape
     np.testing.assert_allclose(there[:, :10], here[:, :10], rtol=0, atol=1e-4 * np.ptp(here[:, :10]))
+
+
+def test_the_report_is_beside_the_table(run: manifest.Run, published: dict[str, Any]) -> None:
+    page = storage_of(run.output).read(join(run.output, published["report"]["path"])).decode()
+    assert page.startswith("<!doctype html>")
+    assert "data:image/jpeg;base64," in page
+    assert published["classifier"]["accuracy"] > published["classifier"]["baselines"]["majority"]
+    assert published["audit"]["counts"]["near_duplicate"]["found"] > 0
+    assert not [line for line in published["warnings"] if re.search("drawn|fitted|audited|threshold", line)]
 
 
 def test_a_second_release_computes_nothing(first: Finished, release: Any, tmp_path: Path) -> None:
