@@ -94,6 +94,20 @@ class TestClassify:
         found = classify(sample(*clouds({"a": 100, "b": 100})), config())
         assert found.about["n_photographs"] == 40
 
+    @pytest.mark.parametrize("fitted_on", [40, 70, 25])
+    def test_every_class_keeps_its_own_line_however_few_it_is_fitted_on(
+        self, fitted_on: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        features, labels = clouds({f"{number:02}": 60 for number in range(40)}, d=40, apart=20)
+        taken = sample(features, labels, k=39)
+        monkeypatch.setattr(classifier, "FITTED_LOGITS", fitted_on * 40)
+        found = classify(taken, config())
+        assert found.model.coefficients.shape == (40, 39) and found.model.intercepts.shape == (40,)
+        probabilities = found.model.probabilities(taken.components)
+        named = np.array(found.model.classes)[probabilities.argmax(axis=1)]
+        assert (named == labels).mean() > 0.9 * min(1, fitted_on / 40)
+        assert (probabilities.max(axis=0) < 1e-9).sum() == max(0, 40 - fitted_on)  # what it has not seen, it never says
+
     def test_only_those_with_features_are_evaluated(self) -> None:
         from dataclasses import replace
 

@@ -148,5 +148,12 @@ class TestStratified:
         rows = stratified(strata, 30, np.random.default_rng(0).random(1000))
         assert len(rows) == 30 and np.bincount(strata[rows], minlength=10).max() <= 10
 
+    def test_no_stratum_is_forgotten_for_another(self) -> None:
+        strata = np.repeat(np.arange(30), 100)
+        ranks = np.random.default_rng(0).random(3000)
+        assert set(np.bincount(strata[stratified(strata, 40, ranks)], minlength=30)) > {0}
+        assert set(np.bincount(strata[stratified(strata, 40, ranks, first=2)])) == {1, 2}
+        assert set(np.bincount(strata[stratified(strata, 60, ranks, first=2)])) == {2}
+
     def test_all_of_a_few(self) -> None:
         assert list(stratified(np.array([0, 0, 1]), 3, np.zeros(3))) == [0, 1, 2]

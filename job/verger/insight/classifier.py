@@ -30,6 +30,8 @@ MATRIX = 100
 """Classes up to which the confusion matrix is kept whole."""
 CONFUSIONS = 500
 """Most frequent confusions that are kept in any case."""
+UNLEARNT = -30.0
+"""Logit of a class that the kept model has not seen: the highest is 0 or more, as all that it has seen add up to 0."""
 
 
 class NothingToTellError(Exception):
@@ -225,11 +227,13 @@ def _fitted(sample: Sample, coded: Places, names: list[str], temperature: float,
     """The model that is kept, and the number of photographs it is fitted on: all that have a class, or a sample."""
     rows = np.flatnonzero(coded >= 0)
     ranks = np.random.default_rng(seed).random(len(rows))
-    rows = rows[stratified(coded[rows], FITTED_LOGITS // len(names), ranks)]
+    rows = rows[stratified(coded[rows], max(2, FITTED_LOGITS // len(names)), ranks, first=2)]
     x = sample.components[rows]
     mean, scale = x.mean(axis=0, dtype=np.float64), evaluation.scale_of(x)
     found = evaluation.fitted(((x - mean) / scale).astype(np.float32), coded[rows])
-    return Model(names, mean, scale, *lines_of(found), temperature), len(rows)
+    coefficients, intercepts = np.zeros((len(names), x.shape[1])), np.full(len(names), UNLEARNT * temperature)
+    coefficients[found.classes_], intercepts[found.classes_] = lines_of(found)
+    return Model(names, mean, scale, coefficients, intercepts, temperature), len(rows)
 
 
 def lines_of(found: LogisticRegression) -> tuple[Floats, Floats]:

@@ -247,7 +247,7 @@ def judged(task: Task, folds: Folds) -> Folds:
 def _training(task: Task, rows: Places, random: np.random.Generator) -> Places:
     """A training part, or a sample of it by class."""
     number = min(TRAINED, TRAINED_NUMBERS // task.features.shape[1], TRAINED_LOGITS // task.n_classes)
-    return rows[stratified(task.codes[rows], max(2, number), random.random(len(rows)))]
+    return rows[stratified(task.codes[rows], max(2, number), random.random(len(rows)), first=2)]
 
 
 @dataclass(frozen=True, eq=False)

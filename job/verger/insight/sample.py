@@ -113,7 +113,7 @@ def _take(run: Run, store: FeatureStore, config: RunConfig) -> Sample:
     )
 
 
-def stratified(strata: npt.NDArray[np.integer], number: int, ranks: npt.NDArray[np.float64]) -> Places:
+def stratified(strata: npt.NDArray[np.integer], number: int, ranks: npt.NDArray[np.float64], first: int = 0) -> Places:
     """Places of ``number`` rows, ascending: `FLOOR` of each stratum first, then of each its share.
 
     Parameters
@@ -124,6 +124,8 @@ def stratified(strata: npt.NDArray[np.integer], number: int, ranks: npt.NDArray[
         All rows are taken where there are no more.
     ranks : ndarray of float64, shape (n,)
         Within a stratum, the rows of lowest rank are taken.
+    first : int
+        One row of every stratum comes before a second of any, and so on up to this many.
     """
     if len(strata) <= number:
         return np.arange(len(strata), dtype=np.int64)
@@ -132,7 +134,7 @@ def stratified(strata: npt.NDArray[np.integer], number: int, ranks: npt.NDArray[
     position = np.empty(len(strata))
     position[order] = np.arange(len(strata)) - np.repeat(np.cumsum(counts) - counts, counts)
     share = np.maximum(0, position - FLOOR + 1) / counts[strata]
-    return np.sort(np.lexsort((ranks, share))[:number]).astype(np.int64)
+    return np.sort(np.lexsort((ranks, share, np.minimum(position, first)))[:number]).astype(np.int64)
 
 
 def _drawn(rows: pa.Table, files: pa.Table, number: int, random: np.random.Generator) -> Places:
