@@ -31,8 +31,34 @@ class TestClasses:
     def test_a_group_is_what_the_pattern_matches_and_the_rest_are_alone(self) -> None:
         paths = ["A/r0_1.jpg", "A/r0_2.jpg", "A/r1_1.jpg", "B/r0_1.jpg", "A/x.jpg", "A/y.jpg"]
         groups = groups_of(paths, r"^.*/r\d_")
+        assert groups is not None
         assert groups[0] == groups[1]
         assert len(set(groups.tolist())) == 5
+
+    @pytest.mark.parametrize(
+        ("pattern", "why"),
+        [
+            ("zzz", "matches 0 of 480 photographs"),
+            (r"^variety 0/r0", "matches 20 of 480 photographs"),
+            (r".*", "makes 480 groups of 480 photographs"),
+            (r"^v", "makes one group of all 480 photographs"),
+        ],
+    )
+    def test_a_pattern_that_keeps_nothing_together_makes_no_split_honest(self, pattern: str, why: str) -> None:
+        features, labels, paths = series(8, 3, 20)
+        warnings: list[str] = []
+        found = classify(sample(features, labels, paths=paths), config(group_regex=pattern), warnings.append)
+        (warning,) = warnings
+        assert warning.startswith(f"--group-regex '{pattern}' {why}")
+        assert (found.summary()["split"], found.summary()["optimistic"]) == ("random", True)
+        assert found.summary()["n_groups"] is None
+
+    def test_groups_that_judge_few_classes_are_warned_of(self) -> None:
+        features, labels, paths = series(5, 1, 20)
+        warnings: list[str] = []
+        found = classify(sample(features, labels, paths=paths), config(group_regex="^[^/]+"), warnings.append)
+        assert "most classes stand in one group alone" in warnings[0] and len(warnings) == 1
+        assert found.summary()["split"] == "random"
 
     @pytest.mark.parametrize("option", ["class_regex", "group_regex"])
     def test_a_pattern_that_is_none_is_a_wrong_setting(self, option: str) -> None:

@@ -108,6 +108,20 @@ class TestSplits:
         found = evaluate(task(features, labels, groups=np.repeat([0, 1], 20)))
         assert [one.kind for one in found] == ["random"]
 
+    def test_where_most_classes_are_one_group_nothing_is_grouped(self) -> None:
+        features, labels = clouds({f"{number}": 20 for number in range(5)})
+        two = np.concatenate([np.arange(40) // 5, np.repeat([100, 101, 102], 20)])  # of five classes two can be judged
+        assert [one.kind for one in evaluate(task(features, labels, groups=two))] == ["random"]
+        three = np.concatenate([np.arange(60) // 5, np.repeat([100, 101], 20)])
+        grouped, _ = evaluate(task(features, labels, groups=three))
+        assert (grouped.kind, score(grouped).n_classes_judged, score(grouped).unjudged) == ("grouped", 3, 40)
+
+    @pytest.mark.parametrize("each", [2, 3, 4])
+    def test_thin_classes_have_as_many_folds_as_photographs(self, each: int) -> None:
+        features, labels = clouds({f"{number:02}": each for number in range(10)})
+        grouped, naive = evaluate(task(features, labels, groups=np.arange(10 * each)))
+        assert (grouped.kind, grouped.folds, naive.folds) == ("grouped", each, each)
+
     def test_photographs_without_class_are_left_out(self) -> None:
         features, labels = clouds({"a": 20, "b": 20})
         without = task(features, labels)

@@ -28,6 +28,8 @@ FITTED_LOGITS = 12_000_000
 """Photographs times classes that the final model is fitted on: all 200,000 up to 60 classes."""
 MATRIX = 100
 """Classes up to which the confusion matrix is kept whole."""
+APART = 0.9
+"""Groups, as a share of the photographs, from which a pattern keeps nothing together."""
 CONFUSIONS = 500
 """Most frequent confusions that are kept in any case."""
 UNLEARNT = -30.0
@@ -118,7 +120,13 @@ class Classification:
         storage_of(folder).write(join(folder, DOCUMENT), (text + "\n").encode())
 
 
-def classify(sample: Sample, config: RunConfig, warn: Callable[[str], None] = lambda _: None) -> Classification:
+def classify(
+    sample: Sample,
+    config: RunConfig,
+    warn: Callable[[str], None] = lambda _: None,
+    standardize: bool | None = None,
+    fitted_by: str | None = None,
+) -> Classification:
     """Fit a classifier on the components of a run, and evaluate it.
 
     Parameters
@@ -128,7 +136,11 @@ def classify(sample: Sample, config: RunConfig, warn: Callable[[str], None] = la
         ``class_regex`` says what of a label is the class, ``group_regex`` what of a path belongs together; ``seed`` and
         ``standardized`` are those of the run.
     warn : callable
-        Told where all but the threshold of 'none of these' could be made.
+        Told what of it could not be made, and which setting has no effect.
+    standardize : bool, optional
+        Whether the run's PCA divides features by their standard deviation; what ``config`` says by default.
+    fitted_by : str, optional
+        The run that fitted the PCA, where it is another one.
 
     Raises
     ------
@@ -141,8 +153,12 @@ def classify(sample: Sample, config: RunConfig, warn: Callable[[str], None] = la
         names = _told_apart(found, sample.featured)
         number = {name: code for code, name in enumerate(names)}
         coded = np.array([number.get(name, -1) if name else -1 for name in found], np.int64)
-        task = task_of(sample, coded, len(names), config)
+        task = task_of(sample, coded, len(names), config, warn, standardize)
         evaluated = evaluation.evaluate(task)
+        if task.groups is not None and not any(held.kind == "grouped" for held in evaluated):
+            warn(
+                f"--group-regex '{config.group_regex}': most classes stand in one group alone, and cannot be judged so"
+            )
         held = tuple(_on_sample(one, sample.featured) for one in evaluated)
         calibrated = calibration.calibrate(held[0])
         model, fitted_on = _fitted(sample, coded, names, calibrated["temperature"] if calibrated else 1.0, config.seed)
@@ -183,13 +199,29 @@ def classes_of(labels: list[str | None], pattern: str | None) -> list[str | None
     return [(match[0] or None) if (match := found.get(label or "")) else None for label in labels]
 
 
-def groups_of(paths: list[str], pattern: str) -> Places:
-    """A number for each path below the input: equal where the pattern matches the same; what it misses is alone."""
+def groups_of(paths: list[str], pattern: str, warn: Callable[[str], None] = lambda _: None) -> Places | None:
+    """A number for each path below the input: equal where the pattern matches the same; what it misses is alone.
+
+    None, and a warning, where that keeps nothing together: fewer than half of the paths match, nearly each matches
+    something of its own, or all match the same.
+    """
     compiled = re.compile(pattern)
-    matches = ((path, compiled.search(path)) for path in paths)
+    matches = [(match[0] if match else "") for match in map(compiled.search, paths)]
     # NUL stands in no path, so that one that is alone is no other's match.
-    keys = [match[0] if match and match[0] else f"\0{path}" for path, match in matches]
-    return codes(pa.chunked_array([keys], pa.string()))
+    keys = [match or f"\0{path}" for path, match in zip(paths, matches, strict=True)]
+    number, matched = len(set(keys)), sum(map(bool, matches))
+    said, of = f"--group-regex '{pattern}'", f"{len(paths):,} photographs"
+    if 2 * matched < len(paths):
+        warn(f"{said} matches {matched:,} of {of}: they are not taken in groups")
+    elif number > APART * len(paths):
+        warn(
+            f"{said} makes {number:,} groups of {of}: hardly any two belong together, and they are not taken in groups"
+        )
+    elif number < 2:
+        warn(f"{said} makes one group of all {of}: they are not taken in groups")
+    else:
+        return codes(pa.chunked_array([keys], pa.string()))
+    return None
 
 
 def _told_apart(found: list[str | None], featured: Places) -> list[str]:
@@ -204,17 +236,25 @@ def _told_apart(found: list[str | None], featured: Places) -> list[str]:
     raise NothingToTellError("there is one class only" if have else "no photograph has a class")
 
 
-def task_of(sample: Sample, coded: Places, n_classes: int, config: RunConfig) -> Task:
-    """What is evaluated of a sample whose photographs have these classes, -1 being none."""
+def task_of(
+    sample: Sample,
+    coded: Places,
+    n_classes: int,
+    config: RunConfig,
+    warn: Callable[[str], None] = lambda _: None,
+    standardize: bool | None = None,
+) -> Task:
+    """What is evaluated of a sample whose photographs have these classes, -1 being none; as `classify` takes it."""
     asked = sample.photographs.take(sample.featured)
+    groups = None if config.group_regex is None else groups_of(sample.below(asked), config.group_regex, warn)
     return Task(
         features=sample.features,
         codes=coded[sample.featured],
         n_classes=n_classes,
         splits=asked["split"].to_pylist(),
-        groups=None if config.group_regex is None else groups_of(sample.below(asked), config.group_regex),
+        groups=groups,
         n_components=sample.components.shape[1],
-        standardize=config.standardized,
+        standardize=config.standardized if standardize is None else standardize,
         seed=config.seed,
     )
 

@@ -117,7 +117,7 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """Figures of one split; ``majority`` and ``nearest_centroid`` are the accuracies of the baselines."""
+    """Figures of one split; ``n_classes_judged`` are those that were held out, ``majority`` and ``nearest_centroid`` are the accuracies of the baselines."""
 
     split: Kind
     says: str
@@ -125,6 +125,7 @@ class Score:
     n_train: int
     n_test: int
     unjudged: int
+    n_classes_judged: int
     accuracy: float
     macro_f1: float
     majority: float
@@ -187,22 +188,30 @@ def _apart(task: Task, training: Places, test: Places) -> bool:
 
 
 def _grouped(task: Task, labelled: Places) -> Folds | None:
+    """Folds of whole groups, where at least half of the classes, and two, stand in more than one fold."""
     if task.groups is None:
         return None
     groups, codes = task.groups[labelled], task.codes[labelled]
     number = len(np.unique(groups))
-    folds = min(FOLDS, number)
-    if folds < 2:
+    if number < 2:
         return None
+    folds = _folds(codes, number)
     few = number <= _STRATIFIED_GROUPS
     splitter = (StratifiedGroupKFold if few else GroupKFold)(folds, shuffle=True, random_state=task.seed)
-    return [(labelled[a], labelled[b]) for a, b in splitter.split(codes, codes, groups)]
+    found = [(labelled[a], labelled[b]) for a, b in splitter.split(codes, codes, groups)]
+    shared = [np.intersect1d(task.codes[training], task.codes[test]) for training, test in found]
+    judged = len(np.unique(np.concatenate(shared)))
+    return found if judged > 1 and 2 * judged >= len(np.unique(codes)) else None
+
+
+def _folds(codes: Places, most: int = FOLDS) -> int:
+    """So many folds as the largest class can be dealt to, as scikit-learn asks for."""
+    return min(FOLDS, most, max(2, int(np.bincount(codes).max())))
 
 
 def _random(task: Task, labelled: Places) -> Folds:
     codes = task.codes[labelled]
-    folds = max(2, min(FOLDS, int(np.bincount(codes).max())))
-    splitter = StratifiedKFold(folds, shuffle=True, random_state=task.seed)
+    splitter = StratifiedKFold(_folds(codes), shuffle=True, random_state=task.seed)
     return [(labelled[a], labelled[b]) for a, b in splitter.split(codes, codes)]
 
 
@@ -334,6 +343,7 @@ def score(held: Held) -> Score:
         n_train=held.n_train,
         n_test=len(held.rows),
         unjudged=held.unjudged,
+        n_classes_judged=len(np.unique(held.codes)),
         accuracy=float((predicted == held.codes).mean()),
         macro_f1=float(np.mean([row["f1"] for row in by_class(held)])),
         majority=float(np.mean(held.codes == held.majority)),
