@@ -56,6 +56,8 @@ def _looked(manifest: dict[str, Any]) -> dict[str, Any]:
     """Headlines of classifier and audit, where there were any."""
     classifier, audit = manifest.get("classifier", {}), manifest.get("audit", {})
     said: dict[str, Any] = {name: classifier[name] for name in ("accuracy", "split") if name in classifier}
+    if classifier.get("weak") is not None and said:
+        said["weak"] = classifier["weak"]
     return said | {"audit": {kind: count["found"] for kind, count in audit["counts"].items()}} if audit else said
 
 
@@ -68,8 +70,12 @@ def _found(manifest: dict[str, Any]) -> list[str]:
         said.append(
             f"Classifier: {classifier['accuracy']:.1%} of {classifier['n_test']:,} unseen photographs are named "
             f"rightly (always the most frequent class: {majority:.1%}); {classifier['says']}."
+            + (f" Weak evidence: {because}." if (because := classifier.get("weak_because")) else "")
         )
     found = [f"{n['found']:,} {kind.replace('_', ' ')}" for kind, n in audit.get("counts", {}).items() if n["found"]]
+    found += [
+        f"{kind.replace('_', ' ')} not looked for" for kind, n in audit.get("counts", {}).items() if n["found"] is None
+    ]
     return said + ([f"Audit: {', '.join(found)}."] if found else [])
 
 

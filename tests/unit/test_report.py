@@ -101,6 +101,7 @@ CLASSIFIER: dict[str, Any] = {
     "n_photographs": 40,
     "left_out": {"no_class": 1, "alone_in_its_class": 0},
     "split": "grouped",
+    "n_test": 40,
     "accuracy": 0.75,
     "macro_f1": 0.7,
     "baselines": {"majority": 0.5, "nearest_centroid": 0.6},
@@ -249,7 +250,7 @@ def test_the_audit_is_on_the_first_screen_and_its_findings_below() -> None:
 
     given = Report(manifest(fruits, audit=AUDIT), sample(fruits), audit=found, pictures=pictures)
     _, page = drawn(given)
-    assert "Remove copies: 3 photographs are there more than once" in page.text
+    assert "Remove 3 copies of photographs" in page.text
     assert "the first 1 of 2 listed" in page.text
     assert "the same bytes as b/0001.jpg" in page.text
     assert asked[:2] == [("/in/a/0000.jpg", "0"), ("/in/b/0001.jpg", "1")]  # before all others

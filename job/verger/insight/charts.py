@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from verger.insight.labels import natural
+from verger.insight.labels import cut, natural
 
 SCREE = (400, 240)
 SCATTER = (720, 560)
@@ -35,7 +35,7 @@ def scree(shares: Sequence[float], chosen: int) -> dict[str, Any]:
     top, step = _nice(float(values.max(initial=0.0)))
     slot = inner / max(shown, 1)
     tall = bottom - _TOP
-    marker = _LEFT + slot * chosen
+    marker = _LEFT + slot * max(chosen - 0.5, 0)
     return {
         "width": width,
         "height": height,
@@ -48,7 +48,7 @@ def scree(shares: Sequence[float], chosen: int) -> dict[str, Any]:
         "kept": float(total[chosen - 1]) if chosen and shown else 0.0,
         "bars": [
             {
-                "x": _r(_LEFT + slot * i),
+                "x": _r(_LEFT + slot * (i + 0.09)),
                 "y": _r(bottom - tall * v / top),
                 "w": _r(max(slot * 0.82, 0.6)),
                 "h": _r(tall * v / top),
@@ -61,7 +61,7 @@ def scree(shares: Sequence[float], chosen: int) -> dict[str, Any]:
         ],
         "shares": [{"y": _r(bottom - tall * share), "text": f"{share:.0%}"} for share in (0, 0.25, 0.5, 0.75, 1)],
         "line": " ".join(
-            f"{_r(_LEFT + slot * i)},{_r(bottom - tall * min(v, 1.0))}" for i, v in enumerate(np.r_[0.0, total])
+            f"{_r(_LEFT + slot * (i + 0.5))},{_r(bottom - tall * min(v, 1.0))}" for i, v in enumerate(total)
         ),
         "marker": _r(marker),
         "marker_y": _r(bottom - tall * min(float(total[chosen - 1]) if chosen and shown else 0.0, 1.0)),
@@ -121,24 +121,24 @@ def matrix(names: Sequence[str], counts: Sequence[Sequence[int]]) -> dict[str, A
     cell, margin = 10, 96
     table = np.asarray(counts)
     shares = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
-    cut = [name if len(name) <= _FITTING else name[: _FITTING - 1] + "…" for name in names]
+    short = [cut(name, _FITTING) for name in names]
     return {
         "size": margin + cell * len(names),
         "margin": margin,
-        "names": [{"at": margin + cell * i + cell / 2, "text": text} for i, text in enumerate(cut)],
+        "names": [{"at": margin + cell * i + cell / 2, "text": text} for i, text in enumerate(short)],
         "cells": [
             {
                 "x": margin + cell * int(column),
                 "y": margin + cell * int(row),
                 "v": round(float(shares[row, column]), 3),
-                "says": f"{names[row]}, taken for {names[column]}: {table[row, column]:,}",
+                "says": f"{short[row]}, taken for {short[column]}: {table[row, column]:,}",
             }
             for row, column in np.argwhere(table)
         ],
     }
 
 
-_FITTING = 20  # letters in a matrix' margin
+_FITTING = 20  # columns of text in a matrix' margin
 
 # Hues that stand apart also for most who see colours otherwise, in this order.
 _FEW = (150, 255, 30, 330, 90, 210, 300)
@@ -156,7 +156,8 @@ def reliability(calibration: dict[str, Any]) -> dict[str, Any]:
         "line": " ".join(f"{dot['x']},{dot['y']}" for dot in dots),
         "says": f"Right (upwards) by how sure it is (across), {calibration['n']:,} photographs held out, after a "
         f"temperature of {calibration['temperature']:.2f}; mean error {calibration['ece_calibrated']:.1%}, "
-        f"{calibration['ece']:.1%} without it",
+        f"{calibration['ece']:.1%} without it; the temperature was set on these photographs, so that its error is "
+        "flattered",
     }
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from verger.insight.labels import NO_LABEL, balanced
+from verger.insight.labels import NO_LABEL, balanced, cut
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 MAX_DOTS = 5_000
 MAX_LABELS = 40
+NAMED = 36
+"""Columns of text in a label's name."""
 _ACCENT, _SOFT, _INK = "#2d6a4a", "#c9c6bb", "#1d2320"
 _STYLE: Any = {
     "axes.spines.top": False,
@@ -32,16 +34,19 @@ _STYLE: Any = {
 }
 
 
-def draw(report: Report) -> Iterator[tuple[str, bytes]]:
-    """Every picture that there is something for: its file name and PNG."""
+def draw(report: Report) -> dict[str, bytes]:
+    """Every picture that there is something for: PNGs by file name."""
     import matplotlib
 
-    with matplotlib.rc_context(_STYLE):
-        yield "scree.png", _png(_scree(report))
-        if report.manifest["labels"]:
-            yield "labels.png", _png(_labels(report.manifest["labels"]))
+    pictures = {}
+    with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # letters that its font lacks, and names that leave little room, are no fault
+        pictures["scree.png"] = _png(_scree(report))
+        if report.in_table:
+            pictures["labels.png"] = _png(_labels(report.in_table))
         if report.sample is not None and len(report.sample.components):
-            yield "scatter.png", _png(_scatter(report))
+            pictures["scatter.png"] = _png(_scatter(report))
+    return pictures
 
 
 def _new(width: float, height: float) -> tuple[Figure, Any]:
@@ -88,7 +93,9 @@ def _labels(labels: dict[str, int]) -> Figure:
     ranked = sorted(labels.items(), key=lambda item: (-item[1], item[0]))
     shown = ranked if len(ranked) <= MAX_LABELS else [*ranked[: MAX_LABELS // 2], *ranked[-MAX_LABELS // 2 :]]
     figure, axes = _new(7, 1.2 + 0.2 * len(shown))
-    axes.barh([(name or NO_LABEL)[:40] for name, _ in shown], [count for _, count in shown], color=_ACCENT)
+    # By position: names that are cut may be the same.
+    axes.barh(range(len(shown)), [count for _, count in shown], color=_ACCENT)
+    axes.set_yticks(range(len(shown)), [cut(name or NO_LABEL, NAMED) for name, _ in shown])
     axes.invert_yaxis()
     axes.margins(y=0.01)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -112,7 +119,9 @@ def _scatter(report: Report) -> Figure:
     second = points[:, 1] if points.shape[1] > 1 else np.zeros(len(points))
     for code, name in enumerate(names):
         of = codes == code
-        axes.scatter(points[of, 0], second[of], s=8, color=colours[code], alpha=0.7, linewidths=0, label=name[:40])
+        axes.scatter(
+            points[of, 0], second[of], s=8, color=colours[code], alpha=0.7, linewidths=0, label=cut(name, NAMED)
+        )
     axes.set_xlabel(f"Component 1 ({shares[0]:.1%})")
     axes.set_ylabel(f"Component 2 ({shares[1]:.1%})" if len(shares) > 1 else "")
     axes.set_title(f"{len(dots):,} photographs of {len(names):,} labels")

@@ -5,9 +5,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from importlib import resources
+from itertools import islice
 from typing import Any, TypeVar
 
 import pyarrow as pa
@@ -19,6 +22,7 @@ from verger.components.pca import Pca
 from verger.config import RunConfig
 from verger.errors import NothingToReadError, StoreError
 from verger.insight import sample, since, view
+from verger.insight.labels import plain
 from verger.insight.sample import Sample
 from verger.insight.since import Since
 from verger.insight.thumbnails import read as read_thumbnails
@@ -28,6 +32,9 @@ from verger.tables.manifest import Run
 from verger.tables.store import FeatureStore, parquet_files
 
 T = TypeVar("T")
+
+MAX_BYTES = 4_900_000
+"""Of the page."""
 
 Pictures = Callable[[list[tuple[str, str]]], dict[str, str]]
 
@@ -63,6 +70,15 @@ class Report:
     rejected: pa.Table | None = None
     since: Since | None = None
     pictures: Pictures = lambda _: {}
+
+    @property
+    def in_table(self) -> dict[str, int]:
+        """Photographs in the table by label, '' being none: those that are listed without those that were rejected."""
+        rejected = Counter[str]()
+        if self.rejected is not None:
+            rejected.update(label or "" for label in self.rejected["label"].to_pylist())
+        left = {label: count - rejected[label] for label, count in self.manifest["labels"].items()}
+        return {label: count for label, count in left.items() if count > 0}
 
 
 def gather(
@@ -121,7 +137,21 @@ def _table(run: Run, folder: str) -> pa.Table | None:
 
 
 def draw(report: Report) -> str:
-    """The page, as HTML that needs nothing from anywhere."""
+    """The page, as HTML that needs nothing from anywhere; with fewer pictures where it were too large with all."""
+    found: dict[str, str] = {}
+
+    def read(share: float, wanted: list[tuple[str, str]]) -> dict[str, str]:
+        found.update(found or report.pictures(wanted))  # once
+        return dict(islice(found.items(), int(len(found) * share)))
+
+    for share in (1.0, 0.5, 0.25, 0.0):
+        page = _rendered(replace(report, pictures=partial(read, share)))
+        if len(page.encode()) <= MAX_BYTES:
+            break
+    return page
+
+
+def _rendered(report: Report) -> str:
     import jinja2
     from markupsafe import Markup
 
@@ -131,6 +161,8 @@ def draw(report: Report) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
+        # What is marked as safe stays as it is.
+        finalize=lambda value: plain(value) if type(value) is str else value,
     )
     environment.filters |= view.FILTERS
     folder = resources.files("verger.insight") / "page"
@@ -152,11 +184,11 @@ def write(run: Run, report: Report) -> str:
     """
     from verger.insight import figures
 
+    # All is drawn before any of it is written: a report that fails leaves nothing.
+    files = {**figures.draw(report), "index.html": draw(report).encode()}
     folder = run.path("report")
-    storage = storage_of(folder)
-    for name, picture in figures.draw(report):
-        storage.write(join(folder, name), picture)
-    storage.write(join(folder, "index.html"), draw(report).encode())
+    for name, content in files.items():
+        storage_of(folder).write(join(folder, name), content)
     return join(folder, "index.html")
 
 

@@ -6,16 +6,19 @@ import shlex
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from pydantic.fields import FieldInfo
 
 from verger.config import RunConfig
 from verger.insight import charts
-from verger.insight.labels import NO_LABEL, natural
-from verger.insight.verdict import duration, euros, kept, seconds
+from verger.insight.labels import NO_LABEL, cut, isolated, natural, told_apart
+from verger.insight.verdict import duration, euros, keeps, kept, reused, seconds, weakness
 
 if TYPE_CHECKING:
     from verger.insight.report import Report
 
 MAX_LABELS = 60
+NAMED = 60
+"""Columns of text in a name, so that the page stays small whatever photographs are called."""
 MAX_LISTED = 1_000
 MAX_REJECTS = 100
 MAX_NUMBERED = 20
@@ -47,16 +50,17 @@ _STAGES = {
 }
 
 
-def labels(manifest: dict[str, Any]) -> dict[str, Any]:
-    """Photographs by label, the largest first; of very many the largest and the smallest, the rest folded."""
-    counts = {name or NO_LABEL: count for name, count in manifest["labels"].items()}
-    if not counts:
+def labels(report: Report) -> dict[str, Any]:
+    """Photographs in the table by label, the largest first; of many the largest and the smallest, the rest folded."""
+    counts = {name or NO_LABEL: count for name, count in report.in_table.items()}
+    if not any(report.in_table):
         return {"rows": [], "why": "No folder names a label: the photographs lie at the root of the input."}
-    few = thin(manifest)
+    few = thin(report.manifest)
     highest = max(counts.values())
     ranked = sorted(counts.items(), key=lambda item: (-item[1], natural(item[0])))
+    short = told_apart(counts, NAMED)
     rows = [
-        {"name": name, "width": round(100 * count / highest, 1), "text": f"{count:,}", "thin": count < few}
+        {"name": short[name], "width": round(100 * count / highest, 1), "text": f"{count:,}", "thin": count < few}
         for name, count in ranked
     ]
     thinnest = sum(count < few for count in counts.values())
@@ -65,6 +69,9 @@ def labels(manifest: dict[str, Any]) -> dict[str, Any]:
         lead += f" of {highest:,} photograph{'s' if highest > 1 else ''}{' each' if len(counts) > 1 else ''}."
     else:
         lead += f", from {ranked[-1][1]:,} to {highest:,} photographs."
+    without = len(set(filter(None, report.manifest["labels"])) - set(report.in_table))
+    if without:
+        lead += f" Of {without:,} more, every photograph was rejected."
     if thinnest:
         lead += f" {thinnest:,} {'is' if thinnest == 1 else 'are'} thin: fewer than {few} photographs, marked."
     first = rows if len(rows) <= MAX_LABELS else [*rows[: MAX_LABELS // 2], *rows[-MAX_LABELS // 2 :]]
@@ -95,10 +102,15 @@ def scree(report: Report) -> dict[str, Any]:
         f"{pca['n_components']:,} component{'s keep' if pca['n_components'] != 1 else ' keeps'} "
         f"{kept(pca):.1%} of the variance of {report.manifest['features']['dimension']:,} features: {asked}."
     )
-    if "kept" in pca:
-        lead += f" They were fitted by run {pca['fitted_by']}; of these photographs' variance they keep "
-        lead += f"{pca['kept']['share']:.1%}."
-    return {**drawn, "lead": lead}
+    if reused(report.manifest):
+        share = keeps(report.manifest)
+        lead += f" That is of run {pca['fitted_by']}, which fitted them; how much they keep of these photographs' "
+        lead += "variance was not measured." if share is None else f"variance was measured too: {share:.1%}."
+    return {
+        **drawn,
+        "lead": lead,
+        "whose": ", of the photographs of the run that fitted them" * reused(report.manifest),
+    }
 
 
 def rejects(report: Report, source: str) -> dict[str, Any]:
@@ -125,23 +137,21 @@ def rejects(report: Report, source: str) -> dict[str, Any]:
     }
 
 
-def classifier(document: dict[str, Any] | None) -> dict[str, Any] | None:
+def classifier(report: Report) -> dict[str, Any] | None:
     """How well the classifier does, by every split, and where it errs."""
-    if document is None:
+    if report.classifier is None:
         return None
+    # What is known only after the audit is in the manifest alone.
+    summary = report.manifest.get("classifier") or {}
+    document = report.classifier | {key: summary[key] for key in ("weak", "weak_because", "note") if key in summary}
     best, scores = document["scores"][0], document["scores"]
-    lead = (
-        f"Of {best['n_test']:,} photographs that were held out, {best['accuracy']:.1%} are given the right one of "
-        f"{document['n_classes']:,} classes; always saying the largest class would get {best['majority']:.1%} right, "
-        f"the nearest centroid {best['nearest_centroid']:.1%}."
-    )
-    naive = next((score for score in scores[1:] if score["split"] == "random"), None)
-    if naive:
-        lead += f" A random split would have said {naive['accuracy']:.1%}: do not believe that one."
     matrix = document["confusion_matrix"]
-    names = document["classes"]
+    names = list(told_apart(document["classes"], NAMED).values())
+    because = weakness({"n_test": best["n_test"], **document})
     return {
-        "lead": lead,
+        "lead": _how_well(document),
+        "note": _sentence(document.get("note")),
+        "weak": "" if document["optimistic"] else _sentence(because),
         "optimistic": document["optimistic"] and OPTIMISTIC,
         "scores": [{**score, "says": score["says"][:1].upper() + score["says"][1:]} for score in scores],
         "how": _made(document),
@@ -151,12 +161,37 @@ def classifier(document: dict[str, Any] | None) -> dict[str, Any] | None:
         and len(names) <= MAX_NUMBERED
         and [_shaded(name, row) for name, row in zip(names, matrix, strict=True)],
         "shades": matrix and len(names) > MAX_NUMBERED and charts.matrix(names, matrix),
-        "confusions": document["confusions"][:MAX_CONFUSIONS],
-        "by_class": document["by_class"][:MAX_LISTED],
+        "confusions": [
+            row | {key: cut(row[key], NAMED) for key in ("class", "taken_for")}
+            for row in document["confusions"][:MAX_CONFUSIONS]
+        ],
+        "by_class": [row | {"class": cut(row["class"], NAMED)} for row in document["by_class"][:MAX_LISTED]],
         "reliability": document["calibration"] and charts.reliability(document["calibration"]),
         "uncalibrated": f"{best['n_test']:,} photographs held out are too few to say how far its probabilities can be "
         "believed.",
     }
+
+
+def _how_well(document: dict[str, Any]) -> str:
+    """The most honest score in sentences, what it leaves out, and the naive one where it flatters."""
+    best, classes = document["scores"][0], document["n_classes"]
+    lead = (
+        f"Of {best['n_test']:,} photographs that were held out, {best['accuracy']:.1%} are given the right one of "
+        f"{classes:,} classes; always saying the largest class would get {best['majority']:.1%} right, "
+        f"the nearest centroid {best['nearest_centroid']:.1%}."
+    )
+    if unjudged := best.get("unjudged", 0):
+        lead += f" {unjudged:,} more are not judged, as nothing that was trained on is of their class"
+        judged = best.get("n_classes_judged")
+        lead += "." if judged is None else f": {judged:,} of {classes:,} classes are judged."
+    naive = next((score for score in document["scores"][1:] if score["split"] == "random"), None)
+    if naive and naive["accuracy"] > best["accuracy"]:
+        lead += f" A random split would have said {naive['accuracy']:.1%}: do not believe that one."
+    return lead
+
+
+def _sentence(text: str | None) -> str:
+    return f"{text[:1].upper()}{text[1:].rstrip('.')}." if text else ""
 
 
 def none_of_these(unknown: dict[str, Any] | None) -> str:
@@ -189,10 +224,12 @@ def none_of_these(unknown: dict[str, Any] | None) -> str:
 
 def unclassified(manifest: dict[str, Any]) -> str:
     """Why there is no classifier."""
-    why = (manifest.get("classifier") or {}).get("absent")
+    why, pattern = (manifest.get("classifier") or {}).get("absent"), manifest["config"].get("class_regex")
     if why:
-        return f"There is no classifier: {why}."
-    wanted = manifest["config"].get("classifier", False)
+        return f"There is no classifier: {why}{f' (--class-regex {pattern})' if pattern else ''}."
+    wanted = manifest["config"].get("classifier")
+    if wanted is None:
+        return "The run was made by a version that had no classifier."
     return "There is none; the warnings say why." if wanted else "No classifier was asked for (--no-classifier)."
 
 
@@ -235,10 +272,11 @@ def since(report: Report) -> dict[str, Any] | None:
             f"middle; they share {overlap:.1%} of their directions. 0° is the same space, 90° a direction that the "
             "other lacks."
         )
-    labels = sorted(set(new["labels"]) ^ set(old["labels"]), key=natural)
+    labels = sorted(set(filter(None, new["labels"])) ^ set(filter(None, old["labels"])), key=natural)
     if labels:
         notes.append(
-            f"{len(labels):,} labels are in one of the two alone: {', '.join(labels[:12])}"
+            f"{len(labels):,} label{'s are' if len(labels) > 1 else ' is'} in one of the two alone: "
+            f"{', '.join(isolated(cut(name, NAMED)) for name in labels[:12])}"
             f"{' and others' if len(labels) > 12 else ''}."
         )
     return {
@@ -255,10 +293,10 @@ def _compared(manifest: dict[str, Any]) -> dict[str, str]:
     """The figures of a run that are held against those of another."""
     return {
         "Photographs in the table": f"{manifest['photographs']['projected']:,}",
-        "Labels": f"{len(manifest['labels']):,}",
+        "Labels": f"{len(list(filter(None, manifest['labels']))):,}",
         "Rejected": f"{manifest['photographs']['rejected']:,}",
         "Components, k": f"{manifest['pca']['n_components']:,}",
-        "Variance kept": f"{kept(manifest['pca']):.1%}",
+        "Variance kept": NOTHING if (share := keeps(manifest)) is None else f"{share:.1%}",
         "Accuracy": accuracy(manifest),
         "Time": duration(seconds(manifest)),
         "Cost": euros(manifest["cost"]["eur"]),
@@ -304,13 +342,14 @@ def residence(manifest: dict[str, Any]) -> str:
 
 def command(manifest: dict[str, Any]) -> str:
     """The command that repeats a run: what differs from the defaults."""
-    words = ["verger run"]
-    if "kept" in manifest["pca"] and manifest["config"].get("pca") != "reuse":
-        output = manifest["output"]["uri"].rstrip("/")
-        words = [f"verger project --run {shlex.quote(output + '/runs/' + manifest['pca']['fitted_by'])}"]
+    words, unknown = ["verger run"], set[str]()
+    pca = manifest["pca"]
+    if "kept" in pca and manifest["config"].get("pca") != "reuse":
+        fitted_in = pca.get("fitted_in") or f"{manifest['output']['uri'].rstrip('/')}/runs/{pca['fitted_by']}"
+        words, unknown = [f"verger project --run {shlex.quote(fitted_in)}"], {"Network", "Components"}
     for name, value in manifest["config"].items():
         known = RunConfig.model_fields.get(name)
-        if known is None or (not known.is_required() and value == _as_json(known.default)):
+        if known is None or _group(known) in unknown or (not known.is_required() and value == _as_json(known.default)):
             continue
         flag = "--" + name.replace("_", "-")
         if isinstance(value, bool):
@@ -320,6 +359,11 @@ def command(manifest: dict[str, Any]) -> str:
         elif value is not None:
             words.append(f"{flag} {shlex.quote(str(value))}")
     return " \\\n    ".join(words)
+
+
+def _group(field: FieldInfo) -> str:
+    assert isinstance(field.json_schema_extra, dict)
+    return str(field.json_schema_extra["group"])
 
 
 def _as_json(default: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -36,10 +37,10 @@ KINDS = {
         "Decide on the labels of {} photographs that lie under two",
     ),
     "near_duplicate_across_splits": Kind(
-        "Near-duplicates across Training and Test",
-        "Move both to one side: a score on such a Test flatters",
-        "Move a photograph in Test that looks like one in Training",
-        "Move {} photographs in Test that look like ones in Training: a score on them flatters",
+        "Near-duplicates across {across}",
+        "Move both to one side: a score on such a split flatters",
+        "Move a photograph that has a near-duplicate across {across}: a score on it flatters",
+        "Move {} photographs that have a near-duplicate across {across}: a score on them flatters",
     ),
     "suspected_mislabel": Kind(
         "Suspected mislabels",
@@ -51,7 +52,7 @@ KINDS = {
         "Exact duplicates",
         "Remove the copies",
         "Remove a copy of a photograph",
-        "Remove copies: {} photographs are there more than once",
+        "Remove {} copies of photographs",
     ),
     "thin_label": Kind(
         "Thin labels",
@@ -67,6 +68,12 @@ KINDS = {
     ),
     "near_duplicate": Kind("Near-duplicates", "Keep them on one side of any split: give --group-regex"),
 }
+_LAST = ("thin_label", "outlier")
+"""What can wait until rejected photographs are mended."""
+FEW = 100
+"""Held-out photographs below which an accuracy is weak."""
+MANY_REJECTED = 0.1
+"""Share of the photographs from which a run that finished is not said to have worked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,25 +117,35 @@ class Verdict:
     actions: list[Action] = field(default_factory=list)
 
 
-def judge(manifest: dict[str, Any]) -> Verdict:
-    """The verdict on a run, from its manifest alone."""
-    listed, pca = manifest["photographs"], manifest["pca"]
-    actions = [*_of_audit(manifest), *_of_rejects(manifest), *_of_classifier(manifest), *_of_warnings(manifest)]
+def judge(manifest: dict[str, Any], in_table: dict[str, int] | None = None) -> Verdict:
+    """The verdict on a run, from its manifest, and its photographs in the table by label where they are known."""
+    listed = manifest["photographs"]
+    actions = [
+        *_of_audit(manifest, [kind for kind in KINDS if kind not in _LAST]),
+        *_of_rejects(manifest),
+        *_of_audit(manifest, _LAST),
+        *_of_classifier(manifest),
+        *_of_warnings(manifest),
+    ]
     things = "one thing wants" if len(actions) == 1 else f"{len(actions)} things want"
-    headline = "The run worked." if not actions else f"The run worked; {things} a look."
+    worked = "The run worked"
+    if listed["rejected"] > MANY_REJECTED * listed["listed"]:
+        worked = f"The run finished without {listed['rejected']:,} of {listed['listed']:,} photographs"
+    headline = f"{worked}." if not actions else f"{worked}; {things} a look."
     how = [f"{listed['computed']:,} computed now"] if listed["computed"] else ["nothing was new"]
     how += [f"{listed['known']:,} known before"] if listed["known"] else []
     sentence = f"{listed['projected']:,} of {listed['listed']:,} photographs are in the table: {', '.join(how)}"
     sentence += f", {listed['rejected']:,} rejected." if listed["rejected"] else ", none rejected."
-    if pca.get("kept"):
-        sentence += f" The components are those of run {pca['fitted_by']}."
-    return Verdict(not actions, headline, sentence, figures(manifest), actions)
+    if reused(manifest):
+        sentence += f" The components are those of run {manifest['pca']['fitted_by']}."
+    return Verdict(not actions, headline, sentence, figures(manifest, in_table), actions)
 
 
-def figures(manifest: dict[str, Any]) -> list[Figure]:
+def figures(manifest: dict[str, Any], in_table: dict[str, int] | None = None) -> list[Figure]:
     """The five figures: photographs, labels, components, classifier, cost."""
-    listed, pca, labels = manifest["photographs"], manifest["pca"], manifest["labels"]
-    share = pca["kept"]["share"] if "kept" in pca else kept(pca)
+    listed, pca = manifest["photographs"], manifest["pca"]
+    labels = manifest["labels"] if in_table is None else in_table
+    share = keeps(manifest)
     named = {name: count for name, count in labels.items() if name}
     least, most = min(named.values(), default=0), max(named.values(), default=0)
     sizes = f"{least:,} to {most:,} photographs each" if least < most else f"{most:,} photographs each"
@@ -138,7 +155,10 @@ def figures(manifest: dict[str, Any]) -> list[Figure]:
         Figure(
             "Components",
             f"{pca['n_components']:,}",
-            f"keep{'s' if pca['n_components'] == 1 else ''} {share:.1%} of the variance",
+            f"of another run, where they keep {kept(pca):.1%} of the variance"
+            if share is None
+            else f"keep{'s' if pca['n_components'] == 1 else ''} {share:.1%} of the variance"
+            + (", and are another run's" if reused(manifest) else ""),
         ),
         _classifier(manifest.get("classifier")),
         _cost(manifest),
@@ -146,8 +166,21 @@ def figures(manifest: dict[str, Any]) -> list[Figure]:
 
 
 def kept(pca: dict[str, Any]) -> float:
-    """Share of the variance that the chosen components keep."""
+    """Share of the variance that the chosen components keep of the photographs that they were fitted on."""
     return float(sum(pca["explained_variance_ratio"][: pca["n_components"]]))
+
+
+def keeps(manifest: dict[str, Any]) -> float | None:
+    """The same of the run's own photographs; None where that was not measured."""
+    pca = manifest["pca"]
+    if "kept" in pca:
+        return float(pca["kept"]["share"])
+    return None if reused(manifest) else kept(pca)
+
+
+def reused(manifest: dict[str, Any]) -> bool:
+    """Whether the components are another run's."""
+    return bool(manifest["pca"]["fitted_by"] != manifest["run_id"])
 
 
 def seconds(manifest: dict[str, Any]) -> float:
@@ -186,33 +219,67 @@ def duration(spent: float) -> str:
 def _classifier(summary: dict[str, Any] | None) -> Figure:
     if not summary or "accuracy" not in summary:
         return Figure("Classifier", "none", (summary or {}).get("absent") or "see below")
-    weak, majority = summary["optimistic"], summary["baselines"]["majority"]
-    how = "Random split, optimistic" if weak else _held_out(summary["split"])
-    note = f"{how}; {summary['n_classes']:,} classes, the largest alone {majority:.1%}"
-    return Figure("Accuracy", f"{summary['accuracy']:.1%}", note, weak)
+    tested = summary["n_test"]
+    how = {
+        "own": f"On {tested:,} photographs of a split of your own",
+        "grouped": f"On {tested:,} photographs, whole groups held out",
+        "random": f"Random split, optimistic, of {tested:,} photographs",
+    }[summary["split"]]
+    because = weakness(summary)
+    if because and not summary["optimistic"]:
+        how += f"; weak evidence: {because}"
+    said = (
+        f"{how}. Always saying the largest of {summary['n_classes']:,} classes: {summary['baselines']['majority']:.1%}"
+    )
+    return Figure("Accuracy", f"{summary['accuracy']:.1%}", said, bool(because))
 
 
-def _held_out(split: str) -> str:
-    return "On your own Test" if split == "own" else "Whole groups held out"
+def weakness(summary: dict[str, Any]) -> str:
+    """Why an accuracy is weak evidence, of a manifest's ``classifier``; '' where it is not."""
+    if summary.get("weak"):
+        return str(summary.get("weak_because") or "see the classifier")
+    if summary["optimistic"]:
+        return "what looks alike may be on both sides of a random split"
+    return f"fewer than {FEW} photographs were held out" if summary["n_test"] < FEW else ""
 
 
-def counts(manifest: dict[str, Any]) -> dict[str, int]:
-    """How often the audit found what, by kind; empty where there is no audit."""
+def counts(manifest: dict[str, Any]) -> dict[str, int | None]:
+    """How often the audit found what, by kind, None where it could not look; empty where there is no audit."""
     found = (manifest.get("audit") or {}).get("counts") or {}
-    return {kind: int(of["found"]) for kind, of in found.items()}
+    return {kind: of["found"] for kind, of in found.items()}
 
 
-def _of_audit(manifest: dict[str, Any]) -> list[Action]:
-    found = counts(manifest)
+def across(manifest: dict[str, Any]) -> str:
+    """The splits between which the audit has found near-duplicates."""
+    audit = manifest.get("audit") or {}
+    return str(audit.get("near_duplicates", {}).get("across") or "Training and Test")
+
+
+def mislabels_weak(manifest: dict[str, Any]) -> bool:
+    """Whether suspected mislabels are weak evidence, as the classifier errs too often."""
+    return bool((manifest.get("audit") or {}).get("suspected_mislabels", {}).get("weak"))
+
+
+def _of_audit(manifest: dict[str, Any], kinds: Sequence[str]) -> list[Action]:
+    found, sides = counts(manifest), across(manifest)
     return [
-        Action(kind.one if found[name] == 1 else kind.many.format(f"{found[name]:,}"), "", "audit")
-        for name, kind in KINDS.items()
-        if kind.act and found.get(name)
+        Action(
+            (KINDS[name].one if number == 1 else KINDS[name].many).format(f"{number:,}", across=sides),
+            "weak evidence: the classifier errs too often"
+            if name == "suspected_mislabel" and mislabels_weak(manifest)
+            else "",
+            "audit",
+        )
+        for name in kinds
+        if KINDS[name].act and (number := found.get(name))
     ]
 
 
 def _of_classifier(manifest: dict[str, Any]) -> list[Action]:
-    if not (manifest.get("classifier") or {}).get("optimistic"):
+    summary, pattern = manifest.get("classifier") or {}, manifest["config"].get("class_regex")
+    if "absent" in summary and pattern:
+        return [Action("Look at --class-regex: there is no classifier", summary["absent"], "classifier")]
+    if not summary.get("optimistic"):
         return []
     why = "the accuracy is of a random split, and optimistic"
     return [Action("Say what belongs together with --group-regex", why, "classifier")]

@@ -14,9 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from verger.insight import charts, sections
-from verger.insight.labels import NO_LABEL, Statistics, balanced, natural, statistics
-from verger.insight.sections import MAX_LISTED, NOTHING, below
-from verger.insight.verdict import KINDS, counts, euros, judge
+from verger.insight.labels import NO_LABEL, Statistics, balanced, cut, isolated, natural, statistics, told_apart
+from verger.insight.sections import MAX_LISTED, NAMED, NOTHING, below
+from verger.insight.verdict import KINDS, Kind, across, counts, euros, judge, mislabels_weak
 
 if TYPE_CHECKING:
     from verger.insight.report import Report
@@ -27,7 +27,11 @@ MAX_PICTURED = 400
 MAX_SETS = 24
 MAX_ODDEST = 16
 MAX_FINDINGS = 8
+MAX_NAME = 120
+"""Columns of text in a path."""
 EACH = 3
+ODD = 1.5
+"""Spreads from which a photograph is shown among the oddest of all."""
 
 Photo = Callable[[str], dict[str, Any]]
 
@@ -68,15 +72,15 @@ def of(report: Report) -> dict[str, Any]:
         "m": manifest,
         "sections": list(SECTIONS.items()),
         "when": f"{started:%-d %B %Y, %H:%M} UTC",
-        "verdict": judge(manifest),
+        "verdict": judge(manifest, report.in_table),
         "table": f"{output}/runs/{manifest['run_id']}",
-        "labels": sections.labels(manifest),
+        "labels": sections.labels(report),
         "scree": sections.scree(report),
         "cloud": None,
         "statistics": None,
         "typical": None,
         "rejects": sections.rejects(report, source),
-        "classifier": sections.classifier(report.classifier),
+        "classifier": sections.classifier(report),
         "since": sections.since(report),
         "time": sections.time(manifest),
         "residency": {"lead": sections.residence(manifest)},
@@ -99,7 +103,10 @@ class _Sampled:
 
     def __init__(self, sample: Sample) -> None:
         self.photographs = sample.photographs
-        self.labels = np.array([label or NO_LABEL for label in self.photographs["label"].to_pylist()], dtype=str)
+        labels = [label or NO_LABEL for label in self.photographs["label"].to_pylist()]
+        self.whole = {short: label for label, short in told_apart(dict.fromkeys(labels), NAMED).items()}
+        short = {label: short for short, label in self.whole.items()}
+        self.labels = np.array([short[label] for label in labels], dtype=str)
         self.points = sample.components
         self.stated = f"Measured on {sample.stated}."
         self._source = sample.root.rstrip("/")
@@ -140,10 +147,11 @@ def _shown(report: Report, sampled: _Sampled | None) -> dict[str, Any]:
     return {
         "audit": _audit(report, source, photo),
         "cloud": _cloud(report, sampled, dots, pictures),
-        "statistics": _statistics(report, by_label, sampled.stated),
+        "statistics": _statistics(report, sampled, by_label),
         "typical": {
             "lead": "By distance to the middle of their label in the space of the components; a spread is the root "
-            f"mean square distance of its photographs. {sampled.stated}",
+            f"mean square distance of its photographs. {sampled.stated}"
+            + ("" if typical["oddest"] else f" None is {ODD:g} spreads from the middle of its label."),
             "title": "By label"
             if len(by_label) <= MAX_SETS
             else f"The {MAX_SETS} of {len(by_label):,} labels whose oddest photograph is farthest out",
@@ -182,6 +190,7 @@ def _typical(by_label: list[Statistics]) -> dict[str, Any]:
         for label in by_label
         if label.count > EACH
         for row, distance in zip(label.photographs[-EACH:], label.distances[-EACH:], strict=True)
+        if distance >= ODD
     ]
     sets = []
     for label in sorted(far, key=lambda label: natural(label.name)):
@@ -194,19 +203,23 @@ def _typical(by_label: list[Statistics]) -> dict[str, Any]:
 def _cloud(report: Report, sampled: _Sampled, dots: Any, pictures: dict[str, str]) -> dict[str, Any]:
     labels = sampled.labels[dots]
     ratios = report.manifest["pca"]["explained_variance_ratio"]
-    classes = _classes(labels, report.classifier)
+    classes = _classes(labels, sampled.whole, report.classifier)
     drawn = charts.scatter(sampled.points[dots], labels, ratios, classes)
     numbers: dict[str, int] = {}
     photographs = []
     for row in dots.tolist():
         picture = pictures.get(sampled.path(row))
         number = numbers.setdefault(picture, len(numbers)) if picture else -1
-        photographs.append([sampled.name(row), str(sampled.labels[row]), number])
+        photographs.append([cut(sampled.name(row), MAX_NAME), str(sampled.labels[row]), number])
     shown, total = sum(sampled.path(row) in pictures for row in dots.tolist()), len(sampled.labels)
     many = "all" if len(dots) == total else f"{len(dots):,} of {total:,}, from all labels in turn"
     colours = "" if drawn["few"] else " Colours follow the alphabet."
     if classes:
-        colours = f" Colours are classes: {', '.join(drawn['classes'])}." if drawn["few"] else " Colours are classes."
+        colours = (
+            f" Colours are classes: {', '.join(map(isolated, drawn['classes']))}."
+            if drawn["few"]
+            else " Colours are classes."
+        )
     return {
         **drawn,
         "lead": f"A dot is a photograph ({many}). Click one, or a label, to see the label alone; point at one to see "
@@ -224,22 +237,23 @@ def _pictured(dots: int, pictures: int) -> str:
     return f", and of {pictures:,} the picture" if pictures else " (no photograph could be read for this page)"
 
 
-def _classes(labels: Any, document: dict[str, Any] | None) -> dict[str, str] | None:
+def _classes(labels: Any, whole: dict[str, str], document: dict[str, Any] | None) -> dict[str, str] | None:
     """The class of each label, where the two are not the same."""
     if document is None or document["class_regex"] is None:
         return None
-    matches = {label: re.search(document["class_regex"], label) for label in set(labels.tolist())}
-    return {label: match[0] if match else "no class" for label, match in matches.items()}
+    matches = {label: re.search(document["class_regex"], whole[label]) for label in set(labels.tolist())}
+    return {label: cut(match[0], NAMED) if match else "no class" for label, match in matches.items()}
 
 
-def _statistics(report: Report, by_label: list[Statistics], stated: str) -> dict[str, Any]:
+def _statistics(report: Report, sampled: _Sampled, by_label: list[Statistics]) -> dict[str, Any]:
     rejected = Counter([] if report.rejected is None else map(_labelled, report.rejected["label"].to_pylist()))
+    whole = sampled.whole
     apart = [(label.apart, label) for label in by_label if label.apart is not None]
     rows = [
         {
             "name": label.name,
             "count": label.count,
-            "rejected": rejected[label.name],
+            "rejected": rejected[whole[label.name]],
             "spread": label.spread,
             "nearest": label.nearest,
             "apart": label.apart,
@@ -247,10 +261,14 @@ def _statistics(report: Report, by_label: list[Statistics], stated: str) -> dict
         for label in sorted(by_label, key=lambda label: natural(label.name))
     ]
     close = min(apart, key=lambda pair: pair[0])[1] if apart else None
-    lead = f"The closest pair, for its width: {close.name} and {close.nearest}. " if close else ""
+    lead = (
+        f"The closest pair, for its width: {isolated(close.name)} and {isolated(close.nearest or '')}. "
+        if close
+        else ""
+    )
     return {
         "lead": f"{lead}Spread is how far a label's photographs lie from its middle; below about 2 spreads to the "
-        f"nearest label, the two overlap. {stated}",
+        f"nearest label, the two overlap. {sampled.stated}",
         "rows": rows[:MAX_LISTED],
         "unlisted": max(0, len(rows) - MAX_LISTED),
     }
@@ -261,29 +279,44 @@ def _audit(report: Report, source: str, photo: Photo) -> dict[str, Any] | None:
     if not summary or "counts" not in summary:
         return None
     found = counts(report.manifest)
-    total = sum(count for kind, count in found.items() if kind in KINDS and KINDS[kind].act)
-    weak = summary.get("suspected_mislabels", {}).get("weak")
+    total = sum(count or 0 for kind, count in found.items() if kind in KINDS and KINDS[kind].act)
+    beyond = any((found.get(kind) or 0) > int(of["listed"]) for kind, of in summary["counts"].items())
+    weak, sides = mislabels_weak(report.manifest), across(report.manifest)
     compared = summary["near_duplicates"]["photographs_compared"]
     return {
-        "lead": (f"{total:,} findings to act on. " if total else "Nothing to act on was found. ")
+        "lead": (
+            f"{total:,} finding{'s' if total > 1 else ''} to act on. " if total else "Nothing to act on was found. "
+        )
         + f"Looked at: {summary['sample']}; {compared:,} compared with one another"
         + ("; suspected mislabels are weak evidence, the classifier errs too often." if weak else "."),
         "rows": [
             {
-                "title": kind.title,
+                "title": kind.title.format(across=sides),
                 "count": found.get(name, 0),
-                "todo": kind.todo if found.get(name) else NOTHING,
+                "todo": _todo(report.manifest, kind, found.get(name, 0)),
                 "act": kind.act,
             }
             for name, kind in KINDS.items()
         ],
         "kinds": [
-            _of_kind(kind.title, int(summary["counts"][name]["listed"]), [_finding(row, source, photo) for row in rows])
+            _of_kind(
+                kind.title.format(across=sides),
+                int(summary["counts"][name]["listed"]),
+                [_finding(row, source, photo) for row in rows],
+            )
             for name, kind in KINDS.items()
             if (rows := _gravest(report, name))
         ],
         "where": f"runs/{report.manifest['run_id']}/audit/",
+        "which": "The gravest findings of each kind" if beyond else "Every finding",
     }
+
+
+def _todo(manifest: dict[str, Any], kind: Kind, found: int | None) -> str:
+    """What to do about a kind of finding; why it was not looked for where it was not."""
+    if found is None:
+        return sections.unclassified(manifest)
+    return kind.todo if found else NOTHING
 
 
 def _of_kind(title: str, listed: int, shown: list[dict[str, Any]]) -> dict[str, Any]:
@@ -302,7 +335,7 @@ def _gravest(report: Report, kind: str) -> list[dict[str, Any]]:
 def _finding(row: dict[str, Any], source: str, photo: Photo) -> dict[str, Any]:
     one, other = row["path"], row["other_path"]
     return {
-        "label": row["label"] or NO_LABEL,
+        "label": cut(row["label"] or NO_LABEL, NAMED),
         "one": photo(one) if one else None,
         "other": photo(other) if other else None,
         "message": row["message"].replace(source + "/", ""),

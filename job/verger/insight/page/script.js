@@ -13,6 +13,7 @@
     const groups = new Map([...svg.querySelectorAll("g.of")].map((group) => [group.dataset.label, group]));
     const buttons = [...document.querySelectorAll("#cloud-key button")];
     const circles = [...svg.querySelectorAll("circle")];
+    const places = circles.map((circle) => [circle, Number(circle.getAttribute("cx")), Number(circle.getAttribute("cy"))]);
     let picked = null;
     let at = null;
 
@@ -51,10 +52,33 @@
       tip.style.top = `${Math.max(0, Math.min(y, box.height - tip.offsetHeight))}px`;
     }
 
-    svg.addEventListener("pointerover", (event) => show(event.target.closest("circle")));
-    svg.addEventListener("pointerleave", () => show(null));
+    // The dot nearest to a pointer: a finger is wider than a dot.
+    function near(event, reach) {
+      const box = svg.getBoundingClientRect();
+      const scale = svg.viewBox.baseVal.width / box.width;
+      const [x, y] = [(event.clientX - box.left) * scale, (event.clientY - box.top) * scale];
+      let [found, least] = [null, reach * scale];
+      for (const [circle, cx, cy] of places) {
+        const away = Math.hypot(cx - x, cy - y);
+        if (away < least && (picked === null || circle.parentNode.dataset.label === picked)) {
+          [found, least] = [circle, away];
+        }
+      }
+      return found;
+    }
+
+    let reach = 8; // pixels
+    const point = (event) => {
+      reach = event.pointerType === "touch" ? 22 : 8;
+      show(near(event, reach));
+    };
+    svg.addEventListener("pointerdown", point);
+    svg.addEventListener("pointermove", point);
+    // A finger that is lifted leaves too: what it tapped stays shown until the next tap.
+    svg.addEventListener("pointerleave", (event) => { if (event.pointerType !== "touch") show(null); });
+    document.addEventListener("pointerdown", (event) => { if (!svg.contains(event.target)) show(null); });
     svg.addEventListener("click", (event) => {
-      const circle = event.target.closest("circle");
+      const circle = near(event, reach);
       if (circle) pick(circle.parentNode.dataset.label);
       else if (picked !== null) pick(picked);
     });
@@ -69,8 +93,9 @@
       } else if (step) {
         event.preventDefault();
         const among = picked === null ? circles : [...groups.get(picked).querySelectorAll("circle")];
-        const next = among.indexOf(at) + step;
-        show(among[(next + among.length) % among.length]);
+        const now = among.indexOf(at);
+        const next = now < 0 && step < 0 ? -1 : now + step; // the first step back is to the last one
+        show(among.at(next % among.length));
       }
     });
     cloud.addEventListener("blur", () => show(null));
