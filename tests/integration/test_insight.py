@@ -117,11 +117,38 @@ def test_one_label_is_nothing_to_tell_apart(spark: Any, tmp_path: Path) -> None:
 def test_without_a_classifier_the_audit_stays(spark: Any, tmp_path: Path) -> None:
     photographs(tmp_path / "in", 12)
     done = run(spark, tmp_path)
-    assert "classifier" not in done and "counts" in done["audit"]
+    assert "classifier" not in done
+    assert done["audit"]["counts"]["suspected_mislabel"] == {"found": None, "listed": 0}
     assert not (tmp_path / "out" / "runs" / done["run_id"] / "model").exists()
 
 
-@pytest.mark.parametrize("broken", ["classifier.classify", "audit.audit", "sample.take"])
+def test_a_pattern_that_matches_nothing_is_a_warning(spark: Any, tmp_path: Path) -> None:
+    photographs(tmp_path / "in", 12)
+    done = run(spark, tmp_path, classifier=True, class_regex="zzz")
+    assert done["classifier"]["absent"].endswith("--class-regex 'zzz' matches no label")
+    assert done["warnings"] == [f"no classifier was fitted: {done['classifier']['absent']}"]
+
+
+def test_a_score_on_photographs_that_training_has_seen_is_weak(spark: Any, tmp_path: Path) -> None:
+    made = photographs(tmp_path / "in" / "Training", 40)
+    for path in made:
+        copy = tmp_path / "in" / "Test" / path.relative_to(tmp_path / "in" / "Training")
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(path.read_bytes())
+    done = run(spark, tmp_path, classifier=True)
+    found = done["classifier"]
+    assert (found["split"], found["weak"], found["near_duplicates_across"]) == ("own", True, 1)
+    assert "100% of the held-out photographs have a near-duplicate in Training" in found["weak_because"]
+    assert done["audit"]["counts"]["near_duplicate_across_splits"]["found"] == 40
+    assert done["audit"]["near_duplicates"]["across"] == "Test and Training"
+    _, document = classifier.load(str(tmp_path / "out" / found["path"]))
+    assert document["near_duplicates_across"] == 1
+
+
+@pytest.mark.parametrize(
+    "broken",
+    ["classifier.classify", "classifier.Classification.save", "audit.audit", "audit.Audit.save", "sample.take"],
+)
 def test_what_fails_there_is_a_warning_and_never_a_failed_run(
     spark: Any, tmp_path: Path, broken: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -136,7 +163,9 @@ def test_what_fails_there_is_a_warning_and_never_a_failed_run(
     assert done["photographs"]["projected"] == 12
     assert ("classifier" in done, "audit" in done) == {
         "classifier.classify": (False, True),
+        "classifier.Classification.save": (False, True),
         "audit.audit": (True, False),
+        "audit.Audit.save": (True, False),
         "sample.take": (False, False),
     }[broken]
 

@@ -51,7 +51,12 @@ class TestNearDuplicates:
         assert (row["path"], row["other_path"]) == ("/in/00010.jpg", "/in/00020.jpg")
         assert row["score"] > 0.999
         assert found.found["near_duplicate"] == 2
-        assert found.summary()["near_duplicates"] == {"cosine": 0.95, "pairs": 1, "photographs_compared": 60}
+        assert found.summary()["near_duplicates"] == {
+            "cosine": 0.95,
+            "pairs": 1,
+            "photographs_compared": 60,
+            "across": None,
+        }
 
     def test_those_under_two_labels_come_first(self) -> None:
         features = photographs()
@@ -71,11 +76,42 @@ class TestNearDuplicates:
         found = audit(sample(features, ["a"] * 60, splits, digests=digests), None, False)
         across = rows(found, "near_duplicate_across_splits")
         assert {(row["path"], row["other_path"]) for row in across} == {
-            ("/in/00010.jpg", "/in/00040.jpg"),
-            ("/in/00011.jpg", "/in/00041.jpg"),
+            ("/in/00040.jpg", "/in/00010.jpg"),
+            ("/in/00041.jpg", "/in/00011.jpg"),
         }
-        assert "one is in 'Training', the other in 'Test'" in across[0]["message"]
-        assert (found.found["near_duplicate_across_splits"], found.found["near_duplicate"]) == (4, 4)
+        assert "one is in 'Test', the other in 'Training'" in across[0]["message"]
+        assert (found.found["near_duplicate_across_splits"], found.found["near_duplicate"]) == (2, 4)
+        assert found.about["near_duplicates"]["across"] == "Test and Training"
+        assert list(np.flatnonzero(found.seen)) == [40, 41]
+
+    @pytest.mark.parametrize(
+        ("splits", "found", "across"),
+        [
+            (["Training", "Test", "Validation"], 2, "Test, Validation and Training"),
+            (["Test", "Training", "Training"], 1, "Test and Training"),
+            (["Test", "Validation", "Validation"], 0, None),
+            (["Training", None, "Validation"], 1, "Validation and Training"),
+            (["Training", None, None], 0, None),
+            ([None, "Test", "Validation"], 0, None),
+        ],
+    )
+    def test_only_held_out_photographs_that_training_has_seen_count(
+        self, splits: list[str | None], found: int, across: str | None
+    ) -> None:
+        features = np.concatenate([photographs(20)] * 3)
+        features[1:20] = photographs(80)[61:]  # one photograph is in all three, the others of the first alone
+        features[21:40], features[41:] = photographs(120)[81:100], photographs(140)[101:120]
+        each = [split for split in splits for _ in range(20)]
+        audited = audit(sample(features, ["a"] * 60, each), None, False)
+        assert audited.found["near_duplicate_across_splits"] == audited.seen.sum() == found
+        assert audited.about["near_duplicates"]["across"] == across
+
+    def test_copies_of_a_held_out_photograph_have_all_been_seen(self) -> None:
+        features, digests = photographs(), [f"{number}" for number in range(60)]
+        features[[40, 41]], digests[41] = features[10], digests[40]
+        splits = ["Training"] * 30 + ["Test"] * 30
+        found = audit(sample(features, ["a"] * 60, splits, digests=digests), None, False)
+        assert list(np.flatnonzero(found.seen)) == [40, 41]
 
     def test_neighbours_of_a_rotation_are_counted_and_not_listed_by_the_thousand(
         self, monkeypatch: pytest.MonkeyPatch
@@ -171,7 +207,7 @@ class TestMislabels:
 
     def test_without_a_classifier_nothing_is_said(self) -> None:
         found = audit(sample(photographs(), ["a"] * 60), None, False)
-        assert found.found["suspected_mislabel"] == 0
+        assert found.summary()["counts"]["suspected_mislabel"] == {"found": None, "listed": 0}
         assert "suspected_mislabels" not in found.summary()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from tests.insight import clouds, config, sample, series
 from verger.config import load as load_config
 from verger.errors import NothingToReadError, UsageError
-from verger.insight import classifier
+from verger.insight import classifier, evaluation
 from verger.insight.classifier import NothingToTellError, classes_of, classify, groups_of, load
 
 
@@ -115,6 +116,12 @@ class TestClassify:
         with pytest.raises(NothingToTellError, match=why):
             classify(sample(np.eye(6), labels), config())
 
+    def test_a_pattern_that_matches_no_label_is_named(self) -> None:
+        with pytest.raises(NothingToTellError, match="no photograph has a class: --class-regex 'zzz' matches no label"):
+            classify(sample(np.eye(6), ["a"] * 6), config(class_regex="zzz"))
+        with pytest.raises(NothingToTellError, match="no photograph has a class$"):
+            classify(sample(np.eye(6), [None] * 6), config(class_regex="zzz"))
+
     def test_the_final_model_is_fitted_on_a_bounded_sample(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(classifier, "FITTED_LOGITS", 80)
         found = classify(sample(*clouds({"a": 100, "b": 100})), config())
@@ -144,7 +151,70 @@ class TestClassify:
         assert found.about["n_photographs"] == 80
 
 
+class TestWeak:
+    def own(self, test: int, seen: int = 0) -> classifier.Classification:
+        """Classified by the photographs' own split; so many of a Test are near-duplicates of Training."""
+        features, labels = clouds({"a": 200, "b": 200})
+        splits = ["Test" if row % 200 < test // 2 else "Training" for row in range(400)]
+        known = np.zeros(400, bool)
+        known[[row for row in range(400) if splits[row] == "Test"][:seen]] = True
+        known[150:160] = True  # of Training, which is not held out
+        return classify(sample(features, labels, splits), config()).beside(known)
+
+    @pytest.mark.parametrize(
+        ("test", "seen", "share", "because"),
+        [
+            (100, 0, 0, None),
+            (100, 4, 0.04, None),
+            (100, 5, 0.05, "5% of the held-out photographs have a near-duplicate in Training"),
+            (98, 0, 0, "it rests on 98 held-out photographs, fewer than 100"),
+            (10, 10, 1, "100% of .* in Training; it rests on 10 held-out"),
+        ],
+    )
+    def test_an_own_split_is_weak_where_test_is_small_or_has_been_seen(
+        self, test: int, seen: int, share: float, because: str | None
+    ) -> None:
+        summary = self.own(test, seen).summary()
+        assert (summary["split"], summary["optimistic"], summary["weak"]) == ("own", False, because is not None)
+        assert summary["near_duplicates_across"] == share
+        assert summary["weak_because"] is None if because is None else re.match(because, summary["weak_because"])
+
+    def test_another_split_has_nothing_to_do_with_training(self) -> None:
+        found = classify(sample(*clouds({"a": 60, "b": 60})), config()).beside(np.ones(120, bool))
+        assert found.summary()["near_duplicates_across"] is None and found.summary()["weak"] is False
+
+    def test_a_training_part_that_lacks_most_classes_judges_few(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(evaluation, "TRAINED", 4)
+        summary = classify(sample(*clouds({f"{number:02}": 50 for number in range(10)})), config()).summary()
+        assert summary["scores"][0]["n_classes_judged"] < 10
+        monkeypatch.setattr(evaluation, "TRAINED", 2)
+        monkeypatch.setattr(evaluation, "FOLDS", 2)
+        summary = classify(sample(*clouds({f"{number:02}": 50 for number in range(10)})), config()).summary()
+        assert summary["weak_because"].startswith("only ") and summary["weak_because"].endswith("10 classes are judged")
+
+    def test_the_space_of_another_run_is_noted(self) -> None:
+        taken = sample(*clouds({"a": 60, "b": 60}))
+        assert classify(taken, config()).summary()["note"] is None
+        note = classify(taken, config(), fitted_by="20260101T000000Z-old-abcdef").summary()["note"]
+        assert "that run 20260101T000000Z-old-abcdef fitted" in note
+
+    def test_the_fit_says_whether_features_are_standardised(self) -> None:
+        features, labels = clouds({"a": 60, "b": 60}, apart=1)
+        taken = sample(features * np.geomspace(1, 1e4, 12, dtype=np.float32), labels)
+        asked, truth = (classify(taken, config(standardize=given)) for given in (False, True))
+        found = classify(taken, config(standardize=False), standardize=True)
+        np.testing.assert_array_equal(found.held[0].probability, truth.held[0].probability)
+        assert (found.held[0].probability != asked.held[0].probability).any()
+
+
 class TestSaved:
+    def test_nothing_is_written_of_what_cannot_be_said(self, tmp_path: Path) -> None:
+        found = classify(sample(*clouds({"a": 30, "b": 30})), config())
+        found.about["sample"] = float("nan")  # which JSON does not take
+        with pytest.raises(ValueError, match="JSON"):
+            found.save(str(tmp_path))
+        assert not list(tmp_path.iterdir())
+
     def test_what_is_loaded_gives_the_same_probabilities(self, tmp_path: Path) -> None:
         features, labels = clouds({"é a": 300, "b": 250}, apart=2)
         taken = sample(features, labels)

@@ -45,6 +45,8 @@ THIN = 10
 """Photographs below which a label is thin."""
 FAR = 4.0
 """Robust standard deviations from which a photograph is an outlier of its label."""
+HELD = 1
+"""The side of Test and Validation; Training is 0."""
 OWN = 0.1
 """Out-of-fold probability of its own class below which a photograph may be mislabelled."""
 WEAK = 0.8
@@ -64,17 +66,20 @@ class Audit:
     table : pyarrow.Table
         ``SCHEMA``, by kind in the order of `KINDS`, the gravest of each first, at most `LISTED` of each; a thin label's
         ``path`` is null.
-    found : dict of str to int
-        Photographs (or labels) of each kind, those that are not listed included.
+    found : dict of str to int or None
+        Photographs (or labels) of each kind, those that are not listed included; None where nobody has looked.
     oddness : ndarray of float64, shape (n,)
         How far each of the sample's photographs is from the middle of its label, in robust standard deviations.
+    seen : ndarray of bool, shape (n,)
+        Which of the sample's photographs are in Test or Validation and have a near-duplicate in Training.
     about : dict
         Thresholds, and what was looked at.
     """
 
     table: pa.Table
-    found: dict[str, int]
+    found: dict[str, int | None]
     oddness: Floats
+    seen: npt.NDArray[np.bool_]
     about: dict[str, Any]
 
     def summary(self) -> dict[str, Any]:
@@ -95,7 +100,7 @@ Row = tuple[str | None, str | None, str | None, float, str]
 class _Finding:
     """How many there are of one kind, and the gravest: path, label, other path, score, message."""
 
-    found: int
+    found: int | None
     rows: list[Row]
 
 
@@ -113,20 +118,29 @@ def audit(sample: Sample, classification: Classification | None, standardize: bo
     """
     with threadpool_limits(1):  # a thread a block of products
         oddness = _oddness(sample)
-        compared = _distinct(sample)
+        compared, same = _distinct(sample)
         photographs = sample.photographs.take(sample.featured[compared])
-        near, across = alike(unit_rows(sample.features[compared], standardize), NEAR, _sides(photographs))
+        sides, between = _sides(photographs)
+        near, across = alike(unit_rows(sample.features[compared], standardize), NEAR, sides)
+    held = np.zeros(len(compared), bool) if across is None or sides is None else (across.nearest >= 0) & (sides == HELD)
+    seen = np.zeros(sample.photographs.num_rows, bool)
+    seen[sample.featured] = held[same]
     kinds = {
         **_duplicates(sample.named),
-        "near_duplicate": _near(photographs, near, same_bytes=False),
-        "near_duplicate_across_splits": _near(photographs, across, same_bytes=True),
+        "near_duplicate": _near(photographs, near),
+        "near_duplicate_across_splits": _across(photographs, across, held),
         "outlier": _outliers(sample, oddness),
         "suspected_mislabel": _mislabels(sample, classification),
         "thin_label": _thin(sample.named),
     }
     about: dict[str, Any] = {
         "sample": sample.stated,
-        "near_duplicates": {"cosine": NEAR, "pairs": near.pairs, "photographs_compared": len(compared)},
+        "near_duplicates": {
+            "cosine": NEAR,
+            "pairs": near.pairs,
+            "photographs_compared": len(compared),
+            "across": between,
+        },
         "outliers": {"robust_standard_deviations": FAR},
         "thin_labels": {"photographs_below": THIN},
     }
@@ -138,7 +152,7 @@ def audit(sample: Sample, classification: Classification | None, standardize: bo
             "weak": accuracy < WEAK,
         }
     table = pa.concat_tables([SCHEMA.empty_table(), *(_table(kind, kinds[kind]) for kind in KINDS)])
-    return Audit(table, {kind: kinds[kind].found for kind in KINDS}, oddness, about)
+    return Audit(table, {kind: kinds[kind].found for kind in KINDS}, oddness, seen, about)
 
 
 def _table(kind: str, finding: _Finding) -> pa.Table:
@@ -176,37 +190,55 @@ def _duplicates(named: pa.Table) -> dict[str, _Finding]:
     return findings
 
 
-def _distinct(sample: Sample) -> Places:
-    """Rows of the features that are compared: the same bytes once in each split."""
+def _distinct(sample: Sample) -> tuple[Places, Places]:
+    """Rows of the features that are compared, the same bytes once in each split, and which of these each row is."""
     photographs = sample.photographs.take(sample.featured)
     key = codes(photographs["sha256"]) * (len(photographs) + 1) + codes(photographs["split"])
-    return np.sort(np.unique(key, return_index=True)[1]).astype(np.int64)
+    _, first, same = np.unique(key, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    return first[order].astype(np.int64), np.argsort(order)[same].astype(np.int64)
 
 
-def _sides(photographs: pa.Table) -> Places | None:
-    """The split of each photograph; None where there are not two of them."""
-    sides = codes(photographs["split"])
-    return sides if len(np.unique(sides)) > 1 else None
+def _sides(photographs: pa.Table) -> tuple[Places | None, str | None]:
+    """Whether each photograph is held out or in Training, -1 where it is neither, and both in words; None of one."""
+    names = np.array([name or "" for name in photographs["split"].to_pylist()])
+    held = [name for name in ("Test", "Validation") if name in names]
+    if not held or "Training" not in names:
+        return None, None
+    sides = np.select([names == "Training", np.isin(names, held)], [0, HELD], -1)
+    return sides.astype(np.int64), f"{', '.join(held)} and Training"
 
 
-def _near(photographs: pa.Table, like: Likeness | None, same_bytes: bool) -> _Finding:
-    """Photographs with a near-duplicate; a pair is listed once, those under two labels first."""
-    if like is None:
-        return _Finding(0, [])
+def _near(photographs: pa.Table, like: Likeness) -> _Finding:
+    """Photographs with a near-duplicate of other bytes; a pair is listed once, those under two labels first."""
     label, digest = codes(photographs["label"]), codes(photographs["sha256"])
     rows, nearest = np.arange(len(label)), np.maximum(like.nearest, 0)
-    wanted = (like.nearest >= 0) & (same_bytes | (digest[nearest] != digest))
+    wanted = (like.nearest >= 0) & (digest[nearest] != digest)
     mutual = (like.nearest[nearest] == rows) & (nearest < rows)
-    listed: list[Row] = []
-    for row in _gravest(wanted & ~mutual, label[nearest] != label, like.cosine):
-        one, other = _of(photographs, [row])[0], _of(photographs, [int(nearest[row])])[0]
+    listed = _alike(photographs, like, _gravest(wanted & ~mutual, label[nearest] != label, like.cosine))
+    return _Finding(int(wanted.sum()), [row for _, _, row in listed])
+
+
+def _across(photographs: pa.Table, like: Likeness | None, held: npt.NDArray[np.bool_]) -> _Finding:
+    """Held-out photographs with a near-duplicate in Training, of equal bytes or not."""
+    if like is None:
+        return _Finding(0, [])
+    label = codes(photographs["label"])
+    listed = _alike(photographs, like, _gravest(held, label[np.maximum(like.nearest, 0)] != label, like.cosine))
+    rows = [(*row[:4], f"{row[4]}; one is in {_said(one)}, the other in {_said(other)}") for one, other, row in listed]
+    return _Finding(int(held.sum()), rows)
+
+
+def _alike(photographs: pa.Table, like: Likeness, rows: list[int]) -> list[tuple[str | None, str | None, Row]]:
+    """What is said of photographs and their nearest ones, with the splits of both."""
+    listed = []
+    for row, one, other in zip(rows, _of(photographs, rows), _of(photographs, like.nearest[rows]), strict=True):
         message = f"looks like {other['path']} (cosine {like.cosine[row]:.3f})"
         message += f", which is labelled {_said(other['label'])}" if one["label"] != other["label"] else ""
         message += f", and like {like.count[row] - 1:,} more" if like.count[row] > 1 else ""
-        if same_bytes:
-            message += f"; one is in {_said(one['split'])}, the other in {_said(other['split'])}"
-        listed.append((one["path"], one["label"], other["path"], round(float(like.cosine[row]), 4), message))
-    return _Finding(int(wanted.sum()), listed)
+        found: Row = (one["path"], one["label"], other["path"], round(float(like.cosine[row]), 4), message)
+        listed.append((one["split"], other["split"], found))
+    return listed
 
 
 def _oddness(sample: Sample) -> Floats:
@@ -258,7 +290,7 @@ def _mislabels(sample: Sample, classification: Classification | None) -> _Findin
     their own name next to nothing.
     """
     if classification is None:
-        return _Finding(0, [])
+        return _Finding(None, [])
     held, names = classification.out_of_fold, classification.model.classes
     rows, own = np.arange(len(held.rows)), held.probability[np.arange(len(held.rows)), held.codes]
     predicted = held.predicted

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
@@ -32,6 +33,15 @@ APART = 0.9
 """Groups, as a share of the photographs, from which a pattern keeps nothing together."""
 CONFUSIONS = 500
 """Most frequent confusions that are kept in any case."""
+FEW = 100
+"""Held-out photographs below which the headline is weak evidence."""
+SEEN = 0.05
+"""Share of them with a near-duplicate in Training from which it is."""
+ELSEWHERE = (
+    "the kept classifier works on the components that run {} fitted; the score is that of classifiers on components "
+    "fitted to these photographs"
+)
+"""Said where the PCA is another run's."""
 UNLEARNT = -30.0
 """Logit of a class that the kept model has not seen: the highest is 0 or more, as all that it has seen add up to 0."""
 
@@ -60,6 +70,11 @@ class Classification:
         How it was made: patterns, numbers of photographs.
     novelty : Novelty
         From where on a photograph is none of the classes.
+    note : str or None
+        What a reader of the score must know of the kept model.
+    near_duplicates_across : float or None
+        Share of the photographs that the own split holds out that have a near-duplicate in Training, once the audit has
+        told.
     """
 
     model: Model
@@ -69,6 +84,26 @@ class Classification:
     calibration: dict[str, Any] | None
     about: dict[str, Any]
     novelty: Novelty
+    note: str | None = None
+    near_duplicates_across: float | None = None
+
+    @property
+    def weak_because(self) -> str | None:
+        """Why the headline, random or not, is weak evidence; None where it is not."""
+        headline, classes, seen = self.scores[0], len(self.model.classes), self.near_duplicates_across or 0
+        reasons = []
+        if seen >= SEEN:
+            reasons.append(f"{seen:.0%} of the held-out photographs have a near-duplicate in Training")
+        if headline.n_test < FEW:
+            reasons.append(f"it rests on {headline.n_test} held-out photographs, fewer than {FEW}")
+        if 2 * headline.n_classes_judged < classes:
+            reasons.append(f"only {headline.n_classes_judged:,} of {classes:,} classes are judged")
+        return "; ".join(reasons) or None
+
+    def beside(self, seen: npt.NDArray[np.bool_]) -> Classification:
+        """The same, told which of the sample's photographs have a near-duplicate in Training: `audit.Audit.seen`."""
+        own = self.held[0].kind == "own"
+        return replace(self, near_duplicates_across=float(seen[self.held[0].rows].mean()) if own else None)
 
     @property
     def out_of_fold(self) -> Held:
@@ -86,6 +121,10 @@ class Classification:
                 "nearest_centroid": round(headline.nearest_centroid, 4),
             },
             "optimistic": headline.split == "random",
+            "weak": self.weak_because is not None,
+            "weak_because": self.weak_because,
+            "note": self.note,
+            "near_duplicates_across": self.near_duplicates_across and round(self.near_duplicates_across, 4),
             "scores": [score.as_dict() for score in self.scores],
             "temperature": self.model.temperature,
             "calibration_error": self.calibration and self.calibration["ece"],
@@ -112,11 +151,11 @@ class Classification:
         }
 
     def save(self, folder: str) -> None:
-        """Write what classifies, what is known, and ``classifier.json``, which says how well."""
+        """Write what classifies, what is known, and, last, ``classifier.json``, which says how well."""
+        text = json.dumps(self.document(), indent=2, ensure_ascii=False, allow_nan=False)
         self.model.save(folder)
         if self.novelty.known:
             self.novelty.known.save(folder)
-        text = json.dumps(self.document(), indent=2, ensure_ascii=False, allow_nan=False)
         storage_of(folder).write(join(folder, DOCUMENT), (text + "\n").encode())
 
 
@@ -150,7 +189,7 @@ def classify(
     # A thread a fold: threads within its many small products would wait for one another longer than they compute.
     with threadpool_limits(1), evaluation.quietly():
         found = classes_of(sample.photographs["label"].to_pylist(), config.class_regex)
-        names = _told_apart(found, sample.featured)
+        names = _told_apart(found, sample, config.class_regex)
         number = {name: code for code, name in enumerate(names)}
         coded = np.array([number.get(name, -1) if name else -1 for name in found], np.int64)
         task = task_of(sample, coded, len(names), config, warn, standardize)
@@ -175,7 +214,8 @@ def classify(
             "sample": sample.stated,
         }
         novel = _novelty(task, evaluated, sample, coded, warn)
-        return Classification(model, found, held, tuple(map(evaluation.score, held)), calibrated, about, novel)
+        scores, note = tuple(map(evaluation.score, held)), fitted_by and ELSEWHERE.format(fitted_by)
+        return Classification(model, found, held, scores, calibrated, about, novel, note)
 
 
 def _novelty(task: Task, evaluated: list[Held], sample: Sample, coded: Places, warn: Callable[[str], None]) -> Novelty:
@@ -224,15 +264,17 @@ def groups_of(paths: list[str], pattern: str, warn: Callable[[str], None] = lamb
     return None
 
 
-def _told_apart(found: list[str | None], featured: Places) -> list[str]:
+def _told_apart(found: list[str | None], sample: Sample, pattern: str | None) -> list[str]:
     """The classes that have two photographs at least among those that are evaluated."""
-    counts = Counter(found[row] for row in featured.tolist())
+    counts = Counter(found[row] for row in sample.featured.tolist())
     names = sorted(name for name, count in counts.items() if name is not None and count > 1)
     if len(names) > 1:
         return names
     have = len([name for name in counts if name is not None])
     if have > 1:
         raise NothingToTellError(f"of {have:,} classes, {len(names)} has two photographs or more")
+    if have == 0 and pattern is not None and sample.photographs["label"].null_count < len(found):
+        raise NothingToTellError(f"no photograph has a class: --class-regex '{pattern}' matches no label")
     raise NothingToTellError("there is one class only" if have else "no photograph has a class")
 
 

@@ -117,7 +117,7 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """Figures of one split; ``n_classes_judged`` are those that were held out, ``majority`` and ``nearest_centroid`` are the accuracies of the baselines."""
+    """Figures of one split, of the classes that were held out; ``majority`` and ``nearest_centroid``: baselines'."""
 
     split: Kind
     says: str

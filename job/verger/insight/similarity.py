@@ -55,7 +55,7 @@ def alike(unit: Numbers, threshold: float, sides: Places | None = None) -> tuple
         Rows of length one (or zero, which are like nothing).
     threshold : float
     sides : ndarray of int64, shape (n,), optional
-        What side each row is on.
+        What side each row is on; -1 where it is on none.
 
     Returns
     -------
@@ -83,7 +83,8 @@ def alike(unit: Numbers, threshold: float, sides: Places | None = None) -> tuple
             for products, rows, columns in pool.map(products_of, starts[first : first + cores]):
                 found.take(products, rows, columns)
                 if across is not None and sides is not None:
-                    products[sides[rows][:, None] == sides[columns][None, :]] = 0
+                    one, other = sides[rows][:, None], sides[columns][None, :]
+                    products[(one == other) | (one < 0) | (other < 0)] = 0
                     across.take(products, rows, columns)
     return found.likeness(), across.likeness() if across else None
 

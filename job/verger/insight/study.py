@@ -47,13 +47,27 @@ class Study:
     progress : Progress
     show : callable
         Takes headline figures by name, for whoever watches the run.
+    standardize : bool, optional
+        Whether the PCA of the run divides features by their standard deviation; what ``config`` says by default.
+    fitted_by : str, optional
+        Id of the run that fitted the PCA; this one by default.
     """
 
-    def __init__(self, run: Run, config: RunConfig, progress: Progress, show: Callable[..., None]) -> None:
+    def __init__(
+        self,
+        run: Run,
+        config: RunConfig,
+        progress: Progress,
+        show: Callable[..., None],
+        standardize: bool | None = None,
+        fitted_by: str | None = None,
+    ) -> None:
         self.run = run
         self.config = config
         self.progress = progress
         self.show = show
+        self.standardize = config.standardized if standardize is None else standardize
+        self.fitted_by = None if fitted_by == run.run_id else fitted_by
         self.sample: Sample | None = None
         self.classification: Classification | None = None
         self.audited: Audit | None = None
@@ -67,6 +81,7 @@ class Study:
             ``classifier`` and ``audit`` of the manifest, as far as there are any.
         """
         found: dict[str, Any] = {}
+        classification: Classification | None = None
         with self._unless("nothing was audited, and no classifier fitted"), self.progress.stage("sample"):
             from verger.insight import sample
 
@@ -75,12 +90,14 @@ class Study:
             return found
         if self.config.classifier:
             with self._unless("no classifier was fitted"), self.progress.stage("classifier"):
-                found["classifier"] = self._classify(self.sample)
-                self.show(recognised=found["classifier"].get("accuracy", 0))
+                classification, absent = self._classify(self.sample)
+                found |= absent
         with self._unless("nothing was audited"), self.progress.stage("audit", "Auditing the photographs"):
-            found["audit"] = self._audit(self.sample)
-            counts = found["audit"]["counts"]
-            self.show(**{f"{kind}s": counts[kind]["found"] for kind in ("near_duplicate", "suspected_mislabel")})
+            found["audit"] = self._audit(self.sample, classification)
+        if classification:
+            with self._unless("no classifier was kept"):
+                found["classifier"] = self._keep(classification)
+        self._tell(found)
         return found
 
     def draw(self, document: dict[str, Any]) -> dict[str, Any]:
@@ -101,23 +118,43 @@ class Study:
             return {"report": {"path": self.run.relative(page)}}
         return {}
 
-    def _classify(self, sample: Sample) -> dict[str, Any]:
+    def _classify(self, sample: Sample) -> tuple[Classification | None, dict[str, Any]]:
+        """A classifier, or what the manifest says where there is none."""
         from verger.insight import classifier
 
         try:
-            self.classification = classifier.classify(sample, self.config, self.progress.warn)
+            found = classifier.classify(sample, self.config, self.progress.warn, self.standardize, self.fitted_by)
         except classifier.NothingToTellError as absent:
-            return {"absent": str(absent)}
-        folder = self.run.path("model")
-        self.classification.save(folder)
-        return {**self.classification.summary(), "path": self.run.relative(folder)}
+            if self.config.class_regex is not None:
+                self.progress.warn(f"no classifier was fitted: {absent}")
+            return None, {"classifier": {"absent": str(absent)}}
+        return found, {}
 
-    def _audit(self, sample: Sample) -> dict[str, Any]:
+    def _keep(self, classification: Classification) -> dict[str, Any]:
+        """Write the classifier, which needs what the audit says of its score, if there is one."""
+        if self.audited:
+            classification = classification.beside(self.audited.seen)
+        folder = self.run.path("model")
+        summary = {**classification.summary(), "path": self.run.relative(folder)}
+        classification.save(folder)
+        self.classification = classification
+        return summary
+
+    def _audit(self, sample: Sample, classification: Classification | None) -> dict[str, Any]:
         from verger.insight import audit
 
-        self.audited = audit.audit(sample, self.classification, self.config.standardized)
-        self.audited.save(self.run.path("audit", "part-00000.zstd.parquet"))
-        return {**self.audited.summary(), "path": self.run.relative(self.run.path("audit"))}
+        audited = audit.audit(sample, classification, self.standardize)
+        summary = {**audited.summary(), "path": self.run.relative(self.run.path("audit"))}
+        audited.save(self.run.path("audit", "part-00000.zstd.parquet"))
+        self.audited = audited
+        return summary
+
+    def _tell(self, found: dict[str, Any]) -> None:
+        """Headline figures, as far as anybody has looked."""
+        counts = found["audit"]["counts"] if "audit" in found else {}
+        figures = {f"{kind}s": counts[kind]["found"] for kind in ("near_duplicate", "suspected_mislabel") if counts}
+        figures["recognised"] = found.get("classifier", {}).get("accuracy", 0) if self.config.classifier else None
+        self.show(**{name: value for name, value in figures.items() if value is not None})
 
     def _unless(self, failure: str) -> AbstractContextManager[None]:
         return dispensable(failure, self.progress.warn)
