@@ -159,3 +159,58 @@ def test_the_scatter_answers_to_the_mouse_and_to_the_keyboard(
     counts = browser.evaluate("[...document.querySelectorAll('#statistics tbody tr')].map(r => +r.cells[1].dataset.v)")
     assert counts == sorted(counts, reverse=True)
     assert browser.said == []
+
+
+def first_dot(browser: Browser) -> tuple[float, float]:
+    """Where the first dot is in the window."""
+    x, y = browser.evaluate(
+        "(() => { document.documentElement.style.scrollBehavior = 'auto';"
+        "const dot = document.querySelector('#cloud circle'); dot.scrollIntoView({block: 'center'});"
+        "const box = dot.getBoundingClientRect(); return [box.x + box.width / 2, box.y + box.height / 2]; })()"
+    )
+    return x, y
+
+
+def test_a_finger_that_taps_beside_a_dot_leaves_its_photograph_shown(
+    reported: tuple[Path, dict[str, Any]], browser: Browser
+) -> None:
+    browser.screen(390, 844, phone=True)
+    browser.call("Emulation.setTouchEmulationEnabled", enabled=True)
+    try:
+        browser.open(page_of(*reported))
+        x, y = first_dot(browser)
+        browser.call("Input.dispatchTouchEvent", type="touchStart", touchPoints=[{"x": x - 8, "y": y + 8}])
+        browser.call("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
+        hidden = "document.getElementById('cloud-tip').hidden"
+        assert not browser.evaluate(f"new Promise(done => setTimeout(() => done({hidden}), 600))")
+        assert browser.evaluate("document.querySelectorAll('#cloud-key [aria-pressed=true]').length") == 1
+    finally:
+        browser.call("Emulation.setTouchEmulationEnabled", enabled=False)
+
+
+def test_the_first_step_back_is_to_the_last_dot(reported: tuple[Path, dict[str, Any]], browser: Browser) -> None:
+    browser.screen(1280, 900)
+    browser.open(page_of(*reported))
+    browser.evaluate("document.getElementById('cloud').focus()")
+    at = "[...document.querySelectorAll('#cloud circle')].findIndex(it => it.classList.contains('at'))"
+    last = browser.evaluate("document.querySelectorAll('#cloud circle').length") - 1
+    for key, where in (
+        ("ArrowLeft", last),
+        ("ArrowRight", 0),
+        ("ArrowRight", 1),
+        ("ArrowLeft", 0),
+        ("ArrowLeft", last),
+    ):
+        browser.press(key)
+        assert browser.evaluate(at) == where
+
+
+def test_on_paper_no_label_is_picked(reported: tuple[Path, dict[str, Any]], browser: Browser) -> None:
+    browser.screen(794, 1123, media="print")
+    browser.open(page_of(*reported))
+    browser.evaluate("document.querySelector('#cloud-key button').click()")
+    dim = "getComputedStyle(document.querySelector('#cloud g.of:not(.on)')).opacity"
+    assert browser.evaluate(f"new Promise(done => setTimeout(() => done({dim}), 400))") == "1"
+    assert browser.evaluate("document.getElementById('cloud').offsetHeight") < 561  # half a page, beside its heading
+    browser.evaluate("document.querySelector('details.settings').open = true")
+    assert browser.evaluate("document.querySelector('details.settings').offsetHeight") < 561

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import copy
 import io
+import json
 import re
+import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,12 +18,14 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
+from verger import closing
 from verger.insight import charts, figures, labels, report, sections, verdict
 from verger.insight.report import Report
 from verger.insight.sample import Sample
 from verger.insight.since import Since
 from verger.insight.view import SECTIONS
 from verger.photographs.images import thumbnail
+from verger.tables.manifest import Run
 
 HOSTILE = "<script>alert('x')</script>\"&{{ 7*7 }}"
 
@@ -301,6 +307,232 @@ def test_the_command_names_what_is_no_default_and_survives_a_shell() -> None:
     of_project = copy.deepcopy(made)
     of_project["pca"] |= {"kept": {"share": 0.7}, "fitted_by": "old"}
     assert sections.command(of_project).startswith("verger project --run /out/runs/old \\\n")
+
+
+def test_a_projection_is_repeated_by_options_that_it_has() -> None:
+    made = manifest(["a"])
+    made["config"] |= {"backbone": "vgg16", "input_size": 64, "standardize": True, "csv": True}
+    made["pca"] |= {"kept": {"share": 0.7}, "fitted_by": "old", "fitted_in": "/elsewhere/runs/old"}
+    said = sections.command(made)
+    assert said.startswith("verger project --run /elsewhere/runs/old \\\n")
+    assert "--csv" in said
+    assert not re.search("--(backbone|input-size|standardize)", said)
+
+
+def first_screen(page: Outline) -> str:
+    return page.text[: page.text.index("Photographs by label")]
+
+
+def with_classifier(changes: dict[str, Any], document: dict[str, Any] | None = None) -> Report:
+    fruits = ["a", "b"] * 20
+    given = CLASSIFIER | {"n_test": 480} | changes
+    given["scores"] = [score | {"n_test": given["n_test"]} for score in given["scores"]]
+    return Report(
+        manifest(fruits, classifier=given), sample(fruits), classifier=given if document is None else document
+    )
+
+
+def accuracy_of(given: Report) -> verdict.Figure:
+    return verdict.figures(given.manifest)[3]
+
+
+def test_an_accuracy_says_on_how_many_photographs_it_rests() -> None:
+    sound = accuracy_of(with_classifier({}))
+    assert not sound.weak
+    assert "480 photographs" in sound.note
+    assert "Always saying the largest of 2 classes: 50.0%" in sound.note
+    few = with_classifier({"n_test": 4})
+    assert accuracy_of(few).weak
+    _, page = drawn(few)
+    assert "Do not rely on the accuracy yet · fewer than 100 photographs were held out" in first_screen(page)
+
+
+def test_what_the_audit_makes_of_an_accuracy_is_said_wherever_it_stands() -> None:
+    why = "480 of 480 held-out photographs have a near-duplicate in Training"
+    before = with_classifier({}).classifier  # written before the audit has looked
+    given = with_classifier(
+        {"split": "own", "weak": True, "weak_because": why, "note": "the folds are refitted"}, before
+    )
+    assert accuracy_of(given).weak
+    _, page = drawn(given)
+    assert why in first_screen(page)
+    assert f"Weak evidence. {why}." in page.text
+    assert "The folds are refitted." in page.text
+
+
+def test_a_random_split_is_disbelieved_only_where_it_flatters() -> None:
+    worse = [score | {"accuracy": 0.75} for score in CLASSIFIER["scores"]]
+    assert "do not believe" not in drawn(with_classifier({"scores": worse}))[1].text
+    assert "do not believe" in drawn(with_classifier({}))[1].text
+
+
+def test_what_was_not_judged_is_said() -> None:
+    scores = [score | {"unjudged": 12, "n_classes_judged": 1} for score in CLASSIFIER["scores"]]
+    _, page = drawn(with_classifier({"scores": scores}))
+    assert "12 more are not judged" in page.text
+    assert "1 of 2 classes are judged" in page.text
+
+
+def test_components_of_another_run_are_said_to_be() -> None:
+    fruits = ["a", "b"] * 20
+    made = manifest(fruits)
+    assert "another run" not in first_screen(drawn(Report(made, sample(fruits)))[1])
+    made["pca"] |= {"fitted_by": "20260101T000000Z-old-000000"}
+    _, page = drawn(Report(made, sample(fruits)))
+    assert "of another run, where they keep 77.5% of the variance" in first_screen(page)
+    assert "of these photographs' variance was not measured" in page.text
+    made["pca"] |= {"kept": {"share": 0.612}}
+    _, page = drawn(Report(made, sample(fruits)))
+    assert "keep 61.2% of the variance, and are another run's" in first_screen(page)
+    assert "The components are those of run 20260101T000000Z-old-000000." in first_screen(page)
+    assert "variance was measured too: 61.2%" in page.text
+
+
+def test_a_cumulative_share_stands_over_its_number_of_components() -> None:
+    chart = charts.scree([0.5, 0.3, 0.1, 0.05, 0.05], 2)
+    at = [float(point.split(",")[0]) for point in chart["line"].split()]
+    ticks = {tick["text"]: tick["x"] for tick in chart["ticks"]}
+    assert len(at) == 5
+    assert len(ticks) > 1
+    assert all(at[number - 1] == pytest.approx(x, abs=0.1) for number, x in ticks.items())
+    assert chart["marker"] == ticks[2]
+    middle = [bar["x"] + bar["w"] / 2 for bar in chart["bars"]]
+    assert middle == [pytest.approx(x, abs=0.2) for x in at]
+
+
+def test_what_nobody_looked_for_is_not_none_found() -> None:
+    fruits = ["a", "b"] * 20
+    counts = AUDIT["counts"] | {"suspected_mislabel": {"found": None, "listed": 0}}
+    made = manifest(fruits, audit=AUDIT | {"counts": counts}, classifier={"absent": "there is one class only"})
+    _, page = drawn(Report(made, sample(fruits)))
+    assert "not looked for" in page.text
+    assert "There is no classifier: there is one class only." in page.text
+    assert "suspected mislabel not looked for" in "\n".join(closing.lines(made))
+
+
+def test_the_audit_names_the_splits_and_how_weak_its_evidence_is() -> None:
+    fruits = ["a", "b"] * 20
+    counts = {kind: {"found": 0, "listed": 0} for kind in verdict.KINDS}
+    counts |= {kind: {"found": 1, "listed": 1} for kind in ("near_duplicate_across_splits", "suspected_mislabel")}
+    near = AUDIT["near_duplicates"] | {"across": "Validation and Training"}
+    weak = {"photographs_judged": 40, "accuracy": 0.5, "weak": True}
+    audit = AUDIT | {"counts": counts, "near_duplicates": near, "suspected_mislabels": weak}
+    _, page = drawn(Report(manifest(fruits, audit=audit), sample(fruits)))
+    assert "has a near-duplicate across Validation and Training" in first_screen(page)
+    assert "weak evidence" in first_screen(page)
+    assert "Near-duplicates across Validation and Training" in page.text
+    assert "{across}" not in page.text
+    counts["suspected_mislabel"] = {"found": 0, "listed": 0}
+    _, page = drawn(Report(manifest(fruits, audit=audit), sample(fruits)))
+    assert "1 finding to act on." in page.text
+    assert "Every finding, a row each, is in" in page.text
+    counts["duplicate"] = {"found": 1200, "listed": 1000}
+    _, page = drawn(Report(manifest(fruits, audit=audit), sample(fruits)))
+    assert "The gravest 1,000 of each kind, a row each, are in" in page.text
+
+
+def test_labels_are_those_in_the_table_and_many_rejects_are_the_headline() -> None:
+    made = manifest(["ok"] * 3 + ["bad"] * 24, rejected_by_reason={"truncated": 24})
+    made["photographs"] |= {"rejected": 24, "projected": 3}
+    made["audit"] = AUDIT | {"counts": AUDIT["counts"] | {"thin_label": {"found": 1, "listed": 1}}}
+    gone = pa.table({name: ["x"] * 24 for name in ("path", "reason", "message")} | {"label": ["bad"] * 24})
+    given = Report(made, sample(["ok"] * 3), rejected=gone)
+    assert given.in_table == {"ok": 3}
+    _, page = drawn(given)
+    assert "The run finished without 24 of 27 photographs" in first_screen(page)
+    assert "The run worked" not in page.text
+    assert page.text.index("Mend or remove 24") < page.text.index("Take more photographs of a thin label")
+    assert "1 label of 3 photographs. Of 1 more label, every photograph was rejected." in page.text
+
+
+def test_no_folder_names_a_label() -> None:
+    _, page = drawn(Report(manifest([""] * 12), sample([None] * 12)))
+    assert "No folder names a label" in page.text
+    assert "1 label of" not in page.text
+
+
+@pytest.mark.parametrize("controls", ["\u202e", "\u2067", "\x1b[31m", "\u200f"])
+def test_no_name_turns_or_steers_what_follows_it(controls: str) -> None:
+    html, page = drawn(Report(manifest([controls + "a", "b"] * 20), sample([controls + "a", "b"] * 20)))
+    assert controls not in html
+    assert "\ufffd" in page.text
+    assert labels.isolated("a") == "a"
+    assert labels.isolated("\u05d0") == "\u2068\u05d0\u2069"
+    assert json.dumps(controls)[1:-1] not in html  # nor in what the script reads
+
+
+def test_long_names_leave_the_page_small_and_the_names_apart() -> None:
+    names = ['"' * 230 + f"{number:03d}" for number in range(100)] * 4
+    document = CLASSIFIER | {"classes": names[:100], "n_classes": 100, "confusion_matrix": [[1] * 100] * 100}
+    given = Report(manifest(names), sample([*names]), classifier=document)
+    picture = "data:image/jpeg;base64," + "A" * 8_000
+    _, page = drawn(replace(given, pictures=lambda wanted: {path: picture for path, _ in wanted}))  # bounded in there
+    assert "100 labels" in page.text
+    cut = labels.told_apart(["x" * 90, "x" * 91, "y"], 20)
+    assert len(set(cut.values())) == 3
+    assert labels.cut("字" * 40, 20).count("字") <= 10
+
+
+def test_labels_that_begin_alike_have_bars_of_their_own() -> None:
+    names = {f"photographs of the orchard north of the river, row {row}": 10 * row for row in range(1, 6)}
+    (axes,) = figures._labels(names).axes
+    assert len({round(bar.get_y(), 2) for bar in axes.patches}) == 5
+    assert len({text.get_text() for text in axes.get_yticklabels()}) == 5
+
+
+def test_pictures_are_drawn_without_a_warning() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        figures.draw(Report(manifest(["日本語" * 30, "x" * 200] * 20), sample(["日本語" * 30, "x" * 200] * 20)))
+
+
+@pytest.mark.parametrize("broken", ["draw", "figures.draw"])
+def test_a_report_that_cannot_be_drawn_leaves_nothing(
+    broken: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise RuntimeError("no ink")
+
+    monkeypatch.setattr(f"verger.insight.{'report.draw' if broken == 'draw' else broken}", fails)
+    with pytest.raises(RuntimeError):
+        report.write(Run(str(tmp_path), "x"), Report(manifest(["a"] * 12), sample(["a"] * 12)))
+    assert list(tmp_path.rglob("*.*")) == []
+
+
+def test_only_what_is_far_out_is_odd() -> None:
+    points = np.array([[1.0], [-1.0]] * 10, np.float32)
+    given = sample(["a"] * 20, k=1)
+    _, page = drawn(Report(manifest(["a"] * 20, k=1), replace(given, components=points)))
+    assert "The oddest of all" not in page.text
+    assert "None is 1.5 spreads from the middle of its label." in page.text
+    points[3] = 9
+    _, page = drawn(Report(manifest(["a"] * 20, k=1), replace(given, components=points)))
+    assert "The oddest of all" in page.text
+
+
+def test_why_there_is_no_classifier_names_the_pattern_and_the_version() -> None:
+    made = manifest(["a"] * 20, classifier={"absent": "no photograph has a class"})
+    made["config"] |= {"class_regex": "zzz", "classifier": True}
+    _, page = drawn(Report(made, sample(["a"] * 20)))
+    assert "There is no classifier: no photograph has a class (--class-regex zzz)." in page.text
+    assert "Look at --class-regex" in first_screen(page)
+    old = manifest(["a"])
+    assert "--no-classifier" not in sections.unclassified(old)
+    old["config"] |= {"classifier": False}
+    assert "--no-classifier" in sections.unclassified(old)
+
+
+def test_the_calibration_says_on_what_its_temperature_was_set() -> None:
+    rows = [{"confidence": 0.5, "accuracy": 0.5, "photographs": 9}]
+    given = {"bins_calibrated": rows, "n": 9, "temperature": 1.1, "ece_calibrated": 0.02, "ece": 0.05}
+    assert "set on these photographs" in charts.reliability(given)["says"]
+
+
+def test_every_box_that_scrolls_is_reached_by_keyboard() -> None:
+    html, _ = drawn(with_classifier({}))
+    boxes = re.findall(r'<div class="scroll[^>]*>', html)
+    assert len(boxes) > 3
+    assert all('tabindex="0"' in box and "aria-label" in box for box in boxes)
 
 
 def test_pictures_are_drawn_for_any_label() -> None:

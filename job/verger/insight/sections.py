@@ -71,7 +71,7 @@ def labels(report: Report) -> dict[str, Any]:
         lead += f", from {ranked[-1][1]:,} to {highest:,} photographs."
     without = len(set(filter(None, report.manifest["labels"])) - set(report.in_table))
     if without:
-        lead += f" Of {without:,} more, every photograph was rejected."
+        lead += f" Of {without:,} more label{'s' if without > 1 else ''}, every photograph was rejected."
     if thinnest:
         lead += f" {thinnest:,} {'is' if thinnest == 1 else 'are'} thin: fewer than {few} photographs, marked."
     first = rows if len(rows) <= MAX_LABELS else [*rows[: MAX_LABELS // 2], *rows[-MAX_LABELS // 2 :]]

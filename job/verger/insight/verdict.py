@@ -148,7 +148,7 @@ def figures(manifest: dict[str, Any], in_table: dict[str, int] | None = None) ->
     share = keeps(manifest)
     named = {name: count for name, count in labels.items() if name}
     least, most = min(named.values(), default=0), max(named.values(), default=0)
-    sizes = f"{least:,} to {most:,} photographs each" if least < most else f"{most:,} photographs each"
+    sizes = f"{least:,} to {most:,} photographs each" if least < most else f"{most:,} photographs{' each' if len(named) > 1 else ''}"
     return [
         Figure("Photographs", f"{listed['projected']:,}", f"in the table, of {listed['listed']:,} listed"),
         Figure("Labels", f"{len(named):,}", sizes if named else "no folder names any"),
@@ -221,13 +221,13 @@ def _classifier(summary: dict[str, Any] | None) -> Figure:
         return Figure("Classifier", "none", (summary or {}).get("absent") or "see below")
     tested = summary["n_test"]
     how = {
-        "own": f"On {tested:,} photographs of a split of your own",
+        "own": f"On {tested:,} photographs of your own split",
         "grouped": f"On {tested:,} photographs, whole groups held out",
         "random": f"Random split, optimistic, of {tested:,} photographs",
     }[summary["split"]]
     because = weakness(summary)
     if because and not summary["optimistic"]:
-        how += f"; weak evidence: {because}"
+        how += "; weak evidence"
     said = (
         f"{how}. Always saying the largest of {summary['n_classes']:,} classes: {summary['baselines']['majority']:.1%}"
     )
@@ -279,8 +279,11 @@ def _of_classifier(manifest: dict[str, Any]) -> list[Action]:
     summary, pattern = manifest.get("classifier") or {}, manifest["config"].get("class_regex")
     if "absent" in summary and pattern:
         return [Action("Look at --class-regex: there is no classifier", summary["absent"], "classifier")]
-    if not summary.get("optimistic"):
+    if "accuracy" not in summary:
         return []
+    if not summary["optimistic"]:
+        because = weakness(summary)
+        return [Action("Do not rely on the accuracy yet", because, "classifier")] if because else []
     why = "the accuracy is of a random split, and optimistic"
     return [Action("Say what belongs together with --group-regex", why, "classifier")]
 

@@ -280,7 +280,7 @@ def _audit(report: Report, source: str, photo: Photo) -> dict[str, Any] | None:
         return None
     found = counts(report.manifest)
     total = sum(count or 0 for kind, count in found.items() if kind in KINDS and KINDS[kind].act)
-    beyond = any((found.get(kind) or 0) > int(of["listed"]) for kind, of in summary["counts"].items())
+    beyond = any((found.get(kind) or 0) > int(of["listed"]) >= MAX_LISTED for kind, of in summary["counts"].items())
     weak, sides = mislabels_weak(report.manifest), across(report.manifest)
     compared = summary["near_duplicates"]["photographs_compared"]
     return {
@@ -308,7 +308,7 @@ def _audit(report: Report, source: str, photo: Photo) -> dict[str, Any] | None:
             if (rows := _gravest(report, name))
         ],
         "where": f"runs/{report.manifest['run_id']}/audit/",
-        "which": "The gravest findings of each kind" if beyond else "Every finding",
+        "which": f"The gravest {MAX_LISTED:,} of each kind" if beyond else "Every finding",
     }
 
 
