@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -137,6 +138,7 @@ class TestAlike:
         if not direct:
             monkeypatch.setattr(similarity, "DIRECT", 0)
         monkeypatch.setattr(similarity, "BLOCK", 100)
+        monkeypatch.setattr(similarity, "TILE", 170)
         random = np.random.default_rng(0)
         middles = random.normal(size=(40, 400)) * np.linspace(3, 0.01, 400)
         features = middles[random.integers(0, 40, 730)] + 0.1 * random.normal(size=(730, 400))
@@ -155,6 +157,19 @@ class TestAlike:
             any_ = reached.any(axis=1)
             np.testing.assert_array_equal(likeness.nearest >= 0, any_)
             np.testing.assert_allclose(likeness.cosine[any_], wanted.max(axis=1)[any_], atol=1e-5)
+
+    @pytest.mark.parametrize(("direct", "standardize"), [(True, False), (True, True), (False, True)])
+    def test_features_are_copied_once(self, direct: bool, standardize: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+        if not direct:
+            monkeypatch.setattr(similarity, "DIRECT", 0)
+        features = photographs(1200, 6000)
+        taken = sample(features[:, :20], ["a"] * 600 + ["b"] * 600, ["Training", "Test"] * 600)
+        taken = replace(taken, features=features)
+        tracemalloc.start()
+        audit(taken, None, standardize)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < (1.7 if direct else 3) * features.nbytes  # the copy, and what does not grow with the photographs
 
     def test_the_bound_is_one(self) -> None:
         unit = unit_rows(photographs(300, 500), False)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -142,8 +144,6 @@ class TestClassify:
         assert (probabilities.max(axis=0) < 1e-9).sum() == max(0, 40 - fitted_on)  # what it has not seen, it never says
 
     def test_only_those_with_features_are_evaluated(self) -> None:
-        from dataclasses import replace
-
         taken = sample(*clouds({"a": 40, "b": 40}))
         some = np.arange(0, 80, 2)
         found = classify(replace(taken, featured=some, features=taken.features[some]), config())
@@ -254,6 +254,25 @@ class TestSaved:
         document = classify(sample(*clouds({"a": 60, "b": 40, "c": 30}, apart=1)), config()).document()
         assert document["confusion_matrix"] is None
         assert len(document["confusions"]) == 1
+
+    def test_the_document_of_many_classes_takes_little_memory(self) -> None:
+        found = classify(sample(*clouds({"a": 60, "b": 40}, apart=1)), config())
+        size = 3000
+        codes = np.arange(2 * size) // 2
+        held = replace(
+            found.held[0],
+            rows=np.arange(2 * size),
+            codes=codes,
+            probability=np.eye(size, dtype=np.float32)[(codes + np.arange(2 * size) % 2) % size],
+        )
+        model = replace(found.model, classes=[f"{number}" for number in range(size)])
+        many = replace(found, held=(held,), model=model)
+        tracemalloc.start()
+        document = many.document()
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert document["confusions"][0] == {"class": "0", "taken_for": "1", "photographs": 1}
+        assert peak < size * size  # a byte for each pair of classes
 
     def test_there_may_be_none(self, tmp_path: Path) -> None:
         with pytest.raises(NothingToReadError):

@@ -119,9 +119,10 @@ def test_a_small_part_comes_from_few_files(place: Place, monkeypatch: pytest.Mon
 
 
 def test_memory_bounds_it(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sample, "_SHARE", (2 << 30) // (5 * 4 * D))  # leaves 5 rows of features, 13 of components
+    # Leaves 5 rows of features and of the audit's copy of them, 26 of components.
+    monkeypatch.setattr(sample, "_SHARE", (2 << 30) // (2 * 5 * 4 * D))
     taken = take(place.run, place.store, place.config)
-    assert (len(taken.photographs), len(taken.featured)) == (13, 5)
+    assert (len(taken.photographs), len(taken.featured)) == (26, 5)
 
 
 def test_features_that_are_gone_are_said(place: Place) -> None:
@@ -130,6 +131,13 @@ def test_features_that_are_gone_are_said(place: Place) -> None:
         (Path(place.store.folder) / f"wave-{number}" / "part-0.parquet").unlink()
     with pytest.raises(NothingToReadError, match="55 photographs of the run are not in"):
         take(place.run, place.store, place.config)
+
+
+def test_moments_are_those_of_double_precision() -> None:
+    rows = (np.random.default_rng(0).normal(size=(5000, 7)) * np.geomspace(1, 1e4, 7) + 1e3).astype(np.float32)
+    mean, deviation = sample.moments(rows)
+    np.testing.assert_allclose(mean, rows.mean(axis=0, dtype=np.float64), rtol=1e-12)
+    np.testing.assert_allclose(deviation, rows.std(axis=0, dtype=np.float64), rtol=1e-12)
 
 
 class TestStratified:

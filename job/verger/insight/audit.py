@@ -121,7 +121,7 @@ def audit(sample: Sample, classification: Classification | None, standardize: bo
         compared, same = _distinct(sample)
         photographs = sample.photographs.take(sample.featured[compared])
         sides, between = _sides(photographs)
-        near, across = alike(unit_rows(sample.features[compared], standardize), NEAR, sides)
+        near, across = alike(unit_rows(sample.features, standardize, compared), NEAR, sides)
     held = np.zeros(len(compared), bool) if across is None or sides is None else (across.nearest >= 0) & (sides == HELD)
     seen = np.zeros(sample.photographs.num_rows, bool)
     seen[sample.featured] = held[same]

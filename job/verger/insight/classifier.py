@@ -134,19 +134,23 @@ class Classification:
     def document(self) -> dict[str, Any]:
         """All that is known of it, as JSON takes it; ``classifier.json``."""
         held, names = self.held[0], self.model.classes
-        matrix = evaluation.confusion(held)
-        wrong = matrix - np.diag(np.diag(matrix))
-        order = np.argsort(-wrong, axis=None, kind="stable")[: min(CONFUSIONS, int((wrong > 0).sum()))]
-        pairs = zip(*np.unravel_index(order, wrong.shape), strict=True)
+        was, taken_for, counts = evaluation.confusions(held)
+        wrong = np.flatnonzero(was != taken_for)
+        wrong = wrong[np.argsort(-counts[wrong], kind="stable")][:CONFUSIONS]
+        pairs = zip(was[wrong], taken_for[wrong], counts[wrong].tolist(), strict=True)
+        few = len(names) <= MATRIX
+        matrix = np.zeros((len(names), len(names)) if few else (0, 0), np.int64)
+        if few:
+            matrix[was, taken_for] = counts
         return {
             **self.summary(),
             "classes": names,
             "scale": self.model.scale,
             "by_class": [{"class": names[row.pop("code")], **row} for row in evaluation.by_class(held)],
             "confusions": [
-                {"class": names[a], "taken_for": names[b], "photographs": int(wrong[a, b])} for a, b in pairs
+                {"class": names[one], "taken_for": names[other], "photographs": count} for one, other, count in pairs
             ],
-            "confusion_matrix": matrix.tolist() if len(names) <= MATRIX else None,
+            "confusion_matrix": matrix.tolist() if few else None,
             "calibration": self.calibration,
         }
 
@@ -312,7 +316,9 @@ def _fitted(sample: Sample, coded: Places, names: list[str], temperature: float,
     rows = rows[stratified(coded[rows], max(2, FITTED_LOGITS // len(names)), ranks, first=2)]
     x = sample.components[rows]
     mean, scale = x.mean(axis=0, dtype=np.float64), evaluation.scale_of(x)
-    found = evaluation.fitted(((x - mean) / scale).astype(np.float32), coded[rows])
+    x -= mean.astype(np.float32)
+    x /= np.float32(scale)
+    found = evaluation.fitted(x, coded[rows])
     coefficients, intercepts = np.zeros((len(names), x.shape[1])), np.full(len(names), UNLEARNT * temperature)
     coefficients[found.classes_], intercepts[found.classes_] = lines_of(found)
     return Model(names, mean, scale, coefficients, intercepts, temperature), len(rows)

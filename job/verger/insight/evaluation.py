@@ -13,13 +13,12 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import confusion_matrix
 from sklearn.model_selection import GroupKFold, StratifiedGroupKFold, StratifiedKFold
 from sklearn.neighbors import NearestCentroid
 from sklearn.preprocessing import StandardScaler
 
 from verger.access.session import available_cores
-from verger.insight.sample import Numbers, Places, stratified
+from verger.insight.sample import Numbers, Places, moments, stratified
 
 Kind = Literal["own", "grouped", "random"]
 Folds = list[tuple[Places, Places]]
@@ -330,7 +329,7 @@ def fitted(x: npt.NDArray[np.floating], y: Places) -> LogisticRegression:
 
 def scale_of(components: npt.NDArray[np.floating]) -> float:
     """One number for all components: each keeps its share of the variance, and the penalty its meaning."""
-    return float(np.sqrt(components.var(axis=0, dtype=np.float64).mean())) or 1.0
+    return float(np.sqrt(np.square(moments(components)[1]).mean())) or 1.0
 
 
 def score(held: Held) -> Score:
@@ -368,7 +367,8 @@ def by_class(held: Held) -> list[dict[str, Any]]:
     ]
 
 
-def confusion(held: Held) -> npt.NDArray[np.int64]:
-    """How often each class (row) was taken for each (column)."""
+def confusions(held: Held) -> tuple[Places, Places, Places]:
+    """The pairs of classes that there are, by class: which one was, which it was taken for, and how often."""
     size = held.probability.shape[1]
-    return np.asarray(confusion_matrix(held.codes, held.predicted, labels=np.arange(size)), np.int64)
+    pairs, counts = np.unique(held.codes * size + held.predicted, return_counts=True)
+    return pairs // size, pairs % size, counts

@@ -29,7 +29,9 @@ FEATURED = 50_000
 """Photographs whose features are taken too."""
 FLOOR = 50
 """So many photographs of each label come before its share."""
-_SHARE = 4  # components, and features, take at most this part of the driver's memory each
+_SHARE = 4  # components, and features with their copy, take at most this part of the driver's memory each
+_COPIES = 2  # features as they are, and as the audit compares them
+_BLOCK = 1 << 19  # numbers that are in double precision at a time
 _SPREAD = 4  # a sample of less than one in so many comes from few files: not all of the store is read for it
 _COLUMNS = ["path", "label", "split", "version"]
 
@@ -98,7 +100,7 @@ def _take(run: Run, store: FeatureStore, config: RunConfig) -> Sample:
     random = np.random.default_rng(config.seed)
     chosen = _drawn(rows, known, min(ROWS, _fitting(k, config)), random)
     photographs, files = rows.take(chosen), known.take(chosen)
-    featured = _drawn(photographs, files, min(FEATURED, _fitting(d, config)), random)
+    featured = _drawn(photographs, files, min(FEATURED, _fitting(_COPIES * d, config)), random)
     few = rows.num_rows <= NAMED
     named = _with_digests(rows, store, known) if few else _with_digests(photographs, store, files)
     return Sample(
@@ -146,6 +148,15 @@ def _drawn(rows: pa.Table, files: pa.Table, number: int, random: np.random.Gener
         file = codes(files["file"])
         ranks += random.permutation(int(file.max()) + 1)[file]
     return stratified(codes(rows["label"]), number, ranks)
+
+
+def moments(rows: npt.NDArray[np.floating]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Means and standard deviations (divisor n) of columns, in double precision without a copy in it."""
+    step = max(1, _BLOCK // rows.shape[1])
+    blocks = [rows[start : start + step] for start in range(0, len(rows), step)]
+    mean = sum(block.sum(axis=0, dtype=np.float64) for block in blocks) / len(rows)
+    squares = sum(np.square(block - mean).sum(axis=0) for block in blocks)
+    return mean, np.sqrt(squares / len(rows))
 
 
 def codes(values: pa.ChunkedArray) -> Places:

@@ -10,9 +10,11 @@ import numpy.typing as npt
 from scipy.linalg import eigh
 
 from verger.access.session import available_cores
-from verger.insight.sample import Numbers, Places
+from verger.insight.sample import Numbers, Places, moments
 
 BLOCK = 512
+TILE = 2_048
+"""Columns that a block of rows is multiplied with at a time."""
 DIRECT = 6_000
 """Rows up to which all products are formed; beyond, a bound in fewer dimensions says which can matter."""
 _BOUND = 128  # dimensions of the bound
@@ -68,19 +70,24 @@ def alike(unit: Numbers, threshold: float, sides: Places | None = None) -> tuple
     found, across = _Finder(n, threshold), None if sides is None else _Finder(n, threshold)
     bound = _bounding(unit) if n > DIRECT and unit.shape[1] > 2 * _BOUND else None
 
-    def products_of(start: int) -> tuple[Numbers, Places, Places]:
-        rows, columns = np.arange(start, min(start + BLOCK, n)), np.arange(start, n)
+    def products_of(tile: tuple[int, int]) -> tuple[Numbers, Places, Places]:
+        # Views, not copies, of all but the few columns that the bound leaves.
+        down, along = slice(tile[0], min(tile[0] + BLOCK, n)), slice(tile[1], min(tile[1] + TILE, n))
+        rows, columns = np.arange(down.start, down.stop), np.arange(along.start, along.stop)
+        others = unit[along]
         if bound is not None:
-            reach = bound[rows] @ bound[start:].T
-            columns = columns[(reach >= threshold - _SLACK).any(axis=0)]
-        products = unit[rows] @ unit[columns].T
+            able = np.asarray((bound[down] @ bound[along].T >= threshold - _SLACK).any(axis=0))
+            if 2 * np.count_nonzero(able) < len(columns):
+                columns, others = columns[able], others[able]
+        products = unit[down] @ others.T
         products[columns[None, :] <= rows[:, None]] = 0  # each pair once, and none with itself
         return products, rows, columns
 
-    starts, cores = range(0, n, BLOCK), available_cores()
+    tiles = [(row, column) for row in range(0, n, BLOCK) for column in range(row, n, TILE)]
+    cores = available_cores()
     with ThreadPoolExecutor(cores) as pool:
-        for first in range(0, len(starts), cores):  # no more blocks at a time than are computed
-            for products, rows, columns in pool.map(products_of, starts[first : first + cores]):
+        for first in range(0, len(tiles), cores):  # no more tiles at a time than are computed
+            for products, rows, columns in pool.map(products_of, tiles[first : first + cores]):
                 found.take(products, rows, columns)
                 if across is not None and sides is not None:
                     one, other = sides[rows][:, None], sides[columns][None, :]
@@ -114,12 +121,20 @@ class _Finder:
         return Likeness(self.count, self.nearest, np.minimum(self.cosine, 1), int(self.count.sum()) // 2)
 
 
-def unit_rows(features: Numbers, standardize: bool) -> Numbers:
-    """Features of length one; divided by their standard deviations around their mean first, where the run does so."""
-    rows = np.array(features, np.float32)
+def unit_rows(features: Numbers, standardize: bool, wanted: Places | None = None) -> Numbers:
+    """Features of length one; divided by their standard deviations around their mean first, where the run does so.
+
+    Parameters
+    ----------
+    features : ndarray of float32, shape (n, d)
+    standardize : bool
+    wanted : ndarray of int64, shape (m,), optional
+        Which rows; all by default. These are the one copy that is made.
+    """
+    rows = np.array(features, np.float32) if wanted is None else features[wanted]
     if standardize:
-        spread = rows.std(axis=0, dtype=np.float64)
-        rows -= rows.mean(axis=0, dtype=np.float64).astype(np.float32)
+        mean, spread = moments(rows)
+        rows -= mean.astype(np.float32)
         rows /= np.where(spread > 0, spread, 1).astype(np.float32)
     length = np.sqrt(np.einsum("ij,ij->i", rows, rows))[:, None]
     rows /= np.where(length > 0, length, 1)
