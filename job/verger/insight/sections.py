@@ -151,7 +151,7 @@ def classifier(report: Report) -> dict[str, Any] | None:
     return {
         "lead": _how_well(document),
         "note": _sentence(document.get("note")),
-        "weak": "" if document["optimistic"] else _sentence(because),
+        "weak": _sentence(because),
         "optimistic": document["optimistic"] and OPTIMISTIC,
         "scores": [{**score, "says": score["says"][:1].upper() + score["says"][1:]} for score in scores],
         "how": _made(document),

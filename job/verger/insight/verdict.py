@@ -148,7 +148,11 @@ def figures(manifest: dict[str, Any], in_table: dict[str, int] | None = None) ->
     share = keeps(manifest)
     named = {name: count for name, count in labels.items() if name}
     least, most = min(named.values(), default=0), max(named.values(), default=0)
-    sizes = f"{least:,} to {most:,} photographs each" if least < most else f"{most:,} photographs{' each' if len(named) > 1 else ''}"
+    sizes = (
+        f"{least:,} to {most:,} photographs each"
+        if least < most
+        else f"{most:,} photographs{' each' if len(named) > 1 else ''}"
+    )
     return [
         Figure("Photographs", f"{listed['projected']:,}", f"in the table, of {listed['listed']:,} listed"),
         Figure("Labels", f"{len(named):,}", sizes if named else "no folder names any"),
@@ -226,20 +230,18 @@ def _classifier(summary: dict[str, Any] | None) -> Figure:
         "random": f"Random split, optimistic, of {tested:,} photographs",
     }[summary["split"]]
     because = weakness(summary)
-    if because and not summary["optimistic"]:
+    if because:
         how += "; weak evidence"
     said = (
         f"{how}. Always saying the largest of {summary['n_classes']:,} classes: {summary['baselines']['majority']:.1%}"
     )
-    return Figure("Accuracy", f"{summary['accuracy']:.1%}", said, bool(because))
+    return Figure("Accuracy", f"{summary['accuracy']:.1%}", said, bool(because or summary["optimistic"]))
 
 
 def weakness(summary: dict[str, Any]) -> str:
-    """Why an accuracy is weak evidence, of a manifest's ``classifier``; '' where it is not."""
-    if summary.get("weak"):
-        return str(summary.get("weak_because") or "see the classifier")
-    if summary["optimistic"]:
-        return "what looks alike may be on both sides of a random split"
+    """Why an accuracy, random or not, is weak evidence, of a manifest's ``classifier``; '' where it is not."""
+    if "weak" in summary:
+        return str(summary["weak_because"] or "") if summary["weak"] else ""
     return f"fewer than {FEW} photographs were held out" if summary["n_test"] < FEW else ""
 
 
@@ -281,11 +283,11 @@ def _of_classifier(manifest: dict[str, Any]) -> list[Action]:
         return [Action("Look at --class-regex: there is no classifier", summary["absent"], "classifier")]
     if "accuracy" not in summary:
         return []
-    if not summary["optimistic"]:
-        because = weakness(summary)
-        return [Action("Do not rely on the accuracy yet", because, "classifier")] if because else []
-    why = "the accuracy is of a random split, and optimistic"
-    return [Action("Say what belongs together with --group-regex", why, "classifier")]
+    because, actions = weakness(summary), []
+    if summary["optimistic"]:
+        why = "the accuracy is of a random split, and optimistic"
+        actions = [Action("Say what belongs together with --group-regex", why, "classifier")]
+    return actions + ([Action("Do not rely on the accuracy yet", because, "classifier")] if because else [])
 
 
 def _of_rejects(manifest: dict[str, Any]) -> list[Action]:
