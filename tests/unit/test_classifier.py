@@ -140,8 +140,10 @@ class TestClassify:
         assert found.model.coefficients.shape == (40, 39) and found.model.intercepts.shape == (40,)
         probabilities = found.model.probabilities(taken.components)
         named = np.array(found.model.classes)[probabilities.argmax(axis=1)]
-        assert (named == labels).mean() > 0.9 * min(1, fitted_on / 40)
-        assert (probabilities.max(axis=0) < 1e-9).sum() == max(0, 40 - fitted_on)  # what it has not seen, it never says
+        learnt = min(40, found.about["n_photographs"])
+        assert learnt == (31 if fitted_on == 25 else 40)
+        assert (named == labels).mean() > 0.9 * learnt / 40
+        assert (probabilities.max(axis=0) < 1e-9).sum() == 40 - learnt  # what it has not seen, it never says
 
     def test_only_those_with_features_are_evaluated(self) -> None:
         taken = sample(*clouds({"a": 40, "b": 40}))
@@ -191,6 +193,13 @@ class TestWeak:
         monkeypatch.setattr(evaluation, "FOLDS", 2)
         summary = classify(sample(*clouds({f"{number:02}": 50 for number in range(10)})), config()).summary()
         assert summary["weak_because"].startswith("only ") and summary["weak_because"].endswith("10 classes are judged")
+
+    def test_it_is_weak_where_more_photographs_are_unjudged_than_judged(self) -> None:
+        features, labels = clouds({"a": 200, "b": 200, "c": 150, "d": 150})
+        splits = ["Test" if label > "b" or row % 2 else "Training" for row, label in enumerate(labels)]
+        summary = classify(sample(features, labels, splits), config()).summary()
+        assert (summary["split"], summary["n_test"], summary["scores"][0]["unjudged"]) == ("own", 200, 300)
+        assert summary["weak_because"] == "300 more photographs are not judged, whose classes were not trained on"
 
     def test_the_space_of_another_run_is_noted(self) -> None:
         taken = sample(*clouds({"a": 60, "b": 60}))

@@ -9,7 +9,7 @@ import pytest
 from sklearn.metrics import confusion_matrix, f1_score
 
 from tests.insight import clouds, series
-from verger.insight import evaluation
+from verger.insight import calibration, evaluation
 from verger.insight.calibration import calibrate
 from verger.insight.evaluation import Held, Task, by_class, confusions, evaluate, score
 from verger.insight.model import softmax
@@ -145,6 +145,15 @@ def test_a_training_part_is_bounded_and_the_rest_is_still_scored(monkeypatch: py
     assert (only.n_train, len(only.rows)) == (30, 200)
 
 
+def test_of_many_classes_more_than_a_share_of_the_logits_are_trained_on() -> None:
+    assert [evaluation.bounded(4_000_000, classes) for classes in (2, 1_000, 2_000, 3_000)] == [
+        2_000_000,
+        4_000,
+        2_000,
+        2_000,
+    ]
+
+
 def test_the_seed_alone_decides() -> None:
     given = clouds({"a": 25, "b": 25, "c": 25}, apart=1)
     one, same, other = (evaluate(task(*given, seed=seed))[0] for seed in (0, 0, 1))
@@ -187,6 +196,14 @@ class TestCalibration:
         assert found["temperature"] == pytest.approx(2, rel=0.1)
         assert found["ece"] > 0.08 > 0.03 > found["ece_calibrated"]
         assert sum(row["photographs"] for row in found["bins"]) == found["n"] == 3000
+
+    def test_many_classes_are_calibrated_on_fewer_photographs(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(calibration, "CALIBRATED_LOGITS", 3 * 1000)
+        found = calibrate(self.overconfident())
+        assert found is not None and (found["n"], found["temperature"]) == (1000, pytest.approx(2, rel=0.2))
+        monkeypatch.setattr(calibration, "CALIBRATED_LOGITS", 3)
+        found = calibrate(self.overconfident())
+        assert found is not None and found["n"] == calibration.CALIBRATED_FROM
 
     def test_few_photographs_say_nothing(self) -> None:
         assert calibrate(self.overconfident(499)) is None

@@ -16,6 +16,8 @@ CALIBRATED_FROM = 500
 """Held-out photographs below which a calibration says little."""
 CALIBRATED_ON = 10_000
 """Held-out photographs beyond which a sample by class tells as much."""
+CALIBRATED_LOGITS = 3_000_000
+"""The same times classes."""
 BINS = 10
 
 
@@ -27,7 +29,8 @@ def calibrate(held: Held) -> dict[str, Any] | None:
     """
     if len(held.rows) < CALIBRATED_FROM:
         return None
-    some = stratified(held.codes, CALIBRATED_ON, np.random.default_rng(0).random(len(held.codes)))
+    number = max(CALIBRATED_FROM, min(CALIBRATED_ON, CALIBRATED_LOGITS // held.probability.shape[1]))
+    some = stratified(held.codes, number, np.random.default_rng(0).random(len(held.codes)))
     logits = np.log(np.maximum(held.probability[some], 1e-12, dtype=np.float64))
     rows, codes = np.arange(len(logits)), held.codes[some]
 

@@ -98,6 +98,8 @@ class Classification:
             reasons.append(f"it rests on {headline.n_test} held-out photographs, fewer than {FEW}")
         if 2 * headline.n_classes_judged < classes:
             reasons.append(f"only {headline.n_classes_judged:,} of {classes:,} classes are judged")
+        elif headline.n_test < headline.unjudged:
+            reasons.append(f"{headline.unjudged:,} more photographs are not judged, whose classes were not trained on")
         return "; ".join(reasons) or None
 
     def beside(self, seen: npt.NDArray[np.bool_]) -> Classification:
@@ -313,7 +315,7 @@ def _fitted(sample: Sample, coded: Places, names: list[str], temperature: float,
     """The model that is kept, and the number of photographs it is fitted on: all that have a class, or a sample."""
     rows = np.flatnonzero(coded >= 0)
     ranks = np.random.default_rng(seed).random(len(rows))
-    rows = rows[stratified(coded[rows], max(2, FITTED_LOGITS // len(names)), ranks, first=2)]
+    rows = rows[stratified(coded[rows], evaluation.bounded(FITTED_LOGITS, len(names)), ranks, first=2)]
     x = sample.components[rows]
     mean, scale = x.mean(axis=0, dtype=np.float64), evaluation.scale_of(x)
     x -= mean.astype(np.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -254,8 +255,13 @@ def judged(task: Task, folds: Folds) -> Folds:
 
 def _training(task: Task, rows: Places, random: np.random.Generator) -> Places:
     """A training part, or a sample of it by class."""
-    number = min(TRAINED, TRAINED_NUMBERS // task.features.shape[1], TRAINED_LOGITS // task.n_classes)
+    number = min(TRAINED, TRAINED_NUMBERS // task.features.shape[1], bounded(TRAINED_LOGITS, task.n_classes))
     return rows[stratified(task.codes[rows], max(2, number), random.random(len(rows)), first=2)]
+
+
+def bounded(logits: int, classes: int) -> int:
+    """So many photographs have no more logits than this; of n photographs, n classes at most count."""
+    return max(logits // classes, math.isqrt(logits))
 
 
 @dataclass(frozen=True, eq=False)
