@@ -6,7 +6,9 @@ import json
 import re
 import tracemalloc
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +18,9 @@ from verger.config import load as load_config
 from verger.errors import NothingToReadError, UsageError
 from verger.insight import classifier, evaluation
 from verger.insight.classifier import NothingToTellError, classes_of, classify, groups_of, load
+from verger.insight.study import Study
+from verger.progress import Progress
+from verger.tables.manifest import Run
 
 
 class TestClasses:
@@ -206,6 +211,13 @@ class TestWeak:
         assert classify(taken, config()).summary()["note"] is None
         note = classify(taken, config(), fitted_by="20260101T000000Z-old-abcdef").summary()["note"]
         assert "that run 20260101T000000Z-old-abcdef fitted" in note
+
+    def test_a_study_knows_the_space_of_its_own_run_from_that_of_another(self) -> None:
+        def study(**more: Any) -> Study:
+            return Study(Run("/out", "mine"), config(standardize=True), Progress(StringIO()), print, **more)
+
+        assert [study(fitted_by=run).fitted_by for run in (None, "mine", "old")] == [None, None, "old"]
+        assert [study(standardize=fit).standardize for fit in (None, True, False)] == [True, True, False]
 
     def test_the_fit_says_whether_features_are_standardised(self) -> None:
         features, labels = clouds({"a": 60, "b": 60}, apart=1)
