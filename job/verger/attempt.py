@@ -300,7 +300,9 @@ class Attempt:
 
     def look(self) -> None:
         """Find out about the photographs what a person wants to know of them."""
-        self.study = Study(self.run, self.config, self.progress, self._show)
+        pca = self.figures["pca"]
+        space = {"standardize": pca["standardized"], "fitted_by": pca["fitted_by"]}
+        self.study = Study(self.run, self.config, self.progress, self._show, **space)
         self.figures |= self.study.look(self.store)
 
     def publish(self) -> dict[str, Any]:
