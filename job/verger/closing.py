@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from datetime import datetime
 from typing import Any
 
@@ -46,9 +47,12 @@ def lines(manifest: dict[str, Any]) -> list[str]:
 
 def next_lines(manifest: dict[str, Any]) -> list[str]:
     """What to try next, for somebody at a terminal."""
+    output = manifest["output"]["uri"].rstrip("/")
+    named = f"      verger identify --run {shlex.quote(output)} PHOTO names what is on a photograph;"
     return [
         "Next: the same command again computes only what is new; --input FOLDER takes your own photographs;",
-        f"      in Python: import verger; verger.load({manifest['output']['uri'].rstrip('/')!r})",
+        *([named] if "accuracy" in manifest.get("classifier", {}) else []),
+        f"      in Python: import verger; verger.load({output!r})",
     ]
 
 
