@@ -56,7 +56,9 @@ def clouds(sizes: dict[str, int], d: int = 12, apart: float = 3.0, seed: int = 0
     return points.astype(np.float32), labels
 
 
-def series(varieties: int, each: int, frames: int, d: int = 24, seed: int = 0) -> tuple[Any, list[str], list[str]]:
+def series(
+    varieties: int, each: int, frames: int, d: int = 24, seed: int = 0, spread: float = 0.2
+) -> tuple[Any, list[str], list[str]]:
     """Photographs as on a turntable: every series has a place of its own, far from its variety's, and frames near it.
 
     Returns
@@ -71,7 +73,7 @@ def series(varieties: int, each: int, frames: int, d: int = 24, seed: int = 0) -
         for number in range(each):
             place = middle + 2 * random.normal(size=d)
             for frame in range(frames):
-                points.append(place + 0.2 * random.normal(size=d))
+                points.append(place + spread * random.normal(size=d))
                 labels.append(f"variety {variety}")
                 paths.append(f"variety {variety}/r{number}_{frame:03d}.jpg")
     return np.array(points, np.float32), labels, paths

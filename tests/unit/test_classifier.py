@@ -14,13 +14,25 @@ import numpy as np
 import pytest
 
 from tests.insight import clouds, config, sample, series
+from verger.components.pca import Pca
 from verger.config import load as load_config
 from verger.errors import NothingToReadError, UsageError
 from verger.insight import classifier, evaluation
-from verger.insight.classifier import NothingToTellError, classes_of, classify, groups_of, load
+from verger.insight.classifier import Given, NothingToTellError, classes_of, classify, groups_of, load
+from verger.insight.evaluation import Reduction
+from verger.insight.sample import Sample
 from verger.insight.study import Study
 from verger.progress import Progress
 from verger.tables.manifest import Run
+
+
+def elsewhere(taken: Sample, axes: Any = None) -> Given:
+    """A PCA that another run fitted; by default, of these very photographs."""
+    fitted = Reduction.fit(taken.features, 4, False, 0)
+    axes = fitted.axes if axes is None else axes
+    variances = np.ones(len(axes))
+    pca = Pca(axes, fitted.mean, None, variances, variances, variances, 1.0, 60, {"components": 4}, 4, "gram")
+    return Given("20260101T000000Z-old-abcdef", pca)
 
 
 class TestClasses:
@@ -209,8 +221,8 @@ class TestWeak:
     def test_the_space_of_another_run_is_noted(self) -> None:
         taken = sample(*clouds({"a": 60, "b": 60}))
         assert classify(taken, config()).summary()["note"] is None
-        note = classify(taken, config(), fitted_by="20260101T000000Z-old-abcdef").summary()["note"]
-        assert "that run 20260101T000000Z-old-abcdef fitted" in note
+        note = classify(taken, config(), given=elsewhere(taken)).summary()["note"]
+        assert "those that run 20260101T000000Z-old-abcdef fitted" in note
 
     def test_a_study_knows_the_space_of_its_own_run_from_that_of_another(self) -> None:
         def study(**more: Any) -> Study:
@@ -219,13 +231,16 @@ class TestWeak:
         assert [study(fitted_by=run).fitted_by for run in (None, "mine", "old")] == [None, None, "old"]
         assert [study(standardize=fit).standardize for fit in (None, True, False)] == [True, True, False]
 
-    def test_the_fit_says_whether_features_are_standardised(self) -> None:
-        features, labels = clouds({"a": 60, "b": 60}, apart=1)
-        taken = sample(features * np.geomspace(1, 1e4, 12, dtype=np.float32), labels)
-        asked, truth = (classify(taken, config(standardize=given)) for given in (False, True))
-        found = classify(taken, config(standardize=False), standardize=True)
-        np.testing.assert_array_equal(found.held[0].probability, truth.held[0].probability)
-        assert (found.held[0].probability != asked.held[0].probability).any()
+    def test_the_score_is_of_classifiers_in_the_space_of_the_kept_one(self) -> None:
+        features, labels = clouds({"a": 60, "b": 60, "c": 60}, apart=2)
+        taken = sample(features, labels)
+        blind = elsewhere(taken, np.eye(1, features.shape[1]))  # sees the first feature alone
+        components = (blind.pca.transform(features)).astype(np.float32)
+        found = classify(replace(taken, components=components), config(), given=blind)
+        assert found.model.coefficients.shape == (3, 1)
+        own = classify(taken, config())
+        assert found.scores[0].accuracy < own.scores[0].accuracy - 0.1
+        assert found.novelty.figures["absent"].startswith("one component")
 
 
 class TestSaved:

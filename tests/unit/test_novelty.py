@@ -15,7 +15,7 @@ from verger.insight import novelty, sections
 from verger.insight.classifier import classify
 from verger.insight.evaluation import Task
 from verger.insight.known import SHRINKAGE, WIDTH, Known, Space
-from verger.insight.novelty import JUDGED_FROM, Novelty, Trial, parted
+from verger.insight.novelty import JUDGED_FROM, LEAST, Novelty, Trial, parted
 
 
 def points(n: int = 60, k: int = 5, classes: int = 3, seed: int = 0) -> tuple[Any, Any]:
@@ -97,6 +97,9 @@ class TestParted:
         assert auroc == pytest.approx(roc_auc_score(unknown, distances))
         assert caught == pytest.approx((distances[unknown] > np.quantile(distances[~unknown], 0.95)).mean(), abs=0.02)
 
+    def test_what_is_equally_far_is_half_before_the_other(self) -> None:
+        assert parted(np.array([60]), np.array([40])) == (0.5, 0)
+
     def test_weights_are_copies(self) -> None:
         known, unknown = np.array([2, 0, 1, 0]), np.array([0, 3, 0, 1])
         repeated = parted(np.array([1, 1, 0, 0, 0, 1, 0]), np.array([0, 0, 1, 1, 1, 0, 1]))
@@ -130,6 +133,11 @@ class TestMeasure:
         assert found.known is not None
         beyond = found.known.distances((features[1::2] - mean) @ axes) > found.figures["threshold"]
         assert 0.005 < beyond.mean() < 0.11
+
+    def test_photographs_that_are_all_but_copies_are_not_told_apart_by_noise(self) -> None:
+        features, labels, paths = series(6, 4, 10, spread=1e-4)
+        found = classify(sample(features, labels, paths=paths), config()).novelty
+        assert found.known is not None and found.figures["threshold"] == LEAST
 
     def test_frames_of_a_series_flatter_the_threshold_unless_groups_are_known(self) -> None:
         features, labels, paths = series(6, 3, 10)

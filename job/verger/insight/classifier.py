@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,9 +16,10 @@ from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
 from verger.access.storage import join, storage_of
+from verger.components.pca import Pca
 from verger.config import RunConfig
 from verger.insight import calibration, evaluation, novelty
-from verger.insight.evaluation import Held, Score, Task
+from verger.insight.evaluation import Held, Reduction, Score, Task
 from verger.insight.model import DOCUMENT, Floats, Model, load
 from verger.insight.novelty import Novelty
 from verger.insight.sample import Places, Sample, codes, stratified
@@ -38,12 +39,19 @@ FEW = 100
 SEEN = 0.05
 """Share of them with a near-duplicate in Training from which it is."""
 ELSEWHERE = (
-    "the kept classifier works on the components that run {} fitted; the score is that of classifiers on components "
-    "fitted to these photographs"
+    "scaler and PCA are those that run {} fitted; only the classifiers are fitted inside the training parts, and where "
+    "that run had some of these photographs, the score may flatter a little"
 )
 """Said where the PCA is another run's."""
 UNLEARNT = -30.0
 """Logit of a class that the kept model has not seen: the highest is 0 or more, as all that it has seen add up to 0."""
+
+
+class Given(NamedTuple):
+    """A PCA, and the id of the run that fitted it."""
+
+    run_id: str
+    pca: Pca
 
 
 class NothingToTellError(Exception):
@@ -169,8 +177,7 @@ def classify(
     sample: Sample,
     config: RunConfig,
     warn: Callable[[str], None] = lambda _: None,
-    standardize: bool | None = None,
-    fitted_by: str | None = None,
+    given: Given | None = None,
 ) -> Classification:
     """Fit a classifier on the components of a run, and evaluate it.
 
@@ -182,10 +189,8 @@ def classify(
         ``standardized`` are those of the run.
     warn : callable
         Told what of it could not be made, and which setting has no effect.
-    standardize : bool, optional
-        Whether the run's PCA divides features by their standard deviation; what ``config`` says by default.
-    fitted_by : str, optional
-        The run that fitted the PCA, where it is another one.
+    given : Given, optional
+        The run's PCA, where another run fitted it: the kept classifier works on its components, and so is scored.
 
     Raises
     ------
@@ -198,7 +203,7 @@ def classify(
         names = _told_apart(found, sample, config.class_regex)
         number = {name: code for code, name in enumerate(names)}
         coded = np.array([number.get(name, -1) if name else -1 for name in found], np.int64)
-        task = task_of(sample, coded, len(names), config, warn, standardize)
+        task = task_of(sample, coded, len(names), config, warn, given and given.pca)
         evaluated = evaluation.evaluate(task)
         if task.groups is not None and not any(held.kind == "grouped" for held in evaluated):
             warn(
@@ -220,7 +225,7 @@ def classify(
             "sample": sample.stated,
         }
         novel = _novelty(task, evaluated, sample, coded, warn)
-        scores, note = tuple(map(evaluation.score, held)), fitted_by and ELSEWHERE.format(fitted_by)
+        scores, note = tuple(map(evaluation.score, held)), given and ELSEWHERE.format(given.run_id)
         return Classification(model, found, held, scores, calibrated, about, novel, note)
 
 
@@ -290,7 +295,7 @@ def task_of(
     n_classes: int,
     config: RunConfig,
     warn: Callable[[str], None] = lambda _: None,
-    standardize: bool | None = None,
+    pca: Pca | None = None,
 ) -> Task:
     """What is evaluated of a sample whose photographs have these classes, -1 being none; as `classify` takes it."""
     asked = sample.photographs.take(sample.featured)
@@ -302,8 +307,9 @@ def task_of(
         splits=asked["split"].to_pylist(),
         groups=groups,
         n_components=sample.components.shape[1],
-        standardize=config.standardized if standardize is None else standardize,
+        standardize=config.standardized,
         seed=config.seed,
+        given=Reduction(pca.mean, pca.scale, pca.components) if pca else None,
     )
 
 

@@ -34,12 +34,8 @@ def of_run(pca: Pca, model: Model) -> Dense:
 
 def of_part(taught: Taught) -> Dense:
     """What a training part has taught; its classes are the ``classes_`` of its model."""
-    scaler, pca = taught.reduction.scaler, taught.reduction.pca
-    coefficients, intercepts = lines_of(taught.model)
-    # Scaled features are (f - mean) / scale, and the PCA's mean is one of these.
-    scale = None if scaler is None else np.asarray(scaler.scale_, np.float64)
-    mean = np.asarray(pca.mean_, np.float64) if scaler is None else scaler.mean_ + scale * pca.mean_
-    found = _collapsed(mean, scale, pca.components_, 0.0, taught.size, coefficients)
+    reduction, (coefficients, intercepts) = taught.reduction, lines_of(taught.model)
+    found = _collapsed(reduction.mean, reduction.scale, reduction.axes, 0.0, taught.size, coefficients)
     return Dense(found.weights, found.bias + intercepts)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ from sklearn.neighbors import NearestCentroid
 from sklearn.preprocessing import StandardScaler
 
 from verger.access.session import available_cores
+from verger.insight.model import Floats
 from verger.insight.sample import Numbers, Places, moments, stratified
 
 Kind = Literal["own", "grouped", "random"]
@@ -31,6 +32,7 @@ TRAINED_NUMBERS = 12_000_000
 """Features in a training part."""
 TRAINED_LOGITS = 4_000_000
 """Photographs times classes in a training part."""
+_BLOCK_NUMBERS = 4_000_000  # features that are copied at a time
 _STRATIFIED_GROUPS = 5_000  # dealing more of them evenly takes longer than it is worth: chance does it too
 _SAYS: dict[Kind, str] = {
     "own": "the photographs' own split: trained on Training, scored on {}",
@@ -68,6 +70,7 @@ class Task:
     n_components: int
     standardize: bool
     seed: int
+    given: Reduction | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -266,21 +269,42 @@ def bounded(logits: int, classes: int) -> int:
 
 @dataclass(frozen=True, eq=False)
 class Reduction:
-    """Scaler and PCA of one training part.
+    """Scaler and PCA: of one training part, or those that were given.
 
     Attributes
     ----------
-    scaler : StandardScaler or None
+    mean : ndarray of float64, shape (d,)
+    scale : ndarray of float64, shape (d,), or None
         None where features are not divided.
-    pca : PCA
+    axes : ndarray of float64, shape (k, d)
     """
 
-    scaler: StandardScaler | None
-    pca: PCA
+    mean: Floats
+    scale: Floats | None
+    axes: Floats
+
+    @classmethod
+    def fit(cls, features: Numbers, k: int, standardize: bool, seed: int) -> Self:
+        """Of features, shape (n, d)."""
+        scaler = StandardScaler().fit(features) if standardize else None
+        scaled = features if scaler is None else scaler.transform(features)
+        pca = PCA(k, svd_solver="randomized", iterated_power=3, random_state=seed).fit(scaled)
+        mean, axes = pca.mean_.astype(np.float64), pca.components_.astype(np.float64)
+        return (
+            cls(mean, None, axes) if scaler is None else cls(scaler.mean_ + scaler.scale_ * mean, scaler.scale_, axes)
+        )
 
     def components(self, features: Numbers) -> Numbers:
-        """Of features, shape (n, d), shape (n, k)."""
-        return np.asarray(self.pca.transform(features if self.scaler is None else self.scaler.transform(features)))
+        """Of features, shape (n, d), shape (n, k); block by block, as they are copied."""
+        found = np.empty((len(features), len(self.axes)), np.float32)
+        mean, axes = self.mean.astype(np.float32), self.axes.T.astype(np.float32)
+        rows = max(1, _BLOCK_NUMBERS // len(mean))
+        for start in range(0, len(features), rows):
+            centred = features[start : start + rows] - mean
+            if self.scale is not None:
+                centred /= self.scale.astype(np.float32)
+            found[start : start + rows] = centred @ axes
+        return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -302,12 +326,11 @@ class Taught:
 
 
 def reduction_of(task: Task, training: Places) -> Reduction:
-    """Fit scaler and PCA to one training part."""
+    """Scaler and PCA, fitted to one training part where the task gives none."""
+    if task.given is not None:
+        return task.given
     x = task.features[training]
-    scaler = StandardScaler().fit(x) if task.standardize else None
-    x = x if scaler is None else scaler.transform(x)
-    k = max(1, min(task.n_components, len(x) - 1, x.shape[1]))
-    return Reduction(scaler, PCA(k, svd_solver="randomized", iterated_power=3, random_state=task.seed).fit(x))
+    return Reduction.fit(x, max(1, min(task.n_components, len(x) - 1, x.shape[1])), task.standardize, task.seed)
 
 
 def teach(task: Task, training: Places) -> Taught:

@@ -32,6 +32,8 @@ ROUNDS = 5
 """So often few photographs are dealt to the folds anew, as chance in the dealing weighs more there."""
 WEAK_BELOW = 0.8
 """AUROC below which the evidence is weak."""
+LEAST = 1e-5
+"""Least threshold: what float32 tells apart, ten times over."""
 DRAWS = 500
 _CONFIDENCE = 0.95
 _NTH = {3: "third", 4: "quarter", 5: "fifth"}
@@ -89,8 +91,10 @@ def measure(task: Task, held: Held, components: Numbers, codes: Places) -> Novel
     Raises
     ------
     TooFewError
-        Fewer than `JUDGED_FROM` known photographs could be held out.
+        There is one component, or fewer than `JUDGED_FROM` known photographs could be held out.
     """
+    if components.shape[1] < 2:
+        raise TooFewError("one component has no directions that photographs could be compared by")
     number = _references(task)
     random = np.random.default_rng(task.seed)
     inside, outside = list(_inside(task, held, random)), list(_outside(task, held, random))
@@ -102,7 +106,7 @@ def measure(task: Task, held: Held, components: Numbers, codes: Places) -> Novel
     rows = np.flatnonzero(codes >= 0)
     rows = rows[stratified(codes[rows], number, random.random(len(rows)))]
     figures = {
-        "threshold": round(float(np.quantile(distances, 1 - FALSE_ALARMS)), 4),
+        "threshold": round(max(LEAST, float(np.quantile(distances, 1 - FALSE_ALARMS))), 6),
         "false_alarms": FALSE_ALARMS,
         "split": held.kind,
         "split_says": held.says,
@@ -137,15 +141,20 @@ def _outside(task: Task, held: Held, random: np.random.Generator) -> Iterator[Tr
         if number % folds == 0:
             dealt = np.array_split(random.permutation(classes), folds)
         part = held.parts[number % len(held.parts)]
-        yield _without(task, part, dealt[number % folds], JUDGED // (rounds * folds), random)
+        left = dealt[number % folds]
+        # Where a folder says what is unseen, unknown photographs are of it too: it may be of another camera.
+        sought = part[1] if held.kind == "own" else np.arange(len(task.codes))
+        unknown = sought[np.isin(task.codes[sought], left)]
+        yield _without(task, part, left, unknown, JUDGED // (rounds * folds), random)
 
 
-def _without(task: Task, part: tuple[Places, Places], left: Places, number: int, random: np.random.Generator) -> Trial:
+def _without(
+    task: Task, part: tuple[Places, Places], left: Places, unknown: Places, number: int, random: np.random.Generator
+) -> Trial:
     """A training part that lacks some classes, what was held out of it, and photographs of these classes."""
     training, test = (rows[~np.isin(task.codes[rows], left)] for rows in part)
     training = _drawn(task, training, _references(task), random)
     test = test[np.isin(task.codes[test], task.codes[training])]
-    unknown = np.flatnonzero(np.isin(task.codes, left))
     if task.groups is not None:  # a day that is known tells of all that was photographed on it
         unknown = unknown[~np.isin(task.groups[unknown], task.groups[training])]
     test, unknown = (_drawn(task, rows, number, random) for rows in (test, unknown))
@@ -201,13 +210,17 @@ def _intervals(
     Student's t of as many degrees of freedom as there are classes, less one. Where no draw differs from another, the
     interval is the exact one of as many classes without an exception (Clopper and Pearson).
     """
-    order = np.lexsort((~unknown, distances))  # of equal ones the unknown come first, and are not caught
-    unknown = unknown[order]
-    classes, cluster = np.unique(codes[order], return_inverse=True)
+    at = np.unique(distances, return_inverse=True)[1]
+    classes, cluster = np.unique(codes, return_inverse=True)
     number = len(classes)
-    auroc, caught = parted(~unknown, unknown)
+
+    def drawn(weight: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+        """Known and unknown photographs at each distance, in so many copies each."""
+        return np.bincount(at, weight * ~unknown), np.bincount(at, weight * unknown)
+
+    auroc, caught = parted(*drawn(np.ones(len(at))))
     draws = np.random.default_rng(seed).multinomial(number, np.full(number, 1 / number), DRAWS)
-    pairs = ((weight * ~unknown, weight * unknown) for weight in (drawn[cluster] for drawn in draws))
+    pairs = map(drawn, draws[:, cluster])
     found = np.array([parted(*pair) for pair in pairs if pair[0].any() and pair[1].any()])
     tail, spread = (1 - _CONFIDENCE) / 2, found.std(axis=0)
     reach = stdtrit(number - 1, 1 - tail) * np.sqrt(number / (number - 1)) * spread
@@ -222,8 +235,10 @@ def parted(known: npt.NDArray[Any], unknown: npt.NDArray[Any]) -> tuple[float, f
     Parameters
     ----------
     known, unknown : ndarray, shape (n,)
-        Weights of photographs in the order of their distances, the near ones first; one of the two is zero.
+        How many photographs there are at each of n distances, the near ones first; of two that are equally far, each is
+        half before the other.
     """
-    below = np.cumsum(known) / known.sum()
+    until = np.cumsum(known) / known.sum()
+    before = np.concatenate([[0.0], until[:-1]])
     share = unknown / unknown.sum()
-    return float(below @ share), float(share[below >= 1 - FALSE_ALARMS].sum())
+    return float((before + until) / 2 @ share), float(share[before >= 1 - FALSE_ALARMS].sum())

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, suppress
 from typing import TYPE_CHECKING, Any
 
 from verger.access.failures import dispensable
+from verger.components.pca import Pca
 from verger.config import RunConfig
 from verger.progress import Progress
 from verger.tables import manifest
@@ -122,8 +123,9 @@ class Study:
         """A classifier, or what the manifest says where there is none."""
         from verger.insight import classifier
 
+        elsewhere = self.fitted_by and classifier.Given(self.fitted_by, Pca.load(self.run.path("pca")))
         try:
-            found = classifier.classify(sample, self.config, self.progress.warn, self.standardize, self.fitted_by)
+            found = classifier.classify(sample, self.config, self.progress.warn, elsewhere or None)
         except classifier.NothingToTellError as absent:
             if self.config.class_regex is not None:
                 self.progress.warn(f"no classifier was fitted: {absent}")

@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits
 from verger.access.preflight import admit
 from verger.access.session import available_cores
 from verger.access.storage import storage_of
+from verger.components.pca import Pca
 from verger.config import RunConfig
 from verger.errors import NothingToReadError, Rejection, StoreError, VergerError
 from verger.insight import classifier, dense, evaluation, sample
@@ -131,7 +132,8 @@ def take(
     except (NothingToReadError, StoreError) as error:
         progress.warn(f"the models are not compared with the run: {error.line}")
         return nothing
-    task = _task(sampled, classes, config)
+    elsewhere = manifest["pca"]["fitted_by"] != run.run_id
+    task = _task(sampled, classes, config, Pca.load(run.path("pca")) if elsewhere else None)
     parts = ((kind, says, evaluation.judged(task, folds)) for kind, says, folds in evaluation.splits(task))
     able = next((part for part in parts if part[2]), None)
     if able is None:
@@ -156,11 +158,11 @@ def _stacked(read: list[Pixels | None], network: Network) -> Pixels:
     return np.array([pixels for pixels in read if pixels is not None], np.uint8).reshape(-1, size, size, 3)
 
 
-def _task(sampled: sample.Sample, classes: list[str], config: RunConfig) -> Task:
+def _task(sampled: sample.Sample, classes: list[str], config: RunConfig, pca: Pca | None) -> Task:
     found = classifier.classes_of(sampled.photographs["label"].to_pylist(), config.class_regex)
     number = {name: code for code, name in enumerate(classes)}
     coded = np.array([number.get(name, -1) if name else -1 for name in found], np.int64)
-    return classifier.task_of(sampled, coded, len(classes), config)
+    return classifier.task_of(sampled, coded, len(classes), config, pca=pca)
 
 
 def _bounded(network: Network) -> int:
