@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import logging
 import os
+import select
 import shlex
 import signal
 import sys
@@ -130,7 +132,7 @@ def identify(config: RunConfig, photographs: tuple[str, ...], run_uri: str, top:
             counts["unreadable" if found.error else "identified"] += 1
             counts["none_of_these"] += found.is_none
             if as_json:
-                click.echo(json.dumps(found.as_dict(), ensure_ascii=False))
+                click.echo(json.dumps(found.as_dict()))  # in ASCII: names of files may be no UTF-8
             else:
                 _tell(answer.lines(found, memory))
         if memory is None:
@@ -248,8 +250,10 @@ def _tell(lines: Sequence[Text]) -> None:
     from rich.console import Console
 
     console = Console(highlight=False, soft_wrap=True)
-    for line in lines:
-        console.print(line)
+    with console.capture() as drawn:  # to write itself, it would end the process where nobody reads on
+        for line in lines:
+            console.print(line)
+    click.echo(drawn.get(), nl=False, color=True)
 
 
 @contextmanager
@@ -263,10 +267,22 @@ def _spoken(config: RunConfig) -> Iterator[Progress]:
             with _terminable():
                 yield progress
         except (Exception, KeyboardInterrupt) as error:
+            if isinstance(error, BrokenPipeError) and _unread():
+                raise
             code, line = verdict(error)
             _tell_kubernetes(line)
             progress.fail(code, line, error)
             raise SystemExit(code) from error
+
+
+def _unread() -> bool:
+    """Whether nobody reads stdout any more, so that a broken pipe is not one of the run's own."""
+    stdout = select.poll()
+    try:
+        stdout.register(sys.stdout.fileno(), 0)  # errors are told unasked
+    except (OSError, ValueError):  # it is no file, or closed
+        return False
+    return bool(stdout.poll(0))
 
 
 @contextmanager
@@ -315,6 +331,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     given = list(sys.argv[1:] if arguments is None else arguments)
     # What is wrong with the settings is said before they can be read.
     log.begin(os.environ.get("VERGER_LOG_FORMAT") == "json" or "--log-format json" in " ".join(given).replace("=", " "))
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files may be what its encoding lacks
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         # Not click's own `main`, which turns an interrupt and a broken pipe into codes of its own.
         with verger.make_context("verger", given) as context:

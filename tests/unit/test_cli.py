@@ -332,3 +332,41 @@ def test_a_reader_that_has_seen_enough_is_no_error():
     with os.fdopen(write, "w") as closed:
         done = python("from verger.cli import main; main(['schema'])", stdout=closed)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+IDENTIFY = """
+from verger import cli
+from verger.errors import NothingToReadError
+from verger.insight import identify
+def looked(*_):
+    for _ in range(3):
+        yield identify.Finding("/in/\\udcff\\u2028.jpg", "R", error=NothingToReadError("gone")), MEMORY
+    raise SystemExit(9)
+MEMORY = object()
+identify.identify = looked
+cli.main(["identify", "x", "--run", "/out", *ARGUMENTS])
+"""
+
+
+@pytest.mark.parametrize("arguments", [[], ["--json"]])
+def test_a_reader_who_has_seen_enough_of_what_is_identified_is_no_defect(arguments):
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as closed:
+        done = python(IDENTIFY.replace("ARGUMENTS", repr(arguments)), stdout=closed)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("arguments", [[], ["--json"]])
+def test_names_of_files_that_are_not_utf_8_are_written_all_the_same(arguments):
+    done = python(IDENTIFY.replace("ARGUMENTS", repr(arguments)))
+    assert done.returncode == 9, done.stderr
+    if arguments:
+        assert [json.loads(line)["photograph"] for line in done.stdout.splitlines()] == ["/in/\udcff\u2028.jpg"] * 3
+    else:
+        assert done.stdout.count("/in/\\udcff") == 3
+
+
+def test_a_pipe_that_breaks_elsewhere_is_no_reader_who_has_seen_enough(pipeline, call):
+    pipeline.outcome = raising(BrokenPipeError())
+    assert call("run", *PLACES)[0] == ExitCode.DEFECT
