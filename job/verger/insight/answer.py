@@ -7,7 +7,7 @@ from typing import Any
 from rich.text import Text
 
 from verger.insight.identify import Finding, Memory
-from verger.insight.labels import NO_LABEL
+from verger.insight.labels import NO_LABEL, one_line
 from verger.insight.sections import below, none_of_these
 
 _BAR = 20
@@ -16,16 +16,16 @@ _WIDEST = 32
 
 def lines(found: Finding, memory: Memory | None) -> list[Text]:
     """A photograph's: its name, the verdict, classes, and what is most alike."""
-    name = Text(found.photograph, style="bold")
+    name = Text(one_line(found.photograph), style="bold")
     if found.failure:
         reason, message = found.failure
         said = message if reason in ("missing", "unreadable") else f"{reason.replace('_', ' ')}: {message}"
-        return [name, Text(f"  cannot be identified: {said}", style="red"), Text()]
+        return [name, Text(f"  cannot be identified: {one_line(said)}", style="red"), Text()]
     told = [name, *_verdict(found), *_classes(found)]
     for number, (path, label, far) in enumerate(found.nearest):
         line = Text(f"  {'' if number else 'nearest':<8}{far:8.3f}  ", style="default")
-        line.append(f"{label or NO_LABEL}  ", style="cyan")
-        told.append(line.append(below(path, memory.figures["root"]) if memory else path, style="dim"))
+        line.append(f"{one_line(label or NO_LABEL)}  ", style="cyan")
+        told.append(line.append(one_line(below(path, memory.figures["root"]) if memory else path), style="dim"))
     return [*told, Text()]
 
 
@@ -57,7 +57,7 @@ def _classes(found: Finding) -> list[Text]:
     width = min(_WIDEST, max(len(name) for name, _ in found.classes))
     told = []
     for name, probability in found.classes:
-        line = Text(f"  {probability:8.1%}  {name:<{width}}  ")
+        line = Text(f"  {probability:8.1%}  {one_line(name):<{width}}  ")
         told.append(line.append("█" * round(_BAR * probability), style="dim" if found.is_none else "green"))
     return told
 
@@ -74,4 +74,5 @@ def closing(memory: Memory) -> list[Text]:
         )
     if memory.known:
         told.append(none_of_these(memory.unknown))
-    return [Text(line, style="dim") for line in told] + [Text(note, style="yellow") for note in memory.notes]
+    notes = [Text(one_line(note), style="yellow") for note in memory.notes]
+    return [*(Text(one_line(line), style="dim") for line in told), *notes]
