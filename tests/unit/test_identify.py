@@ -212,6 +212,49 @@ class TestMemory:
         assert said in note
 
 
+class TestWhatIsDamaged:
+    @pytest.mark.parametrize("left", [0, 60, 0.5])
+    @pytest.mark.parametrize(
+        "file",
+        ["model/known.npz", "model/classifier.npz", "model/classifier.json", "pca/pca.npz", "pca/pca.json",
+         "projection/part-1.parquet"],
+    )  # fmt: skip
+    def test_a_file_that_is_cut_is_said_to_be(self, finished: Any, file: str, left: float) -> None:
+        run, manifest, _ = finished
+        path = Path(run.path(file))
+        content = path.read_bytes()
+        path.write_bytes(content[: int(left if left > 1 else left * len(content))])
+        told = path.parent if path.suffix == ".parquet" else path
+        with pytest.raises(StoreError) as error:
+            remembered(run, manifest)
+        assert error.value.line == f"{told} is damaged. Run again."
+
+    @pytest.mark.parametrize("file", ["model/classifier.json", "pca/pca.json"])
+    @pytest.mark.parametrize("content", ["{}", "[]"])
+    def test_one_that_says_nothing_too(self, finished: Any, file: str, content: str) -> None:
+        run, manifest, _ = finished
+        Path(run.path(file)).write_text(content)
+        with pytest.raises(StoreError, match=f"{file} is damaged"):
+            remembered(run, manifest)
+
+    def test_a_table_without_its_pages_is_damaged(self, finished: Any) -> None:
+        run, manifest, _ = finished
+        path = Path(run.path("projection/part-0.parquet"))
+        content = path.read_bytes()
+        path.write_bytes(content[:4] + bytes(len(content) // 2) + content[4 + len(content) // 2 :])
+        with pytest.raises(StoreError, match="projection is damaged"):
+            remembered(run, manifest)
+
+    def test_a_table_that_is_gone_is_not_passed_over(self, finished: Any) -> None:
+        run, manifest, _ = finished
+        Path(run.path("projection/part-1.parquet")).unlink()
+        with pytest.raises(StoreError, match="projection has 50 rows instead of 90. Run again."):
+            remembered(run, manifest)
+        Path(run.path("projection/part-0.parquet")).unlink()
+        with pytest.raises(NothingToReadError, match="projection, is gone"):
+            remembered(run, manifest)
+
+
 def test_a_photograph_is_decoded_as_the_run_does(tmp_path: Path) -> None:
     Image.new("RGB", (40, 20), "red").save(tmp_path / "wide.png")
 

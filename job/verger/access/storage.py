@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, Protocol
@@ -128,6 +129,23 @@ def _in_bucket(uri: str, rest: str) -> str:
 def _absolute(path: str) -> str:
     """POSIX lets two leading slashes stand, and means the same place by them on Linux."""
     return "/" + os.path.abspath(path).lstrip("/")
+
+
+@contextlib.contextmanager
+def intact(path: str) -> Iterator[None]:
+    """Say of content that cannot be made sense of that the file is damaged: what a run has written, nobody edits.
+
+    Raises
+    ------
+    StoreError
+        JSON, NumPy or Arrow (whose errors are ValueErrors, or OSErrors without a number) refuse it, or a part is missing.
+    """
+    try:
+        yield
+    except (ValueError, LookupError, TypeError, EOFError, OSError, zipfile.BadZipFile) as error:
+        if isinstance(error, OSError) and (type(error) is not OSError or error.errno is not None):
+            raise
+        raise StoreError(f"{path} is damaged", "Run again") from error
 
 
 def bucket_name(uri: str) -> str | None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from verger.access.storage import join, storage_of
+from verger.access.storage import intact, join, storage_of
 from verger.components import dual, gram, randomized
 from verger.components.moments import measure
 from verger.components.rows import Array
@@ -121,12 +121,16 @@ class Pca:
         ------
         NothingToReadError
             There is no PCA in ``folder``.
+        StoreError
+            It is damaged.
         """
-        storage = storage_of(folder)
-        numbers = json.loads(storage.read(join(folder, "pca.json")))
-        with np.load(io.BytesIO(storage.read(join(folder, "pca.npz"))), allow_pickle=False) as saved:
-            values: dict[str, Any] = {name: saved.get(name) for name in _ARRAYS}
-        return cls(**values, **{name: numbers[name] for name in _NUMBERS})
+        storage, text, arrays = storage_of(folder), join(folder, "pca.json"), join(folder, "pca.npz")
+        with intact(text):
+            described = json.loads(storage.read(text))
+            numbers = {name: described[name] for name in _NUMBERS}
+        with intact(arrays), np.load(io.BytesIO(storage.read(arrays)), allow_pickle=False) as saved:
+            values: dict[str, Any] = {name: saved[name] for name in _ARRAYS if name != "scale" or name in saved}
+        return cls(**{"scale": None} | values, **numbers)
 
 
 _ARRAYS = ("components", "mean", "scale", "explained_variance", "explained_variance_ratio", "spectrum")

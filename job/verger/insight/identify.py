@@ -18,10 +18,10 @@ import pyarrow.compute as pc
 
 from verger.access.preflight import admit
 from verger.access.session import available_cores
-from verger.access.storage import bucket_name, canonical, join, storage_of
+from verger.access.storage import bucket_name, canonical, intact, join, storage_of
 from verger.components.pca import Pca
 from verger.config import RunConfig
-from verger.errors import NothingToReadError, Rejection, VergerError
+from verger.errors import NothingToReadError, Rejection, StoreError, VergerError
 from verger.insight import model as models
 from verger.insight.known import ARRAYS, Known, Numbers, Space
 from verger.insight.model import Model
@@ -314,17 +314,27 @@ def _unclassified(manifest: dict[str, Any]) -> str:
 
 def _projected(config: RunConfig, run: Run, manifest: dict[str, Any]) -> tuple[pa.Table, Numbers]:
     """Names and components of the run's photographs: of very many a sample, by label."""
-    dataset, total, width = reader.projection(run), manifest["projection"]["rows"], manifest["projection"]["columns"]
+    folder, total, width = run.path("projection"), manifest["projection"]["rows"], manifest["projection"]["columns"]
     columns = ["path", "label", "pca_features"]
     number = min(ROWS, max(1, config.driver_bytes // 4 // (4 * width)))
-    if total <= number:
-        table = dataset.to_table(columns)
-    else:
-        ranks = np.random.default_rng(manifest["config"].get("seed", 0)).random(total)
-        drawn = stratified(codes(dataset.to_table(["label"])["label"]), number, ranks)
-        table = dataset.take(drawn, columns=columns)
-    values = pc.list_flatten(table["pca_features"]).to_numpy().reshape(-1, width)
+    with intact(folder):
+        dataset = reader.projection(run)
+        _complete(folder, dataset.count_rows(), total)
+        if total <= number:
+            table = dataset.to_table(columns)
+        else:
+            ranks = np.random.default_rng(manifest["config"].get("seed", 0)).random(total)
+            drawn = stratified(codes(dataset.to_table(["label"])["label"]), number, ranks)
+            table = dataset.take(drawn, columns=columns)
+        values = pc.list_flatten(table["pca_features"]).to_numpy().reshape(len(table), width)
     return table.drop_columns("pca_features"), values
+
+
+def _complete(folder: str, rows: int, total: int) -> None:
+    if not rows:
+        raise NothingToReadError(f"the run's table, {folder}, is gone", "Run again, or choose another run")
+    if rows != total:
+        raise StoreError(f"{folder} has {rows:,} rows instead of {total:,}", "Run again")
 
 
 def _looked(memory: Memory, photographs: list[npt.NDArray[np.uint8]], top: int) -> Iterator[tuple[Any, ...]]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from verger.access.storage import join, storage_of
+from verger.access.storage import intact, join, storage_of
 
 Floats = npt.NDArray[np.float64]
 Numbers = npt.NDArray[np.float32]
@@ -112,6 +112,9 @@ class Known:
         ------
         NothingToReadError
             There is none in ``folder``.
+        StoreError
+            It is damaged.
         """
-        with np.load(io.BytesIO(storage_of(folder).read(join(folder, ARRAYS))), allow_pickle=False) as saved:
+        path = join(folder, ARRAYS)
+        with intact(path), np.load(io.BytesIO(storage_of(folder).read(path)), allow_pickle=False) as saved:
             return cls(Space(saved["mean"], saved["whitening"]), saved["references"])

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from verger.access.storage import join, storage_of
+from verger.access.storage import intact, join, storage_of
 
 Floats = npt.NDArray[np.float64]
 
@@ -70,13 +70,17 @@ def load(folder: str) -> tuple[Model, dict[str, Any]]:
     ------
     NothingToReadError
         There is no classifier in ``folder``.
+    StoreError
+        It is damaged.
     """
-    storage = storage_of(folder)
-    document = json.loads(storage.read(join(folder, DOCUMENT)))
-    with np.load(io.BytesIO(storage.read(join(folder, ARRAYS))), allow_pickle=False) as saved:
+    storage, text, numbers = storage_of(folder), join(folder, DOCUMENT), join(folder, ARRAYS)
+    with intact(text):
+        document = json.loads(storage.read(text))
+        classes = list(document["classes"])
+    with intact(numbers), np.load(io.BytesIO(storage.read(numbers)), allow_pickle=False) as saved:
         arrays = {name: saved[name] for name in ("mean", "coefficients", "intercepts")}
         scale, temperature = float(saved["scale"]), float(saved["temperature"])
-    return Model(classes=document["classes"], scale=scale, temperature=temperature, **arrays), document
+    return Model(classes=classes, scale=scale, temperature=temperature, **arrays), document
 
 
 def softmax(logits: Floats) -> Floats:
