@@ -100,9 +100,7 @@ class TestAnswer:
 
     def test_no_name_steers_the_terminal(self) -> None:
         steering = "\x1b[31m \x9b2J \r \n \u202e \u2028 \u2067"
-        found = finding(
-            classes=[(f"a{steering}", 1.0)], nearest=[(f"/in/p{steering}.jpg", f"l{steering}", 0.5)]
-        )
+        found = finding(classes=[(f"a{steering}", 1.0)], nearest=[(f"/in/p{steering}.jpg", f"l{steering}", 0.5)])
         bad = Finding(f"/x{steering}.jpg", "run-1", error=Rejection(Reason.TRUNCATED, f"in {steering}"))
         for line in [*answer.lines(found, None), *answer.lines(bad, None)]:
             assert not set("\x1b\x9b\r\n\u202e\u2028\u2067") & set(line.plain)

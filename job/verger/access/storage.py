@@ -138,7 +138,7 @@ def intact(path: str) -> Iterator[None]:
     Raises
     ------
     StoreError
-        JSON, NumPy or Arrow (whose errors are ValueErrors, or OSErrors without a number) refuse it, or a part is missing.
+        JSON, NumPy or Arrow refuse it (by a ValueError, or an OSError without a number), or a part is missing.
     """
     try:
         yield

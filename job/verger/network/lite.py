@@ -9,11 +9,13 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from verger.network.frozen import Frozen
+from verger.network.installed import needed
 
 INPUT = "photograph"
 """Name of the input: uint8 (1, s, s, 3), RGB."""
@@ -45,13 +47,12 @@ def convert(
         The model, with the one signature ``serving_default``, from `INPUT` to `OUTPUT`.
     """
     with quietly():
-        import tensorflow as tf
-
+        tf = _tensorflow()
         from verger.network import graph
 
         kernel, offset = (tf.constant(array, tf.float32) for array in (weights, bias))
 
-        def classify(photograph: tf.Tensor) -> dict[str, tf.Tensor]:
+        def classify(photograph: Any) -> dict[str, Any]:
             features = graph.features(replace(frozen, precision="float32"), photograph)
             found = tf.matmul(features, kernel) + offset
             return {OUTPUT: found if logits else tf.nn.softmax(found)}
@@ -77,9 +78,7 @@ class Lite:
     def __init__(self, model: bytes, threads: int = 1) -> None:
         with quietly(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that a package of its own will have the interpreter one day
-            import tensorflow as tf
-
-            interpreter = tf.lite.Interpreter(model_content=model, num_threads=threads)
+            interpreter = _tensorflow().lite.Interpreter(model_content=model, num_threads=threads)
             interpreter.allocate_tensors()
             self._run = interpreter.get_signature_runner()
 
@@ -95,6 +94,14 @@ class Lite:
             self(photograph)
             taken.append(1e3 * (time.perf_counter() - began))
         return np.array(taken[_WARM_UP:])
+
+
+def _tensorflow() -> Any:
+    with needed():
+        import tensorflow as tf
+
+        tf.lite.TFLiteConverter, tf.lite.Interpreter  # noqa: B018  # loaded when first asked for
+    return tf
 
 
 @contextmanager

@@ -11,7 +11,10 @@ import io
 import zipfile
 from collections.abc import Mapping, Sequence
 
-import flatbuffers
+from verger.network.installed import needed
+
+with needed():
+    import flatbuffers
 
 # The fields of the schema's tables, by slot, as far as they are needed.
 _MODEL = (
@@ -66,8 +69,9 @@ def described(
     bytes
         The model, its metadata in it, and behind it an archive that any unzip reads.
     """
-    from tensorflow.lite.python import schema_py_generated as schema
-    from tensorflow.lite.tools import flatbuffer_utils
+    with needed():
+        from tensorflow.lite.python import schema_py_generated as schema
+        from tensorflow.lite.tools import flatbuffer_utils
 
     made = flatbuffer_utils.convert_bytearray_to_object(bytearray(model))
     entry, buffer = schema.MetadataT(), schema.BufferT()

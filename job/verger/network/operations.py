@@ -2,7 +2,9 @@
 
 ``import tensorflow`` loads Keras, data sets, strategies of distribution and all of two APIs: most of the seconds that a
 worker takes before its first photograph. None of it is needed to build a graph and to run it. A package that holds
-nothing stands in its place while the modules below are loaded; whoever imports TensorFlow later gets all of it.
+nothing stands in its place while the modules below are loaded; whoever imports TensorFlow later gets all of it. Another
+thread that imports it meanwhile gets the package that holds nothing: a process imports this module before it starts
+threads that use TensorFlow.
 """
 
 from __future__ import annotations
@@ -11,6 +13,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec, module_from_spec
+
+from verger.network.installed import needed
 
 __all__ = [
     "ConfigProto",
@@ -51,7 +55,7 @@ def _bare() -> Iterator[None]:
         del sys.modules[_NAME]
 
 
-with _bare():
+with needed(), _bare():
     from tensorflow.core.protobuf.config_pb2 import ConfigProto
     from tensorflow.python.client.session import Session
     from tensorflow.python.framework.constant_op import constant
