@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,13 @@ import pytest
 from PIL import Image
 
 from tests.insight import clouds, config, sample
+from verger.access.storage import Entry
 from verger.components.pca import Pca
 from verger.errors import NothingToReadError, Reason, Rejection, StoreError
 from verger.insight import answer, identify
 from verger.insight.classifier import classify
 from verger.insight.identify import Finding, Memory
+from verger.photographs import inventory
 from verger.tables.manifest import Run
 from verger.tables.schemas import PROJECTION
 
@@ -117,6 +120,31 @@ class TestExpanded:
         assert [Path(path).name for path, _ in found] == ["none", "b.jpg", "a.png", "odd-name"]
         assert isinstance(found[0][1], NothingToReadError)
         assert [error for _, error in found[1:]] == [None] * 3
+
+    def test_in_a_bucket_an_object_needs_no_suffix(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        objects = ["s3://lake/asked", "s3://lake/in/a.jpg", "s3://lake/in/b", "s3://lake/upload.1"]
+
+        class Bucket:
+            def list(self, folder: str) -> Iterator[Entry]:
+                below = [Entry(path, 1, "1-1") for path in objects if path.startswith(f"{folder}/")]
+                if not below:
+                    raise NothingToReadError(f"{folder} does not exist or is empty")
+                yield from below
+
+            def exists(self, path: str) -> bool:
+                return any(name == path or name.startswith(f"{path}/") for name in objects)
+
+        for module in (identify, inventory):
+            monkeypatch.setattr(module, "storage_of", lambda _: Bucket())
+        asked = [f"s3://lake/{name}" for name in ("asked", "in", "in/b", "none", "gone.jpg", "upload.1")] + [
+            "s3://lake"
+        ]
+        found = list(identify._expanded(asked))
+        assert [path for path, _ in found] == [
+            "s3://lake/asked", "s3://lake/in/a.jpg", "s3://lake/in/b", "s3://lake/none", "s3://lake/gone.jpg",
+            "s3://lake/upload.1", "s3://lake/in/a.jpg",
+        ]  # fmt: skip
+        assert [error is None for _, error in found] == [True, True, True, False, True, True, True]
 
 
 @pytest.fixture

@@ -215,14 +215,26 @@ Outcome = images.Decoded | Rejection | VergerError
 def _expanded(places: list[str]) -> Iterator[tuple[str, VergerError | None]]:
     """Files and objects as they are, folders as the photographs below them; with what is wrong with a folder."""
     for place in places:
-        local = bucket_name(place) is None
-        if not (os.path.isdir(place) if local else not place.lower().endswith(inventory.SUFFIXES)):
-            yield place, None
-            continue
         try:
+            if not _is_folder(place):
+                yield place, None
+                continue
             yield from ((path, None) for path in inventory.take(place).photographs["path"].to_pylist())
         except VergerError as error:
             yield place, error
+
+
+def _is_folder(place: str) -> bool:
+    """In a bucket only what lies below a name tells: an object's need not end as an image's."""
+    if bucket_name(place) is None:
+        return os.path.isdir(place)
+    if place.lower().endswith(inventory.SUFFIXES):
+        return False
+    storage = storage_of(place)
+    try:
+        return next(iter(storage.list(place)), None) is not None or not storage.exists(place)
+    except NothingToReadError:
+        return not storage.exists(place)
 
 
 def _opened(item: tuple[str, VergerError | None], network: Network) -> tuple[str, Outcome]:
