@@ -86,7 +86,11 @@ class TestMetadata:
         assert (text(labels, 0), byte(labels, 2)) == ("labels.txt", 2)  # TENSOR_AXIS_LABELS
 
     def test_labels_are_a_line_each(self) -> None:
-        assert labels_text(["Apple 1", "Poire d'été", "odd\nname"]) == "Apple 1\nPoire d'été\nodd name\n"
+        assert labels_text(["Apple 1", "Poire d'été", "odd\nname"]) == "Apple 1\nPoire d'été\nodd\\nname\n"
+
+    def test_no_two_labels_are_the_same(self) -> None:
+        odd = ["a b", "a\nb", "a\r\nb", "a\u2028b", "a\\nb", "a\\\\nb"]
+        assert len(set(labels_text(odd).splitlines())) == len(odd)
 
 
 RECORD: dict[str, Any] = {

@@ -8,6 +8,7 @@ Source: ``metadata_schema.fbs`` of tensorflow/tflite-support.
 from __future__ import annotations
 
 import io
+import re
 import zipfile
 from collections.abc import Mapping, Sequence
 
@@ -34,12 +35,17 @@ _VERSION = "1.0.0"  # of the parser that the schema's oldest readers have
 _IDENTIFIER = b"M001"
 _NAME = b"TFLITE_METADATA"
 _LABELS = "labels.txt"
+_BREAK = re.compile("[\\\\\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")  # where str.splitlines breaks, and what escapes it
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the same model, the same bytes
 
 
 def labels_text(classes: Sequence[str]) -> str:
-    """One class a line, in the order of the output."""
-    return "".join(" ".join(name.splitlines()) + "\n" for name in classes)
+    """One class a line, in the order of the output; line breaks and backslashes in it are escaped, as in Python."""
+    return "".join(_BREAK.sub(_escaped, name) + "\n" for name in classes)
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return found[0].encode("unicode_escape").decode()
 
 
 def described(
