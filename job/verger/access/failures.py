@@ -74,7 +74,10 @@ def explain(error: BaseException) -> VergerError | None:
     Spark wraps the cause in its own classes, and a task's failure reaches the driver as text alone.
     """
     if isinstance(error, MemoryError):  # this process's own
-        return DoesNotFitError("not enough memory", "Give fewer --cores or a smaller --batch-size, or a larger machine")
+        return DoesNotFitError(
+            "not enough memory",
+            "Close what else runs, or take a machine with more; of a run: fewer --cores or a smaller --batch-size",
+        )
     text = f"{type(error).__name__}: {error}"
     if raised := re.search(r"verger\.errors\.(\w+Error): ([^\n]+)", text):  # in a Python worker
         return getattr(errors, raised[1])(raised[2])  # type: ignore[no-any-return]
