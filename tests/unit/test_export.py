@@ -118,7 +118,21 @@ class TestWhatIsSaid:
             assert figure in said
         assert export.figures(RECORD)["accuracy_int8"] == 0.775
 
+    @pytest.mark.parametrize(("number", "said"), [(1, "of 1 photograph are"), (19, "of 19 photographs are")])
+    def test_of_too_few_photographs_no_accuracy_is_told(self, number: int, said: str) -> None:
+        held = RECORD["int8"]["held_out"] | {"photographs": number}
+        few = RECORD | {
+            "parity": RECORD["parity"] | {"photographs": number},
+            "int8": RECORD["int8"] | {"held_out": held},
+        }
+        *_, parity, accuracy = export.lines(few)
+        assert said in parity
+        assert "too few photographs" in accuracy and "%" not in accuracy
+        assert export.figures(few)["accuracy"] is None
+
     def test_what_was_not_measured_is_said_to_be(self) -> None:
-        record = RECORD | {"parity": None, "int8": None}
+        record = RECORD | {"parity": None, "int8": None, "tried_on": {"asked": 40}}
         assert export.lines(record)[-1] == "Parity: not measured, as no photograph of the run could be read."
+        unchosen = record | {"tried_on": {"asked": 0}}
+        assert "could be chosen, for the reason that was warned of." in export.lines(unchosen)[-1]
         assert json.loads(json.dumps(export.figures(record)))["parity"] is None

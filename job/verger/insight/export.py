@@ -39,6 +39,8 @@ PARITY = 1e-3
 """How far a probability of the float model may be from the run's, computed in float32 as the model computes."""
 INVOKES = 30
 """Calls of which the latency is the median."""
+TELLING = 20
+"""Photographs held out below which people are told no accuracy."""
 
 _FITS = {
     "stretch": "stretch it to {0} x {0} pixels, whatever its proportions",
@@ -266,21 +268,31 @@ def lines(record: dict[str, Any]) -> list[str]:
         f"photograph, with 8 bits {small['latency_ms']['median']:.1f} ms; a phone has its own.",
     ]
     if parity is None or int8 is None:
-        return [*said, "Parity: not measured, as no photograph of the run could be read."]
+        why = "be read" if record["tried_on"]["asked"] else "be chosen, for the reason that was warned of"
+        return [*said, f"Parity: not measured, as no photograph of the run could {why}."]
     held = int8["held_out"]
+    accuracy = (
+        f"{held['accuracy_float32']:.1%}, with 8 bits {held['accuracy_int8']:.1%} "
+        f"({_photographs(held['photographs'])}; {held['says']})"
+        if held["photographs"] >= TELLING
+        else f"not told of {_photographs(held['photographs'])} (too few photographs)"
+    )
     return [
         *said,
-        f"Parity: the probabilities of {parity['photographs']:,} photographs are those of the run to "
+        f"Parity: the probabilities of {_photographs(parity['photographs'])} are those of the run to "
         f"{parity['largest_difference']:.1g}; with 8 bits {int8['same_class']:.1%} have the same class.",
-        f"Accuracy of unseen photographs: {held['accuracy_float32']:.1%}, with 8 bits {held['accuracy_int8']:.1%} "
-        f"({held['photographs']:,} photographs; {held['says']}).",
+        f"Accuracy of unseen photographs: {accuracy}.",
     ]
+
+
+def _photographs(number: int) -> str:
+    return "1 photograph" if number == 1 else f"{number:,} photographs"
 
 
 def figures(record: dict[str, Any]) -> dict[str, Any]:
     """The same for a script."""
     exact, small, int8 = record["models"]["float32"], record["models"]["int8"], record["int8"]
-    held = int8["held_out"] if int8 else {}
+    held = int8["held_out"] if int8 and int8["held_out"]["photographs"] >= TELLING else {}
     return {
         "run_id": record["run_id"],
         "model": f"{record['folder']}/{exact['path']}",
