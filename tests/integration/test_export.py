@@ -25,7 +25,7 @@ from verger.config import RunConfig
 from verger.errors import ExitCode, NothingToReadError, VergerError
 from verger.insight import classifier, dense, export
 from verger.insight.dense import Dense
-from verger.insight.evaluation import softmax
+from verger.insight.model import softmax
 from verger.network import lite, mobilenet_v2, vgg16
 from verger.network.frozen import Frozen, Preprocessing
 from verger.network.lite import Lite
@@ -84,7 +84,7 @@ def outputs(folder: Path, name: str, split: str) -> tuple[Any, Any]:
 def test_the_files_and_what_is_said(model: tuple[Path, str, list[dict[str, Any]]]) -> None:
     folder, stderr, lines = model
     record = json.loads((folder / "export.json").read_text())
-    assert {path.name for path in folder.iterdir()} == FILES | {"classifier.npz", "classifier.json"}
+    assert {path.name for path in folder.iterdir()} == FILES | {"classifier.npz", "classifier.json", "known.npz"}
     assert [line["stage"] for line in lines if line["event"] == "stage"] == [
         *("read", "convert", "compare", "latency", "write"),
     ]
