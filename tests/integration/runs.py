@@ -50,7 +50,7 @@ def run(spark: Any, folder: Path, **settings: Any) -> dict[str, Any]:
 
 
 def verger(*arguments: str, inject: str = "", cwd: Path | None = None, **popen: Any) -> subprocess.Popen[str]:
-    """`verger` as a process of its own.
+    """`verger` as a process of its own; runs leave classifier and report out, unless options ask for them.
 
     Parameters
     ----------
@@ -58,7 +58,8 @@ def verger(*arguments: str, inject: str = "", cwd: Path | None = None, **popen: 
         Python that the process runs as it starts, and its workers too: how tests break what cannot be broken from
         outside. It may use ``cwd`` for files.
     """
-    return _start([sys.executable, MAIN, *arguments], inject, cwd, popen)
+    quick = {f"VERGER_{name.upper()}": str(value).lower() for name, value in WITHOUT_INSIGHT.items()}
+    return _start([sys.executable, MAIN, *arguments], inject, cwd, popen, quick)
 
 
 def submitted(
