@@ -214,7 +214,21 @@ print(tf.__version__)
 """
 
 
-def test_of_tensorflow_what_a_graph_needs_is_loaded_and_all_of_it_can_be_later() -> None:
-    done = subprocess.run([sys.executable, "-c", WHOLE_LATER], capture_output=True, text=True, timeout=120, check=False)
+KERAS_LATER = """
+import sys
+from verger.network import operations
+import keras
+import numpy as np
+model = keras.Sequential([keras.layers.Input((3,)), keras.layers.Dense(2)])
+assert model.predict(np.zeros((1, 3)), verbose=0).shape == (1, 2)
+import tensorflow as tf
+assert tf.keras.layers.Dense is keras.layers.Dense
+print(tf.__version__)
+"""
+
+
+@pytest.mark.parametrize("later", [WHOLE_LATER, KERAS_LATER])
+def test_of_tensorflow_what_a_graph_needs_is_loaded_and_all_of_it_can_be_later(later: str) -> None:
+    done = subprocess.run([sys.executable, "-c", later], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("2.")

@@ -2,17 +2,20 @@
 
 ``import tensorflow`` loads Keras, data sets, strategies of distribution and all of two APIs: most of the seconds that a
 worker takes before its first photograph. None of it is needed to build a graph and to run it. A package that holds
-nothing stands in its place while the modules below are loaded; whoever imports TensorFlow later gets all of it. Another
-thread that imports it meanwhile gets the package that holds nothing: a process imports this module before it starts
-threads that use TensorFlow.
+nothing stands in its place while the modules below are loaded; whoever imports TensorFlow or Keras later gets all of
+it. Another thread that imports it meanwhile gets the package that holds nothing: a process imports this module before
+it starts threads that use TensorFlow.
 """
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.abc import MetaPathFinder
 from importlib.util import find_spec, module_from_spec
+from typing import Any
 
 from verger.network.installed import needed
 
@@ -42,6 +45,20 @@ __all__ = [
 _NAME = "tensorflow"
 
 
+class _Whole(MetaPathFinder):
+    """Keras begins in the middle of TensorFlow, which must be whole by then."""
+
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> None:
+        if fullname == "keras":
+            sys.meta_path.remove(self)
+            if _NAME not in sys.modules:
+                sys.modules[fullname] = None  # type: ignore[assignment]  # else TensorFlow loads it, before it is whole
+                try:
+                    importlib.import_module(_NAME)
+                finally:
+                    del sys.modules[fullname]
+
+
 @contextmanager
 def _bare() -> Iterator[None]:
     spec = None if _NAME in sys.modules else find_spec(_NAME)
@@ -53,6 +70,7 @@ def _bare() -> Iterator[None]:
         yield
     finally:
         del sys.modules[_NAME]
+        sys.meta_path.insert(0, _Whole())
 
 
 with needed(), _bare():
