@@ -134,7 +134,8 @@ def take(
         return nothing
     elsewhere = manifest["pca"]["fitted_by"] != run.run_id
     task = _task(sampled, classes, config, Pca.load(run.path("pca")) if elsewhere else None)
-    parts = ((kind, says, evaluation.judged(task, folds)) for kind, says, folds in evaluation.splits(task))
+    with evaluation.quietly():
+        parts = [(kind, says, evaluation.judged(task, folds)) for kind, says, folds in evaluation.splits(task)]
     able = next((part for part in parts if part[2]), None)
     if able is None:
         progress.warn("the models are not compared with the run: its photographs are too few to hold any out")
