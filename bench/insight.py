@@ -38,7 +38,7 @@ from verger.tables.manifest import Run
 from verger.tables.schemas import FEATURES, PROJECTION
 from verger.tables.store import FeatureStore
 
-D, FRAMES, WAVE = 1280, 28, 10_000
+D, FRAMES, WAVE = 1280, 8, 10_000
 RUN = "20260101T000000Z-bench-000000"
 GROUPS = r"^.*_"
 
