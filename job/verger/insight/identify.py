@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -27,6 +25,7 @@ from verger.insight.known import ARRAYS, Known, Numbers, Space
 from verger.insight.model import Model
 from verger.insight.sample import ROWS, codes, stratified
 from verger.network.backbones import Network, as_fitted, resolve_fitted
+from verger.network.lite import quietly
 from verger.network.worker import ahead
 from verger.photographs import images, inventory
 from verger.progress import Progress
@@ -260,24 +259,9 @@ def _remember(config: RunConfig, run: Run, manifest: dict[str, Any], network: Ne
     with progress.stage("run", f"Reading run {run.run_id}"), ThreadPoolExecutor(1) as pool:
         reading = pool.submit(_read, config, run, manifest)
         quiet = config.log_level not in ("debug", "info")
-        with _hushed() if quiet else progress.stage("network"):
+        with quietly() if quiet else progress.stage("network"):
             infer = network.freeze().build(available_cores())
         return Memory(run.run_id, network, infer, **reading.result())
-
-
-@contextmanager
-def _hushed() -> Iterator[None]:
-    """Without what TensorFlow writes to stderr while it is loaded, past Python and all settings."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    sys.stderr.flush()
-    kept = os.dup(2)
-    try:
-        with open(os.devnull, "wb") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
 
 
 def _read(config: RunConfig, run: Run, manifest: dict[str, Any]) -> dict[str, Any]:

@@ -107,6 +107,7 @@ def _tensorflow() -> Any:
 @contextmanager
 def quietly() -> Iterator[None]:
     """What TensorFlow's libraries write to stderr of themselves goes nowhere; errors are raised all the same."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # for what they write later
     sys.stderr.flush()
     kept = os.dup(2)
     try:
