@@ -19,7 +19,7 @@ from verger.config import load as load_config
 from verger.errors import NothingToReadError, UsageError
 from verger.insight import classifier, evaluation
 from verger.insight.classifier import Given, NothingToTellError, classes_of, classify, groups_of, load
-from verger.insight.evaluation import Reduction
+from verger.insight.reduction import Reduction
 from verger.insight.sample import Sample
 from verger.insight.study import Study
 from verger.progress import Progress

@@ -19,9 +19,10 @@ from verger.access.storage import join, storage_of
 from verger.components.pca import Pca
 from verger.config import RunConfig
 from verger.insight import calibration, evaluation, novelty
-from verger.insight.evaluation import Held, Reduction, Score, Task
+from verger.insight.evaluation import Held, Score, Task
 from verger.insight.model import DOCUMENT, Floats, Model, load
 from verger.insight.novelty import Novelty
+from verger.insight.reduction import Reduction
 from verger.insight.sample import Places, Sample, codes, stratified
 
 __all__ = ["Classification", "Model", "NothingToTellError", "classes_of", "classify", "groups_of", "load"]

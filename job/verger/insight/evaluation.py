@@ -8,18 +8,16 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold, StratifiedGroupKFold, StratifiedKFold
 from sklearn.neighbors import NearestCentroid
-from sklearn.preprocessing import StandardScaler
 
 from verger.access.session import available_cores
-from verger.insight.model import Floats
+from verger.insight.reduction import Reduction
 from verger.insight.sample import Numbers, Places, moments, stratified
 
 Kind = Literal["own", "grouped", "random"]
@@ -32,7 +30,6 @@ TRAINED_NUMBERS = 12_000_000
 """Features in a training part."""
 TRAINED_LOGITS = 4_000_000
 """Photographs times classes in a training part."""
-_BLOCK_NUMBERS = 4_000_000  # features that are copied at a time
 _STRATIFIED_GROUPS = 5_000  # dealing more of them evenly takes longer than it is worth: chance does it too
 _SAYS: dict[Kind, str] = {
     "own": "the photographs' own split: trained on Training, scored on {}",
@@ -60,6 +57,8 @@ class Task:
     standardize : bool
         Whether features are divided by their standard deviation before it.
     seed : int
+    given : Reduction, optional
+        Scaler and PCA that were fitted elsewhere; without them, they are fitted to each training part.
     """
 
     features: Numbers
@@ -265,46 +264,6 @@ def _training(task: Task, rows: Places, random: np.random.Generator) -> Places:
 def bounded(logits: int, classes: int) -> int:
     """So many photographs have no more logits than this; of n photographs, n classes at most count."""
     return max(logits // classes, math.isqrt(logits))
-
-
-@dataclass(frozen=True, eq=False)
-class Reduction:
-    """Scaler and PCA: of one training part, or those that were given.
-
-    Attributes
-    ----------
-    mean : ndarray of float64, shape (d,)
-    scale : ndarray of float64, shape (d,), or None
-        None where features are not divided.
-    axes : ndarray of float64, shape (k, d)
-    """
-
-    mean: Floats
-    scale: Floats | None
-    axes: Floats
-
-    @classmethod
-    def fit(cls, features: Numbers, k: int, standardize: bool, seed: int) -> Self:
-        """Of features, shape (n, d)."""
-        scaler = StandardScaler().fit(features) if standardize else None
-        scaled = features if scaler is None else scaler.transform(features)
-        pca = PCA(k, svd_solver="randomized", iterated_power=3, random_state=seed).fit(scaled)
-        mean, axes = pca.mean_.astype(np.float64), pca.components_.astype(np.float64)
-        return (
-            cls(mean, None, axes) if scaler is None else cls(scaler.mean_ + scaler.scale_ * mean, scaler.scale_, axes)
-        )
-
-    def components(self, features: Numbers) -> Numbers:
-        """Of features, shape (n, d), shape (n, k); block by block, as they are copied."""
-        found = np.empty((len(features), len(self.axes)), np.float32)
-        mean, axes = self.mean.astype(np.float32), self.axes.T.astype(np.float32)
-        rows = max(1, _BLOCK_NUMBERS // len(mean))
-        for start in range(0, len(features), rows):
-            centred = features[start : start + rows] - mean
-            if self.scale is not None:
-                centred /= self.scale.astype(np.float32)
-            found[start : start + rows] = centred @ axes
-        return found
 
 
 @dataclass(frozen=True, eq=False)
