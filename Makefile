@@ -46,7 +46,7 @@ format: .venv/.tools ## Put the code into its one format
 
 # A lock that exists keeps its versions, as far as the .in files allow.
 COMPILE = ../.venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --no-python-downloads \
-	--generate-hashes --no-emit-index-url --no-emit-find-links --no-header $(UPGRADE)
+	--generate-hashes --no-emit-index-url --no-emit-find-links --no-strip-extras --no-header $(UPGRADE)
 
 lock: .venv-lock/.installed ## Compile requirements/*.in into *.lock (UPGRADE=--upgrade takes the newest versions)
 	cd requirements && $(COMPILE) run.in -o run.lock
