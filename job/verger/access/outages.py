@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from verger.access.buckets import HURRY, PATIENCE_S, Bucket
 from verger.errors import StoreError
@@ -90,8 +90,16 @@ def _answers(bucket: Bucket) -> bool:
 
 
 def _leave_spark() -> None:
-    """Close the connections to the JVM, so that every thread that waits for it is woken by an error."""
+    """Close the connections to the JVM, so that every thread that waits for it is woken by an error.
+
+    Py4J gives such a thread a second connection, to a server that may just be closing: it would be accepted there and
+    never answered. So this thread connects first, and for all others there is no port any more.
+    """
     from pyspark import SparkContext
 
-    if SparkContext._gateway is not None:
-        SparkContext._gateway.shutdown()
+    gateway = SparkContext._gateway
+    if gateway is not None:
+        with suppress(Exception):  # the JVM may be gone already
+            gateway.jvm.System.nanoTime()
+        gateway.gateway_parameters.port = 0
+        gateway.shutdown()
