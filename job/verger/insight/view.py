@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Callable
@@ -51,11 +52,18 @@ SECTIONS = {
     "configuration": "Configuration",
 }
 
+
+def significant(value: float) -> str:
+    """Three digits that count, the last ones too where they are noughts: 6.50, 0.0120, 1,234."""
+    decimals = 2 - math.floor(math.log10(value)) if value > 0 else 2
+    return f"{value:,.{min(max(decimals, 0), 6)}f}"
+
+
 FILTERS = {
     "n": lambda value: f"{value:,}",
     "pct": lambda value: f"{value:.1%}",
     "eur": euros,
-    "sig": lambda value: f"{value:.3g}",
+    "sig": significant,
     "pystring": repr,
 }
 
