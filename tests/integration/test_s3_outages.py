@@ -133,7 +133,7 @@ def test_a_store_that_is_gone_for_good_ends_the_run_in_one_line(own_place: Place
     process = own_place.start(inject=SLOW_DECODER + IMPATIENT)
     extracting(process)
     own_place.server.stop()
-    code, stderr, lines = finished(process, timeout=90)
+    code, stderr, lines = finished(process, timeout=150)
     assert code == 4, stderr
     (line,) = [line for line in stderr.splitlines() if not line.startswith("{")]
     assert f"s3://{own_place.bucket}: the store at 127.0.0.1:{own_place.server.port} has not answered for 15 s" in line
