@@ -30,6 +30,7 @@ from verger.config import GROUPS, RunConfig
 from verger.errors import DoesNotFitError, ExitCode, InterruptedRunError, NothingToReadError, Terminated, VergerError
 from verger.options import PRECEDENCE, settings
 from verger.progress import Progress
+from verger.text import one_line
 
 TERMINATION_LOG = Path("/dev/termination-log")  # a file in a pod's containers, and nowhere else
 
@@ -361,7 +362,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 def _fail(code: ExitCode, line: str) -> NoReturn:
     _tell_kubernetes(line)
     structured = log.line("failed", "ERROR", exit_code=int(code), message=line) if log.structured() else None
-    click.echo(structured or f"verger: {line}", err=True)
+    click.echo(structured or f"verger: {one_line(line)}", err=True)
     sys.exit(code)
 
 

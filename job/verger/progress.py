@@ -22,6 +22,7 @@ from rich.text import Text
 from verger import log
 from verger.config import RunConfig
 from verger.errors import ExitCode
+from verger.text import one_line
 
 RATE_WINDOW_S = 30.0
 
@@ -229,7 +230,7 @@ class Progress:
         return round(time.monotonic() - self._began, 1)
 
     def _print(self, text: str, style: str = "") -> None:
-        line = " ".join(text.splitlines())
+        line = one_line(" ".join(text.splitlines()))
         if self._console is not None:
             self._console.print(Text(line, style=style), soft_wrap=True)
         else:

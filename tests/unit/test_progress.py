@@ -172,6 +172,16 @@ class TestWarn:
         Progress(stream).warn("label [bold] is\nodd")
         assert "warning: label [bold] is odd" in stream.getvalue()
 
+    @pytest.mark.parametrize("terminal", [True, False])
+    def test_a_name_cannot_steer_the_terminal(self, terminal):
+        stream = Terminal() if terminal else io.StringIO()
+        progress = Progress(stream)
+        progress.say("Table: /out\x1b]0;owned\x07\u202e/projection")
+        progress.fail(ExitCode.STORE, "\x1b[2Jgone")
+        said = stream.getvalue()
+        assert "Table: /out\ufffd]0;owned\ufffd\ufffd/projection" in said
+        assert "verger: \ufffd[2Jgone" in said
+
 
 class TestEnd:
     def test_finish_is_the_last_line_and_json(self, stream):

@@ -7,8 +7,9 @@ from typing import Any
 from rich.text import Text
 
 from verger.insight.identify import Finding, Memory
-from verger.insight.labels import NO_LABEL, one_line
+from verger.insight.labels import NO_LABEL
 from verger.insight.sections import below, none_of_these
+from verger.text import one_line
 
 _BAR = 20
 _WIDEST = 32

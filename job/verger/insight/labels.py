@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from verger.text import plain
+
 MAX_LABELS = 2_000
 """Labels that are compared with one another: the largest of the sample."""
 
@@ -111,19 +113,6 @@ def balanced(labels: npt.NDArray[np.str_], count: int, seed: int = 0) -> npt.NDA
 def natural(name: str) -> list[tuple[int, int, str]]:
     """A key that puts 'Apple 5' before 'Apple 10'."""
     return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", name) if part]
-
-
-_STEERING = "\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066\u2067"
-
-
-def plain(text: str) -> str:
-    """Text without characters that steer a terminal or the direction of what follows: they are shown as a box."""
-    return re.sub(f"[{_STEERING}]", "\ufffd", text)
-
-
-def one_line(text: str) -> str:
-    """The same on a line of a terminal, where nothing ends the line and no direction is set apart either."""
-    return re.sub(f"[{_STEERING}\t\n\u2028\u2029\u2068\u2069]", "\ufffd", text)
 
 
 def isolated(name: str) -> str:

@@ -22,7 +22,6 @@ from verger.components.pca import Pca
 from verger.config import RunConfig
 from verger.errors import NothingToReadError, StoreError
 from verger.insight import sample, since, view
-from verger.insight.labels import plain
 from verger.insight.sample import Sample
 from verger.insight.since import Since
 from verger.insight.thumbnails import read as read_thumbnails
@@ -30,6 +29,7 @@ from verger.progress import Progress
 from verger.tables import manifest as manifests
 from verger.tables.manifest import Run
 from verger.tables.store import FeatureStore, parquet_files
+from verger.text import plain
 
 T = TypeVar("T")
 

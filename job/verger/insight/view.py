@@ -59,7 +59,7 @@ def significant(value: float) -> str:
     return f"{value:,.{min(max(decimals, 0), 6)}f}"
 
 
-FILTERS = {
+FILTERS: dict[str, Callable[..., str]] = {
     "n": lambda value: f"{value:,}",
     "pct": lambda value: f"{value:.1%}",
     "eur": euros,

@@ -26,6 +26,7 @@ from verger.planning.cost import Bill, Item, bill
 from verger.planning.workload import Workload, foresee
 from verger.tables import manifest
 from verger.tables.store import FeatureStore, gone, matching, without
+from verger.text import one_line
 
 # Seconds before the first photograph: the session, and TensorFlow's import in each worker.
 START_S = 6.0
@@ -240,9 +241,9 @@ def _facts(planned: Plan) -> Table:
         "Time": f"about {_duration(planned.seconds)} on {planned.nodes:,} x {planned.node_cores} cores",
     }
     for name, value in rows.items():
-        facts.add_row(name, Text(value))
+        facts.add_row(name, Text(one_line(value)))
     for warning in planned.warnings:
-        facts.add_row("Warning", Text(warning))
+        facts.add_row("Warning", Text(one_line(warning)))
     return facts
 
 
@@ -259,7 +260,7 @@ def _counts(planned: Plan) -> Table:
     if planned.ignored:
         rows.append((sum(planned.ignored.values()), f"other files, ignored ({_listing(planned.ignored)})"))
     for count, what in rows:
-        counts.add_row(f"{count:,}", Text(what))
+        counts.add_row(f"{count:,}", Text(one_line(what)))
     return counts
 
 
