@@ -114,6 +114,11 @@ def test_a_run_by_anybody_who_may_write_nowhere_and_reach_nothing(image: str, sh
     assert json.loads(done.stderr.splitlines()[-1])["parity"] < 1e-3
 
 
+def test_a_quota_of_processor_time_bounds_its_cores(image: str) -> None:
+    script = "python -c 'from verger.access.cores import available_cores; print(available_cores())'"
+    assert inside(image, script, *ANYBODY, "--cpus", "0.5") == "1\n"
+
+
 def test_doctor_finds_all_that_a_run_needs(image: str) -> None:
     done = docker("run", "--rm", *ANYBODY, "--network", "none", image, "verger", "doctor")
     assert done.returncode == 0, done.stdout + done.stderr

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from verger.access import cluster, failures, outages
 from verger.access.buckets import Bucket, connected
+from verger.access.cores import available_cores
 from verger.access.storage import bucket_name, canonical, storage_of
 from verger.config import RunConfig
 from verger.errors import UsageError
@@ -301,11 +302,6 @@ def _embedded(config: RunConfig, folder: Path) -> dict[str, str]:
         settings["spark.driver.extraClassPath"] = s3a.class_path()
         options += s3a.trusting(folder / "authorities.p12", _reached(config))
     return settings | {"spark.driver.extraJavaOptions": " ".join(options)}
-
-
-def available_cores() -> int:
-    """Cores that this process may use (a container's CPU set counts, the machine's number does not)."""
-    return len(os.sched_getaffinity(0))
 
 
 # Spark takes the level from its Python gateway's logger, and is at 'warn' whatever the root says where that has none.

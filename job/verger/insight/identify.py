@@ -14,8 +14,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from verger.access.cores import available_cores
 from verger.access.preflight import admit
-from verger.access.session import available_cores
 from verger.access.storage import bucket_name, canonical, intact, join, storage_of
 from verger.components.pca import Pca
 from verger.config import RunConfig

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
+from verger.access.cores import available_cores
 from verger.access.preflight import admit
-from verger.access.session import available_cores
 from verger.access.storage import storage_of
 from verger.components.pca import Pca
 from verger.config import RunConfig

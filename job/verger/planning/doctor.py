@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Literal
 
 from verger.access import s3a
+from verger.access.cores import available_cores
 from verger.access.preflight import admit, places
-from verger.access.session import MINIMUM_JAVA, available_cores, java_version, session, uses_s3
+from verger.access.session import MINIMUM_JAVA, java_version, session, uses_s3
 from verger.access.storage import AlreadyPublishedError, apart, bucket_name, canonical, join, storage_of
 from verger.config import RunConfig
 from verger.errors import DoesNotFitError, ExitCode, NothingToReadError, StoreError, UsageError, VergerError

@@ -14,8 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from verger.access.buckets import is_aws
+from verger.access.cores import available_cores
 from verger.access.preflight import admit, places
-from verger.access.session import available_cores
 from verger.access.storage import apart, bucket_name
 from verger.config import RunConfig
 from verger.errors import NothingToReadError, StoreError
