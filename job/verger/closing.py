@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from verger import log
+from verger.photographs.inventory import others
 from verger.progress import Progress
 
 
@@ -37,6 +38,7 @@ def lines(manifest: dict[str, Any]) -> list[str]:
         f"{counts['projected']:,} of {counts['listed']:,} photographs are in the table: "
         f"{counts['computed']:,} computed now, {counts['known']:,} known before, "
         f"{counts['rejected']:,} rejected{f' ({reasons})' if reasons else ''}.",
+        *([f"Not read: {others(counts['ignored'])}."] if counts["ignored"] else []),
         _kept(pca, manifest["run_id"]),
         f"Table: {_below(manifest, manifest['projection']['path'])}",
         *_found(manifest),
@@ -69,6 +71,8 @@ def _found(manifest: dict[str, Any]) -> list[str]:
     """The same for a person."""
     said = []
     classifier, audit = manifest.get("classifier", {}), manifest.get("audit", {})
+    if "absent" in classifier:
+        said.append(f"Classifier: none, as {classifier['absent']}.")
     if "accuracy" in classifier:
         majority = classifier["baselines"]["majority"]
         said.append(
@@ -89,9 +93,11 @@ def _below(manifest: dict[str, Any], path: str) -> str:
 
 def _kept(pca: dict[str, Any], run_id: str) -> str:
     share = sum(pca["explained_variance_ratio"][: pca["n_components"]])
+    one = pca["n_components"] == 1
+    components = "1 component" if one else f"{pca['n_components']:,} components"
     if pca["fitted_by"] == run_id:
-        return f"{pca['n_components']:,} components keep {share:.1%} of the variance."
-    line = f"{pca['n_components']:,} components of run {pca['fitted_by']} keep {share:.1%} of the variance there"
+        return f"{components} keep{'s' if one else ''} {share:.1%} of the variance."
+    line = f"{components} of run {pca['fitted_by']} keep{'s' if one else ''} {share:.1%} of the variance there"
     return f"{line}, {pca['kept']['share']:.1%} here." if "kept" in pca else f"{line}."
 
 

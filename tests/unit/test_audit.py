@@ -220,6 +220,12 @@ class TestMislabels:
         taken = sample(features, labels)
         assert audit(taken, classify(taken, config()), False).about["suspected_mislabels"]["weak"] is True
 
+    def test_a_classifier_that_only_knows_the_most_frequent_class_is_weak_evidence(self) -> None:
+        features, labels = clouds({"apple": 230, "pear": 10}, apart=0)
+        taken = sample(features, labels)
+        about = audit(taken, classify(taken, config()), False).about["suspected_mislabels"]
+        assert about["accuracy"] > 0.8 and about["weak"] is True
+
     def test_without_a_classifier_nothing_is_said(self) -> None:
         found = audit(sample(photographs(), ["a"] * 60), None, False)
         assert found.summary()["counts"]["suspected_mislabel"] == {"found": None, "listed": 0}

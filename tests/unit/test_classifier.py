@@ -198,6 +198,18 @@ class TestWeak:
         assert summary["near_duplicates_across"] == share
         assert summary["weak_because"] is None if because is None else re.match(because, summary["weak_because"])
 
+    def test_a_threshold_on_photographs_that_training_has_seen_is_weak_too(self) -> None:
+        sound, seen = (self.own(100, number).summary()["none_of_these"] for number in (0, 50))
+        assert (sound["split"], sound["weak"], seen["weak"]) == ("own", None, True)
+        assert seen["says"].startswith(sound["says"]) and "50% of the held-out photographs" in seen["says"]
+
+    @pytest.mark.parametrize("classes", [{"a": 120, "b": 120}, {"a": 230, "b": 10}])
+    def test_what_does_no_better_than_the_most_frequent_class_is_weak(self, classes: dict[str, int]) -> None:
+        features, labels = clouds(classes, apart=0)
+        summary = classify(sample(features, labels), config()).summary()
+        assert summary["weak"]
+        assert "always saying the most frequent class is right about as often (" in summary["weak_because"]
+
     def test_another_split_has_nothing_to_do_with_training(self) -> None:
         found = classify(sample(*clouds({"a": 60, "b": 60})), config()).beside(np.ones(120, bool))
         assert found.summary()["near_duplicates_across"] is None and found.summary()["weak"] is False

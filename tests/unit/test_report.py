@@ -24,6 +24,7 @@ from verger.insight.report import Report
 from verger.insight.sample import Sample
 from verger.insight.since import Since
 from verger.insight.view import SECTIONS
+from verger.photographs import inventory
 from verger.photographs.images import thumbnail
 from verger.tables.manifest import Run
 
@@ -366,6 +367,18 @@ def test_a_random_split_is_disbelieved_only_where_it_flatters() -> None:
     assert "do not believe" in drawn(with_classifier({}))[1].text
 
 
+def test_a_simpler_baseline_that_does_better_is_said() -> None:
+    better = [score | {"nearest_centroid": 0.97} for score in CLASSIFIER["scores"]]
+    assert "That one, which is simpler, does better." in drawn(with_classifier({"scores": better}))[1].text
+    assert "does better" not in drawn(with_classifier({}))[1].text
+
+
+def test_a_group_pattern_that_says_nothing_is_not_said_to_group() -> None:
+    given = {"group_regex": "^x", "n_groups": None}
+    assert "of what belongs together, ^x says nothing" in drawn(with_classifier(given))[1].text
+    assert "what ^x finds in the path" in drawn(with_classifier(given | {"n_groups": 5}))[1].text
+
+
 def test_what_was_not_judged_is_said() -> None:
     scores = [score | {"unjudged": 12, "n_classes_judged": 1} for score in CLASSIFIER["scores"]]
     _, page = drawn(with_classifier({"scores": scores}))
@@ -420,6 +433,10 @@ def test_the_audit_names_the_splits_and_how_weak_its_evidence_is() -> None:
     _, page = drawn(Report(manifest(fruits, audit=audit), sample(fruits)))
     assert "has a near-duplicate across Validation and Training" in first_screen(page)
     assert "weak evidence" in first_screen(page)
+    weak_last = Report(manifest(fruits, audit=audit, rejected_by_reason={"truncated": 1}), sample(fruits))
+    weak_last.manifest["photographs"] |= {"rejected": 1}
+    said = first_screen(drawn(weak_last)[1])
+    assert said.index("near-duplicate across") < said.index("Mend or remove") < said.index("label may be wrong")
     assert "Near-duplicates across Validation and Training" in page.text
     assert "{across}" not in page.text
     counts["suspected_mislabel"] = {"found": 0, "listed": 0}
@@ -446,9 +463,43 @@ def test_labels_are_those_in_the_table_and_many_rejects_are_the_headline() -> No
 
 
 def test_no_folder_names_a_label() -> None:
-    _, page = drawn(Report(manifest([""] * 12), sample([None] * 12)))
+    absent = {"absent": "no photograph has a class"}
+    _, page = drawn(Report(manifest([""] * 12, classifier=absent), sample([None] * 12)))
     assert "No folder names a label" in page.text
     assert "1 label of" not in page.text
+    asked = "Put the photographs of each fruit into a folder of its own · no photograph has a class"
+    assert asked in first_screen(page)
+
+
+def test_what_was_not_read_is_told_and_images_among_it_are_something_to_do() -> None:
+    fruits = ["a", "b"] * 20
+    made = manifest(fruits)
+    made["photographs"]["ignored"] = {".avif": 5, ".cr2": 50, ".txt": 2, inventory.NOT_UTF8: 3, inventory.HIDDEN: 1}
+    _, page = drawn(Report(made, sample(fruits)))
+    assert "Beside them, the folder holds 61 other files (50 .cr2, 5 .avif, 3 (not UTF-8)" in first_screen(page)
+    assert "Turn 50 .cr2, 5 .avif into JPEG or PNG" in first_screen(page)
+    assert "Rename 3 files whose names are not UTF-8" in first_screen(page)
+    assert "Not read, as photographs do not end so: 61 other files" in page.text
+    made["photographs"]["ignored"] = {".txt": 1}
+    _, page = drawn(Report(made, sample(fruits)))
+    assert "Beside them, the folder holds 1 other file (1 .txt)." in first_screen(page)
+    assert "Nothing needs doing" in page.text
+
+
+def test_where_no_photograph_can_be_read_names_stand_in_their_place() -> None:
+    fruits = ["a", "b"] * 20
+    html, page = drawn(Report(manifest(fruits), sample(fruits)))
+    assert "No photograph could be read for this page: names stand in their place." in page.text
+    assert "<span>0000.jpg</span>" in html
+
+
+def test_a_long_message_is_cut() -> None:
+    fruits = ["a", "b"] * 20
+    rows = {"path": ["/in/a/0000.jpg"], "label": ["a"], "kind": ["outlier"], "other_path": [None], "score": [9.0]}
+    audit = pa.table(rows | {"message": [f"far from {'x' * 900} it is"]})
+    html, _ = drawn(Report(manifest(fruits, audit=AUDIT), sample(fruits), audit=audit))
+    assert "far from xxx" in html and "it is" in html
+    assert "x" * 300 not in html
 
 
 @pytest.mark.parametrize("controls", ["\u202e", "\u2067", "\x1b[31m", "\u200f"])

@@ -9,6 +9,7 @@ from rich.text import Text
 from verger.insight.identify import Finding, Memory
 from verger.insight.labels import NO_LABEL
 from verger.insight.sections import below, none_of_these
+from verger.insight.verdict import weakness
 from verger.text import one_line
 
 _BAR = 20
@@ -69,9 +70,10 @@ def closing(memory: Memory) -> list[Text]:
     of = f"all {seen:,}" if seen == figures["rows"] else f"{seen:,} of {figures['rows']:,}"
     told = [f"Compared with {of} photographs of run {memory.run_id}; distances are 1 - cosine."]
     if memory.model and "accuracy" in figures:
+        because = weakness(figures)
         told.append(
             f"Classifier: {figures['accuracy']:.1%} of {figures['n_test']:,} held-out photographs were named rightly; "
-            f"{figures['says']}."
+            f"{figures['says']}.{f' Weak evidence: {because}.' if because else ''}"
         )
     if memory.known:
         told.append(none_of_these(memory.unknown))

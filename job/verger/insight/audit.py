@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from verger.access.storage import storage_of
 from verger.insight.classifier import Classification
+from verger.insight.labels import isolated
 from verger.insight.sample import Places, Sample, codes
 from verger.insight.similarity import Likeness, alike, unit_rows
 from verger.tables.store import parquet_bytes
@@ -145,11 +146,11 @@ def audit(sample: Sample, classification: Classification | None, standardize: bo
         "thin_labels": {"photographs_below": THIN},
     }
     if classification is not None:
-        accuracy = classification.scores[-1].accuracy
+        score = classification.scores[-1]
         about["suspected_mislabels"] = {
             "photographs_judged": len(classification.out_of_fold.rows),
-            "accuracy": round(accuracy, 4),
-            "weak": accuracy < WEAK,
+            "accuracy": round(score.accuracy, 4),
+            "weak": score.accuracy < WEAK or not score.beats_majority,
         }
     table = pa.concat_tables([SCHEMA.empty_table(), *(_table(kind, kinds[kind]) for kind in KINDS)])
     return Audit(table, {kind: kinds[kind].found for kind in KINDS}, oddness, seen, about)
@@ -300,7 +301,8 @@ def _mislabels(sample: Sample, classification: Classification | None) -> _Findin
     chosen = _gravest(wanted, sure - own)
     listed: list[Row] = []
     for at, row in zip(chosen, _of(sample.photographs, held.rows[chosen]), strict=True):
-        message = f"taken for {names[predicted[at]]} ({sure[at]:.2f}), not for {names[held.codes[at]]} ({own[at]:.2f})"
+        taken_for, named = (isolated(names[code]) for code in (predicted[at], held.codes[at]))
+        message = f"taken for {taken_for} ({sure[at]:.2f}), not for {named} ({own[at]:.2f})"
         listed.append((row["path"], row["label"], None, round(float(sure[at] - own[at]), 4), message))
     return _Finding(int(wanted.sum()), listed)
 
@@ -322,4 +324,4 @@ def _of(photographs: pa.Table, rows: Any) -> list[dict[str, Any]]:
 
 
 def _said(name: str | None) -> str:
-    return "nothing" if name is None else f"'{name}'"
+    return "nothing" if name is None else f"'{isolated(name)}'"

@@ -20,6 +20,7 @@ from verger.components.pca import Pca
 from verger.config import RunConfig
 from verger.insight import calibration, evaluation, novelty
 from verger.insight.evaluation import Held, Score, Task
+from verger.insight.labels import natural
 from verger.insight.model import DOCUMENT, Floats, Model, load
 from verger.insight.novelty import Novelty
 from verger.insight.reduction import Reduction
@@ -103,6 +104,8 @@ class Classification:
         reasons = []
         if seen >= SEEN:
             reasons.append(f"{seen:.0%} of the held-out photographs have a near-duplicate in Training")
+        if not headline.beats_majority:
+            reasons.append(f"always saying the most frequent class is right about as often ({headline.majority:.1%})")
         if headline.n_test < FEW:
             reasons.append(f"it rests on {headline.n_test} held-out photographs, fewer than {FEW}")
         if 2 * headline.n_classes_judged < classes:
@@ -113,8 +116,12 @@ class Classification:
 
     def beside(self, seen: npt.NDArray[np.bool_]) -> Classification:
         """The same, told which of the sample's photographs have a near-duplicate in Training: `audit.Audit.seen`."""
-        own = self.held[0].kind == "own"
-        return replace(self, near_duplicates_across=float(seen[self.held[0].rows].mean()) if own else None)
+        if self.held[0].kind != "own":
+            return replace(self, near_duplicates_across=None)
+        share = float(seen[self.held[0].rows].mean())
+        return replace(
+            self, near_duplicates_across=share, novelty=self.novelty.beside(share) if share >= SEEN else self.novelty
+        )
 
     @property
     def out_of_fold(self) -> Held:
@@ -279,12 +286,12 @@ def groups_of(paths: list[str], pattern: str, warn: Callable[[str], None] = lamb
 def _told_apart(found: list[str | None], sample: Sample, pattern: str | None) -> list[str]:
     """The classes that have two photographs at least among those that are evaluated."""
     counts = Counter(found[row] for row in sample.featured.tolist())
-    names = sorted(name for name, count in counts.items() if name is not None and count > 1)
+    names = sorted((name for name, count in counts.items() if name is not None and count > 1), key=natural)
     if len(names) > 1:
         return names
     have = len([name for name in counts if name is not None])
     if have > 1:
-        raise NothingToTellError(f"of {have:,} classes, {len(names)} has two photographs or more")
+        raise NothingToTellError(f"of {have:,} classes, {len(names) or 'none'} has two photographs or more")
     if have == 0 and pattern is not None and sample.photographs["label"].null_count < len(found):
         raise NothingToTellError(f"no photograph has a class: --class-regex '{pattern}' matches no label")
     raise NothingToTellError("there is one class only" if have else "no photograph has a class")

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import bdtrc
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold, StratifiedGroupKFold, StratifiedKFold
 from sklearn.neighbors import NearestCentroid
@@ -30,6 +31,7 @@ TRAINED_NUMBERS = 12_000_000
 """Features in a training part."""
 TRAINED_LOGITS = 4_000_000
 """Photographs times classes in a training part."""
+_BY_CHANCE = 0.025  # one side of a 95 % interval
 _STRATIFIED_GROUPS = 5_000  # dealing more of them evenly takes longer than it is worth: chance does it too
 _SAYS: dict[Kind, str] = {
     "own": "the photographs' own split: trained on Training, scored on {}",
@@ -132,6 +134,12 @@ class Score:
     macro_f1: float
     majority: float
     nearest_centroid: float
+
+    @property
+    def beats_majority(self) -> bool:
+        """Whether who always says the most frequent class would hardly (1 in 40) be right as often by chance."""
+        right = round(self.accuracy * self.n_test)
+        return right > 0 and float(bdtrc(right - 1, self.n_test, self.majority)) < _BY_CHANCE
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON takes it."""

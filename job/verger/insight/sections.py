@@ -12,6 +12,7 @@ from verger.config import RunConfig
 from verger.insight import charts
 from verger.insight.labels import NO_LABEL, cut, isolated, natural, told_apart
 from verger.insight.verdict import duration, euros, keeps, kept, reused, seconds, weakness
+from verger.photographs.inventory import others
 
 if TYPE_CHECKING:
     from verger.insight.report import Report
@@ -117,8 +118,9 @@ def rejects(report: Report, source: str) -> dict[str, Any]:
     """What was rejected: by reason, and the first photographs."""
     manifest = report.manifest
     reasons = sorted(manifest["rejected_by_reason"].items(), key=lambda item: -item[1])
+    ignored = others(manifest["photographs"].get("ignored") or {})
     if not reasons:
-        return {"reasons": []}
+        return {"reasons": [], "others": ignored}
     highest, total, listed = reasons[0][1], manifest["photographs"]["rejected"], manifest["photographs"]["listed"]
     rows = [] if report.rejected is None else report.rejected.to_pylist()
     return {
@@ -134,6 +136,7 @@ def rejects(report: Report, source: str) -> dict[str, Any]:
         ],
         "unlisted": max(0, total - min(len(rows), MAX_REJECTS)),
         "where": f"runs/{manifest['run_id']}/rejected/",
+        "others": ignored,
     }
 
 
@@ -180,6 +183,8 @@ def _how_well(document: dict[str, Any]) -> str:
         f"{classes:,} classes; always saying the largest class would get {best['majority']:.1%} right, "
         f"the nearest centroid {best['nearest_centroid']:.1%}."
     )
+    if best["nearest_centroid"] > best["accuracy"]:
+        lead += " That one, which is simpler, does better."
     if unjudged := best.get("unjudged", 0):
         lead += f" {unjudged:,} more are not judged, as nothing that was trained on is of their class"
         judged = best.get("n_classes_judged")
@@ -238,6 +243,8 @@ def _made(document: dict[str, Any]) -> str:
     pattern, group = document["class_regex"], document["group_regex"]
     what = "the whole label" if pattern is None else f"what {pattern} finds in the label"
     together = "nothing was said" if group is None else f"what {group} finds in the path"
+    if group is not None and document.get("n_groups", 1) is None:
+        together = f"{group} says nothing: the warnings tell why"
     left = sum(document["left_out"].values())
     said = (
         "Logistic regression on the components; scaler, PCA and classifier are fitted inside each training part. A "
@@ -293,7 +300,7 @@ def _compared(manifest: dict[str, Any]) -> dict[str, str]:
     """The figures of a run that are held against those of another."""
     return {
         "Photographs in the table": f"{manifest['photographs']['projected']:,}",
-        "Labels": f"{len(list(filter(None, manifest['labels']))):,}",
+        "Labels listed": f"{len(list(filter(None, manifest['labels']))):,}",
         "Rejected": f"{manifest['photographs']['rejected']:,}",
         "Components, k": f"{manifest['pca']['n_components']:,}",
         "Variance kept": NOTHING if (share := keeps(manifest)) is None else f"{share:.1%}",

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from verger.photographs.inventory import NOT_UTF8, UNREAD, by_suffix, others
+
 MAX_WARNINGS = 3
 
 
@@ -66,7 +68,7 @@ KINDS = {
         "Look at a photograph that is far from the others of its label",
         "Look at {} photographs that are far from the others of their label",
     ),
-    "near_duplicate": Kind("Near-duplicates", "Keep them on one side of any split: give --group-regex"),
+    "near_duplicate": Kind("Near-duplicates", "Keep them on one side of any split, by --group-regex"),
 }
 _LAST = ("thin_label", "outlier")
 """What can wait until rejected photographs are mended."""
@@ -120,10 +122,12 @@ class Verdict:
 def judge(manifest: dict[str, Any], in_table: dict[str, int] | None = None) -> Verdict:
     """The verdict on a run, from its manifest, and its photographs in the table by label where they are known."""
     listed = manifest["photographs"]
+    last = [kind for kind in KINDS if kind in _LAST or (kind == "suspected_mislabel" and mislabels_weak(manifest))]
     actions = [
-        *_of_audit(manifest, [kind for kind in KINDS if kind not in _LAST]),
+        *_of_audit(manifest, [kind for kind in KINDS if kind not in last]),
         *_of_rejects(manifest),
-        *_of_audit(manifest, _LAST),
+        *_of_ignored(listed.get("ignored") or {}),
+        *_of_audit(manifest, last),
         *_of_classifier(manifest),
         *_of_warnings(manifest),
     ]
@@ -136,6 +140,8 @@ def judge(manifest: dict[str, Any], in_table: dict[str, int] | None = None) -> V
     how += [f"{listed['known']:,} known before"] if listed["known"] else []
     sentence = f"{listed['projected']:,} of {listed['listed']:,} photographs are in the table: {', '.join(how)}"
     sentence += f", {listed['rejected']:,} rejected." if listed["rejected"] else ", none rejected."
+    if ignored := others(listed.get("ignored") or {}):
+        sentence += f" Beside them, the folder holds {ignored}."
     if reused(manifest):
         sentence += f" The components are those of run {manifest['pca']['fitted_by']}."
     return Verdict(not actions, headline, sentence, figures(manifest, in_table), actions)
@@ -281,6 +287,8 @@ def _of_classifier(manifest: dict[str, Any]) -> list[Action]:
     summary, pattern = manifest.get("classifier") or {}, manifest["config"].get("class_regex")
     if "absent" in summary and pattern:
         return [Action("Look at --class-regex: there is no classifier", summary["absent"], "classifier")]
+    if "absent" in summary and not any(manifest["labels"]):
+        return [Action("Put the photographs of each fruit into a folder of its own", summary["absent"], "classifier")]
     if "accuracy" not in summary:
         return []
     because, actions = weakness(summary), []
@@ -298,6 +306,18 @@ def _of_rejects(manifest: dict[str, Any]) -> list[Action]:
     why = ", ".join(f"{count:,} {reason.replace('_', ' ')}" for reason, count in reasons)
     which = "photograph that was" if rejected == 1 else "photographs that were"
     return [Action(f"Mend or remove {rejected:,} {which} rejected", why, "rejects")]
+
+
+def _of_ignored(ignored: dict[str, int]) -> list[Action]:
+    """Photographs among the files that were not read."""
+    actions = []
+    if images := {suffix: count for suffix, count in ignored.items() if suffix in UNREAD}:
+        what = f"Turn {by_suffix(images)} into JPEG or PNG"
+        actions.append(Action(what, "they are images of kinds that are not read", "rejects"))
+    if unnamed := ignored.get(NOT_UTF8):
+        which = "a file whose name is" if unnamed == 1 else f"{unnamed:,} files whose names are"
+        actions.append(Action(f"Rename {which} not UTF-8", "they were not read", "rejects"))
+    return actions
 
 
 def _of_warnings(manifest: dict[str, Any]) -> list[Action]:

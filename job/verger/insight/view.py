@@ -30,6 +30,7 @@ MAX_ODDEST = 16
 MAX_FINDINGS = 8
 MAX_NAME = 120
 """Columns of text in a path."""
+MAX_MESSAGE = 240
 EACH = 3
 ODD = 1.5
 """Spreads from which a photograph is shown among the oddest of all."""
@@ -65,6 +66,7 @@ FILTERS: dict[str, Callable[..., str]] = {
     "eur": euros,
     "sig": significant,
     "pystring": repr,
+    "cut": lambda name: cut(name, MAX_NAME),
 }
 
 
@@ -152,13 +154,14 @@ def _shown(report: Report, sampled: _Sampled | None) -> dict[str, Any]:
     rows = dict.fromkeys([*wanted, *dots[:MAX_PICTURED].tolist()])
     shown = [*_of_findings(report), *((sampled.path(row), sampled.version(row)) for row in rows)]
     pictures |= report.pictures(list(dict.fromkeys(shown)))
+    unseen = "" if pictures else " No photograph could be read for this page: names stand in their place."
     return {
         "audit": _audit(report, source, photo),
         "cloud": _cloud(report, sampled, dots, pictures),
         "statistics": _statistics(report, sampled, by_label),
         "typical": {
             "lead": "By distance to the middle of their label in the space of the components; a spread is the root "
-            f"mean square distance of its photographs. {sampled.stated}"
+            f"mean square distance of its photographs. {sampled.stated}{unseen}"
             + ("" if typical["oddest"] else f" None is {ODD:g} spreads from the middle of its label."),
             "title": "By label"
             if len(by_label) <= MAX_SETS
@@ -346,7 +349,7 @@ def _finding(row: dict[str, Any], source: str, photo: Photo) -> dict[str, Any]:
         "label": cut(row["label"] or NO_LABEL, NAMED),
         "one": photo(one) if one else None,
         "other": photo(other) if other else None,
-        "message": row["message"].replace(source + "/", ""),
+        "message": cut(row["message"].replace(source + "/", ""), MAX_MESSAGE),
     }
 
 

@@ -32,6 +32,10 @@ SCHEMA = pa.schema(
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tiff", ".tif", ".heic", ".heif")
 
+_RAW = ".3fr .arw .cr2 .cr3 .crw .dng .erf .iiq .mef .mos .mrw .nef .nrw .orf .pef .raf .raw .rw2 .sr2 .srf .srw .x3f"
+UNREAD = frozenset(f"{_RAW} .avif .avifs .hif .j2k .jfif .jp2 .jpe .jxl .psd .tga".split())
+"""Suffixes of images, cameras' raw ones among them, that are not read."""
+
 HIDDEN, NOT_UTF8 = "(hidden)", "(not UTF-8)"
 """What is ignored whatever its suffix: below these keys instead."""
 
@@ -78,7 +82,8 @@ def take(folder: str) -> Inventory:
     inventory = from_entries(storage_of(root).list(root), root)
     if inventory.photographs.num_rows == 0:
         raise NothingToReadError(
-            f"no photograph in {root}: {_seen(inventory.ignored)}", f"Photographs end in {', '.join(SUFFIXES)}"
+            f"no photograph in {root}: {others(inventory.ignored) or 'it is empty'}",
+            f"Photographs end in {', '.join(SUFFIXES)}",
         )
     return inventory
 
@@ -147,11 +152,17 @@ def _unique(photographs: pa.Table) -> pa.Table:
     return photographs.filter(pa.chunked_array([*last.chunks, pa.array([True])]))
 
 
-def _seen(ignored: dict[str, int]) -> str:
-    """What was found in place of photographs, the most first."""
+def others(ignored: dict[str, int]) -> str:
+    """What was found beside photographs, the most first; '' where there is nothing."""
+    number = sum(ignored.values())
+    return f"{number:,} other file{'s' if number != 1 else ''} ({by_suffix(ignored)})" if number else ""
+
+
+def by_suffix(ignored: dict[str, int]) -> str:
+    """How many there are of what, the most first."""
     most = sorted(ignored.items(), key=lambda item: (-item[1], item[0]))
     named = [f"{count:,} {suffix or 'without suffix'}" for suffix, count in most[:5]]
-    return f"{sum(ignored.values()):,} other files ({', '.join(named)})" if named else "it is empty"
+    return ", ".join(named + ["more kinds"] * (len(most) > 5))
 
 
 def select(photographs: pa.Table, config: RunConfig, root: str) -> pa.Table:
