@@ -14,12 +14,16 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError, WebPImagePlugin
 
 from verger.errors import Reason, Rejection
+from verger.photographs.decoding import Gate
 
 MAX_BYTES = 256 * 2**20
 """Longest file that is decoded; an uncompressed 16-bit photograph of 40 megapixels is shorter."""
 
 MAX_PIXELS = 120_000_000
 """Most pixels that are decoded: phones take 108 megapixels, which are 430 MB once decoded."""
+
+# However many threads decode: together they take the memory of the largest photograph, and eight of 12 megapixels pass.
+_GATE = Gate(MAX_PIXELS)
 
 MIN_EDGE = 8
 """Shortest edge, pixels: what is smaller is a tracking pixel or an icon, not a photograph."""
@@ -129,16 +133,17 @@ def decode(data: bytes, size: int, resample: str = "bicubic", fit: str = "stretc
     try:
         with Image.open(io.BytesIO(data), formats=(kind,)) as image:
             _check_edges(*image.size)
-            upright = _upright(image)
-            square = squared(_rgb(upright), size, resampling)
-            return Decoded(np.asarray(square), *upright.size)
+            with _GATE.through(image.width * image.height):
+                upright = _upright(image)
+                square = squared(_rgb(upright), size, resampling)
+                return Decoded(np.asarray(square), *upright.size)
     except Rejection:
         raise
     except Exception as error:  # decoders raise whatever they like: OSError, SyntaxError, struct.error, MemoryError ...
         raise _verdict(kind, data, error) from None
 
 
-def thumbnail(data: bytes, edge: int, quality: int = 70) -> bytes:
+def thumbnail(data: bytes, edge: int, quality: int = 70, most: int = MAX_PIXELS) -> bytes:
     """A small JPEG of a photograph: upright, transparency on white, and without any metadata.
 
     Parameters
@@ -149,6 +154,8 @@ def thumbnail(data: bytes, edge: int, quality: int = 70) -> bytes:
         Its longer edge at most, pixels.
     quality : int
         Of the JPEG.
+    most : int
+        A photograph of more pixels is too large; of most JPEGs only those count that are decoded for so small a one.
 
     Raises
     ------
@@ -159,9 +166,15 @@ def thumbnail(data: bytes, edge: int, quality: int = 70) -> bytes:
     try:
         with Image.open(io.BytesIO(data), formats=(kind,)) as image:
             _check_edges(*image.size)
+            whole = image.width * image.height
             image.draft(None, (2 * edge, 2 * edge))  # a JPEG is decoded at no more than it needs
-            small = _rgb(_upright(image)).copy()
-        small.thumbnail((edge, edge), Image.Resampling.BICUBIC)
+            # A progressive one is whole in memory all the same.
+            pixels = whole if image.info.get("progressive") else image.width * image.height
+            if pixels > most:
+                raise Rejection(Reason.TOO_LARGE, f"{pixels:,} pixels to decode, the limit is {most:,}")
+            with _GATE.through(pixels):
+                small = _rgb(_upright(image))
+                small.thumbnail((edge, edge), Image.Resampling.BICUBIC)
         small.info = {}  # else Pillow would write the photograph's comment
         sink = io.BytesIO()
         small.save(sink, "JPEG", quality=quality, optimize=True)
