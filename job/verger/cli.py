@@ -14,7 +14,7 @@ import sys
 import tempfile
 import traceback
 import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn
@@ -27,12 +27,27 @@ from verger import __version__, closing, log
 from verger.access.failures import explain
 from verger.access.storage import canonical
 from verger.config import GROUPS, RunConfig
-from verger.errors import DoesNotFitError, ExitCode, InterruptedRunError, NothingToReadError, Terminated, VergerError
+from verger.errors import (
+    DoesNotFitError,
+    ExitCode,
+    InterruptedCommandError,
+    InterruptedRunError,
+    NothingToReadError,
+    Terminated,
+    VergerError,
+)
 from verger.options import PRECEDENCE, settings
 from verger.progress import Progress
 from verger.text import one_line
 
 TERMINATION_LOG = Path("/dev/termination-log")  # a file in a pod's containers, and nowhere else
+
+
+def _named(_: click.Context, __: click.Parameter, given: str | tuple[str, ...]) -> str | tuple[str, ...]:
+    """Refuse an empty place, as of a shell's variable that is not set: it would mean the current folder."""
+    if not all(place.strip() for place in ([given] if isinstance(given, str) else given)):
+        raise click.BadParameter("it is empty.")
+    return given
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -48,14 +63,14 @@ def verger() -> None:
 @settings()
 def run(config: RunConfig) -> None:
     """Compute the features that the store lacks, fit the components, write the table."""
-    with _spoken(config) as progress:
+    with _spoken(config, InterruptedRunError) as progress:
         from verger import pipeline
 
         closing.say(progress, pipeline.run(config, progress=progress))
 
 
 @verger.command(epilog=PRECEDENCE + " Network and components are those of the run.")
-@click.option("--run", "run_uri", required=True, metavar="URI", panel=GROUPS[0],
+@click.option("--run", "run_uri", required=True, callback=_named, metavar="URI", panel=GROUPS[0],
               help="Run whose components to use, or an output: its latest run.")  # fmt: skip
 @settings(groups=[group for group in GROUPS if group not in ("Network", "Components")])
 def project(config: RunConfig, run_uri: str) -> None:
@@ -64,7 +79,7 @@ def project(config: RunConfig, run_uri: str) -> None:
     What comes out is a run of its own, and the latest one of its output and name: choose another --output or --name
     to keep the other pointers where they are.
     """
-    with _spoken(config) as progress:
+    with _spoken(config, InterruptedRunError) as progress:
         from verger import pipeline
 
         closing.say(progress, pipeline.project(config, run_uri, progress=progress))
@@ -97,7 +112,7 @@ _REACHED = ("Where", "Store", "Residency")
 
 
 @verger.command()
-@click.option("--run", "run_uri", required=True, metavar="URI", panel=GROUPS[0],
+@click.option("--run", "run_uri", required=True, callback=_named, metavar="URI", panel=GROUPS[0],
               help="Run whose report to draw, or an output: its latest run.")  # fmt: skip
 @settings(("Store", "Residency"), absent=ABSENT)
 def report(config: RunConfig, run_uri: str) -> None:
@@ -111,8 +126,8 @@ def report(config: RunConfig, run_uri: str) -> None:
 
 
 @verger.command()
-@click.argument("photographs", nargs=-1, required=True, metavar="PHOTO...")
-@click.option("--run", "run_uri", required=True, metavar="URI", panel=GROUPS[0],
+@click.argument("photographs", nargs=-1, required=True, callback=_named, metavar="PHOTO...")
+@click.option("--run", "run_uri", required=True, callback=_named, metavar="URI", panel=GROUPS[0],
               help="Run that knows them, or an output: its latest run.")  # fmt: skip
 @click.option("--top", default=3, show_default=True, metavar="N", type=click.IntRange(1, 1000),
               help="Classes, and nearest photographs, to tell.")  # fmt: skip
@@ -144,7 +159,7 @@ def identify(config: RunConfig, photographs: tuple[str, ...], run_uri: str, top:
 
 
 @verger.command()
-@click.option("--run", "run_uri", required=True, metavar="URI", panel=GROUPS[0],
+@click.option("--run", "run_uri", required=True, callback=_named, metavar="URI", panel=GROUPS[0],
               help="Run whose classifier to export, or an output: its latest run.")  # fmt: skip
 @click.option("--photographs", metavar="N", type=click.IntRange(min=1), panel=GROUPS[0],
               help="Photographs to try the models on; default: 300, 50 where the network is slow.")  # fmt: skip
@@ -221,7 +236,7 @@ def doctor(config: RunConfig, fix: bool, stale_after: float) -> None:
 
 
 @verger.command()
-@click.argument("folder", metavar="DIR|URI")
+@click.argument("folder", callback=_named, metavar="DIR|URI")
 @click.option("--photographs", default=300, show_default=True, type=click.IntRange(min=1), help="How many to draw.")
 @click.option("--seed", default=0, show_default=True, help="Another seed draws other photographs.")
 @settings(("Store", "Residency"), absent=ABSENT)
@@ -258,8 +273,10 @@ def _tell(lines: Sequence[Text]) -> None:
 
 
 @contextmanager
-def _spoken(config: RunConfig) -> Iterator[Progress]:
-    """The progress of a run, which also tells how it failed, and ends the process with the code for that."""
+def _spoken(
+    config: RunConfig, interrupted: Callable[[KeyboardInterrupt], VergerError] = InterruptedCommandError
+) -> Iterator[Progress]:
+    """The progress of a command, which also tells how it failed, and ends the process with the code for that."""
     if config.log_level not in ("debug", "info") and not log.structured():
         # Py4J logs the traceback of every call that a signal interrupts.
         logging.getLogger().addHandler(logging.NullHandler())
@@ -270,7 +287,7 @@ def _spoken(config: RunConfig) -> Iterator[Progress]:
         except (Exception, KeyboardInterrupt) as error:
             if isinstance(error, BrokenPipeError) and _unread():
                 raise
-            code, line = verdict(error)
+            code, line = verdict(error, interrupted)
             _tell_kubernetes(line)
             progress.fail(code, line, error)
             raise SystemExit(code) from error
@@ -301,13 +318,15 @@ def _terminable() -> Iterator[None]:
         signal.signal(signal.SIGTERM, previous)
 
 
-def verdict(error: BaseException) -> tuple[ExitCode, str]:
+def verdict(
+    error: BaseException, interrupted: Callable[[KeyboardInterrupt], VergerError] = InterruptedCommandError
+) -> tuple[ExitCode, str]:
     """The exit code and the one line for whatever ended the command."""
     known: VergerError | None
     if isinstance(error, VergerError):
         known = error
     elif isinstance(error, KeyboardInterrupt):
-        known = InterruptedRunError(error)
+        known = interrupted(error)
     elif isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         where = f" for {error.filename}" if error.filename else ""
         known = DoesNotFitError(f"no space left on disk{where}", "Free some, or choose another folder")

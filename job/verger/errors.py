@@ -91,14 +91,20 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM came; as SIGINT's, no Exception, so that no library takes it for a failure of its own."""
 
 
-class InterruptedRunError(VergerError):
-    """A signal asked the run to end."""
+class InterruptedCommandError(VergerError):
+    """A signal asked the command to end."""
 
-    def __init__(self, signal: KeyboardInterrupt) -> None:
+    def __init__(self, signal: KeyboardInterrupt, kept: str = "", advice: str = "Run the same command again") -> None:
         terminated = isinstance(signal, Terminated)
         self.exit_code = ExitCode.TERMINATED if terminated else ExitCode.INTERRUPTED
-        how = "terminated" if terminated else "interrupted"
-        super().__init__(f"{how}: committed waves are kept", "Run the same command again to resume")
+        super().__init__(("terminated" if terminated else "interrupted") + kept, advice)
+
+
+class InterruptedRunError(InterruptedCommandError):
+    """A signal asked the run to end, which computes in waves and can be resumed."""
+
+    def __init__(self, signal: KeyboardInterrupt) -> None:
+        super().__init__(signal, ": committed waves are kept", "Run the same command again to resume")
 
 
 class Reason(StrEnum):

@@ -15,7 +15,7 @@ import verger
 from verger import closing
 from verger.cli import main
 from verger.config import GROUPS, RunConfig
-from verger.errors import ExitCode, NothingToReadError, TooManyRejectedError
+from verger.errors import ExitCode, NothingToReadError, Terminated, TooManyRejectedError
 
 COMMANDS = [
     "run", "plan", "project", "identify", "report", "export", "compact", "prune", "doctor", "sample", "schema"
@@ -185,6 +185,24 @@ class TestUsage:
     def test_what_a_command_needs_is_asked_for(self, call, command):
         assert call(command)[0] == ExitCode.USAGE
 
+    @pytest.mark.parametrize(
+        ("arguments", "which"),
+        [
+            (["identify", "--run", "out", ""], "PHOTO..."),
+            (["identify", "--run", "out", "here.jpg", " "], "PHOTO..."),
+            (["identify", "--run", "", "here.jpg"], "--run"),
+            (["report", "--run", ""], "--run"),
+            (["export", "--run="], "--run"),
+            (["project", *PLACES, "--run", ""], "--run"),
+            (["sample", ""], "DIR|URI"),
+        ],
+    )
+    def test_an_empty_place_is_not_the_current_folder(self, pipeline, call, arguments, which):
+        code, out, err = call(*arguments)
+        assert (code, out) == (ExitCode.USAGE, "")
+        line = f"verger: Invalid value for '{which}': it is empty. See `verger {arguments[0]} --help`."
+        assert err.splitlines() == [line]
+
 
 class TestEndings:
     @pytest.mark.parametrize(
@@ -242,6 +260,13 @@ class TestEndings:
         assert err.startswith("verger: terminated: committed waves are kept. Run the same command again to resume.\n")
         assert handlers == [signal.SIG_DFL]
         assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+    @pytest.mark.parametrize(("error", "how"), [(KeyboardInterrupt(), "interrupted"), (Terminated(), "terminated")])
+    def test_an_interrupted_command_that_is_no_run_has_no_waves(self, call, monkeypatch, error, how):
+        monkeypatch.setattr("verger.insight.report.redraw", lambda *_: raising(error)())
+        code, _, err = call("report", "--run", "out")
+        assert code == (ExitCode.TERMINATED if how == "terminated" else ExitCode.INTERRUPTED)
+        assert err.splitlines()[0] == f"verger: {how}. Run the same command again."
 
     def test_an_interrupted_command_without_waves_does_not_speak_of_them(self, call, monkeypatch):
         monkeypatch.setattr(RunConfig, "model_json_schema", raising(KeyboardInterrupt()))
