@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -89,3 +91,24 @@ def test_a_thumbnail_counts_what_is_decoded_for_it(
         images.thumbnail(data, 50, most=decoded - 1)
     assert error.value.reason is Reason.TOO_LARGE
     assert len(asked) == 2  # it was not decoded
+
+
+MEMORY = """
+import io, resource, sys
+from concurrent.futures import ThreadPoolExecutor
+from PIL import Image
+from verger.photographs.images import decode
+sink = io.BytesIO()
+Image.new("RGB", (8000, 6000), "red").save(sink, "PNG", compress_level=1)
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = peak()
+with ThreadPoolExecutor(6) as pool:
+    assert len(list(pool.map(lambda _: decode(sink.getvalue(), 64), range(6)))) == 6
+print(peak() - before)
+"""
+
+
+def test_six_threads_need_no_more_memory_than_the_room() -> None:
+    done = subprocess.run([sys.executable, "-c", MEMORY], text=True, capture_output=True, check=True)
+    # Of 48 megapixels two pass at once, 192 MB each; six would take 1.1 GB. The peak before is that of one.
+    assert int(done.stdout) < 500_000

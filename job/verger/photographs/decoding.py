@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from threading import Condition
 
 
@@ -43,3 +45,19 @@ class Gate:
             with self._changed:
                 self._free += needed
                 self._changed.notify_all()
+
+
+def trim() -> None:
+    """Give free memory back to the system: the C library keeps it for each thread, whatever the others need."""
+    if release := _malloc_trim():
+        release(0)
+
+
+@cache
+def _malloc_trim() -> Callable[[int], int] | None:
+    """None where the C library is not glibc."""
+    try:
+        found: Callable[[int], int] = ctypes.CDLL(None).malloc_trim
+    except (AttributeError, OSError):
+        return None
+    return found

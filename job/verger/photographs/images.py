@@ -6,6 +6,8 @@ import io
 import logging
 import re
 import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import NamedTuple
 
@@ -14,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError, WebPImagePlugin
 
 from verger.errors import Reason, Rejection
-from verger.photographs.decoding import Gate
+from verger.photographs.decoding import Gate, trim
 
 MAX_BYTES = 256 * 2**20
 """Longest file that is decoded; an uncompressed 16-bit photograph of 40 megapixels is shorter."""
@@ -24,6 +26,7 @@ MAX_PIXELS = 120_000_000
 
 # However many threads decode: together they take the memory of the largest photograph, and eight of 12 megapixels pass.
 _GATE = Gate(MAX_PIXELS)
+_LARGE = 32_000_000  # pixels whose memory goes back to the system, else each thread would keep as much; it costs 10 ms
 
 MIN_EDGE = 8
 """Shortest edge, pixels: what is smaller is a tracking pixel or an icon, not a photograph."""
@@ -133,10 +136,8 @@ def decode(data: bytes, size: int, resample: str = "bicubic", fit: str = "stretc
     try:
         with Image.open(io.BytesIO(data), formats=(kind,)) as image:
             _check_edges(*image.size)
-            with _GATE.through(image.width * image.height):
-                upright = _upright(image)
-                square = squared(_rgb(upright), size, resampling)
-                return Decoded(np.asarray(square), *upright.size)
+            with _room(image, image.width * image.height):
+                return _decoded(image, lambda upright: squared(upright, size, resampling))
     except Rejection:
         raise
     except Exception as error:  # decoders raise whatever they like: OSError, SyntaxError, struct.error, MemoryError ...
@@ -172,17 +173,38 @@ def thumbnail(data: bytes, edge: int, quality: int = 70, most: int = MAX_PIXELS)
             pixels = whole if image.info.get("progressive") else image.width * image.height
             if pixels > most:
                 raise Rejection(Reason.TOO_LARGE, f"{pixels:,} pixels to decode, the limit is {most:,}")
-            with _GATE.through(pixels):
-                small = _rgb(_upright(image))
-                small.thumbnail((edge, edge), Image.Resampling.BICUBIC)
-        small.info = {}  # else Pillow would write the photograph's comment
-        sink = io.BytesIO()
-        small.save(sink, "JPEG", quality=quality, optimize=True)
-        return sink.getvalue()
+            with _room(image, pixels):
+                return _shrunk(image, edge, quality)
     except Rejection:
         raise
     except Exception as error:
         raise _verdict(kind, data, error) from None
+
+
+@contextmanager
+def _room(image: Image.Image, pixels: int) -> Iterator[None]:
+    """Room in memory for what is decoded."""
+    with _GATE.through(pixels):
+        try:
+            yield
+        finally:
+            if pixels > _LARGE:
+                image.close()
+                trim()
+
+
+def _decoded(image: Image.Image, squared: Callable[[Image.Image], Image.Image]) -> Decoded:
+    upright = _upright(image)
+    return Decoded(np.asarray(squared(_rgb(upright))), *upright.size)
+
+
+def _shrunk(image: Image.Image, edge: int, quality: int) -> bytes:
+    small = _rgb(_upright(image))
+    small.thumbnail((edge, edge), Image.Resampling.BICUBIC)
+    small.info = {}  # else Pillow would write the photograph's comment
+    sink = io.BytesIO()
+    small.save(sink, "JPEG", quality=quality, optimize=True)
+    return sink.getvalue()
 
 
 def _kind(data: bytes) -> str:
