@@ -196,6 +196,17 @@ class TestMemory:
         assert one.classes and (len(one.classes), len(one.nearest)) == (3, 90)
         assert "all 90 photographs" in "\n".join(line.plain for line in answer.closing(memory))
 
+    def test_one_component_tells_of_nothing_that_is_near(self, finished: Any, monkeypatch: Any) -> None:
+        run, manifest, components = finished
+        names, _ = identify._projected(config(), run, manifest)
+        monkeypatch.setattr(identify, "_learnt", lambda *_: (None, None, {}, []))
+        monkeypatch.setattr(identify, "_projected", lambda *_: (names, components[:, :1]))
+        monkeypatch.setattr(Memory, "components", lambda _, asked: np.array(asked))
+        (one,) = (
+            Finding("", "", *fields) for fields in identify._looked(remembered(run, manifest), [components[0, :1]], 2)
+        )
+        assert one.nearest == [] and "one component has no directions" in one.notes[0]
+
     def test_of_very_many_photographs_a_sample_is_read_and_stated(self, finished: Any, monkeypatch: Any) -> None:
         run, manifest, components = finished
         monkeypatch.setattr(identify, "ROWS", 20)

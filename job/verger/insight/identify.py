@@ -269,6 +269,8 @@ def _read(config: RunConfig, run: Run, manifest: dict[str, Any]) -> dict[str, An
     model, known, unknown, notes = _learnt(run, manifest)
     names, components = _projected(config, run, manifest)
     space = known.space if known else Space.of(components)
+    if components.shape[1] < 2:
+        notes = [*notes, "Nothing tells which photographs are nearest: one component has no directions to compare."]
     return {
         "pca": Pca.load(run.path("pca")),
         "model": model,
@@ -349,5 +351,7 @@ def _looked(memory: Memory, photographs: list[npt.NDArray[np.uint8]], top: int) 
         alike = memory.names.take(order).to_pylist()
         far = np.clip(1 - cosine[order], 0, 2).tolist()
         nearest = [(name["path"], name["label"], distance) for name, distance in zip(alike, far, strict=True)]
+        if memory.directions.shape[1] < 2:  # a cosine is 1 or -1 there, whatever the photograph
+            nearest = []
         distance = None if distances is None else float(distances[row])
         yield classes, nearest, distance, memory.unknown, memory.notes
