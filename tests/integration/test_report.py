@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +14,10 @@ import pytest
 from tests.browser import Browser
 from tests.integration.runs import WITH_INSIGHT, finished, photographs, run, verger
 from tests.integration.s3_runs import COUNT, Place
+from verger.config import RunConfig
+from verger.insight.report import redraw
 from verger.insight.view import SECTIONS
+from verger.progress import Progress
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -62,6 +68,57 @@ def test_a_report_is_drawn_again_without_spark(reported: tuple[Path, dict[str, A
     after = page.read_text()
     assert after.count("data:image/jpeg;base64,") == before.count("data:image/jpeg;base64,")
     assert "6 new, 2 gone" in after
+
+
+def redrawn(output: Path) -> tuple[str, list[str]]:
+    """The page, drawn again in this process, and the warnings."""
+    with open(os.devnull, "w") as quiet, Progress(quiet) as progress:
+        page = redraw(RunConfig(input="(no)", output="(no)"), str(output), progress)
+        return Path(page).read_text(), progress.warnings
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "said"),
+    [
+        ("model/classifier.json", b"{", "what is known of the classifier cannot be read: .*json is damaged"),
+        ("model/classifier.json", b"[]", "what is known of the classifier cannot be read: .*json is damaged"),
+        ("audit", b"PAR1 and no more", "what the audit found cannot be read: .*audit is damaged"),
+        ("rejected", b"PAR1 and no more", "what was rejected cannot be read: .*rejected is damaged"),
+        ("projection", b"PAR1 and no more", "what the report is drawn from cannot be read: .*projection is damaged"),
+        ("projection", None, "what the report is drawn from cannot be read: the run's table, .*projection, is gone"),
+        ("pca/pca.npz", b"PK", "the components cannot be read: .*pca.npz is damaged"),
+        ("pca", None, "the components cannot be read: .*pca.json does not exist"),
+    ],
+)
+def test_a_damaged_file_costs_its_section_and_no_more(
+    reported: tuple[Path, dict[str, Any]], tmp_path: Path, file: str, content: bytes | None, said: str
+) -> None:
+    folder, document = reported
+    shutil.copytree(folder / "out", tmp_path / "out")
+    place = tmp_path / "out" / "runs" / document["run_id"] / file
+    if content is None:
+        shutil.rmtree(place)
+    for path in place.glob("*.parquet") if place.is_dir() else [place] if content else []:
+        path.write_bytes(content or b"")
+    html, warnings = redrawn(tmp_path / "out")
+    assert len(warnings) == 1
+    assert re.search(said, warnings[0])
+    assert all(f'id="{section}"' in html for section in SECTIONS)
+
+
+def test_a_page_without_pictures_says_so(reported: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    folder, document = reported
+    shutil.copytree(folder / "out", tmp_path / "out")
+    away = folder.with_name("away")
+    (folder / "in").rename(away)
+    try:
+        html, warnings = redrawn(tmp_path / "out")
+    finally:
+        away.rename(folder / "in")
+    assert "data:image/jpeg;base64," not in html
+    (warning,) = warnings
+    assert warning.startswith(f"the page of run {document['run_id']} has no pictures: none of the ")
+    assert warning.endswith(f" photographs could be read; they were looked for in {folder / 'in'}")
 
 
 def test_no_report(spark: SparkSession, tmp_path: Path) -> None:

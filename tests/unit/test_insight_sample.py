@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from verger.config import RunConfig
-from verger.errors import NothingToReadError
+from verger.errors import NothingToReadError, StoreError
 from verger.insight import sample
 from verger.insight.sample import stratified, take
 from verger.tables.manifest import Run
@@ -130,6 +130,16 @@ def test_features_that_are_gone_are_said(place: Place) -> None:
     for number in range(3):
         (Path(place.store.folder) / f"wave-{number}" / "part-0.parquet").unlink()
     with pytest.raises(NothingToReadError, match="55 photographs of the run are not in"):
+        take(place.run, place.store, place.config)
+
+
+def test_a_table_that_is_gone_or_damaged_is_said_to_be(place: Place) -> None:
+    table = Path(place.run.path("projection")) / "part-0.parquet"
+    table.write_bytes(table.read_bytes()[:100])
+    with pytest.raises(StoreError, match="projection is damaged"):
+        take(place.run, place.store, place.config)
+    table.unlink()
+    with pytest.raises(NothingToReadError, match="projection, is gone"):
         take(place.run, place.store, place.config)
 
 

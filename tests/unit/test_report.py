@@ -594,6 +594,26 @@ def test_pictures_are_drawn_for_any_label() -> None:
     assert set(dict(figures.draw(Report(manifest([], labels={}))))) == {"scree.png"}
 
 
+def test_a_report_counts_its_pictures_and_says_where_most_are_lacking() -> None:
+    fruits: list[str] = ["Apple", "Pear"] * 10
+
+    def pictured(read: int, left_out: int = 0) -> Report:
+        given = Report(manifest(fruits), sample([*fruits]))
+        given.counts.left_out = left_out
+        given = replace(given, pictures=lambda wanted: {path: "data:" for path, _ in wanted[:read]})
+        report.draw(given)
+        return given
+
+    some = pictured(9)
+    assert (some.pictures_wanted, some.pictures_read, some.pictures_left_out) == (20, 9, 0)
+    lacking = "few pictures: only 9 of the 20 photographs could be read; they were looked for in /in"
+    assert report._lacking(some, "/in") == lacking
+    assert "no pictures: none of the 20 " in str(report._lacking(pictured(0), "/in"))
+    assert report._lacking(pictured(10), "/in") is None
+    assert report._lacking(pictured(0, left_out=20), "/in") is None
+    assert report._lacking(Report(manifest([], labels={})), "/in") is None
+
+
 def test_statistics_by_label() -> None:
     points = np.array([[0, 0], [2, 0], [10, 0], [10, 0], [30, 0]], np.float32)
     a, b, c = labels.statistics(np.array(["a", "a", "b", "b", "c"]), points)

@@ -17,13 +17,14 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 
 from verger.access.preflight import admit
-from verger.access.storage import canonical, join, storage_of
+from verger.access.storage import canonical, intact, join, storage_of
 from verger.components.pca import Pca
 from verger.config import RunConfig
 from verger.errors import NothingToReadError, StoreError
 from verger.insight import sample, since, view
 from verger.insight.sample import Sample
 from verger.insight.since import Since
+from verger.insight.thumbnails import Counts
 from verger.insight.thumbnails import read as read_thumbnails
 from verger.progress import Progress
 from verger.tables import manifest as manifests
@@ -37,6 +38,7 @@ MAX_BYTES = 4_900_000
 """Of the page."""
 
 Pictures = Callable[[list[tuple[str, str]]], dict[str, str]]
+Kept = Callable[[Callable[[], Any], str], Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +62,8 @@ class Report:
         How the run differs from the one before.
     pictures : callable
         Thumbnails of photographs, given as path and version, those that matter most first.
+    counts : Counts
+        How many of these were wanted, read and left out; known once they have been asked for.
     """
 
     manifest: dict[str, Any]
@@ -70,6 +74,22 @@ class Report:
     rejected: pa.Table | None = None
     since: Since | None = None
     pictures: Pictures = lambda _: {}
+    counts: Counts = field(default_factory=Counts)
+
+    @property
+    def pictures_wanted(self) -> int:
+        """Photographs that the page would show."""
+        return self.counts.wanted
+
+    @property
+    def pictures_read(self) -> int:
+        """Those of them that could be read, and were not left out."""
+        return self.counts.read
+
+    @property
+    def pictures_left_out(self) -> int:
+        """Those that are too large for the page, or for which there was no time."""
+        return self.counts.left_out
 
     @property
     def in_table(self) -> dict[str, int]:
@@ -89,6 +109,7 @@ def gather(
     classifier: dict[str, Any] | None,
     previous: Run | None,
     pictures: bool = True,
+    kept: Kept = lambda read, _: read(),
 ) -> Report:
     """Read what the page needs beside what the caller has at hand.
 
@@ -104,17 +125,21 @@ def gather(
         The finished run of the same name before it.
     pictures : bool
         Whether the photographs may be read, for thumbnails.
+    kept : callable
+        Calls what reads a part of the page, whose name it is given too; what it returns may be None.
     """
-    pca = Pca.load(run.path("pca"))
+    pca = kept(lambda: Pca.load(run.path("pca")), "the components")
+    counts = Counts()
     return Report(
         manifest,
         sample,
-        (pca.spectrum / pca.total_variance).tolist(),
+        [] if pca is None else (pca.spectrum / pca.total_variance).tolist(),
         audit,
         classifier,
-        _table(run, "rejected"),
-        since.compare(run, pca, manifest, previous) if previous else None,
-        read_thumbnails if pictures else lambda _: {},
+        kept(lambda: _table(run, "rejected"), "what was rejected"),
+        since.compare(run, pca, manifest, previous) if previous and pca is not None else None,
+        partial(read_thumbnails, counts=counts) if pictures else lambda _: {},
+        counts,
     )
 
 
@@ -127,13 +152,18 @@ def classifier(run: Run) -> dict[str, Any] | None:
     """What is known of a run's classifier; None where it has none."""
     path = run.path("model", "classifier.json")
     storage = storage_of(path)
-    return dict(json.loads(storage.read(path))) if storage.exists(path) else None
+    if not storage.exists(path):
+        return None
+    with intact(path):
+        document = dict(json.loads(storage.read(path)))
+        return document | {"classes": list(document["classes"])}
 
 
 def _table(run: Run, folder: str) -> pa.Table | None:
     storage = storage_of(run.output)
     files = [entry.path for entry in parquet_files(storage, run.path(folder))]
-    return ds.dataset(files, filesystem=storage.arrow()).to_table() if files else None
+    with intact(run.path(folder)):
+        return ds.dataset(files, filesystem=storage.arrow()).to_table() if files else None
 
 
 def draw(report: Report) -> str:
@@ -141,7 +171,9 @@ def draw(report: Report) -> str:
     found: dict[str, str] = {}
 
     def read(share: float, wanted: list[tuple[str, str]]) -> dict[str, str]:
-        found.update(found or report.pictures(wanted))  # once
+        if not report.counts.wanted:  # once
+            found.update(report.pictures(wanted))
+            report.counts.wanted, report.counts.read = len(wanted), len(found)
         return dict(islice(found.items(), int(len(found) * share)))
 
     for share in (1.0, 0.5, 0.25, 0.0):
@@ -218,13 +250,30 @@ def redraw(config: RunConfig, run_uri: str, progress: Progress) -> str:
     manifest = manifests.read(run)
     source, seed = str(manifest["input"]["uri"]), manifest["config"].get("seed", config.seed)
     config = config.model_copy(update={"input": source, "output": run.output, "seed": seed})
+    kept = partial(_unless_gone, progress=progress)
     with progress.stage("sample", "Sampling the run"):
         store = FeatureStore(run.output, manifest["features"]["fingerprint"], progress.warn)
-        sampled = _unless_gone(lambda: sample.take(run, store, config), "what the report is drawn from", progress)
-        readable = _unless_gone(lambda: admit({"input": source}, config), "the photographs", progress) is not None
+        sampled = kept(lambda: sample.take(run, store, config), "what the report is drawn from")
+        readable = kept(lambda: admit({"input": source}, config), "the photographs") is not None
     with progress.stage("report", "Drawing the report"):
+        audited = kept(lambda: findings(run), "what the audit found")
+        known = kept(lambda: classifier(run), "what is known of the classifier")
         last = before(run, manifest["config"]["name"])
-        return write(run, gather(run, manifest, sampled, findings(run), classifier(run), last, readable))
+        report = gather(run, manifest, sampled, audited, known, last, readable, kept)
+        page = write(run, report)
+    if lacking := _lacking(report, source):
+        progress.warn(f"the page of run {run.run_id} has {lacking}")
+    return page
+
+
+def _lacking(report: Report, source: str) -> str | None:
+    """Which pictures the page lacks, where more than half of the photographs are not where the run found them."""
+    counts = report.counts
+    looked_at = counts.wanted - counts.left_out
+    if not looked_at or 2 * counts.read >= looked_at:
+        return None
+    how_many = "no pictures: none" if not counts.read else f"few pictures: only {counts.read:,}"
+    return f"{how_many} of the {looked_at:,} photographs could be read; they were looked for in {source}"
 
 
 def _unless_gone(read: Callable[[], T], what: str, progress: Progress) -> T | None:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
-from verger.access.storage import storage_of
+from verger.access.storage import intact, storage_of
 from verger.config import RunConfig
 from verger.errors import NothingToReadError
 from verger.tables import reader
@@ -91,7 +91,10 @@ def take(run: Run, store: FeatureStore, config: RunConfig) -> Sample:
 
 
 def _take(run: Run, store: FeatureStore, config: RunConfig) -> Sample:
-    rows = reader.projection(run).to_table(_COLUMNS).sort_by([(name, "ascending") for name in KEY])
+    with intact(run.path("projection")):
+        rows = reader.projection(run).to_table(_COLUMNS).sort_by([(name, "ascending") for name in KEY])
+    if not rows.num_rows:
+        raise NothingToReadError(f"the run's table, {run.path('projection')}, is gone", "Run again")
     known = matching(store.known(), rows)  # both are sorted by path, and a run has a path in one version
     if known.num_rows != rows.num_rows:
         raise NothingToReadError(f"{rows.num_rows - known.num_rows} photographs of the run are not in {store.folder}")
