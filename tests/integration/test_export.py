@@ -20,9 +20,10 @@ from tests.conftest import ROOT
 from tests.integration import runs
 from tests.integration.runs import finished, photographs, run
 from tests.integration.s3_runs import COUNT, Place
+from verger.access.local import LocalStorage
 from verger.components.pca import Pca
 from verger.config import RunConfig
-from verger.errors import ExitCode, NothingToReadError, VergerError
+from verger.errors import DoesNotFitError, ExitCode, NothingToReadError, VergerError
 from verger.insight import classifier, dense, export
 from verger.insight.dense import Dense
 from verger.insight.model import softmax
@@ -150,21 +151,42 @@ def test_the_lines_of_the_documentation_run_as_they_stand(
     assert first == f"{expected.max():.1%} {kept.classes[expected.argmax()]}"
 
 
-def test_a_model_of_pixels_and_a_second_export(spark: SparkSession, tmp_path: Path) -> None:
+def test_a_model_of_pixels_and_a_second_export(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     photographs(tmp_path / "in", 40, labels=2)
     document = run(spark, tmp_path, classifier=True)
     first = exported(tmp_path / "out", 10)
     folder = tmp_path / "out" / "runs" / document["run_id"] / "model"
     content = (folder / "verger.tflite").read_bytes()
-    assert first["parity"]["photographs"] == 10 and first["parity"]["largest_difference"] < 1e-3
+    assert (first["parity"]["photographs"], first["parity"]["measured_on"]) == (10, "photographs of the run")
+    assert first["tried_on"]["drawn"] == 0 and first["parity"]["largest_difference"] < 1e-3
     for path in (tmp_path / "in").rglob("*.png"):
         path.unlink()
     (folder / "labels.txt").write_text("another")
     second = exported(tmp_path / "out")
-    assert (second["parity"], second["int8"]) == (None, None)
+    assert second["tried_on"] == {"asked": 40, "photographs": 0, "drawn": 30, "seed": 0}
+    assert (second["parity"]["measured_on"], second["parity"]["photographs"]) == ("drawn photographs", 30)
+    assert second["parity"]["largest_difference"] < 1e-3
+    assert second["int8"]["same_class"] > 0.9
+    assert second["int8"]["held_out"]["photographs"] == 0
+    assert export.figures(second)["accuracy"] is None and export.figures(second)["parity"] < 1e-3
     assert any("40 of the 40 photographs" in warning for warning in second["warnings"])
     assert (folder / "verger.tflite").read_bytes() == content
     assert (folder / "labels.txt").read_text() == "label 0\nlabel 1\n"
+    # One that finds no room leaves what is there.
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    write = LocalStorage.write
+
+    def full(storage: LocalStorage, path: str, data: bytes) -> None:
+        if len(data) >= len(content):
+            raise DoesNotFitError(f"no space left for {path}")
+        write(storage, path, data)
+
+    monkeypatch.setattr(LocalStorage, "write", full)
+    with pytest.raises(DoesNotFitError):
+        exported(tmp_path / "out", 5)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
 def test_a_model_that_is_not_the_runs_is_not_written(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import flatbuffers
@@ -12,7 +13,7 @@ from flatbuffers.table import Table
 
 from tests.insight import clouds
 from verger.components.pca import Pca
-from verger.insight import dense, evaluation, export
+from verger.insight import dense, evaluation, export, trial
 from verger.insight.classifier import Model
 from verger.insight.evaluation import Task
 from verger.insight.model import softmax
@@ -136,3 +137,13 @@ class TestWhatIsSaid:
         unchosen = record | {"tried_on": {"asked": 0}}
         assert "could be chosen, for the reason that was warned of." in export.lines(unchosen)[-1]
         assert json.loads(json.dumps(export.figures(record)))["parity"] is None
+
+
+@pytest.mark.parametrize("size", [8, 96, 300])
+def test_drawings_differ_and_are_the_same_again(size: int) -> None:
+    network = SimpleNamespace(input_size=size)
+    drawn = trial._drawings(network, 3)  # type: ignore[arg-type]
+    assert drawn.pixels.shape == (trial.DRAWN, size, size, 3) and len(drawn) >= 20
+    assert (drawn.asked, drawn.photographs, drawn.drawings) == (0, 0, True)
+    assert len({pixels.tobytes() for pixels in drawn.pixels}) == trial.DRAWN
+    np.testing.assert_array_equal(trial._drawings(network, 3).pixels, drawn.pixels)  # type: ignore[arg-type]

@@ -15,14 +15,14 @@ import numpy as np
 
 from verger import __version__
 from verger.access.preflight import admit
-from verger.access.storage import canonical, storage_of
+from verger.access.storage import bucket_name, canonical, storage_of
 from verger.components.pca import Pca
 from verger.config import RunConfig
 from verger.errors import NothingToReadError, VergerError
 from verger.insight import classifier, dense, trial
 from verger.insight.model import Floats, Model
 from verger.insight.sample import Numbers
-from verger.insight.trial import Comparison, Pixels, Trial
+from verger.insight.trial import Comparison, Trial
 from verger.network import lite
 from verger.network.backbones import Network, as_fitted, resolve_fitted
 from verger.network.lite import INPUT, OUTPUT, Lite
@@ -107,7 +107,7 @@ def export(config: RunConfig, run_uri: str, photographs: int | None, progress: P
         compared = trial.compare(tried, found.network, found.probabilities, *models.values())
         _check(compared, found)
     with progress.stage("latency", "Timing the models"):
-        timed = {kind: _latency(model, tried, found.network.input_size) for kind, model in models.items()}
+        timed = {kind: _latency(model, tried) for kind, model in models.items()}
     with progress.stage("write", "Writing the models"):
         record = about | _measured(models, timed, compared, tried)
         _publish(found, models, record)
@@ -189,7 +189,7 @@ def _models(found: Finished, about: dict[str, Any]) -> dict[str, bytes]:
 
 
 def _check(compared: Comparison, found: Finished) -> None:
-    if compared.error is not None and not compared.error <= PARITY:
+    if not compared.error <= PARITY:
         raise VergerError(
             f"the model made of run {found.run.run_id} gives other probabilities than the run: off by up to "
             f"{compared.error:.2g}, where {PARITY:g} is allowed; nothing was written",
@@ -197,9 +197,8 @@ def _check(compared: Comparison, found: Finished) -> None:
         )
 
 
-def _latency(model: bytes, tried: Trial, size: int) -> dict[str, float]:
-    pixels: Pixels = tried.pixels[0] if len(tried) else np.full((size, size, 3), 128, np.uint8)
-    taken = Lite(model).milliseconds(pixels, INVOKES)
+def _latency(model: bytes, tried: Trial) -> dict[str, float]:
+    taken = Lite(model).milliseconds(tried.pixels[0], INVOKES)
     return {"median": round(float(np.median(taken)), 2), "p90": round(float(np.quantile(taken, 0.9)), 2)}
 
 
@@ -207,13 +206,6 @@ def _measured(
     models: dict[str, bytes], timed: dict[str, dict[str, float]], compared: Comparison, tried: Trial
 ) -> dict[str, Any]:
     """What the files are, and what has been found out about them."""
-    parity = None
-    if compared.parity is not None:
-        parity = {
-            "photographs": len(tried),
-            "largest_difference": compared.parity,
-            "largest_difference_in_float32": compared.error,
-        }
     return {
         "exported_at": manifests.timestamp(datetime.now(UTC)),
         "models": {
@@ -226,8 +218,18 @@ def _measured(
             for kind, model in models.items()
         },
         "latency_of": {"processor": processor(), "threads": 1, "calls": INVOKES},
-        "tried_on": {"asked": tried.asked, "photographs": len(tried), "seed": tried.seed},
-        "parity": parity,
+        "tried_on": {
+            "asked": tried.asked,
+            "photographs": tried.photographs,
+            "drawn": len(tried) - tried.photographs,
+            "seed": tried.seed,
+        },
+        "parity": {
+            "photographs": len(tried),
+            "measured_on": "drawn photographs" if tried.drawings else "photographs of the run",
+            "largest_difference": compared.parity,
+            "largest_difference_in_float32": compared.error,
+        },
         "int8": compared.int8,
     }
 
@@ -244,11 +246,23 @@ def processor() -> str:
 def _publish(found: Finished, models: dict[str, bytes], record: dict[str, Any]) -> None:
     """Write the files; an export is whole where it has its record, which goes first and comes last."""
     storage, run = storage_of(found.run.output), found.run
+    files = {FILES[kind]: model for kind, model in models.items()}
+    files |= {LABELS: labels_text(found.model.classes).encode(), RECORD: _json(record).encode()}
+    _reserve(run, files)
     storage.delete(run.path("model", RECORD))
-    for kind, model in models.items():
-        storage.write(run.path("model", FILES[kind]), model)
-    storage.write(run.path("model", LABELS), labels_text(found.model.classes).encode())
-    storage.write(run.path("model", RECORD), _json(record).encode())
+    for name, content in files.items():
+        storage.write(run.path("model", name), content)
+
+
+def _reserve(run: Run, files: dict[str, bytes]) -> None:
+    """See that there is room for all files before the first is replaced: a full disk leaves an earlier export whole."""
+    if bucket_name(run.output) is not None:  # which has no end, and may keep every version
+        return
+    storage, trial_file = storage_of(run.output), run.path("model", "_reserved")
+    try:
+        storage.write(trial_file, b"".join(files.values()))
+    finally:
+        storage.delete(trial_file)
 
 
 def _json(document: dict[str, Any]) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 from threadpoolctl import threadpool_limits
 
 from verger.access.cores import available_cores
@@ -26,7 +27,7 @@ from verger.network.backbones import Network
 from verger.network.frozen import Frozen
 from verger.network.lite import Lite
 from verger.network.worker import ahead
-from verger.photographs import images
+from verger.photographs import fruit, images
 from verger.progress import Progress
 from verger.tables.manifest import Run
 from verger.tables.store import FeatureStore
@@ -39,6 +40,10 @@ _SECONDS = 20  # of the network, which fewer than PHOTOGRAPHS may take
 _HEADS = 50_000_000  # weights of all folds' dense layers together, beyond which some folds are left out
 _READERS = 8
 _BATCH = 16
+
+DRAWN = 30
+"""Fruits that are drawn where no photograph of the run can be read."""
+_EDGE = 100  # of a drawing, pixels; on far fewer nothing is to be seen
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -65,6 +70,8 @@ class Trial:
         The split, and the same in words.
     seed : int
         By which they are drawn.
+    drawings : bool
+        Whether these are no photographs of the run, so that nothing but the models' outputs can be compared.
     """
 
     asked: int
@@ -76,6 +83,12 @@ class Trial:
     split: str
     says: str
     seed: int
+    drawings: bool = False
+
+    @property
+    def photographs(self) -> int:
+        """Of the run."""
+        return 0 if self.drawings else len(self)
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -83,29 +96,29 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What the trial has shown; None where no photograph could be read.
+    """What the trial has shown.
 
     Attributes
     ----------
-    parity : float or None
+    parity : float
         The largest difference of a probability of the float model from the run's.
-    error : float or None
+    error : float
         The same, the run's features computed in float32 as the model computes them: all of it is the conversion's.
-    int8 : dict or None
+    int8 : dict
         Of the int8 model: how often it names what the float one names, the largest difference of its probabilities
         from the run's, and the accuracies of both on held-out photographs.
     """
 
-    parity: float | None
-    error: float | None
-    int8: dict[str, Any] | None
+    parity: float
+    error: float
+    int8: dict[str, Any]
 
 
 def take(
     run: Run, manifest: dict[str, Any], network: Network, classes: list[str], config: RunConfig, asked: int | None,
     progress: Progress,
 ) -> Trial:  # fmt: skip
-    """Choose photographs that the run's evaluation holds out, and read them again.
+    """Choose photographs that the run's evaluation holds out, and read them again; draw some where none can be.
 
     Parameters
     ----------
@@ -122,24 +135,23 @@ def take(
     progress : Progress
         Told what cannot be read.
     """
-    nothing = Trial(
-        0, _stacked([], network), np.empty(0, np.int64), np.empty(0, np.int64), None, [], "", "", config.seed
-    )
     try:
         store = FeatureStore(run.output, manifest["features"]["fingerprint"], progress.warn)
         sampled = sample.take(run, store, config)
         admit({"input": config.input}, config)
     except (NothingToReadError, StoreError) as error:
-        progress.warn(f"the models are not compared with the run: {error.line}")
-        return nothing
+        progress.warn(f"the models are compared with the run on drawn photographs alone: {error.line}")
+        return _drawings(network, config.seed)
     elsewhere = manifest["pca"]["fitted_by"] != run.run_id
     task = _task(sampled, classes, config, Pca.load(run.path("pca")) if elsewhere else None)
     with evaluation.quietly():
         parts = [(kind, says, evaluation.judged(task, folds)) for kind, says, folds in evaluation.splits(task)]
     able = next((part for part in parts if part[2]), None)
     if able is None:
-        progress.warn("the models are not compared with the run: its photographs are too few to hold any out")
-        return nothing
+        progress.warn(
+            "the models are compared with the run on drawn photographs alone: its own are too few to hold any out"
+        )
+        return _drawings(network, config.seed)
     split, says, folds = able
     folds = folds[: max(1, _HEADS // (task.features.shape[1] * len(classes)))]
     rows, fold = _drawn(task, folds, asked or _bounded(network))
@@ -149,9 +161,23 @@ def take(
     if not here.all():
         progress.warn(
             f"{int((~here).sum()):,} of the {len(here):,} photographs that the models were to be tried on are gone, "
-            "have changed or cannot be read"
+            f"have changed or cannot be read{'' if here.any() else ': drawn ones are taken, which tell no accuracy'}"
         )
+    if not here.any():
+        return replace(_drawings(network, config.seed), asked=len(rows))
     return Trial(len(rows), _stacked(read, network), fold[here], rows[here], task, folds, split, says, config.seed)
+
+
+def _drawings(network: Network, seed: int) -> Trial:
+    """Fruits, one of each variety in turn: whether two models agree, needs no photograph of the run."""
+    size, varieties, pixels = network.input_size, list(fruit.VARIETIES), []
+    for number in range(DRAWN):
+        random = np.random.default_rng([seed, number])
+        rgb, _ = fruit.photograph(varieties[number % len(varieties)], 137 * number, _EDGE, _EDGE, random)
+        drawn = Image.fromarray(np.rint(255 * rgb).astype(np.uint8))
+        pixels.append(np.asarray(drawn.resize((size, size), Image.Resampling.BICUBIC)))
+    nowhere = np.full(DRAWN, -1, np.int64)
+    return Trial(0, _stacked([*pixels], network), nowhere, nowhere, None, [], "", "", seed, drawings=True)
 
 
 def _stacked(read: list[Pixels | None], network: Network) -> Pixels:
@@ -187,6 +213,13 @@ def _read(row: dict[str, str], network: Network) -> Pixels | None:
         return None
 
 
+# Of drawings, which the run has no class for.
+_UNKNOWN = {
+    "split": None, "says": None, "folds": 0, "photographs": 0, "accuracy_float32": None, "accuracy_int8": None,
+    "only_float32_right": None, "only_int8_right": None,
+}  # fmt: skip
+
+
 def compare(
     trial: Trial, network: Network, of_features: Callable[[Numbers], Floats], floats: bytes, int8: bytes
 ) -> Comparison:
@@ -201,8 +234,6 @@ def compare(
     floats, int8 : bytes
         The models.
     """
-    if not len(trial):
-        return Comparison(None, None, None)
     frozen = network.freeze()
     expected = of_features(_features(frozen, trial.pixels))
     rounded = frozen.precision != "float32"
@@ -214,7 +245,7 @@ def compare(
         {
             "same_class": float((exact.argmax(axis=1) == small.argmax(axis=1)).mean()),
             "largest_difference": float(np.abs(small - expected).max()),
-            "held_out": _held_out(trial, network),
+            "held_out": _UNKNOWN if trial.drawings else _held_out(trial, network),
         },
     )
 
