@@ -104,7 +104,8 @@ RECORD: dict[str, Any] = {
         "float32": {"path": "verger.tflite", "bytes": 9_000_000, "latency_ms": {"median": 7.26, "p90": 9.0}},
         "int8": {"path": "verger.int8.tflite", "bytes": 2_500_000, "latency_ms": {"median": 10.0, "p90": 12.0}},
     },
-    "parity": {"photographs": 40, "largest_difference": 3e-6},
+    "weak_because": None,
+    "parity": {"photographs": 40, "measured_on": "photographs of the run", "largest_difference": 3e-6},
     "int8": {
         "same_class": 0.975,
         "held_out": {"says": "S", "photographs": 40, "accuracy_float32": 0.8, "accuracy_int8": 0.775},
@@ -132,11 +133,18 @@ class TestWhatIsSaid:
         assert export.figures(few)["accuracy"] is None
 
     def test_what_was_not_measured_is_said_to_be(self) -> None:
-        record = RECORD | {"parity": None, "int8": None, "tried_on": {"asked": 40}}
-        assert export.lines(record)[-1] == "Parity: not measured, as no photograph of the run could be read."
-        unchosen = record | {"tried_on": {"asked": 0}}
-        assert "could be chosen, for the reason that was warned of." in export.lines(unchosen)[-1]
-        assert json.loads(json.dumps(export.figures(record)))["parity"] is None
+        parity = RECORD["parity"] | {"photographs": 30, "measured_on": "drawn photographs"}
+        held = dict.fromkeys(RECORD["int8"]["held_out"]) | {"photographs": 0}
+        record = RECORD | {"parity": parity, "int8": RECORD["int8"] | {"held_out": held}}
+        *_, said, accuracy = export.lines(record)
+        assert "the probabilities of 30 drawn photographs are those of the run to 3e-06" in said
+        assert accuracy == "Accuracy of unseen photographs: not measured, as no photograph of the run was at hand."
+        assert json.loads(json.dumps(export.figures(record)))["accuracy"] is None
+
+    def test_a_weak_accuracy_is_called_so(self) -> None:
+        because = "it rests on 66 held-out photographs, fewer than 100"
+        *_, accuracy = export.lines(RECORD | {"weak_because": because})
+        assert accuracy.endswith(f"(40 photographs; S). Weak evidence: {because}.")
 
 
 @pytest.mark.parametrize("size", [8, 96, 300])

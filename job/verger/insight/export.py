@@ -153,6 +153,7 @@ def _about(found: Finished) -> dict[str, Any]:
         "weights_sha256": found.manifest["features"]["weights_sha256"],
         "precision_of_the_run": network.precision,
         "temperature": found.model.temperature,
+        "weak_because": found.manifest["classifier"].get("weak_because"),
         "input": {"name": INPUT, "shape": [1, size, size, 3], "dtype": "uint8", "colour": "RGB"},
         "before": {
             "steps": [
@@ -281,22 +282,26 @@ def lines(record: dict[str, Any]) -> list[str]:
         f"Latency on this machine ({timing['processor']}, one thread): {exact['latency_ms']['median']:.1f} ms a "
         f"photograph, with 8 bits {small['latency_ms']['median']:.1f} ms; a phone has its own.",
     ]
-    if parity is None or int8 is None:
-        why = "be read" if record["tried_on"]["asked"] else "be chosen, for the reason that was warned of"
-        return [*said, f"Parity: not measured, as no photograph of the run could {why}."]
-    held = int8["held_out"]
-    accuracy = (
-        f"{held['accuracy_float32']:.1%}, with 8 bits {held['accuracy_int8']:.1%} "
-        f"({_photographs(held['photographs'])}; {held['says']})"
-        if held["photographs"] >= TELLING
-        else f"not told of {_photographs(held['photographs'])} (too few photographs)"
-    )
+    of_the_run = parity["measured_on"] == "photographs of the run"
+    which = _photographs(parity["photographs"]) if of_the_run else f"{parity['photographs']} drawn photographs"
     return [
         *said,
-        f"Parity: the probabilities of {_photographs(parity['photographs'])} are those of the run to "
-        f"{parity['largest_difference']:.1g}; with 8 bits {int8['same_class']:.1%} have the same class.",
-        f"Accuracy of unseen photographs: {accuracy}.",
+        f"Parity: the probabilities of {which} are those of the run to {parity['largest_difference']:.1g}; "
+        f"with 8 bits {int8['same_class']:.1%} have the same class.",
+        f"Accuracy of unseen photographs: {_accuracy(record)}.",
     ]
+
+
+def _accuracy(record: dict[str, Any]) -> str:
+    held, because = record["int8"]["held_out"], record["weak_because"]
+    if not held["photographs"]:
+        return "not measured, as no photograph of the run was at hand"
+    if held["photographs"] < TELLING:
+        return f"not told of {_photographs(held['photographs'])} (too few photographs)"
+    return (
+        f"{held['accuracy_float32']:.1%}, with 8 bits {held['accuracy_int8']:.1%} "
+        f"({_photographs(held['photographs'])}; {held['says']})"
+    ) + (f". Weak evidence: {because}" if because else "")
 
 
 def _photographs(number: int) -> str:
@@ -306,7 +311,7 @@ def _photographs(number: int) -> str:
 def figures(record: dict[str, Any]) -> dict[str, Any]:
     """The same for a script."""
     exact, small, int8 = record["models"]["float32"], record["models"]["int8"], record["int8"]
-    held = int8["held_out"] if int8 and int8["held_out"]["photographs"] >= TELLING else {}
+    held = int8["held_out"] if int8["held_out"]["photographs"] >= TELLING else {}
     return {
         "run_id": record["run_id"],
         "model": f"{record['folder']}/{exact['path']}",
@@ -314,7 +319,7 @@ def figures(record: dict[str, Any]) -> dict[str, Any]:
         "bytes_int8": small["bytes"],
         "latency_ms": exact["latency_ms"]["median"],
         "latency_ms_int8": small["latency_ms"]["median"],
-        "parity": record["parity"] and record["parity"]["largest_difference"],
+        "parity": record["parity"]["largest_difference"],
         "accuracy": held.get("accuracy_float32"),
         "accuracy_int8": held.get("accuracy_int8"),
     }

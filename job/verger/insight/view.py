@@ -154,7 +154,7 @@ def _shown(report: Report, sampled: _Sampled | None) -> dict[str, Any]:
     rows = dict.fromkeys([*wanted, *dots[:MAX_PICTURED].tolist()])
     shown = [*_of_findings(report), *((sampled.path(row), sampled.version(row)) for row in rows)]
     pictures |= report.pictures(list(dict.fromkeys(shown)))
-    unseen = "" if pictures else " No photograph could be read for this page: names stand in their place."
+    unseen = f" {_unseen(report)}: names stand in their place." if not pictures else ""
     return {
         "audit": _audit(report, source, photo),
         "cloud": _cloud(report, sampled, dots, pictures),
@@ -234,18 +234,27 @@ def _cloud(report: Report, sampled: _Sampled, dots: Any, pictures: dict[str, str
     return {
         **drawn,
         "lead": f"A dot is a photograph ({many}). Click one, or a label, to see the label alone; point at one to see "
-        f"its name{_pictured(len(dots), shown)}.{colours}",
+        f"its name{_pictured(report, len(dots), shown)}.{colours}",
         "alt": f"Scatter plot of {len(dots):,} photographs of {len(drawn['groups']):,} labels; the table of statistics "
         "by label says the same in numbers",
         "data": {"photographs": photographs, "pictures": list(numbers)},
     }
 
 
-def _pictured(dots: int, pictures: int) -> str:
+def _unseen(report: Report) -> str:
+    """Why the page has no pictures."""
+    return (
+        "All photographs are too large for this page"
+        if report.counts.left_out
+        else "No photograph could be read for this page"
+    )
+
+
+def _pictured(report: Report, dots: int, pictures: int) -> str:
     """How many of the dots have a picture: photographs are read up to a bound in number, bytes and seconds."""
     if pictures == dots:
         return " and picture"
-    return f", and of {pictures:,} the picture" if pictures else " (no photograph could be read for this page)"
+    return f", and of {pictures:,} the picture" if pictures else f" ({_unseen(report)[0].lower()}{_unseen(report)[1:]})"
 
 
 def _classes(labels: Any, whole: dict[str, str], document: dict[str, Any] | None) -> dict[str, str] | None:
