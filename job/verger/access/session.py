@@ -252,9 +252,10 @@ class _Interrupts:
     @contextmanager
     def waking(self, spark: SparkSession) -> Iterator[None]:
         """Handle the signals, as their handlers did before, for as long as the context lasts."""
+        over = threading.Event()
 
         def handle(number: int, frame: Any) -> None:
-            threading.Thread(target=_cancel, args=(spark,), daemon=True).start()
+            threading.Thread(target=_cancel, args=(spark, over), daemon=True).start()
             try:
                 self._handlers[number](number, frame)
             except KeyboardInterrupt as caught:
@@ -266,13 +267,17 @@ class _Interrupts:
         try:
             yield
         finally:
+            over.set()
             for number, handler in self._handlers.items():
                 signal.signal(number, handler)
 
 
-def _cancel(spark: SparkSession) -> None:
-    with suppress(Exception):
-        spark.sparkContext.cancelAllJobs()
+def _cancel(spark: SparkSession, over: threading.Event) -> None:
+    """Cancel again and again, for the job that is waited for may still be on its way to the scheduler."""
+    while not over.is_set():
+        with suppress(Exception):
+            spark.sparkContext.cancelAllJobs()
+        over.wait(0.5)
 
 
 def _conf(settings: dict[str, str]) -> SparkConf:
