@@ -149,7 +149,7 @@ class TestWhatIsSaid:
 
 @pytest.mark.parametrize("size", [8, 96, 300])
 def test_drawings_differ_and_are_the_same_again(size: int) -> None:
-    network = SimpleNamespace(input_size=size)
+    network = SimpleNamespace(input_size=size, resample="bicubic", fit="stretch")
     drawn = trial._drawings(network, 3)  # type: ignore[arg-type]
     assert drawn.pixels.shape == (trial.DRAWN, size, size, 3) and len(drawn) >= 20
     assert (drawn.asked, drawn.photographs, drawn.drawings) == (0, 0, True)

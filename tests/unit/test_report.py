@@ -605,7 +605,7 @@ def test_a_report_counts_its_pictures_and_says_where_most_are_lacking() -> None:
         return given
 
     some = pictured(9)
-    assert (some.pictures_wanted, some.pictures_read, some.pictures_left_out) == (20, 9, 0)
+    assert (some.counts.wanted, some.counts.read, some.counts.left_out) == (20, 9, 0)
     lacking = "few pictures: only 9 of the 20 photographs could be read; they were looked for in /in"
     assert report._lacking(some, "/in") == lacking
     assert "no pictures: none of the 20 " in str(report._lacking(pictured(0), "/in"))

@@ -7,11 +7,12 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from verger.access import regions
+from verger.access.jobs import cancel_until
 from verger.config import RunConfig
 from verger.errors import ResidencyError
 
@@ -175,12 +176,8 @@ class Executors:
         self.regions[name] = region
 
     def _refuse(self, refused: ResidencyError) -> None:
-        """Cancel until the run has ended, for it may begin its next job meanwhile."""
         self._refused = refused
-        while not self._over.is_set():
-            with suppress(Exception):
-                self._context.cancelAllJobs()
-            self._over.wait(_PAUSE_S)
+        cancel_until(self._over, self._context)
 
 
 class _Cluster:

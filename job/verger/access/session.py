@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from verger.access import cluster, failures, outages
 from verger.access.buckets import Bucket, connected
 from verger.access.cores import available_cores
+from verger.access.jobs import cancel_until
 from verger.access.storage import bucket_name, canonical, storage_of
 from verger.config import RunConfig
 from verger.errors import UsageError
@@ -255,7 +256,7 @@ class _Interrupts:
         over = threading.Event()
 
         def handle(number: int, frame: Any) -> None:
-            threading.Thread(target=_cancel, args=(spark, over), daemon=True).start()
+            threading.Thread(target=cancel_until, args=(over, spark.sparkContext), daemon=True).start()
             try:
                 self._handlers[number](number, frame)
             except KeyboardInterrupt as caught:
@@ -270,14 +271,6 @@ class _Interrupts:
             over.set()
             for number, handler in self._handlers.items():
                 signal.signal(number, handler)
-
-
-def _cancel(spark: SparkSession, over: threading.Event) -> None:
-    """Cancel again and again, for the job that is waited for may still be on its way to the scheduler."""
-    while not over.is_set():
-        with suppress(Exception):
-            spark.sparkContext.cancelAllJobs()
-        over.wait(0.5)
 
 
 def _conf(settings: dict[str, str]) -> SparkConf:

@@ -259,11 +259,11 @@ def _reserve(run: Run, files: dict[str, bytes]) -> None:
     """See that there is room for all files before the first is replaced: a full disk leaves an earlier export whole."""
     if bucket_name(run.output) is not None:  # which has no end, and may keep every version
         return
-    storage, trial_file = storage_of(run.output), run.path("model", "_reserved")
+    storage, reserved = storage_of(run.output), run.path("model", "_reserved")
     try:
-        storage.write(trial_file, b"".join(files.values()))
+        storage.write(reserved, b"".join(files.values()))
     finally:
-        storage.delete(trial_file)
+        storage.delete(reserved)
 
 
 def _json(document: dict[str, Any]) -> str:

@@ -77,21 +77,6 @@ class Report:
     counts: Counts = field(default_factory=Counts)
 
     @property
-    def pictures_wanted(self) -> int:
-        """Photographs that the page would show."""
-        return self.counts.wanted
-
-    @property
-    def pictures_read(self) -> int:
-        """Those of them that could be read, and were not left out."""
-        return self.counts.read
-
-    @property
-    def pictures_left_out(self) -> int:
-        """Those that are too large for the page, or for which there was no time."""
-        return self.counts.left_out
-
-    @property
     def in_table(self) -> dict[str, int]:
         """Photographs in the table by label, '' being none: those that are listed without those that were rejected."""
         rejected = Counter[str]()

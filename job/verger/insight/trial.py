@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 from threadpoolctl import threadpool_limits
 
 from verger.access.cores import available_cores
@@ -27,7 +26,8 @@ from verger.network.backbones import Network
 from verger.network.frozen import Frozen
 from verger.network.lite import Lite
 from verger.network.worker import ahead
-from verger.photographs import fruit, images
+from verger.photographs import images
+from verger.photographs.sample import drawn
 from verger.progress import Progress
 from verger.tables.manifest import Run
 from verger.tables.store import FeatureStore
@@ -43,7 +43,6 @@ _BATCH = 16
 
 DRAWN = 30
 """Fruits that are drawn where no photograph of the run can be read."""
-_EDGE = 100  # of a drawing, pixels; on far fewer nothing is to be seen
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -170,14 +169,10 @@ def take(
 
 def _drawings(network: Network, seed: int) -> Trial:
     """Fruits, one of each variety in turn: whether two models agree, needs no photograph of the run."""
-    size, varieties, pixels = network.input_size, list(fruit.VARIETIES), []
-    for number in range(DRAWN):
-        random = np.random.default_rng([seed, number])
-        rgb, _ = fruit.photograph(varieties[number % len(varieties)], 137 * number, _EDGE, _EDGE, random)
-        drawn = Image.fromarray(np.rint(255 * rgb).astype(np.uint8))
-        pixels.append(np.asarray(drawn.resize((size, size), Image.Resampling.BICUBIC)))
+    shape = network.input_size, network.resample, network.fit
+    pixels = np.stack([images.decode(drawn(number, seed), *shape).rgb for number in range(DRAWN)])
     nowhere = np.full(DRAWN, -1, np.int64)
-    return Trial(0, _stacked([*pixels], network), nowhere, nowhere, None, [], "", "", seed, drawings=True)
+    return Trial(0, pixels, nowhere, nowhere, None, [], "", "", seed, drawings=True)
 
 
 def _stacked(read: list[Pixels | None], network: Network) -> Pixels:

@@ -154,7 +154,7 @@ def _shown(report: Report, sampled: _Sampled | None) -> dict[str, Any]:
     rows = dict.fromkeys([*wanted, *dots[:MAX_PICTURED].tolist()])
     shown = [*_of_findings(report), *((sampled.path(row), sampled.version(row)) for row in rows)]
     pictures |= report.pictures(list(dict.fromkeys(shown)))
-    unseen = f" {_unseen(report)}: names stand in their place." if not pictures else ""
+    unseen = "" if pictures else f" {_unseen(report).capitalize()}: names stand in their place."
     return {
         "audit": _audit(report, source, photo),
         "cloud": _cloud(report, sampled, dots, pictures),
@@ -243,10 +243,11 @@ def _cloud(report: Report, sampled: _Sampled, dots: Any, pictures: dict[str, str
 
 def _unseen(report: Report) -> str:
     """Why the page has no pictures."""
+    all_left_out = report.counts.left_out and report.counts.left_out == report.counts.wanted
     return (
-        "All photographs are too large for this page"
-        if report.counts.left_out
-        else "No photograph could be read for this page"
+        "photographs are too large or too slow for this page"
+        if all_left_out
+        else "no photograph could be read for this page"
     )
 
 
@@ -254,7 +255,7 @@ def _pictured(report: Report, dots: int, pictures: int) -> str:
     """How many of the dots have a picture: photographs are read up to a bound in number, bytes and seconds."""
     if pictures == dots:
         return " and picture"
-    return f", and of {pictures:,} the picture" if pictures else f" ({_unseen(report)[0].lower()}{_unseen(report)[1:]})"
+    return f", and of {pictures:,} the picture" if pictures else f" ({_unseen(report)})"
 
 
 def _classes(labels: Any, whole: dict[str, str], document: dict[str, Any] | None) -> dict[str, str] | None:

@@ -87,6 +87,11 @@ def draw(folder: str, photographs: int = 300, seed: int = 0) -> Drawn:
     return Drawn(photographs, odd, broken=len(files) - photographs)
 
 
+def drawn(number: int, seed: int) -> bytes:
+    """One photograph as a JPEG, without the oddities of a real folder: varieties come in turn."""
+    return _file(number, _PLAIN, seed)
+
+
 def _files(photographs: int, seed: int) -> dict[str, Callable[[], bytes]]:
     """What the sample consists of: how each file is made, by its path below the root."""
     kinds = [_kind(number) for number in range(photographs)]
