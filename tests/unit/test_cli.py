@@ -283,53 +283,6 @@ class TestEndings:
         assert done["seconds"] == 24.1
 
 
-class TestClosingLines:
-    def test_a_first_run(self):
-        assert closing.lines(MANIFEST) + closing.next_lines(MANIFEST) == [
-            "1,290 of 1,300 photographs are in the table: 1,290 computed now, 0 known before,"
-            " 10 rejected (7 not_an_image, 3 truncated).",
-            "Not read: 2 other files (2 .txt).",
-            "2 components keep 85.0% of the variance.",
-            "Table: /out/runs/20260301T120000Z-verger-0a1b2c/projection",
-            "Time: 24.1 s, features at 83.4 photographs/s.",
-            "Next: the same command again computes only what is new; --input FOLDER takes your own photographs;",
-            "      in Python: import verger; verger.load('/out')",
-        ]
-
-    def test_an_unchanged_folder_has_no_speed(self):
-        photographs = MANIFEST["photographs"] | {"known": 1290, "computed": 0, "rejected": 0}
-        throughput = {"photographs_per_s": None, "photographs_per_s_per_core": None}
-        first, _, _, _, time, *_ = closing.lines(
-            MANIFEST | {"photographs": photographs, "throughput": throughput, "rejected_by_reason": {}}
-        )
-        assert first == ("1,290 of 1,300 photographs are in the table: 0 computed now, 1,290 known before, 0 rejected.")
-        assert time == "Time: 24.1 s."
-
-    def test_one_component_keeps(self):
-        one = MANIFEST["pca"] | {"n_components": 1, "explained_variance_ratio": [0.5]}
-        photographs = MANIFEST["photographs"] | {"ignored": {}}
-        assert closing.lines(MANIFEST | {"pca": one, "photographs": photographs})[1] == (
-            "1 component keeps 50.0% of the variance."
-        )
-
-    def test_why_there_is_no_classifier_is_said(self):
-        told = closing.lines(MANIFEST | {"classifier": {"absent": "no photograph has a class"}})
-        assert "Classifier: none, as no photograph has a class." in told
-
-    def test_the_report_comes_last(self):
-        assert closing.lines(MANIFEST | {"report": {"path": "runs/x/report/index.html"}}) == [
-            *closing.lines(MANIFEST),
-            "Report: /out/runs/x/report/index.html",
-        ]
-
-    def test_components_of_another_run_are_said_to_be(self):
-        fitted = MANIFEST["pca"] | {"fitted_by": "20260101T000000Z-verger-ffffff"}
-        reused = "2 components of run 20260101T000000Z-verger-ffffff keep 85.0% of the variance there"
-        assert closing.lines(MANIFEST | {"pca": fitted})[2] == f"{reused}."
-        projected = fitted | {"kept": {"share": 0.7}}
-        assert closing.lines(MANIFEST | {"pca": projected})[2] == f"{reused}, 70.0% here."
-
-
 def test_schema_is_json_with_every_setting(call):
     code, out, err = call("schema")
     assert (code, err) == (0, "")

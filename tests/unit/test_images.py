@@ -361,3 +361,18 @@ def test_real_photographs_are_pillows_own(data: Path) -> None:
         with Image.open(path) as image:
             expected = np.asarray(image.convert("RGB").resize((224, 224), Image.Resampling.BICUBIC))
         assert (decode(path.read_bytes(), 224).rgb == expected).all(), path
+
+
+def test_a_thumbnail_is_small_upright_and_tells_nothing_else() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned
+    exif[0x010F] = "SECRET maker"
+    red = Image.new("RGB", (400, 200), "red")
+    sink = io.BytesIO()
+    red.save(sink, "JPEG", exif=exif, comment=b"SECRET comment", icc_profile=b"SECRET profile")
+    assert b"SECRET" in sink.getvalue()
+    small = images.thumbnail(sink.getvalue(), 96)
+    assert b"SECRET" not in small
+    assert b"Exif" not in small
+    with Image.open(io.BytesIO(small)) as image:
+        assert (image.format, image.size) == ("JPEG", (48, 96))
