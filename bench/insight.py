@@ -28,11 +28,11 @@ import pyarrow.parquet as pq
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "job"))
 
-from verger.access.residency import Residency
 from verger.components.pca import Pca
 from verger.config import RunConfig
 from verger.insight.study import Study
 from verger.progress import Progress
+from verger.residency.guard import Residency
 from verger.tables import manifest
 from verger.tables.manifest import Run
 from verger.tables.schemas import FEATURES, PROJECTION

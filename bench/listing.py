@@ -87,8 +87,8 @@ def main() -> None:
         "AWS_ENDPOINT_URL_S3": f"http://127.0.0.1:{port.get()}",
         "AWS_REGION": "eu-west-3",
     }
-    from verger.access.storage import storage_of
     from verger.photographs import inventory
+    from verger.storage.stores import storage_of
 
     next(iter(storage_of("s3://bucket").list("s3://bucket/photographs")))  # boto3 is loaded
     before = resource.getrusage(resource.RUSAGE_SELF)

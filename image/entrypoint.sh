@@ -35,7 +35,7 @@ prepare_java() {
     local said='' options
     [ -w "$tmp" ] || fail 2 "$tmp cannot be written. Mount a volume there."
     if [ -n "${AWS_CA_BUNDLE:-}" ]; then
-        said=$(python -m verger.access.truststore "$tmp/authorities.p12" "$AWS_CA_BUNDLE" 2>&1) ||
+        said=$(python -m verger.spark.truststore "$tmp/authorities.p12" "$AWS_CA_BUNDLE" 2>&1) ||
             fail 2 "AWS_CA_BUNDLE: ${said##*$'\n'}"
     fi
     options=${said##*$'\n'}

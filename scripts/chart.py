@@ -18,8 +18,8 @@ from typing import Any
 
 import yaml
 
-from verger.access import regions
 from verger.config import GROUPS, RunConfig
+from verger.residency import regions
 
 CHART = Path(__file__).parents[1] / "charts" / "verger"
 REGIONS = {

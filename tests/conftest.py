@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.browser import CHROMIUM, Browser
-from verger.access import s3a
+from verger.spark import s3a
 
 ROOT = Path(__file__).parents[1]
 

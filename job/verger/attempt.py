@@ -10,14 +10,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from verger.access.buckets import HURRY
-from verger.access.failures import dispensable, explain
-from verger.access.metrics import Gauges
-from verger.access.nodes import watched
-from verger.access.preflight import admit, places
-from verger.access.residency import Residency
-from verger.access.session import equipped, session, uses_s3, write_parquet
-from verger.access.storage import apart, bucket_name, join, storage_of
 from verger.components import projection
 from verger.components.pca import Pca, fit
 from verger.config import RunConfig
@@ -36,6 +28,15 @@ from verger.network.extraction import Extraction
 from verger.photographs import inventory
 from verger.planning.cost import cost
 from verger.progress import Progress
+from verger.residency.guard import Residency
+from verger.residency.nodes import watched
+from verger.residency.preflight import admit, places
+from verger.spark.failures import dispensable, explain
+from verger.spark.metrics import Gauges
+from verger.spark.session import equipped, session, uses_s3, write_parquet
+from verger.storage.buckets import HURRY
+from verger.storage.stores import storage_of
+from verger.storage.uri import apart, bucket_name, join
 from verger.tables import compaction, manifest, reader
 from verger.tables.schemas import REJECTED
 from verger.tables.store import KEY, FeatureStore, gone, matching, parquet_bytes, relisted, without
@@ -80,7 +81,7 @@ class Attempt:
         """
         config = self.config
         if uses_s3(config):
-            from verger.access import s3a
+            from verger.spark import s3a
 
             s3a.class_path()
         asked = places(config, "input", "output", "event log", "weights") | more

@@ -24,8 +24,6 @@ from click.exceptions import Exit, NoArgsIsHelpError
 from rich.text import Text
 
 from verger import __version__, closing, log
-from verger.access.failures import explain
-from verger.access.storage import canonical
 from verger.config import GROUPS, RunConfig
 from verger.errors import (
     DoesNotFitError,
@@ -38,6 +36,8 @@ from verger.errors import (
 )
 from verger.options import PRECEDENCE, settings
 from verger.progress import Progress
+from verger.spark.failures import explain
+from verger.storage.uri import canonical
 from verger.text import one_line
 
 TERMINATION_LOG = Path("/dev/termination-log")  # a file in a pod's containers, and nowhere else
@@ -242,8 +242,8 @@ def doctor(config: RunConfig, fix: bool, stale_after: float) -> None:
 @settings(("Store", "Residency"), absent=ABSENT)
 def sample(config: RunConfig, folder: str, photographs: int, seed: int) -> None:
     """Draw photographs of fruit into DIR or a bucket, to try verger on."""
-    from verger.access.preflight import admit
     from verger.photographs.sample import draw
+    from verger.residency.preflight import admit
 
     admit({"output": canonical(folder)}, config, written={"output"})
     drawn = draw(folder, photographs, seed)

@@ -5,9 +5,6 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-from verger.access.preflight import admit, places
-from verger.access.session import session
-from verger.access.storage import canonical, storage_of
 from verger.attempt import Attempt
 from verger.components.pca import Pca
 from verger.config import RunConfig
@@ -15,6 +12,10 @@ from verger.errors import NothingToReadError
 from verger.network.backbones import as_fitted, resolve, resolve_fitted
 from verger.photographs import inventory
 from verger.progress import Progress
+from verger.residency.preflight import admit, places
+from verger.spark.session import session
+from verger.storage.stores import storage_of
+from verger.storage.uri import canonical
 from verger.tables import compaction, manifest
 from verger.tables.pruning import prune_gone, prune_runs
 

@@ -4,9 +4,9 @@ import botocore.session
 import pytest
 
 from tests.chart.conftest import PODS, ROLES, nested
-from verger.access import regions as guard
 from verger.config import RunConfig
 from verger.errors import ResidencyError
+from verger.residency import regions as guard
 
 REGION = "topology.kubernetes.io/region"
 BOTO = botocore.session.get_session()

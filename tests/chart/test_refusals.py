@@ -162,7 +162,7 @@ def test_a_password_is_told_of_and_not_rendered(helm3, path, scheme):
 
 def test_what_the_session_sets_is_none_of_these():
     """Local and cluster cannot part: what the job sets of Spark, no release can."""
-    from verger.access import cluster, session
+    from verger.spark import session, submitted
 
-    own = session.SETTINGS | cluster._METRICS | cluster._KUBERNETES
+    own = session.SETTINGS | submitted._METRICS | submitted._KUBERNETES
     assert not [key for key in own if key.startswith("spark.kubernetes.")]

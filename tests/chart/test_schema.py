@@ -12,8 +12,8 @@ import yaml
 from tests.chart.conftest import CHART, LEAST, nested, over
 from tests.conftest import ROOT
 from verger import __version__, config
-from verger.access import regions
 from verger.config import RunConfig
+from verger.residency import regions
 
 
 def load_script():

@@ -115,7 +115,7 @@ def test_a_run_by_anybody_who_may_write_nowhere_and_reach_nothing(image: str, sh
 
 
 def test_a_quota_of_processor_time_bounds_its_cores(image: str) -> None:
-    script = "python -c 'from verger.access.cores import available_cores; print(available_cores())'"
+    script = "python -c 'from verger.cores import available_cores; print(available_cores())'"
     assert inside(image, script, *ANYBODY, "--cpus", "0.5") == "1\n"
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.conftest import Finished
-from verger.access import regions
+from verger.residency import regions
 
 REGION = "topology.kubernetes.io/region"
 

@@ -16,7 +16,8 @@ import verger
 from tests.e2e import event_log
 from tests.e2e.cluster import Cluster
 from tests.e2e.conftest import INPUT, OUTPUT, Finished
-from verger.access.storage import join, storage_of
+from verger.storage.stores import storage_of
+from verger.storage.uri import join
 from verger.tables import manifest
 
 PHOTOGRAPHS = 672

@@ -15,8 +15,8 @@ from tests.conftest import ROOT
 from tests.integration.runs import photographs, run
 from tests.integration.s3 import Minio, Versity
 from tests.integration.s3_runs import COUNT, Place, Tables, reach
-from verger.access.session import session
 from verger.config import RunConfig
+from verger.spark.session import session
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -20,7 +20,6 @@ from tests.conftest import ROOT
 from tests.integration import runs
 from tests.integration.runs import finished, photographs, run
 from tests.integration.s3_runs import COUNT, Place
-from verger.access.local import LocalStorage
 from verger.components.pca import Pca
 from verger.config import RunConfig
 from verger.errors import DoesNotFitError, ExitCode, NothingToReadError, VergerError
@@ -34,6 +33,7 @@ from verger.network.recipe import Recipe, fold, output_shape, random_tensors
 from verger.photographs.images import decode
 from verger.photographs.sample import draw
 from verger.progress import Progress
+from verger.storage.local import LocalStorage
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -14,7 +14,7 @@ from py4j.clientserver import ClientServer, JavaParameters, PythonParameters
 from pyspark import SparkContext
 from pyspark.java_gateway import launch_gateway
 
-from verger.access import outages
+from verger.spark import outages
 
 
 class ClosingServer:

@@ -1,4 +1,4 @@
-"""access/residency: the guard before real stores, and before `verger run`."""
+"""residency/guard: the guard before real stores, and before `verger run`."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.integration.s3 import Minio, Server, Versity
-from verger.access import buckets
-from verger.access.residency import Residency, guard
 from verger.config import RunConfig
 from verger.errors import NothingToReadError, ResidencyError
+from verger.residency.guard import Residency, guard
+from verger.storage import buckets
 
 
 @pytest.fixture(autouse=True)

@@ -19,7 +19,7 @@ from tests.integration.runs import photographs
 from tests.integration.runs import verger as start
 from tests.integration.s3 import Minio
 from tests.web import Answer, Request, Web, serving
-from verger.access import buckets
+from verger.storage import buckets
 
 COUNT = 12
 TOKEN = "the-token-of-the-service-account"
@@ -34,7 +34,7 @@ STS = """<AssumeRoleWithWebIdentityResponse xmlns="https://sts.amazonaws.com/doc
 # What a cluster's submission does: settings with keys in them, and the UI. It asks its own UI for all that it shows.
 ASK_THE_UI = """
 import json, re, sys, urllib.request
-from verger.access.session import session
+from verger.spark.session import session
 from verger.config import RunConfig
 
 def shown(url):

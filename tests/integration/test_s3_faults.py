@@ -16,7 +16,7 @@ from tests.integration.runs import verger as start
 from tests.integration.s3 import Minio, free_port
 from tests.web import Answer, serving
 from verger import cli
-from verger.access import buckets, credentials
+from verger.storage import buckets, credentials
 
 NO_JVM = "/nowhere"  # as JAVA_HOME: a run that comes as far as Spark ends with another code
 

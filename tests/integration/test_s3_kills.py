@@ -12,7 +12,7 @@ import pytest
 from tests.integration.runs import finished
 from tests.integration.s3_runs import COUNT, KILL_ALL, SLOW_PROJECTION, Place, Tables, kill_all
 from tests.integration.test_kills import SLOW_DECODER
-from verger.access import uploads
+from verger.storage import uploads
 
 # Dies as the named function is called (or has returned), once: a file tells that it did.
 KILL = (

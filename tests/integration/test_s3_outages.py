@@ -18,11 +18,11 @@ from tests.integration.runs import finished
 from tests.integration.s3 import Minio
 from tests.integration.s3_runs import COUNT, SLOW_PROJECTION, Place, Tables, descendants, kill_all, reach
 from tests.integration.test_kills import SLOW_DECODER
-from verger.access import s3a
+from verger.spark import s3a
 
 # Seconds instead of a minute; S3A, which the run does not wait for, stays as patient as it is.
 IMPATIENT = """
-import verger.access.buckets as buckets
+import verger.storage.buckets as buckets
 buckets.PATIENCE_S = 15
 """
 

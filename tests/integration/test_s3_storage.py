@@ -1,4 +1,4 @@
-"""access/s3 on real servers: what `Storage` promises, as tests/unit/test_storage.py has it of folders."""
+"""storage/s3 on real servers: what `Storage` promises, as tests/unit/test_storage.py has it of folders."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ import pytest
 
 from tests.integration.s3 import Minio, Server, Versity
 from tests.integration.s3_runs import reach
-from verger.access import buckets, listing
-from verger.access.storage import AlreadyPublishedError, Storage, storage_of
 from verger.errors import NothingToReadError, Reason, Rejection, StoreError
+from verger.storage import buckets, listing
+from verger.storage.base import AlreadyPublishedError, Storage
+from verger.storage.stores import storage_of
 from verger.tables.store import FeatureStore
 
 ODD = (
@@ -248,7 +249,7 @@ def test_arrow_reads_the_columns_that_are_asked_for(
     pq.write_table(table, tmp_path / "x.parquet", compression="none", use_dictionary=False)
     storage.write(f"{root}/x.parquet", (tmp_path / "x.parquet").read_bytes())
     sizes: list[int] = []
-    ranged = "verger.access.ranges.RangedFile._get"
+    ranged = "verger.storage.ranges.RangedFile._get"
     counted = _counting(sizes)
     monkeypatch.setattr(ranged, counted)
     found = ds.dataset([f"{root}/x.parquet"], filesystem=storage.arrow())
@@ -258,7 +259,7 @@ def test_arrow_reads_the_columns_that_are_asked_for(
 
 
 def _counting(sizes: list[int]) -> Callable[..., Any]:
-    from verger.access.ranges import RangedFile
+    from verger.storage.ranges import RangedFile
 
     get = RangedFile._get
 

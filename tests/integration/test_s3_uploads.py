@@ -1,4 +1,4 @@
-"""access/uploads: what died in the middle of an upload is found, below its own folder alone, and removed."""
+"""storage/uploads: what died in the middle of an upload is found, below its own folder alone, and removed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from tests.integration.s3 import Server
 from tests.integration.s3_runs import reach
-from verger.access import uploads
+from verger.storage import uploads
 
 
 @pytest.fixture(params=["minio", "versity"])

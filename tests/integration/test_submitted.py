@@ -17,7 +17,7 @@ import pytest
 import verger
 from tests.integration.runs import photographs, submitted
 from tests.integration.s3 import Minio
-from verger.access.metrics import NAMES
+from verger.spark.metrics import NAMES
 
 GAUGE = "metrics_verger_driver_AccumulatorSource_{}_Value"
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.unit.s3_answers import Store, handler_of
-from verger.access import buckets
+from verger.storage import buckets
 
 
 @pytest.fixture

@@ -10,10 +10,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from verger.access import buckets
-from verger.access.residency import Residency, guard
 from verger.config import RunConfig
 from verger.errors import ResidencyError, VergerError
+from verger.residency.guard import Residency, guard
+from verger.storage import buckets
 
 XML = '<?xml version="1.0" encoding="UTF-8"?>'
 REGION = "x-amz-bucket-region"

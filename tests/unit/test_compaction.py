@@ -195,7 +195,7 @@ def test_killed_at_any_step_the_store_reads_the_same(output: Path, monkeypatch: 
 
 def dying_at(step: int, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """From the step-th change of the store on, none happens; returns the changes as they are asked for."""
-    from verger.access.local import LocalStorage
+    from verger.storage.local import LocalStorage
 
     asked: list[str] = []
 

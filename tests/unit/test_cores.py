@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from verger.access import cores
+from verger import cores
 
 
 @pytest.fixture

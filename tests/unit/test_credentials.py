@@ -1,4 +1,4 @@
-"""access/credentials: where keys, endpoint and region come from, and what a store's refusals mean."""
+"""storage/credentials: where keys, endpoint and region come from, and what a store's refusals mean."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import trustme
 from botocore import exceptions as failures
 
 from tests.web import Answer, Request, serving
-from verger.access import buckets, credentials
-from verger.access.buckets import Bucket
 from verger.config import RunConfig
 from verger.errors import NothingToReadError, StoreError, UsageError, VergerError
+from verger.storage import buckets, credentials
+from verger.storage.buckets import Bucket
 
 SECRET = "not-to-be-shown"
 WHERE = "s3://orchard/photographs"

@@ -14,7 +14,7 @@ import pytest
 import trustme
 
 from tests.conftest import ROOT
-from verger.access import truststore
+from verger.spark import truststore
 
 IMAGE = ROOT / "image"
 LOG4J = "-Dlog4j2.configurationFile=file:/opt/verger/conf/log4j2.properties"

@@ -1,11 +1,11 @@
-"""access/failures: Spark's errors, as they were met with S3A 3.5.0 and a store that fails, and what they mean."""
+"""spark/failures: Spark's errors, as they were met with S3A 3.5.0 and a store that fails, and what they mean."""
 
 from __future__ import annotations
 
 import pytest
 
-from verger.access import failures
 from verger.errors import DoesNotFitError, StoreError
+from verger.spark import failures
 
 RESUME = "Run the same command again: what was committed is kept."
 NEW_KEYS = "Get new credentials and run again: what was committed is kept."

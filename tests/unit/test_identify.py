@@ -14,13 +14,13 @@ import pytest
 from PIL import Image
 
 from tests.insight import clouds, config, sample
-from verger.access.storage import Entry
 from verger.components.pca import Pca
 from verger.errors import NothingToReadError, Reason, Rejection, StoreError
 from verger.insight import answer, identify
 from verger.insight.classifier import classify
 from verger.insight.identify import Finding, Memory
 from verger.photographs import inventory
+from verger.storage.base import Entry
 from verger.tables.manifest import Run
 from verger.tables.schemas import PROJECTION
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from verger.access.failures import explain
 from verger.errors import ExitCode, UsageError
 from verger.network import installed, lite
+from verger.spark.failures import explain
 
 ADVICE = f"Install verger with its requirements: tensorflow-cpu=={installed.NEEDED}."
 

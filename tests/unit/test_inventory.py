@@ -8,7 +8,6 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from verger.access.storage import Entry
 from verger.config import RunConfig
 from verger.errors import NothingToReadError
 from verger.photographs.inventory import (
@@ -22,6 +21,7 @@ from verger.photographs.inventory import (
     select,
     take,
 )
+from verger.storage.base import Entry
 
 ROOT = "/data/fruits"
 

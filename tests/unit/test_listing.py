@@ -1,4 +1,4 @@
-"""access/listing: every key once, whatever the shape of the bucket, and few pages in memory."""
+"""storage/listing: every key once, whatever the shape of the bucket, and few pages in memory."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from verger.access import listing
+from verger.storage import listing
 
 PAGE = 10
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from verger.access.storage import AlreadyPublishedError
 from verger.errors import NothingToReadError, StoreError
+from verger.storage.base import AlreadyPublishedError
 from verger.tables import manifest
 from verger.tables.manifest import Run
 

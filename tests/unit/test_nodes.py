@@ -1,4 +1,4 @@
-"""access/nodes: Kubernetes' own client over TLS, against a server that answers as its API does."""
+"""residency/nodes: Kubernetes' own client over TLS, against a server that answers as its API does."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ import pytest
 import trustme
 from kubernetes.config import incluster_config
 
-from verger.access import nodes
 from verger.config import RunConfig
 from verger.errors import ResidencyError
+from verger.residency import nodes
 
 LABEL = "topology.kubernetes.io/region"
 SELECTOR = "spark-role=executor,spark-app-selector=spark-1"

@@ -1,4 +1,4 @@
-"""access/regions: which regions are allowed, for buckets and for nodes, and what is kept of opt-ins."""
+"""residency/regions: which regions are allowed, for buckets and for nodes, and what is kept of opt-ins."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from tests.unit.s3_answers import (
     on_aws,
     refused,
 )
-from verger.access import nodes, regions
-from verger.access.residency import Residency, guard
 from verger.config import RunConfig
 from verger.errors import ResidencyError
+from verger.residency import nodes, regions
+from verger.residency.guard import Residency, guard
 
 pytestmark = pytest.mark.usefixtures("example_keys")
 

@@ -1,4 +1,4 @@
-"""access/residency: where buckets are copied to, by their replication."""
+"""residency/guard: where buckets are copied to, by their replication."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.unit.s3_answers import (
     refused,
     replicated,
 )
-from verger.access import buckets
+from verger.storage import buckets
 
 pytestmark = pytest.mark.usefixtures("example_keys")
 

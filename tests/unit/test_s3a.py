@@ -1,4 +1,4 @@
-"""access/s3a: what Spark is told about buckets, and where its jars are."""
+"""spark/s3a: what Spark is told about buckets, and where its jars are."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 import trustme
 
-from verger.access import buckets, s3a
-from verger.access.buckets import Bucket
 from verger.config import RunConfig
 from verger.errors import UsageError
+from verger.spark import s3a
+from verger.storage import buckets
+from verger.storage.buckets import Bucket
 
 PHOTOGRAPHS = Bucket("photographs", "eu-west-3")
 RESULTS = Bucket("results", "eu-central-1", "http://127.0.0.1:9000", path_style=True)

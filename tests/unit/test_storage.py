@@ -1,4 +1,4 @@
-"""access/storage: whatever is written appears whole or not at all."""
+"""storage: whatever is written appears whole or not at all."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from verger.access.storage import AlreadyPublishedError, canonical, contains, join, storage_of
 from verger.errors import DoesNotFitError, NothingToReadError, Reason, Rejection, StoreError, UsageError
+from verger.storage.base import AlreadyPublishedError
+from verger.storage.stores import storage_of
+from verger.storage.uri import canonical, contains, join
 
 
 @pytest.mark.parametrize(

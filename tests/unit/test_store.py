@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.unit.test_manifest import finished
-from verger.access.storage import Entry, Storage
 from verger.errors import NothingToReadError, StoreError
+from verger.storage.base import Entry, Storage
 from verger.tables import manifest
 from verger.tables.pruning import prune_gone, prune_runs
 from verger.tables.reader import load

@@ -1,4 +1,4 @@
-"""access/truststore: PEM certificates as the JVM reads them."""
+"""spark/truststore: PEM certificates as the JVM reads them."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import trustme
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import pkcs12
 
-from verger.access import truststore
 from verger.errors import UsageError
+from verger.spark import truststore
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_java_reads_it(bundle: Path, tmp_path: Path) -> None:
     if keytool is None:
         pytest.skip("no keytool on the PATH: it comes with Java")
     store = tmp_path / "authorities.p12"
-    program = [sys.executable, "-m", "verger.access.truststore"]
+    program = [sys.executable, "-m", "verger.spark.truststore"]
     subprocess.run([*program, str(store), str(bundle)], check=True)
     listed = subprocess.run(
         [keytool, "-list", "-keystore", str(store), "-storepass", truststore.PASSWORD],

@@ -58,7 +58,7 @@
 {{- end }}
 {{- end }}
 
-{{/* AWS's names of regions outside the EU, but the two that have an opt-in: those that verger.access.regions refuses. */}}
+{{/* AWS's names of regions outside the EU, but the two that have an opt-in: those that verger.residency.regions refuses. */}}
 {{- define "verger.abroad" -}}
 ^(us|us-gov|(us|eu)-iso[a-z]?|ca|mx|sa|af|me|il|ap|cn)-((north|south|central)(east|west)?|east|west)-[0-9]+$
 {{- end }}

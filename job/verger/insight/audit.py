@@ -12,11 +12,11 @@ import pyarrow.compute as pc
 from scipy.sparse import csr_array
 from threadpoolctl import threadpool_limits
 
-from verger.access.storage import storage_of
 from verger.insight.classifier import Classification
 from verger.insight.labels import isolated
 from verger.insight.sample import Places, Sample, codes
 from verger.insight.similarity import Likeness, alike, unit_rows
+from verger.storage.stores import storage_of
 from verger.tables.store import parquet_bytes
 
 KINDS = (

@@ -15,7 +15,6 @@ import pyarrow as pa
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
-from verger.access.storage import join, storage_of
 from verger.components.pca import Pca
 from verger.config import RunConfig
 from verger.insight import calibration, evaluation, novelty
@@ -25,6 +24,8 @@ from verger.insight.model import DOCUMENT, Floats, Model, load
 from verger.insight.novelty import Novelty
 from verger.insight.reduction import Reduction
 from verger.insight.sample import Places, Sample, codes, stratified
+from verger.storage.stores import storage_of
+from verger.storage.uri import join
 
 __all__ = ["Classification", "Model", "NothingToTellError", "classes_of", "classify", "groups_of", "load"]
 

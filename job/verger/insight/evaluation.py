@@ -17,7 +17,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold, StratifiedGroupKFold, StratifiedKFold
 from sklearn.neighbors import NearestCentroid
 
-from verger.access.cores import available_cores
+from verger.cores import available_cores
 from verger.insight.reduction import Reduction
 from verger.insight.sample import Numbers, Places, moments, stratified
 

@@ -14,8 +14,6 @@ from typing import Any
 import numpy as np
 
 from verger import __version__
-from verger.access.preflight import admit
-from verger.access.storage import bucket_name, canonical, storage_of
 from verger.components.pca import Pca
 from verger.config import RunConfig
 from verger.errors import NothingToReadError, VergerError
@@ -28,6 +26,9 @@ from verger.network.backbones import Network, as_fitted, resolve_fitted
 from verger.network.lite import INPUT, OUTPUT, Lite
 from verger.network.lite_metadata import described, labels_text
 from verger.progress import Progress
+from verger.residency.preflight import admit
+from verger.storage.stores import storage_of
+from verger.storage.uri import bucket_name, canonical
 from verger.tables import manifest as manifests
 from verger.tables.manifest import Run
 

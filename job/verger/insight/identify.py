@@ -14,11 +14,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from verger.access.cores import available_cores
-from verger.access.preflight import admit
-from verger.access.storage import bucket_name, canonical, intact, join, storage_of
 from verger.components.pca import Pca
 from verger.config import RunConfig
+from verger.cores import available_cores
 from verger.errors import NothingToReadError, Rejection, StoreError, VergerError
 from verger.insight import model as models
 from verger.insight.known import ARRAYS, Known, Numbers, Space
@@ -29,6 +27,10 @@ from verger.network.lite import quietly
 from verger.network.worker import ahead
 from verger.photographs import images, inventory
 from verger.progress import Progress
+from verger.residency.preflight import admit
+from verger.storage.base import intact
+from verger.storage.stores import storage_of
+from verger.storage.uri import bucket_name, canonical, join
 from verger.tables import manifest as manifests
 from verger.tables import reader
 from verger.tables.manifest import Run

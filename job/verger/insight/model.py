@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from verger.access.storage import intact, join, storage_of
+from verger.storage.base import intact
+from verger.storage.stores import storage_of
+from verger.storage.uri import join
 
 Floats = npt.NDArray[np.float64]
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import stdtrit
 
-from verger.access.cores import available_cores
+from verger.cores import available_cores
 from verger.insight import evaluation
 from verger.insight.evaluation import TRAINED_NUMBERS, Held, Task
 from verger.insight.known import Known

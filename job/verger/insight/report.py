@@ -16,8 +16,6 @@ from typing import Any, TypeVar
 import pyarrow as pa
 import pyarrow.dataset as ds
 
-from verger.access.preflight import admit
-from verger.access.storage import canonical, intact, join, storage_of
 from verger.components.pca import Pca
 from verger.config import RunConfig
 from verger.errors import NothingToReadError, StoreError
@@ -27,6 +25,10 @@ from verger.insight.since import Since
 from verger.insight.thumbnails import Counts
 from verger.insight.thumbnails import read as read_thumbnails
 from verger.progress import Progress
+from verger.residency.preflight import admit
+from verger.storage.base import intact
+from verger.storage.stores import storage_of
+from verger.storage.uri import canonical, join
 from verger.tables import manifest as manifests
 from verger.tables.manifest import Run
 from verger.tables.store import FeatureStore, parquet_files

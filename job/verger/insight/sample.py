@@ -10,9 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
-from verger.access.storage import intact, storage_of
 from verger.config import RunConfig
 from verger.errors import NothingToReadError
+from verger.storage.base import intact
+from verger.storage.stores import storage_of
 from verger.tables import reader
 from verger.tables.manifest import Run
 from verger.tables.schemas import FEATURES

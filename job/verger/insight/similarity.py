@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.linalg import eigh
 
-from verger.access.cores import available_cores
+from verger.cores import available_cores
 from verger.insight.sample import Numbers, Places, moments
 
 BLOCK = 512

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from typing import TYPE_CHECKING, Any
 
-from verger.access.failures import dispensable
 from verger.components.pca import Pca
 from verger.config import RunConfig
 from verger.progress import Progress
+from verger.spark.failures import dispensable
 from verger.tables import manifest
 from verger.tables.manifest import Run
 from verger.tables.store import FeatureStore

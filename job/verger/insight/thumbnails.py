@@ -9,10 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from threading import Semaphore
 
-from verger.access.cores import available_cores
-from verger.access.storage import storage_of
+from verger.cores import available_cores
 from verger.errors import Reason, Rejection, VergerError
 from verger.photographs.images import thumbnail
+from verger.storage.stores import storage_of
 
 EDGE = 96
 """Longer edge, pixels."""

@@ -11,11 +11,9 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
-from verger.access.cores import available_cores
-from verger.access.preflight import admit
-from verger.access.storage import storage_of
 from verger.components.pca import Pca
 from verger.config import RunConfig
+from verger.cores import available_cores
 from verger.errors import NothingToReadError, Rejection, StoreError, VergerError
 from verger.insight import classifier, dense, evaluation, sample
 from verger.insight.evaluation import Folds, Task
@@ -29,6 +27,8 @@ from verger.network.worker import ahead
 from verger.photographs import images
 from verger.photographs.sample import drawn
 from verger.progress import Progress
+from verger.residency.preflight import admit
+from verger.storage.stores import storage_of
 from verger.tables.manifest import Run
 from verger.tables.store import FeatureStore
 

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from verger.access.storage import join
 from verger.config import RunConfig
 from verger.errors import UsageError, WeightsError
 from verger.network import mobilenet_v2, vgg16, weights
 from verger.network.frozen import Frozen, Preprocessing
 from verger.network.recipe import Recipe, fold, multiplications, output_shape
 from verger.network.weights import Weights
+from verger.storage.uri import join
 
 __all__ = ["FEATURES_VERSION", "Frozen", "Network", "as_fitted", "resolve", "resolve_fitted"]
 

@@ -13,14 +13,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark import AccumulatorParam
 
-from verger.access.buckets import connected
-from verger.access.failures import worker_lost
-from verger.access.session import write_parquet
 from verger.config import RunConfig
 from verger.errors import DoesNotFitError, Reason, Rejection
 from verger.network.backbones import Frozen, Network
 from verger.network.waves import partition_count, wave_size
 from verger.network.worker import Extractor, Tally, rejected_row
+from verger.spark.failures import worker_lost
+from verger.spark.session import write_parquet
+from verger.storage.buckets import connected
 from verger.tables.schemas import REJECTED
 from verger.tables.store import FeatureStore
 

@@ -13,10 +13,11 @@ from http.client import HTTPException
 from rich.console import Console
 from rich.progress import wrap_file
 
-from verger.access.storage import canonical, join, storage_of
 from verger.config import RunConfig
 from verger.errors import VergerError, WeightsError
 from verger.network.mobilenet_v2 import PUBLISHED_ALPHAS
+from verger.storage.stores import storage_of
+from verger.storage.uri import canonical, join
 
 # As in keras.applications; keras.utils.get_file is not used, for it imports TensorFlow and writes to stdout.
 URL = "https://storage.googleapis.com/tensorflow/keras-applications/"

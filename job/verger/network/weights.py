@@ -11,12 +11,13 @@ from importlib import resources
 
 import numpy as np
 
-from verger.access.storage import canonical, storage_of
 from verger.config import RunConfig
 from verger.errors import NothingToReadError, StoreError, WeightsError
 from verger.network import imagenet, mobilenet_v2
 from verger.network.formats import INPUT_SIZE, Found, parse
 from verger.network.recipe import EPSILON, Recipe, Tensors, random_tensors, shapes
+from verger.storage.stores import storage_of
+from verger.storage.uri import canonical
 
 # Made by scripts/bundle_weights.py; where they come from is told in NOTICE.
 BUNDLED = "mobilenet_v2_1.0_224_no_top.int8.npz"

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import pyarrow as pa
 
-from verger.access.buckets import Bucket, connect
-from verger.access.storage import storage_of
 from verger.errors import Reason, Rejection
 from verger.photographs import images
+from verger.storage.buckets import Bucket, connect
+from verger.storage.stores import storage_of
 from verger.tables.schemas import FEATURES
 
 if TYPE_CHECKING:

@@ -15,9 +15,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from verger.access.storage import Entry, canonical, storage_of
 from verger.config import RunConfig
 from verger.errors import NothingToReadError
+from verger.storage.base import Entry
+from verger.storage.stores import storage_of
+from verger.storage.uri import canonical
 
 SCHEMA = pa.schema(
     [

@@ -11,9 +11,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from verger.access.storage import Storage, canonical, join, storage_of
 from verger.errors import UsageError
 from verger.photographs.fruit import VARIETIES, photograph
+from verger.storage.base import Storage
+from verger.storage.stores import storage_of
+from verger.storage.uri import canonical, join
 
 EDGE = 100  # of most photographs, pixels, as in Fruits-360
 ODD_EVERY = 12  # one photograph in so many is of odd kind

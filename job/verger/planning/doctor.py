@@ -16,15 +16,17 @@ from itertools import islice
 from pathlib import Path
 from typing import Literal
 
-from verger.access import s3a
-from verger.access.cores import available_cores
-from verger.access.preflight import admit, places
-from verger.access.session import MINIMUM_JAVA, java_version, session, uses_s3
-from verger.access.storage import AlreadyPublishedError, apart, bucket_name, canonical, join, storage_of
 from verger.config import RunConfig
+from verger.cores import available_cores
 from verger.errors import DoesNotFitError, ExitCode, NothingToReadError, StoreError, UsageError, VergerError
 from verger.network.backbones import resolve
 from verger.photographs.inventory import SUFFIXES
+from verger.residency.preflight import admit, places
+from verger.spark import s3a
+from verger.spark.session import MINIMUM_JAVA, java_version, session, uses_s3
+from verger.storage.base import AlreadyPublishedError
+from verger.storage.stores import storage_of
+from verger.storage.uri import apart, bucket_name, canonical, join
 
 PYTHONS = ((3, 11), (3, 13))
 WORKER_BYTES = 1_300_000_000  # a Python worker with TensorFlow and a network, one a core
@@ -201,7 +203,7 @@ def _output(output: str, source: str | None) -> str:
 def _uploads(output: str, stale_after: float, fix: bool) -> str:
     if bucket_name(output) is None:
         raise Skipped("no s3:// output given")
-    from verger.access import uploads
+    from verger.storage import uploads
 
     found = list(uploads.stale(output, datetime.now(UTC) - timedelta(hours=stale_after)))
     if found and not fix:

@@ -13,17 +13,17 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from verger.access.buckets import is_aws
-from verger.access.cores import available_cores
-from verger.access.preflight import admit, places
-from verger.access.storage import apart, bucket_name
 from verger.config import RunConfig
+from verger.cores import available_cores
 from verger.errors import NothingToReadError, StoreError
 from verger.network.backbones import Network, resolve
 from verger.photographs import inventory
 from verger.planning import prices
 from verger.planning.cost import Bill, Item, bill
 from verger.planning.workload import Workload, foresee
+from verger.residency.preflight import admit, places
+from verger.storage.buckets import is_aws
+from verger.storage.uri import apart, bucket_name
 from verger.tables import manifest
 from verger.tables.store import FeatureStore, gone, matching, without
 from verger.text import one_line
@@ -180,7 +180,7 @@ def _standing(config: RunConfig, output: str, region: str | None) -> tuple[str |
     name = bucket_name(output)
     if name is None:
         return region, True
-    from verger.access import credentials  # boto3 is not loaded for folders
+    from verger.storage import credentials
 
     bucket = credentials.connection(name)
     return region or bucket.region, is_aws(config.endpoint_url or bucket.endpoint_url)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from verger.access.regions import EU
+from verger.residency.regions import EU
 
 
 @dataclass(frozen=True, slots=True)

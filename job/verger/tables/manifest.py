@@ -14,10 +14,11 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from verger import __version__
-from verger.access.residency import Residency
-from verger.access.storage import canonical, join, storage_of
 from verger.config import RunConfig
 from verger.errors import NothingToReadError, StoreError
+from verger.residency.guard import Residency
+from verger.storage.stores import storage_of
+from verger.storage.uri import canonical, join
 
 SCHEMA_VERSION = 1
 _PACKAGES = {

@@ -13,7 +13,9 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-from verger.access.storage import Storage, join, storage_of
+from verger.storage.base import Storage
+from verger.storage.stores import storage_of
+from verger.storage.uri import join
 from verger.tables import manifest
 from verger.tables.manifest import Run
 from verger.tables.store import damaged, parquet_files

@@ -9,8 +9,9 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.dataset as ds
 
-from verger.access.storage import join, storage_of
 from verger.errors import NothingToReadError, StoreError
+from verger.storage.stores import storage_of
+from verger.storage.uri import join
 from verger.tables import manifest
 from verger.tables.manifest import Run
 from verger.tables.schemas import FEATURES, PROJECTION

@@ -16,8 +16,10 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-from verger.access.storage import AlreadyPublishedError, Entry, Storage, join, storage_of
 from verger.errors import NothingToReadError, StoreError
+from verger.storage.base import AlreadyPublishedError, Entry, Storage
+from verger.storage.stores import storage_of
+from verger.storage.uri import join
 from verger.tables.schemas import FEATURES, REFUSED, REJECTED
 
 if TYPE_CHECKING:

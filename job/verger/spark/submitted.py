@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from verger.access.buckets import Bucket
 from verger.errors import UsageError
+from verger.storage.buckets import Bucket
 
 if TYPE_CHECKING:
     from pyspark import SparkConf

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from botocore import exceptions as failures
 
-from verger.access import credentials
-from verger.access.credentials import explained
-from verger.access.storage import S3, bucket_name, join
+from verger.storage import credentials
+from verger.storage.credentials import explained
+from verger.storage.uri import S3, bucket_name, join
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -55,7 +55,7 @@ def _system() -> list[x509.Certificate]:
         return x509.load_pem_x509_certificates(Path(found).read_bytes()) if found else []
 
 
-if __name__ == "__main__":  # python -m verger.access.truststore STORE PEM...: for the start of a container
+if __name__ == "__main__":  # python -m verger.spark.truststore STORE PEM...: for the start of a container
     try:
         Path(sys.argv[1]).write_bytes(make(sys.argv[2:]))
     except UsageError as error:

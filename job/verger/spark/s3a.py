@@ -9,10 +9,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from verger.access import credentials, truststore
-from verger.access.buckets import Bucket
 from verger.config import RunConfig
 from verger.errors import UsageError
+from verger.spark import truststore
+from verger.storage import credentials
+from verger.storage.buckets import Bucket
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

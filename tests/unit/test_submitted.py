@@ -1,4 +1,4 @@
-"""access/cluster: what is added to a submission, and what of it stays the submission's."""
+"""spark/submitted: what is added to a submission, and what of it stays the submission's."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Any
 import pytest
 from pyspark import SparkConf, SparkContext
 
-from verger.access import cluster
-from verger.access.buckets import Bucket
 from verger.errors import UsageError
+from verger.spark import submitted
+from verger.storage.buckets import Bucket
 
 
-def completed(**submitted: str) -> dict[str, str]:
+def completed(**settings: str) -> dict[str, str]:
     """Settings of spark-submit, with ``__`` for a dot, as the session completes them."""
     conf = SparkConf(loadDefaults=False)
-    conf.setAll([(f"spark.{name.replace('__', '.')}", value) for name, value in submitted.items()])
-    cluster.complete(conf)
+    conf.setAll([(f"spark.{name.replace('__', '.')}", value) for name, value in settings.items()])
+    submitted.complete(conf)
     return {name.removeprefix("spark."): value for name, value in conf.getAll()}
 
 
@@ -63,10 +63,10 @@ def test_a_bundle_needs_a_jvm_with_a_trust_store(monkeypatch: pytest.MonkeyPatch
     system = types.SimpleNamespace(getProperty=lambda name: known if name == "javax.net.ssl.trustStore" else None)
     jvm: Any = types.SimpleNamespace(java=types.SimpleNamespace(lang=types.SimpleNamespace(System=system)))
     monkeypatch.setattr(SparkContext, "_jvm", jvm)
-    cluster.require_trust([Bucket("plain", "eu-west-3")])
+    submitted.require_trust([Bucket("plain", "eu-west-3")])
     bundled = [Bucket("plain", "eu-west-3"), Bucket("bundled", "eu-west-3", ca_bundle="/etc/ca.pem")]
     if known:
-        cluster.require_trust(bundled)
+        submitted.require_trust(bundled)
     else:
         with pytest.raises(UsageError, match=r"/etc/ca.pem.*AWS_CA_BUNDLE"):
-            cluster.require_trust(bundled)
+            submitted.require_trust(bundled)

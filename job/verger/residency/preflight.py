@@ -6,11 +6,11 @@ import secrets
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
-from verger.access import residency
-from verger.access.residency import Residency
-from verger.access.storage import bucket_name, canonical, join
 from verger.config import RunConfig
 from verger.errors import NothingToReadError, StoreError
+from verger.residency import guard
+from verger.residency.guard import Residency
+from verger.storage.uri import bucket_name, canonical, join
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -58,10 +58,10 @@ def admit(places: Mapping[str, str], config: RunConfig, written: Collection[str]
         There is no such bucket.
     """
     if any(map(bucket_name, places.values())):
-        from verger.access import credentials
+        from verger.storage import credentials
 
         credentials.renew()  # the environment of a notebook may have changed since its last run
-    admitted = residency.guard(places, config, written)
+    admitted = guard.guard(places, config, written)
     for role, uri in places.items():
         if bucket_name(uri):
             _try(uri, listed=role not in _OBJECTS, written=tried and role in written)
@@ -69,8 +69,8 @@ def admit(places: Mapping[str, str], config: RunConfig, written: Collection[str]
 
 
 def _try(uri: str, listed: bool, written: bool) -> None:
-    from verger.access import credentials
-    from verger.access.s3 import S3Storage
+    from verger.storage import credentials
+    from verger.storage.s3 import S3Storage
 
     name = bucket_name(uri)
     assert name is not None
@@ -84,7 +84,7 @@ def _try(uri: str, listed: bool, written: bool) -> None:
 
 def _read(client: S3Client, bucket: str, prefix: str, uri: str) -> None:
     """A listing, which unlike HEAD says why it is refused; and the first byte of an object."""
-    from verger.access import credentials
+    from verger.storage import credentials
 
     with credentials.explained(uri):
         page = client.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=_TRIED)
@@ -107,7 +107,7 @@ def _read(client: S3Client, bucket: str, prefix: str, uri: str) -> None:
 
 def _write(client: S3Client, bucket: str, key: str, uri: str) -> None:
     """An upload that is begun and abandoned, as the committer begins them: it asks for the right, and shows nothing."""
-    from verger.access import credentials
+    from verger.storage import credentials
 
     probe = join(key, f"_preflight-{secrets.token_hex(4)}").removeprefix("/")
     with credentials.explained(uri):

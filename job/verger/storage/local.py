@@ -16,8 +16,8 @@ from typing import BinaryIO
 
 import pyarrow.fs as pafs
 
-from verger.access.storage import AlreadyPublishedError, Entry
 from verger.errors import DoesNotFitError, NothingToReadError, Reason, Rejection, StoreError
+from verger.storage.base import AlreadyPublishedError, Entry
 
 
 class LocalStorage:

@@ -16,13 +16,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from verger.access import cluster, failures, outages
-from verger.access.buckets import Bucket, connected
-from verger.access.cores import available_cores
-from verger.access.jobs import cancel_until
-from verger.access.storage import bucket_name, canonical, storage_of
 from verger.config import RunConfig
+from verger.cores import available_cores
 from verger.errors import UsageError
+from verger.spark import failures, outages, submitted
+from verger.spark.jobs import cancel_until
+from verger.storage.buckets import Bucket, connected
+from verger.storage.stores import storage_of
+from verger.storage.uri import bucket_name, canonical
 
 if TYPE_CHECKING:
     from pyspark import SparkConf
@@ -123,13 +124,13 @@ def _submitted(config: RunConfig) -> SparkConf:
     from pyspark import SparkConf, SparkContext
 
     SparkContext._ensure_initialized()
-    cluster.require_trust(_reached(config) if uses_s3(config) else ())
-    submitted = SparkConf().setAll(list((SETTINGS | _stores(config)).items()))
-    cluster.complete(submitted)
+    submitted.require_trust(_reached(config) if uses_s3(config) else ())
+    conf = SparkConf().setAll(list((SETTINGS | _stores(config)).items()))
+    submitted.complete(conf)
     # Not by spark.log.level, which says so in a line of its own that no layout of the log shapes.
-    submitted._jconf.initializeLogIfNecessary(False)  # type: ignore[union-attr]
+    conf._jconf.initializeLogIfNecessary(False)  # type: ignore[union-attr]
     SparkContext._jvm.org.apache.spark.util.Utils.setLogLevelIfNeeded(_log4j_level(config))  # type: ignore[union-attr]
-    return submitted
+    return conf
 
 
 def _stores(config: RunConfig) -> dict[str, str]:
@@ -140,7 +141,7 @@ def _stores(config: RunConfig) -> dict[str, str]:
         storage_of(place).make_folder(place)  # Spark refuses to start without it
         settings = {"spark.eventLog.enabled": "true", "spark.eventLog.dir": storage_of(place).spark_uri(place)}
     if uses_s3(config):
-        from verger.access import s3a
+        from verger.spark import s3a
 
         settings |= s3a.settings(_reached(config), config)
     return settings
@@ -166,7 +167,7 @@ def equipped(spark: SparkSession, config: RunConfig) -> SparkSession:
         It lacks what S3 takes.
     """
     if uses_s3(config):
-        from verger.access import s3a
+        from verger.spark import s3a
 
         s3a.require_committer(spark)
     return spark
@@ -295,7 +296,7 @@ def _embedded(config: RunConfig, folder: Path) -> dict[str, str]:
         os.makedirs(config.local_dir, exist_ok=True)
         settings["spark.local.dir"] = os.path.abspath(config.local_dir)
     if uses_s3(config):
-        from verger.access import s3a
+        from verger.spark import s3a
 
         settings["spark.driver.extraClassPath"] = s3a.class_path()
         options += s3a.trusting(folder / "authorities.p12", _reached(config))

@@ -7,8 +7,8 @@ import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 
-from verger.access.buckets import HURRY, PATIENCE_S, Bucket
 from verger.errors import StoreError
+from verger.storage.buckets import HURRY, PATIENCE_S, Bucket
 
 _PAUSE_S = 5
 
@@ -76,7 +76,7 @@ def _answers(bucket: Bucket) -> bool:
     """Whether the store says anything, if only that it refuses."""
     from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError
 
-    from verger.access import credentials
+    from verger.storage import credentials
 
     try:
         credentials.client(bucket, patient=False).head_bucket(Bucket=bucket.name)

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import pyarrow as pa
 import pyarrow.fs as pafs
 
 from verger.errors import NothingToReadError, StoreError
-
-if TYPE_CHECKING:
-    from verger.access.s3 import S3Storage
+from verger.storage.buckets import Bucket
 
 # The end of a Parquet file, with its footer and often all that is wanted, comes with the first request.
 _TAIL = 1 << 16
+
+
+class Objects(Protocol):
+    """What files in ranges need of a store."""
+
+    @property
+    def bucket(self) -> Bucket:
+        """Whose objects they are."""
+
+    def get(self, path: str, **conditions: str) -> tuple[bytes, Any]:
+        """The content, or the range of it that the conditions ask for, and the whole answer."""
 
 
 class RangedFile(io.RawIOBase):
@@ -22,7 +31,7 @@ class RangedFile(io.RawIOBase):
 
     Parameters
     ----------
-    storage : S3Storage
+    storage : Objects
     path : str
 
     Raises
@@ -31,7 +40,7 @@ class RangedFile(io.RawIOBase):
         As pyarrow expects it.
     """
 
-    def __init__(self, storage: S3Storage, path: str) -> None:
+    def __init__(self, storage: Objects, path: str) -> None:
         self._storage, self._path, self._position = storage, path, 0
         self._tail, answer = self._get(f"bytes=-{_TAIL}")
         self._etag = answer.get("ETag", "")
@@ -82,7 +91,7 @@ class RangedFile(io.RawIOBase):
 class RangedFiles(pafs.FileSystemHandler):  # type: ignore[misc]
     """What pyarrow needs to read the objects that it is given by name; it lists and writes nothing."""
 
-    def __init__(self, storage: S3Storage) -> None:
+    def __init__(self, storage: Objects) -> None:
         self._storage = storage
 
     def __eq__(self, other: object) -> bool:

@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from verger.access import regions
-from verger.access.jobs import cancel_until
 from verger.config import RunConfig
 from verger.errors import ResidencyError
+from verger.residency import regions
+from verger.spark.jobs import cancel_until
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -1,4 +1,4 @@
-"""access/residency: what S3 answers, over a real connection, and what the guard makes of it."""
+"""residency/guard: what S3 answers, over a real connection, and what the guard makes of it."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from tests.unit.s3_answers import (
     on_aws,
     refused,
 )
-from verger.access import buckets
-from verger.access.storage import canonical
 from verger.config import RunConfig
 from verger.errors import NothingToReadError, StoreError
+from verger.storage import buckets
+from verger.storage.uri import canonical
 
 pytestmark = pytest.mark.usefixtures("example_keys")
 
@@ -35,7 +35,7 @@ pytestmark = pytest.mark.usefixtures("example_keys")
 
 def test_paths_of_this_machine_need_no_boto3() -> None:
     script = (
-        "import sys; from verger.access.residency import guard; from verger.config import RunConfig\n"
+        "import sys; from verger.residency.guard import guard; from verger.config import RunConfig\n"
         "found = guard({'input': '/a', 'output': '/b'}, RunConfig(input='a', output='b'))\n"
         "print(found.as_dict(), found.region('/a'), 'boto3' in sys.modules, 'kubernetes' in sys.modules)"
     )

@@ -8,15 +8,16 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from verger.access import buckets, nodes, regions
-from verger.access.storage import bucket_name
 from verger.config import RunConfig
 from verger.errors import NothingToReadError, ResidencyError, StoreError
+from verger.residency import nodes, regions
+from verger.storage import buckets
+from verger.storage.uri import bucket_name
 
 if TYPE_CHECKING:
     from botocore.exceptions import ClientError
 
-    from verger.access.buckets import Bucket
+    from verger.storage.buckets import Bucket
 
 # Access points and their aliases, directory buckets, table buckets: names that lead to a bucket, or to several, in a
 # place that the name does not tell and HeadBucket need not.
@@ -138,7 +139,7 @@ def _roles(places: Mapping[str, str]) -> dict[str, set[str]]:
 
 def _reached(name: str, config: RunConfig) -> Bucket:
     """How a bucket is to be asked: of a declared store, or by an endpoint of AWS's in a region that is allowed."""
-    from verger.access import credentials
+    from verger.storage import credentials
 
     bucket = credentials.resolve(name, config)
     if not bucket.is_aws:
@@ -168,7 +169,7 @@ def _reached(name: str, config: RunConfig) -> Bucket:
 
 def _region(bucket: Bucket, only_written: bool) -> str | None:
     """The region that the store reports for a bucket; None where a store that is not AWS's reports none."""
-    from verger.access.credentials import client, explained
+    from verger.storage.credentials import client, explained
 
     where = f"s3://{bucket.name}"
     with explained(where):
@@ -195,7 +196,7 @@ def _head(bucket: Bucket) -> tuple[str | None, ClientError | None]:
     """
     from botocore.exceptions import ClientError
 
-    from verger.access.credentials import client
+    from verger.storage.credentials import client
 
     refused = None
     try:
@@ -259,7 +260,7 @@ def _targets(bucket: Bucket) -> tuple[list[str], str]:
     """ARNs to which enabled rules replicate, or a sentence on why there are none."""
     from botocore.exceptions import ClientError
 
-    from verger.access.credentials import client, explained
+    from verger.storage.credentials import client, explained
 
     where = f"s3://{bucket.name}"
     with explained(where):

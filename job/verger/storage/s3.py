@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import pyarrow.fs as pafs
 from botocore import exceptions as failures
 
-from verger.access import credentials
-from verger.access.buckets import Bucket
-from verger.access.credentials import explained
-from verger.access.listing import Object, objects
-from verger.access.ranges import RangedFiles
-from verger.access.storage import S3, AlreadyPublishedError, Entry, join
-from verger.access.uploads import Upload
 from verger.errors import NothingToReadError, Reason, Rejection, StoreError, VergerError
+from verger.storage import credentials
+from verger.storage.base import AlreadyPublishedError, Entry
+from verger.storage.buckets import Bucket
+from verger.storage.credentials import explained
+from verger.storage.listing import Object, objects
+from verger.storage.ranges import RangedFiles
+from verger.storage.uploads import Upload
+from verger.storage.uri import S3, join
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

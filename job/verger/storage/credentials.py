@@ -19,10 +19,10 @@ from botocore import exceptions as failures
 from botocore.config import Config
 
 from verger import __version__
-from verger.access import buckets
-from verger.access.buckets import Bucket, is_aws
 from verger.config import RunConfig
 from verger.errors import NothingToReadError, StoreError, UsageError, VergerError
+from verger.storage import buckets
+from verger.storage.buckets import Bucket, is_aws
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -1,0 +1,1 @@
+"""The SparkSession, embedded or submitted, and what goes wrong in it."""
