@@ -28,6 +28,7 @@ from verger.insight.dense import Dense
 from verger.insight.model import softmax
 from verger.network import lite, mobilenet_v2, vgg16
 from verger.network.frozen import Frozen, Preprocessing
+from verger.network.inference import build
 from verger.network.lite import Lite
 from verger.network.recipe import Recipe, fold, output_shape, random_tensors
 from verger.photographs.images import decode
@@ -251,7 +252,7 @@ def test_every_network_is_the_same_behind_its_conversion(
     folded = fold(recipe, random_tensors(recipe, 0))
     frozen = Frozen(recipe, folded, preprocessing, size, pooling, precision)
     pixels = random.integers(0, 256, (4, size, size, 3), np.uint8)
-    features = Frozen(recipe, folded, preprocessing, size, pooling, "float32").build()(pixels)
+    features = build(Frozen(recipe, folded, preprocessing, size, pooling, "float32"))(pixels)
     weights = random.normal(size=(dimension, classes)) / (np.abs(features).mean() * np.sqrt(dimension))
     bias = random.normal(size=classes)
     got = Lite(lite.convert(frozen, weights, bias))

@@ -16,6 +16,7 @@ from PIL import Image
 
 from verger.config import RunConfig
 from verger.network.backbones import Network, resolve
+from verger.network.inference import build
 from verger.photographs import images
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -97,7 +98,7 @@ class TestAgainstKeras:
             input_shape=(224, 224, 3), alpha=alpha, include_top=False, pooling="avg", weights=str(keras_own)
         )
         expected = model.predict(_preprocessed(keras, "mobilenet_v2", photographs), verbose=0)
-        found = network(weights=str(data / "weights" / file)).freeze().build()(photographs)
+        found = build(network(weights=str(data / "weights" / file)).freeze())(photographs)
         assert_same_features(found, expected)
 
     @pytest.mark.parametrize(("alpha", "size", "suffix"), [(0.5, 160, "h5"), (1.0, 113, "keras"), (1.4, 96, "keras")])
@@ -120,7 +121,7 @@ class TestAgainstKeras:
             whole.save(tmp_path / name)
             found = network(weights=str(tmp_path / name))
             prints.add(found.fingerprint)
-            assert_same_features(found.freeze().build()(drawn(96)), expected)
+            assert_same_features(build(found.freeze())(drawn(96)), expected)
         whole.save_weights(tmp_path / "whole.weights.h5")
         prints.add(network(weights=str(tmp_path / "whole.weights.h5"), input_size=96).fingerprint)
         assert len(prints) == 1
@@ -137,14 +138,14 @@ def assert_agrees(keras: Any, backbone: str, model: Any, path: Path, alpha: floa
     for pooling, expected in (("avg", predicted.mean((1, 2))), ("none", predicted.reshape(len(predicted), -1))):
         found = network(backbone=backbone, weights=str(path), pooling=pooling)
         assert (found.alpha, found.input_size, found.dimension) == (alpha, size, expected.shape[1])
-        assert_same_features(found.freeze().build()(drawn(size)), expected)
+        assert_same_features(build(found.freeze())(drawn(size)), expected)
 
 
 class TestBfloat16:
     def test_near_float32(self, data):
         photographs = real(data, 224, 16)
-        exact = network().freeze().build()(photographs)
-        found = network(precision="bfloat16").freeze().build()(photographs)
+        exact = build(network().freeze())(photographs)
+        found = build(network(precision="bfloat16").freeze())(photographs)
         assert found.dtype == np.float32
         alike = cosines(found, exact)
         # Eight bits of mantissa in 52 layers, one after the other.
@@ -156,19 +157,19 @@ class TestRows:
     @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
     def test_do_not_depend_on_their_neighbours(self, precision):
         frozen = network(precision=precision, input_size=96).freeze()
-        build = frozen.build()
+        infer = build(frozen)
         photographs = drawn(96, 16)
-        together = build(photographs)
+        together = infer(photographs)
         assert np.ptp(together, axis=0).max() > 0.1
         for count in (1, 3, 8):
-            apart = [build(photographs[start : start + count]) for start in range(0, 16, count)]
+            apart = [infer(photographs[start : start + count]) for start in range(0, 16, count)]
             np.testing.assert_allclose(np.concatenate(apart), together, rtol=0, atol=1e-6)
         padded = np.concatenate([photographs[5:6], np.zeros((15, 96, 96, 3), np.uint8)])
-        np.testing.assert_allclose(build(padded)[0], together[5], rtol=0, atol=1e-6)
-        np.testing.assert_array_equal(frozen.build(threads=1)(photographs), together)
+        np.testing.assert_allclose(infer(padded)[0], together[5], rtol=0, atol=1e-6)
+        np.testing.assert_array_equal(build(frozen, threads=1)(photographs), together)
 
     def test_random_weights_tell_photographs_apart(self):
-        features = network(weights="random", alpha=0.35, input_size=96).freeze().build()(drawn(96))
+        features = build(network(weights="random", alpha=0.35, input_size=96).freeze())(drawn(96))
         assert 0.01 < features.std(0).mean() < 10
         assert (features.std(0) > 0).mean() > 0.9
 
@@ -196,7 +197,7 @@ class TestGolden:
         Image.fromarray(rgb).save(file, "PNG")
         found = network(**settings)
         decoded = images.decode(file.getvalue(), found.input_size, found.resample, found.fit)
-        features = found.freeze().build()(decoded.rgb[None])[0]
+        features = build(found.freeze())(decoded.rgb[None])[0]
         # Another CPU sums in another order.
         np.testing.assert_allclose(features[:: found.dimension // 8][:8], golden, rtol=1e-3, atol=1e-3)
 

@@ -16,6 +16,7 @@ from verger.config import RunConfig
 from verger.errors import UsageError
 from verger.network import mobilenet_v2, vgg16
 from verger.network.backbones import Network, resolve
+from verger.network.inference import build
 from verger.network.recipe import (
     Convolution,
     convolutions,
@@ -191,7 +192,7 @@ assert not {"tensorflow", "keras", "pyspark"} & sys.modules.keys(), sys.modules.
 class TestPixels:
     def test_values_in_reading_order(self):
         photographs = np.random.default_rng(0).integers(0, 256, (3, 20, 20, 3), dtype=np.uint8)
-        features = network(backbone="pixels").freeze().build()(photographs)
+        features = build(network(backbone="pixels").freeze())(photographs)
         assert features.dtype == np.float32
         assert features.shape == (3, 1200)
         assert features[1, :6].tolist() == [*photographs[1, 0, 0], *photographs[1, 0, 1]]

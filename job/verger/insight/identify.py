@@ -23,6 +23,7 @@ from verger.insight.known import ARRAYS, Known, Numbers, Space
 from verger.insight.model import Model
 from verger.insight.sample import ROWS, codes, stratified
 from verger.network.backbones import Network, as_fitted, resolve_fitted
+from verger.network.inference import build
 from verger.network.lite import quietly
 from verger.network.worker import ahead
 from verger.photographs import images, inventory
@@ -262,7 +263,7 @@ def _remember(config: RunConfig, run: Run, manifest: dict[str, Any], network: Ne
         reading = pool.submit(_read, config, run, manifest)
         quiet = config.log_level not in ("debug", "info")
         with quietly() if quiet else progress.stage("network"):
-            infer = network.freeze().build(available_cores())
+            infer = build(network.freeze(), available_cores())
         return Memory(run.run_id, network, infer, **reading.result())
 
 

@@ -22,6 +22,7 @@ from verger.insight.sample import Numbers, Places
 from verger.network import lite
 from verger.network.backbones import Network
 from verger.network.frozen import Frozen
+from verger.network.inference import build
 from verger.network.lite import Lite
 from verger.network.worker import ahead
 from verger.photographs import images
@@ -248,7 +249,7 @@ def compare(
 def _features(frozen: Frozen, pixels: Pixels) -> Numbers:
     """As the run computes them."""
     with lite.quietly():
-        infer = frozen.build(available_cores())
+        infer = build(frozen, available_cores())
         return np.concatenate([infer(pixels[start : start + _BATCH]) for start in range(0, len(pixels), _BATCH)])
 
 

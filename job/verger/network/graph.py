@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from verger.network import operations as tf
+from verger.network.frozen import Frozen
 from verger.network.recipe import Convolution
-
-if TYPE_CHECKING:
-    from verger.network.frozen import Frozen
 
 _ACTIVATIONS = {"relu": tf.relu, "relu6": tf.relu6, "": tf.identity}
 

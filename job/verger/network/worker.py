@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from verger.errors import Reason, Rejection
+from verger.network.inference import Infer, build
 from verger.photographs import images
 from verger.storage.buckets import Bucket, connect
 from verger.storage.stores import storage_of
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-Infer = Callable[[np.ndarray], np.ndarray]
 
 # How many photographs were dealt with, and the rows (schemas.REJECTED) of those among them that were rejected.
 Tally = tuple[int, tuple[tuple[Any, ...], ...]]
@@ -117,7 +117,7 @@ def network_of(key: str, frozen: Broadcast[Frozen]) -> Infer:
     """The network of this worker process, built when first asked for."""
     if key not in _networks:
         _networks.clear()  # a worker serves one network at a time
-        _networks[key] = frozen.value.build(threads=1)
+        _networks[key] = build(frozen.value, threads=1)
     return _networks[key]
 
 
