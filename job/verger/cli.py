@@ -242,7 +242,7 @@ def doctor(config: RunConfig, fix: bool, stale_after: float) -> None:
 @settings(("Store", "Residency"), absent=ABSENT)
 def sample(config: RunConfig, folder: str, photographs: int, seed: int) -> None:
     """Draw photographs of fruit into DIR or a bucket, to try verger on."""
-    from verger.photographs.sample import draw
+    from verger.photographs.synthetic import draw
     from verger.residency.preflight import admit
 
     admit({"output": canonical(folder)}, config, written={"output"})

@@ -21,7 +21,7 @@ from tests.conftest import ROOT
 from tests.integration.runs import photographs
 from tests.integration.runs import verger as start
 from tests.integration.s3 import Minio
-from verger.photographs.sample import draw
+from verger.photographs.synthetic import draw
 
 ANYBODY = ("--user", "100123:0", "--read-only", "--tmpfs", "/tmp")
 QUICK = ("--backbone", "pixels", "--input-size", "8", "--cores", "2", "--wave-size", "20")

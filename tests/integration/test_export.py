@@ -32,7 +32,7 @@ from verger.network.inference import build
 from verger.network.lite import Lite
 from verger.network.recipe import Recipe, fold, output_shape, random_tensors
 from verger.photographs.images import decode
-from verger.photographs.sample import draw
+from verger.photographs.synthetic import draw
 from verger.progress import Progress
 from verger.storage.local import LocalStorage
 

@@ -16,7 +16,7 @@ from tests.integration.runs import finished, photographs, run, verger
 from tests.integration.s3_runs import COUNT, Place
 from verger.config import RunConfig
 from verger.insight.identify import Finding, Memory, identify
-from verger.photographs.sample import draw
+from verger.photographs.synthetic import draw
 from verger.progress import Progress
 
 if TYPE_CHECKING:

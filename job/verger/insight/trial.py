@@ -26,7 +26,7 @@ from verger.network.inference import build
 from verger.network.lite import Lite
 from verger.network.worker import ahead
 from verger.photographs import images
-from verger.photographs.sample import drawn
+from verger.photographs.synthetic import draw_one
 from verger.progress import Progress
 from verger.residency.preflight import admit
 from verger.storage.stores import storage_of
@@ -171,7 +171,7 @@ def take(
 def _drawings(network: Network, seed: int) -> Trial:
     """Fruits, one of each variety in turn: whether two models agree, needs no photograph of the run."""
     shape = network.input_size, network.resample, network.fit
-    pixels = np.stack([images.decode(drawn(number, seed), *shape).rgb for number in range(DRAWN)])
+    pixels = np.stack([images.decode(draw_one(number, seed), *shape).rgb for number in range(DRAWN)])
     nowhere = np.full(DRAWN, -1, np.int64)
     return Trial(0, pixels, nowhere, nowhere, None, [], "", "", seed, drawings=True)
 

@@ -11,17 +11,17 @@ import pytest
 from PIL import Image
 
 from verger.errors import Reason, Rejection, UsageError
-from verger.photographs import fruit, sample
+from verger.photographs import fruit, synthetic
 from verger.photographs.images import decode
 from verger.photographs.inventory import label_counts, take
-from verger.photographs.sample import Drawn, draw
+from verger.photographs.synthetic import SampleCounts, draw
 
 
 @pytest.fixture(scope="module")
-def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The sample as everybody gets it."""
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sample of the default size."""
     folder = tmp_path_factory.mktemp("sample") / "fruit"
-    assert draw(str(folder)) == Drawn(photographs=300, odd=25, broken=3)
+    assert draw(str(folder)) == SampleCounts(photographs=300, odd=25, broken=3)
     return folder
 
 
@@ -29,21 +29,21 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_the_counts_are_those_of_the_files(drawn: Path) -> None:
-    inventory = take(str(drawn))
+def test_counts_match_the_files(sample: Path) -> None:
+    inventory = take(str(sample))
     assert inventory.photographs.num_rows == 303
     assert inventory.ignored == {".txt": 1}
     assert set(label_counts(inventory.photographs)) == set(fruit.VARIETIES)
     assert set(inventory.photographs["split"].to_pylist()) == {"Training", "Test"}
 
 
-def test_all_but_the_broken_can_be_decoded(drawn: Path) -> None:
+def test_only_the_broken_files_are_rejected(sample: Path) -> None:
     rejected = {}
-    for path in take(str(drawn)).photographs["path"].to_pylist():
+    for path in take(str(sample)).photographs["path"].to_pylist():
         try:
             decode(Path(path).read_bytes(), 32)
         except Rejection as rejection:
-            rejected[str(Path(path).relative_to(drawn))] = rejection.reason
+            rejected[str(Path(path).relative_to(sample))] = rejection.reason
     assert rejected == {
         "Training/Apple Green 1/r_cut_100.jpg": Reason.TRUNCATED,
         "Training/Apple Red 1/r_note_100.jpg": Reason.NOT_AN_IMAGE,
@@ -51,17 +51,17 @@ def test_all_but_the_broken_can_be_decoded(drawn: Path) -> None:
     }
 
 
-def test_most_are_plain_and_every_odd_kind_is_there(drawn: Path) -> None:
-    looks = []
-    for path in drawn.rglob("r*_*[0-9]*.*"):
+def test_most_are_plain_and_every_unusual_kind_is_present(sample: Path) -> None:
+    found = []
+    for path in sample.rglob("r*_*[0-9]*.*"):
         with contextlib.suppress(OSError), Image.open(path) as image:  # two of the broken ones cannot be opened
-            looks.append((image.format, image.mode, image.size))
-    plain = looks.count(("JPEG", "RGB", (100, 100)))
-    odd = set(looks) - {("JPEG", "RGB", (100, 100))}
+            found.append((image.format, image.mode, image.size))
+    plain = found.count(("JPEG", "RGB", (100, 100)))
+    unusual = set(found) - {("JPEG", "RGB", (100, 100))}
     assert plain == 276  # and the one that was cut
-    assert odd == {
+    assert unusual == {
         ("PNG", "L", (100, 100)),
-        ("JPEG", "RGB", (160, 120)),  # lies on its side
+        ("JPEG", "RGB", (160, 120)),  # turned by 90 degrees, which EXIF says
         ("GIF", "P", (100, 100)),
         ("JPEG", "CMYK", (100, 100)),
         ("JPEG", "RGB", (90, 150)),
@@ -75,10 +75,10 @@ def test_most_are_plain_and_every_odd_kind_is_there(drawn: Path) -> None:
     }
 
 
-def test_odd_kinds_look_like_the_plain_photograph() -> None:
+def test_unusual_kinds_look_like_the_plain_photograph() -> None:
     """Each kind of file decodes to the drawing it was made from."""
-    for kind in sample._ODD:
-        decoded = decode(sample._file(0, kind, seed=0), 50)
+    for kind in synthetic._UNUSUAL:
+        decoded = decode(synthetic._file(0, kind, seed=0), 50)
         rng = np.random.default_rng([0, 0])
         rgb, cover = fruit.photograph("Apple Green 1", 0, kind.width, kind.height, rng)
         if "alpha" in kind.suffix:
@@ -91,9 +91,9 @@ def test_odd_kinds_look_like_the_plain_photograph() -> None:
         assert difference.mean() < 6, kind.suffix
 
 
-def test_the_same_seed_gives_the_same_bytes(drawn: Path, tmp_path: Path) -> None:
+def test_the_same_seed_gives_the_same_bytes(sample: Path, tmp_path: Path) -> None:
     draw(str(tmp_path / "a"), 60)
-    few, all_of_them = contents(tmp_path / "a"), contents(drawn)
+    few, all_of_them = contents(tmp_path / "a"), contents(sample)
     assert len(few) == 61
     assert few.items() <= all_of_them.items()
     draw(str(tmp_path / "b"), 60, seed=1)
@@ -102,11 +102,11 @@ def test_the_same_seed_gives_the_same_bytes(drawn: Path, tmp_path: Path) -> None
     assert all(others[name] != few[name] for name in few)
 
 
-def test_a_second_call_draws_nothing_and_a_larger_one_adds(tmp_path: Path) -> None:
+def test_a_second_call_draws_nothing_and_a_larger_call_adds_photographs(tmp_path: Path) -> None:
     draw(str(tmp_path / "s"), 20)
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "s").rglob("*") if path.is_file()}
-    assert draw(str(tmp_path / "s"), 20) == Drawn(20, 1, 0)
-    assert draw(str(tmp_path / "s"), 25) == Drawn(25, 2, 0)
+    assert draw(str(tmp_path / "s"), 20) == SampleCounts(20, 1, 0)
+    assert draw(str(tmp_path / "s"), 25) == SampleCounts(25, 2, 0)
     after = {path: path.stat().st_mtime_ns for path in (tmp_path / "s").rglob("*") if path.is_file()}
     assert len(after) == 26
     assert before.items() <= after.items()
@@ -122,33 +122,33 @@ def test_an_interrupted_sample_is_completed(tmp_path: Path) -> None:
     assert contents(tmp_path / "part") == contents(tmp_path / "whole")
 
 
-def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
+def test_a_folder_with_other_files_is_refused_and_not_changed(tmp_path: Path) -> None:
     (tmp_path / "mine.jpg").write_bytes(b"x")
     with pytest.raises(UsageError, match="empty or a new folder"):
         draw(str(tmp_path), 3)
     assert contents(tmp_path) == {"mine.jpg": b"x"}
 
 
-def test_another_seed_needs_another_folder(tmp_path: Path) -> None:
+def test_a_folder_with_a_sample_of_another_seed_is_refused(tmp_path: Path) -> None:
     draw(str(tmp_path), 3)
     with pytest.raises(UsageError):
         draw(str(tmp_path), 3, seed=1)
 
 
-def test_no_two_photographs_have_one_name() -> None:
-    number = 13 * 725  # more than two turns of every variety
-    names = {sample._name(at, sample._kind(at)) for at in range(number)}
+def test_names_are_unique() -> None:
+    number = 13 * 725  # angles repeat after 360 photographs of a variety
+    names = {synthetic._name(at, synthetic._kind(at)) for at in range(number)}
     assert len(names) == number
 
 
-def test_broken_files_stay_below_a_rejected_ratio_of_a_twentieth() -> None:
+def test_broken_files_are_below_five_percent() -> None:
     for number in (1, 12, 50, 99, 100, 150, 200, 300, 1000):
-        broken = len(sample._files(number, 0)) - number
+        broken = len(synthetic._files(number, 0)) - number
         assert broken / (number + broken) < 0.05
 
 
 @pytest.mark.parametrize("variety", fruit.VARIETIES)
-def test_a_fruit_stands_on_a_nearly_white_ground(variety: str) -> None:
+def test_the_background_is_nearly_white(variety: str) -> None:
     rgb, cover = fruit.photograph(variety, 30, 100, 100, np.random.default_rng(3))
     assert rgb.shape == (100, 100, 3)
     assert rgb.min() >= 0 and rgb.max() <= 1
@@ -158,12 +158,12 @@ def test_a_fruit_stands_on_a_nearly_white_ground(variety: str) -> None:
     assert np.abs(rgb - 0.98).max(axis=2)[cover > 0.9].mean() > 0.2  # the fruit is not white
 
 
-def test_varieties_can_be_told_apart() -> None:
-    """By the nearest neighbour of their pixels, far better than by chance, which is 1 in 13."""
+def test_varieties_can_be_distinguished() -> None:
+    """The nearest neighbour by pixels has the same variety in half of the cases; by chance in 1 of 13."""
     files, labels = [], []
     for at in range(13 * 8):
-        files.append(decode(sample._file(at, sample._PLAIN, 0), 20).rgb.reshape(-1).astype(float))
-        labels.append(sample._subject(at)[0])
+        files.append(decode(synthetic._file(at, synthetic._PLAIN, 0), 20).rgb.reshape(-1).astype(float))
+        labels.append(synthetic._subject(at)[0])
     pixels = np.array(files)
     distances = ((pixels[:, None] - pixels[None]) ** 2).sum(axis=2)
     np.fill_diagonal(distances, np.inf)
@@ -171,14 +171,14 @@ def test_varieties_can_be_told_apart() -> None:
     assert right > 0.5
 
 
-def test_sample_imports_neither_tensorflow_nor_pyspark() -> None:
-    code = "import sys, verger.photographs.sample; print({'tensorflow', 'pyspark'} & sys.modules.keys())"
+def test_drawing_imports_neither_tensorflow_nor_pyspark() -> None:
+    code = "import sys, verger.photographs.synthetic; print({'tensorflow', 'pyspark'} & sys.modules.keys())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
 
 
-def test_photographs_are_small() -> None:
-    data = sample._file(0, sample._PLAIN, 0)
+def test_a_plain_photograph_is_a_small_rgb_jpeg() -> None:
+    data = synthetic._file(0, synthetic._PLAIN, 0)
     with Image.open(io.BytesIO(data)) as image:
         assert (image.format, image.size, image.mode) == ("JPEG", (100, 100), "RGB")
     assert 1500 < len(data) < 10_000  # longer than where the broken one is cut
