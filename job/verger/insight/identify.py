@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -25,8 +24,8 @@ from verger.insight.sample import ROWS, codes, stratified
 from verger.network.backbones import Network, as_fitted, resolve_fitted
 from verger.network.inference import build
 from verger.network.lite import quietly
-from verger.network.worker import ahead
 from verger.photographs import images, inventory
+from verger.prefetch import batched, prefetch_map
 from verger.progress import Progress
 from verger.residency.preflight import admit
 from verger.storage.base import intact
@@ -197,9 +196,9 @@ def identify(
     for place in {bucket_name(place): place for place in places if bucket_name(place)}.values():
         admit({"photographs": place}, config)
     network = resolve_fitted(as_fitted(config, run.output, manifest), manifest)
-    opened = ahead(lambda item: _opened(item, network), _expanded(places), _READERS, 2 * BATCH)
+    opened = prefetch_map(lambda item: _opened(item, network), _expanded(places), _READERS, 2 * BATCH)
     memory = None
-    for batch in _batches(opened):
+    for batch in batched(opened, BATCH):
         decoded = [outcome.rgb for _, outcome in batch if isinstance(outcome, images.Decoded)]
         if decoded and memory is None:
             memory = _remember(config, run, manifest, network, progress)
@@ -249,12 +248,6 @@ def _opened(item: tuple[str, VergerError | None], network: Network) -> tuple[str
         return place, images.decode(data, network.input_size, network.resample, network.fit)
     except (Rejection, VergerError) as failure:
         return place, failure
-
-
-def _batches(outcomes: Iterable[tuple[str, Outcome]]) -> Iterator[list[tuple[str, Outcome]]]:
-    source = iter(outcomes)
-    while batch := list(islice(source, BATCH)):
-        yield batch
 
 
 def _remember(config: RunConfig, run: Run, manifest: dict[str, Any], network: Network, progress: Progress) -> Memory:

@@ -24,9 +24,9 @@ from verger.network.backbones import Network
 from verger.network.frozen import Frozen
 from verger.network.inference import build
 from verger.network.lite import Lite
-from verger.network.worker import ahead
 from verger.photographs import images
 from verger.photographs.synthetic import draw_one
+from verger.prefetch import prefetch_map
 from verger.progress import Progress
 from verger.residency.preflight import admit
 from verger.storage.stores import storage_of
@@ -156,7 +156,7 @@ def take(
     folds = folds[: max(1, _HEADS // (task.features.shape[1] * len(classes)))]
     rows, fold = _drawn(task, folds, asked or _bounded(network))
     photographs = sampled.photographs.take(sampled.featured[rows]).select(["path", "version"]).to_pylist()
-    read = list(ahead(lambda row: _read(row, network), photographs, _READERS, 4 * _READERS))
+    read = list(prefetch_map(lambda row: _read(row, network), photographs, _READERS, 4 * _READERS))
     here = np.array([pixels is not None for pixels in read], bool)
     if not here.all():
         progress.warn(

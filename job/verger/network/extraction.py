@@ -1,4 +1,4 @@
-"""The extraction stage: photographs to features on Spark, wave by wave."""
+"""The extraction stage: photographs to features on Spark, in waves."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from verger.config import RunConfig
 from verger.errors import DoesNotFitError, Reason, Rejection
 from verger.network.backbones import Frozen, Network
 from verger.network.waves import partition_count, wave_size
-from verger.network.worker import Extractor, Tally, rejected_row
+from verger.network.worker import Extractor, Processed, rejected_row
 from verger.spark.failures import worker_lost
 from verger.spark.session import write_parquet
 from verger.storage.buckets import connected
@@ -29,10 +29,11 @@ if TYPE_CHECKING:
     from pyspark.accumulators import Accumulator
     from pyspark.sql import SparkSession
 
-# More photographs than this that each kill their worker, and more than the run may reject, are no accident of
-# decoding but a lack of memory; to try every photograph alone would take for ever.
-_MAX_KILLERS = 10
+# A decoder may crash the worker process on a damaged photograph. More crashes than this, and than the run may reject,
+# mean that memory is too small. To look for each such photograph would then take too long.
+_MAX_WORKER_CRASHES = 10
 
+# schemas.FEATURES in Spark's notation.
 FEATURES_DDL = (
     "path string, label string, split string, version string, sha256 string, size bigint, "
     "width int, height int, features array<float>, extracted_at timestamp"
@@ -41,64 +42,88 @@ FEATURES_DDL = (
 
 @dataclass(frozen=True, slots=True)
 class Extracted:
-    """What came of the photographs that the store lacked.
+    """What became of the photographs that were to be extracted.
 
     Attributes
     ----------
     computed : int
-        Photographs whose features are in the store now.
+        Number of photographs whose features are now in the store.
     rejected : pyarrow.Table
-        The others, with reasons; schema REJECTED.
+        The other photographs with the reasons; schema REJECTED.
     """
 
     computed: int
     rejected: pa.Table
 
 
-def deal(photographs: pa.Table, partitions: int) -> pa.Table:
-    """Deal photographs to as many chunks as there are partitions, large and small ones mixed.
+def partition_round_robin(photographs: pa.Table, partitions: int) -> pa.Table:
+    """Distribute photographs over partitions in turn, the largest first, so that each has large and small ones.
+
+    Spark makes a task of each chunk of the table, without a shuffle. After a shuffle, adaptive execution might merge
+    all partitions into one task, and a lost executor would lose its part of the shuffle.
+
+    Parameters
+    ----------
+    photographs : pyarrow.Table
+        Columns of the inventory; at least one row.
+    partitions : int
+        How many, at least 1.
 
     Returns
     -------
     pyarrow.Table
-        One chunk a partition: Spark makes a task of each. Nothing is shuffled: adaptive execution would make one
-        task of a join's output, and a lost executor would take a shuffle's output with it.
+        The same rows, one chunk per partition; fewer chunks if there are fewer rows.
     """
     by_size = photographs.sort_by([("size", "descending"), ("path", "ascending")])
-    hands = [by_size.take(pa.array(range(first, by_size.num_rows, partitions))) for first in range(partitions)]
-    return pa.Table.from_batches([hand.combine_chunks().to_batches()[0] for hand in hands if hand.num_rows])
+    parts = [by_size.take(pa.array(range(first, by_size.num_rows, partitions))) for first in range(partitions)]
+    return pa.Table.from_batches([part.combine_chunks().to_batches()[0] for part in parts if part.num_rows])
 
 
-class _TallyParam(AccumulatorParam[Tally]):
-    """Tallies reach the driver as tasks end; a task that ran twice is counted twice, so that rows are made unique."""
+class _ProcessedParam(AccumulatorParam[Processed]):
+    """Adds what tasks report as they end. A task that ran twice reports twice: see `rejected_table`."""
 
-    def zero(self, value: Tally) -> Tally:
+    def zero(self, value: Processed) -> Processed:
         return (0, ())
 
-    def addInPlace(self, value1: Tally, value2: Tally) -> Tally:
+    def addInPlace(self, value1: Processed, value2: Processed) -> Processed:
         return (value1[0] + value2[0], value1[1] + value2[1])
 
 
 def rejected_table(rows: Iterable[tuple[Any, ...]]) -> pa.Table:
-    """Rejections as a table, one row a path: a task that ran twice tells of its photographs twice."""
+    """Rejections as a table with one row per path. A task that ran twice has reported its photographs twice.
+
+    Parameters
+    ----------
+    rows : iterable of tuple
+        Values in the order of the columns of schemas.REJECTED. Of several rows with one path the last is taken.
+
+    Returns
+    -------
+    pyarrow.Table
+        Schema REJECTED, sorted by path.
+    """
     unique = {row[0]: row for row in rows}
     listed = [dict(zip(REJECTED.names, unique[path], strict=True)) for path in sorted(unique)]
     return pa.Table.from_pylist(listed, schema=REJECTED)
 
 
 class Extraction:
-    """Compute what the store lacks, wave by wave.
+    """Compute the features that the store lacks, in waves.
 
     Parameters
     ----------
     spark : SparkSession
+        Its default parallelism is taken as the number of cores.
     network : Network
+        Broadcast to the executors.
     store : FeatureStore
-        Each wave becomes a directory of its own in it, so that a crash loses at most the waves in flight.
+        Each wave becomes a directory of its own in it, so a crash loses at most the waves in flight.
     run_id : str
+        Begins the names of these directories.
     config : RunConfig
+        Batch size, wave size, partitions, and the share of photographs that may be rejected.
     report : callable
-        Told (done, rejected) as tasks end.
+        Called about twice a second with two numbers of photographs: processed so far, and rejected of these.
     """
 
     def __init__(
@@ -118,31 +143,41 @@ class Extraction:
         self._report = report
         self._cores = spark.sparkContext.defaultParallelism
         self._frozen: Broadcast[Frozen] = spark.sparkContext.broadcast(network.freeze())
-        self._in_flight: dict[str, Accumulator[Tally]] = {}
-        self._total = self._done = self._rejected = self._killers = 0
+        self._in_flight: dict[str, Accumulator[Processed]] = {}
+        self._total = self._done = self._rejected = self._crashes = 0
         self._lock = threading.Lock()
-        self._stopped = threading.Event()
+        self._cancelled = threading.Event()
 
     def run(self, photographs: pa.Table) -> Extracted:
-        """Compute, write and remember the features of ``photographs`` (inventory columns).
+        """Compute the features of photographs and write them to the store, with the permanent rejections.
+
+        Parameters
+        ----------
+        photographs : pyarrow.Table
+            Columns of the inventory.
+
+        Returns
+        -------
+        Extracted
+            How many were computed, and which were rejected.
 
         Raises
         ------
         DoesNotFitError
-            Memory or disk did not suffice.
+            There is too little memory or disk space.
         """
         self._total = photographs.num_rows
         size = wave_size(self._config, self._cores, self._network.photographs_per_s_per_core)
-        # Two at a time: the next wave takes the cores that this one's last tasks and its commit leave idle.
+        # Two at a time: the next wave uses the cores that are idle during the last tasks and the commit of this one.
         with ThreadPoolExecutor(2, thread_name_prefix="verger-wave") as pool:
             waves = [
-                pool.submit(self._compute, f"{number:05d}", photographs.slice(start, size))
+                pool.submit(self._extract, f"{number:05d}", photographs.slice(start, size))
                 for number, start in enumerate(range(0, photographs.num_rows, size))
             ]
             try:
-                self._watch(waves)
+                self._await(waves)
             except BaseException:
-                self._stop(waves)
+                self._cancel(waves)
                 raise
             finally:
                 with suppress(Exception):
@@ -151,8 +186,8 @@ class Extraction:
         rejected = pa.concat_tables([REJECTED.empty_table(), *(wave.rejected for wave in done)])
         return Extracted(sum(wave.computed for wave in done), rejected)
 
-    def _watch(self, waves: list[Future[Extracted]]) -> None:
-        """Report until every wave is committed, or one has failed; the main thread stays open to signals."""
+    def _await(self, waves: list[Future[Extracted]]) -> None:
+        """Report until every wave is committed or one has failed. The timeout lets the main thread handle signals."""
         pending = set(waves)
         while pending:
             done, pending = wait(pending, timeout=0.5, return_when=FIRST_EXCEPTION)
@@ -160,66 +195,67 @@ class Extraction:
                 wave.result()
             self._report(*self._progress())
 
-    def _stop(self, waves: list[Future[Extracted]]) -> None:
-        """Leave nothing half-written: Spark removes what a cancelled job has written."""
-        self._stopped.set()
+    def _cancel(self, waves: list[Future[Extracted]]) -> None:
+        """Cancel all waves. Spark removes the files of a cancelled job."""
+        self._cancelled.set()
         for wave in waves:
             wave.cancel()
         pending = {wave for wave in waves if not wave.done()}
         while pending:
-            with suppress(Exception):  # where the JVM is gone, so are its jobs
+            with suppress(Exception):  # without the JVM there are no jobs
                 self._spark.sparkContext.cancelAllJobs()
             pending = wait(pending, timeout=0.2).not_done
 
     def _progress(self) -> tuple[int, int]:
         with self._lock:
-            tallies = [tally.value for tally in self._in_flight.values()]
-            done = self._done + sum(done for done, _ in tallies)
-            return done, self._rejected + sum(len(rejected) for _, rejected in tallies)
+            in_flight = [processed.value for processed in self._in_flight.values()]
+            done = self._done + sum(done for done, _ in in_flight)
+            return done, self._rejected + sum(len(rejected) for _, rejected in in_flight)
 
-    def _compute(self, name: str, photographs: pa.Table) -> Extracted:
-        """One wave; where a photograph kills its worker, in halves, down to that photograph."""
+    def _extract(self, name: str, photographs: pa.Table) -> Extracted:
+        """Extract one wave. If a Python worker dies, try both halves, down to the photograph that causes it."""
         try:
-            return self._attempt(name, photographs)
+            return self._run_job(name, photographs)
         except Exception as error:
             self._store.discard(self._run_id, name)
-            if self._stopped.is_set() or not worker_lost(error):
+            if self._cancelled.is_set() or not worker_lost(error):
                 raise
         if photographs.num_rows == 1:
-            return self._killed(name, photographs)
+            return self._reject_crash(name, photographs)
         middle = photographs.num_rows // 2
-        first = self._compute(f"{name}a", photographs.slice(0, middle))
-        second = self._compute(f"{name}b", photographs.slice(middle))
+        first = self._extract(f"{name}a", photographs.slice(0, middle))
+        second = self._extract(f"{name}b", photographs.slice(middle))
         return Extracted(first.computed + second.computed, pa.concat_tables([first.rejected, second.rejected]))
 
-    def _attempt(self, name: str, photographs: pa.Table) -> Extracted:
-        tally = self._spark.sparkContext.accumulator((0, ()), _TallyParam())
+    def _run_job(self, name: str, photographs: pa.Table) -> Extracted:
+        processed = self._spark.sparkContext.accumulator((0, ()), _ProcessedParam())
         with self._lock:
-            self._in_flight[name] = tally
+            self._in_flight[name] = processed
         try:
-            self._spark.sparkContext.setJobDescription(f"features, wave {name}")  # of this thread's jobs, in Spark's UI
-            dealt = deal(photographs, partition_count(photographs.num_rows, self._cores, self._config))
-            features = self._spark.createDataFrame(dealt).mapInArrow(self._extractor(tally), FEATURES_DDL)
+            self._spark.sparkContext.setJobDescription(f"features, wave {name}")  # in Spark's UI
+            count = partition_count(photographs.num_rows, self._cores, self._config)
+            partitioned = partition_round_robin(photographs, count)
+            features = self._spark.createDataFrame(partitioned).mapInArrow(self._extractor(processed), FEATURES_DDL)
             write_parquet(features, self._store.spark_folder(self._run_id, name))
         finally:
-            with self._lock:  # a failed attempt is told of again by its halves
+            with self._lock:  # the halves of a failed wave are counted instead of it
                 del self._in_flight[name]
-        return self._committed(name, photographs.num_rows, rejected_table(tally.value[1]))
+        return self._commit(name, photographs.num_rows, rejected_table(processed.value[1]))
 
-    def _killed(self, name: str, photographs: pa.Table) -> Extracted:
-        """The photograph on which a worker died, quarantined."""
+    def _reject_crash(self, name: str, photographs: pa.Table) -> Extracted:
+        """Reject the one photograph on which a Python worker died."""
         with self._lock:
-            self._killers += 1
-        if self._killers > max(_MAX_KILLERS, self._config.max_rejected_ratio * self._total):
+            self._crashes += 1
+        if self._crashes > max(_MAX_WORKER_CRASHES, self._config.max_rejected_ratio * self._total):
             raise DoesNotFitError(
-                f"Python workers died on {self._killers} photographs, the last {photographs['path'][0]}",
+                f"Python workers died on {self._crashes} photographs, the last {photographs['path'][0]}",
                 "This looks like too little memory: use fewer --cores or a smaller --batch-size",
             )
         rejection = Rejection(Reason.UNREADABLE, "the process that decoded it died")
         row = rejected_row(photographs.to_pylist()[0], rejection)
-        return self._committed(name, 1, rejected_table([row]))
+        return self._commit(name, 1, rejected_table([row]))
 
-    def _committed(self, name: str, total: int, rejected: pa.Table) -> Extracted:
+    def _commit(self, name: str, total: int, rejected: pa.Table) -> Extracted:
         permanent = [reason.value for reason in Reason if reason.permanent]
         kept = rejected.filter(pc.is_in(rejected["reason"], pa.array(permanent)))
         self._store.remember(self._run_id, name, kept)
@@ -228,16 +264,16 @@ class Extraction:
             self._rejected += rejected.num_rows
         return Extracted(total - rejected.num_rows, rejected)
 
-    def _extractor(self, tally: Accumulator[Tally]) -> Extractor:
+    def _extractor(self, processed: Accumulator[Processed]) -> Extractor:
         network, config = self._network, self._config
         return Extractor(
             frozen=self._frozen,
-            key=network.fingerprint,
+            fingerprint=network.fingerprint,
             dimension=network.dimension,
             input_size=network.input_size,
             resample=network.resample,
             fit=network.fit,
             batch_size=config.batch_size,
-            tally=tally,
+            processed=processed,
             buckets=connected(),
         )

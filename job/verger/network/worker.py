@@ -1,14 +1,12 @@
-"""What runs in the Python workers: read, decode, infer."""
+"""What runs in Spark's Python workers: read, decode, infer."""
 
 from __future__ import annotations
 
 import hashlib
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +14,7 @@ import pyarrow as pa
 from verger.errors import Reason, Rejection
 from verger.network.inference import Infer, build
 from verger.photographs import images
+from verger.prefetch import batched, prefetch_map
 from verger.storage.buckets import Bucket, connect
 from verger.storage.stores import storage_of
 from verger.tables.schemas import FEATURES
@@ -26,52 +25,71 @@ if TYPE_CHECKING:
 
     from verger.network.frozen import Frozen
 
-Item = TypeVar("Item")
-Result = TypeVar("Result")
+Processed = tuple[int, tuple[tuple[Any, ...], ...]]
+"""How many photographs were processed, and a row (schemas.REJECTED) for each of them that was rejected."""
 
-# How many photographs were dealt with, and the rows (schemas.REJECTED) of those among them that were rejected.
-Tally = tuple[int, tuple[tuple[Any, ...], ...]]
-
-# Threads that read and decode while the network computes: of a store that answers in 50 ms, 160 photographs a second.
+# Threads that read and decode while the network computes. A store that answers in 50 ms gives them 160 photographs/s.
 _READERS = 8
 
 
 @dataclass(frozen=True)
 class Extractor:
-    """The function of mapInArrow: inventory rows in, feature rows out, rejections into the tally.
+    """The function of mapInArrow: rows of the inventory in, rows of features out, rejections into an accumulator.
 
     Attributes
     ----------
     frozen : Broadcast of Frozen
         The network, from the driver.
-    key : str
-        The network's fingerprint: a worker that has built it does not build it again.
+    fingerprint : str
+        The network's. A worker that has already built this network does not build it again.
+    dimension : int
+        Features per photograph.
+    input_size : int
+        Edge of the network's square input, pixels.
+    resample : {"bicubic", "bilinear"}
+        Filter by which photographs are resized.
+    fit : {"stretch", "crop", "pad"}
+        How photographs become square.
     batch_size : int
-        Photographs a network call; each worker holds at most three such batches.
+        Photographs per call of the network. Each worker holds at most three such batches in memory.
+    processed : Accumulator of Processed
+        Tells the driver what was done.
     buckets : tuple of Bucket
-        How the driver reaches the buckets that the photographs may be in; keys the worker finds itself.
+        How the driver reaches the buckets of the photographs. The worker finds its own credentials.
     """
 
     frozen: Broadcast[Frozen]
-    key: str
+    fingerprint: str
     dimension: int
     input_size: int
     resample: str
     fit: str
     batch_size: int
-    tally: Accumulator[Tally]
+    processed: Accumulator[Processed]
     buckets: tuple[Bucket, ...]
 
     def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """Extract the features of one partition.
+
+        Parameters
+        ----------
+        batches : iterable of pyarrow.RecordBatch
+            Columns of the inventory.
+
+        Yields
+        ------
+        pyarrow.RecordBatch
+            Schema FEATURES; rows of the photographs that were not rejected, in the order of the input.
+        """
         for bucket in self.buckets:
             connect(bucket)
         rows = (row for batch in batches for row in batch.to_pylist())
-        outcomes = ahead(self._open, rows, _READERS, 2 * self.batch_size)
-        for batch in _batched(self._accepted(outcomes), self.batch_size):
+        outcomes = prefetch_map(self._read, rows, _READERS, 2 * self.batch_size)
+        for batch in batched(self._accepted(outcomes), self.batch_size):
             yield self._infer(batch)
 
-    def _open(self, row: dict[str, Any]) -> tuple[dict[str, Any], images.Decoded | Rejection]:
-        """Read and decode, ahead of the network."""
+    def _read(self, row: dict[str, Any]) -> tuple[dict[str, Any], images.Decoded | Rejection]:
+        """Read and decode one photograph."""
         try:
             if row["size"] > images.MAX_BYTES:  # before it fills the memory
                 raise Rejection(Reason.TOO_LARGE, f"{row['size']:,} bytes, the limit is {images.MAX_BYTES:,}")
@@ -84,19 +102,20 @@ class Extractor:
     def _accepted(
         self, outcomes: Iterable[tuple[dict[str, Any], images.Decoded | Rejection]]
     ) -> Iterator[tuple[dict[str, Any], images.Decoded]]:
+        """The photographs that were decoded; all are counted, and rejections reported to the driver."""
         for row, outcome in outcomes:
             if isinstance(outcome, Rejection):
-                self.tally.add((1, (rejected_row(row, outcome),)))
+                self.processed.add((1, (rejected_row(row, outcome),)))
             else:
-                self.tally.add((1, ()))
+                self.processed.add((1, ()))
                 yield row, outcome
 
     def _infer(self, batch: list[tuple[dict[str, Any], images.Decoded]]) -> pa.RecordBatch:
-        # Always a full batch: a photograph's features must not depend on how many stand beside it.
+        # Padded to a full batch: the features of a photograph must not depend on how many others are in its batch.
         pixels = np.zeros((self.batch_size, self.input_size, self.input_size, 3), np.uint8)
         for position, (_, decoded) in enumerate(batch):
             pixels[position] = decoded.rgb
-        features = network_of(self.key, self.frozen)(pixels)[: len(batch)]
+        features = _built(self.fingerprint, self.frozen)(pixels)[: len(batch)]
         rows = [row for row, _ in batch]
         offsets = np.arange(0, (len(batch) + 1) * self.dimension, self.dimension, dtype=np.int32)
         columns: dict[str, Any] = {name: [row[name] for row in rows] for name in ("path", "label", "split", "version")}
@@ -109,45 +128,32 @@ class Extractor:
         return pa.record_batch(columns, schema=FEATURES)
 
 
-# Built once a Python worker process, which Spark reuses from task to task.
+# By fingerprint. Built once per Python worker process, which Spark uses for many tasks.
 _networks: dict[str, Infer] = {}
 
 
-def network_of(key: str, frozen: Broadcast[Frozen]) -> Infer:
-    """The network of this worker process, built when first asked for."""
-    if key not in _networks:
+def _built(fingerprint: str, frozen: Broadcast[Frozen]) -> Infer:
+    """The network of this worker process, built at the first call."""
+    if fingerprint not in _networks:
         _networks.clear()  # a worker serves one network at a time
-        _networks[key] = build(frozen.value, threads=1)
-    return _networks[key]
-
-
-def ahead(function: Callable[[Item], Result], items: Iterable[Item], threads: int, window: int) -> Iterator[Result]:
-    """Map in order, at most ``window`` items ahead of the one that is taken."""
-    with ThreadPoolExecutor(threads) as pool:
-        waiting: deque[Future[Result]] = deque()
-        try:
-            for item in items:
-                waiting.append(pool.submit(function, item))
-                if len(waiting) > window:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def _batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    batch: list[Item] = []
-    for item in items:
-        batch.append(item)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
+        _networks[fingerprint] = build(frozen.value, threads=1)
+    return _networks[fingerprint]
 
 
 def rejected_row(row: dict[str, Any], rejection: Rejection) -> tuple[Any, ...]:
-    """One row of schemas.REJECTED."""
+    """A rejection as a row of schemas.REJECTED.
+
+    Parameters
+    ----------
+    row : dict
+        The photograph's row of the inventory.
+    rejection : Rejection
+        Why it was rejected. Its message is cut after 500 characters.
+
+    Returns
+    -------
+    tuple
+        The values, in the order of the schema's columns.
+    """
     message = rejection.message[:500]
     return (row["path"], row["label"], row["version"], str(rejection.reason), message, datetime.now(UTC))

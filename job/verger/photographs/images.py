@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError, WebPImagePlugin
 
 from verger.errors import Reason, Rejection
-from verger.photographs.decoding import Gate, trim
+from verger.photographs.memory import MemoryBudget, release_free_memory
 
 MAX_BYTES = 256 * 2**20
 """Longest file that is decoded; an uncompressed 16-bit photograph of 40 megapixels is shorter."""
@@ -25,7 +25,7 @@ MAX_PIXELS = 120_000_000
 """Most pixels that are decoded: phones take 108 megapixels, which are 430 MB once decoded."""
 
 # However many threads decode: together they take the memory of the largest photograph, and eight of 12 megapixels pass.
-_GATE = Gate(MAX_PIXELS)
+_BUDGET = MemoryBudget(MAX_PIXELS)
 _LARGE = 32_000_000  # pixels whose memory goes back to the system, else each thread would keep as much; it costs 10 ms
 
 MIN_EDGE = 8
@@ -184,13 +184,13 @@ def thumbnail(data: bytes, edge: int, quality: int = 70, most: int = MAX_PIXELS)
 @contextmanager
 def _room(image: Image.Image, pixels: int) -> Iterator[None]:
     """Room in memory for what is decoded."""
-    with _GATE.through(pixels):
+    with _BUDGET.reserve(pixels):
         try:
             yield
         finally:
             if pixels > _LARGE:
                 image.close()
-                trim()
+                release_free_memory()
 
 
 def _decoded(image: Image.Image, squared: Callable[[Image.Image], Image.Image]) -> Decoded:

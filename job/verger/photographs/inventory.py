@@ -5,10 +5,9 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase, translate
-from itertools import islice
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 
 from verger.config import RunConfig
 from verger.errors import NothingToReadError
+from verger.prefetch import batched
 from verger.storage.base import Entry
 from verger.storage.stores import storage_of
 from verger.storage.uri import canonical
@@ -96,15 +96,9 @@ def from_entries(entries: Iterable[Entry], root: str) -> Inventory:
     A chunk at a time, so that of a million entries only the columns are ever held.
     """
     ignored: Counter[str] = Counter()
-    tables = [_photographs(chunk, root, ignored) for chunk in _chunks(entries)]
+    tables = [_photographs(chunk, root, ignored) for chunk in batched(entries, _CHUNK)]
     found = pa.concat_tables([SCHEMA.empty_table(), *tables]).sort_by("path")
     return Inventory(_unique(found), dict(sorted(ignored.items())))
-
-
-def _chunks(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
-    entries = iter(entries)
-    while chunk := list(islice(entries, _CHUNK)):
-        yield chunk
 
 
 def _photographs(entries: list[Entry], root: str, ignored: Counter[str]) -> pa.Table:

@@ -1,4 +1,4 @@
-"""How many photographs are decoded at once."""
+"""The memory budget of photographs that are decoded at the same time."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from tests.bad_files import encoded
 from tests.unit.test_images import photograph
 from verger.errors import Reason, Rejection
 from verger.photographs import images
-from verger.photographs.decoding import Gate
+from verger.photographs.memory import MemoryBudget
 
 
-def test_small_ones_pass_together_and_a_large_one_alone() -> None:
-    gate, lock, inside, seen = Gate(100), threading.Lock(), [], []
+def test_small_photographs_share_the_budget_and_a_large_one_is_alone() -> None:
+    budget, lock, inside, seen = MemoryBudget(100), threading.Lock(), [], []
 
     def decoded(pixels: int) -> None:
-        with gate.through(pixels):
+        with budget.reserve(pixels):
             with lock:
                 inside.append(pixels)
                 seen.append(tuple(inside))
@@ -36,12 +36,12 @@ def test_small_ones_pass_together_and_a_large_one_alone() -> None:
     assert max(len(together) for together in seen) >= 3
 
 
-def test_what_fails_or_is_interrupted_holds_no_room() -> None:
-    gate = Gate(10)
-    with pytest.raises(ValueError, match="broken"), gate.through(10):
+def test_an_exception_frees_the_reservation() -> None:
+    budget = MemoryBudget(10)
+    with pytest.raises(ValueError, match="broken"), budget.reserve(10):
         raise ValueError("broken")
-    with gate.through(10):
-        waiting = threading.Thread(target=lambda: gate.through(10).__enter__(), daemon=True)
+    with budget.reserve(10):
+        waiting = threading.Thread(target=lambda: budget.reserve(10).__enter__(), daemon=True)
         waiting.start()
         waiting.join(0.05)
         assert waiting.is_alive()
@@ -49,19 +49,19 @@ def test_what_fails_or_is_interrupted_holds_no_room() -> None:
     assert not waiting.is_alive()
 
 
-def test_a_large_one_is_not_overtaken_for_ever() -> None:
-    gate, order = Gate(10), []
+def test_threads_are_served_in_order() -> None:
+    budget, order = MemoryBudget(10), []
 
     def decoded(pixels: int) -> None:
-        with gate.through(pixels):
+        with budget.reserve(pixels):
             order.append(pixels)
 
-    with gate.through(5):
+    with budget.reserve(5):
         threads = [threading.Thread(target=decoded, args=(pixels,)) for pixels in (10, 1)]
         for thread in threads:
             thread.start()
             time.sleep(0.05)
-        assert order == []  # the small one, for which there is room, stands behind the large one
+        assert order == []  # there is room for the small one, but the large one came first
     for thread in threads:
         thread.join(5)
     assert order == [10, 1]
@@ -71,17 +71,17 @@ def test_a_large_one_is_not_overtaken_for_ever() -> None:
     ("format", "options", "decoded"),
     [("PNG", {}, 400 * 300), ("JPEG", {}, 200 * 150), ("JPEG", {"progressive": True}, 400 * 300)],
 )
-def test_a_thumbnail_counts_what_is_decoded_for_it(
+def test_a_thumbnail_reserves_the_pixels_that_are_decoded(
     monkeypatch: pytest.MonkeyPatch, format: str, options: dict[str, bool], decoded: int
 ) -> None:
     asked: list[int] = []
 
-    class Asked(Gate):
-        def through(self, pixels: int):  # type: ignore[no-untyped-def]
+    class Recorder(MemoryBudget):
+        def reserve(self, pixels: int):  # type: ignore[no-untyped-def]
             asked.append(pixels)
-            return super().through(pixels)
+            return super().reserve(pixels)
 
-    monkeypatch.setattr(images, "_GATE", Asked(10))
+    monkeypatch.setattr(images, "_BUDGET", Recorder(10))
     data = encoded(photograph(400, 300), format, **options)
     images.thumbnail(data, 50)
     assert asked == [decoded]
@@ -108,7 +108,7 @@ print(peak() - before)
 """
 
 
-def test_six_threads_need_no_more_memory_than_the_room() -> None:
+def test_six_threads_stay_within_the_memory_budget() -> None:
     done = subprocess.run([sys.executable, "-c", MEMORY], text=True, capture_output=True, check=True)
-    # Of 48 megapixels two pass at once, 192 MB each; six would take 1.1 GB. The peak before is that of one.
+    # Two photographs of 48 megapixels fit the budget, 192 MB each; six take 1.1 GB. The peak before is that of one.
     assert int(done.stdout) < 500_000
