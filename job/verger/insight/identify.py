@@ -23,7 +23,7 @@ from verger.insight.model import Model
 from verger.insight.sample import ROWS, codes, stratified
 from verger.network.backbones import Network, as_fitted, resolve_fitted
 from verger.network.inference import build
-from verger.network.lite import quietly
+from verger.network.lite import suppress_stderr
 from verger.photographs import images, inventory
 from verger.prefetch import batched, prefetch_map
 from verger.progress import Progress
@@ -255,7 +255,7 @@ def _remember(config: RunConfig, run: Run, manifest: dict[str, Any], network: Ne
     with progress.stage("run", f"Reading run {run.run_id}"), ThreadPoolExecutor(1) as pool:
         reading = pool.submit(_read, config, run, manifest)
         quiet = config.log_level not in ("debug", "info")
-        with quietly() if quiet else progress.stage("network"):
+        with suppress_stderr() if quiet else progress.stage("network"):
             infer = build(network.freeze(), available_cores())
         return Memory(run.run_id, network, infer, **reading.result())
 
