@@ -65,7 +65,7 @@ class Weights:
         return total.hexdigest()
 
     def to_npz(self) -> bytes:
-        """The weights as an .npz file. It has the same bytes for the same tensors, and the same fingerprint when read."""
+        """The weights as an .npz file: the same bytes for the same tensors. `load` reads it to the same fingerprint."""
         arrays = dict(sorted(self.tensors.items()))
         if self.input_size:
             arrays[INPUT_SIZE] = np.asarray(self.input_size)
