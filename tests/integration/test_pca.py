@@ -7,9 +7,10 @@ import pyarrow as pa
 import pytest
 
 from tests.features import assert_like_sklearn, decaying, frame, shapes, table
-from verger.components import dual, gram, moments, pca, products
-from verger.components.partials import FEW, _plan
+from verger.components import moments, pca
+from verger.components.aggregation import FEW, _plan
 from verger.components.pca import Pca, fit
+from verger.components.solvers import dual, gram, products
 from verger.errors import DoesNotFitError, ExitCode, NothingToReadError, VergerError
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def test_size_of_arrow_batches_does_not_matter(spark: SparkSession) -> None:
 
 def test_many_partials_are_merged_before_the_driver(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = decaying(400, 30)
-    monkeypatch.setattr("verger.components.partials.BLOCK_BYTES", 8 * 30 * 30)
+    monkeypatch.setattr("verger.components.aggregation.BLOCK_BYTES", 8 * 30 * 30)
     features = frame(spark, rows, 40).select("path", "features")
     scatter = gram.Scatter(30)
     reaching = _plan(features, scatter, scatter.spread, 30 * 31 // 2, 40).toArrow()

@@ -7,8 +7,8 @@ import pytest
 from sklearn.decomposition import PCA
 
 from tests.features import decaying, frame
-from verger.components import products
 from verger.components.pca import fit
+from verger.components.solvers import products
 from verger.errors import DoesNotFitError
 
 if TYPE_CHECKING:

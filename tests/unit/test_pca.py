@@ -13,7 +13,7 @@ from tests.features import decaying
 from verger.components.moments import Moments
 from verger.components.pca import Pca
 from verger.components.projection import Kept, expected_residual
-from verger.components.spectrum import Request, eigen, ranked, with_signs
+from verger.components.solvers.spectrum import Request, eigen, ranked, with_signs
 from verger.errors import ExitCode, NothingToReadError, VergerError
 
 

@@ -3,10 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from verger.components import randomized
 from verger.components.moments import Moments
 from verger.components.rows import Array
-from verger.components.spectrum import Request, Spectrum
+from verger.components.solvers import randomized
+from verger.components.solvers.spectrum import Request, Spectrum
 from verger.errors import DoesNotFitError, ExitCode
 
 N, D, RANK = 300, 240, 220

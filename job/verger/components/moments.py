@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from verger.components.partials import Partial, total
+from verger.components.aggregation import Partial, total
 from verger.components.rows import Array, chunks
 from verger.errors import NothingToReadError, VergerError
 
@@ -103,7 +103,7 @@ def measure(features: DataFrame, dimension: int, tasks: int | None = None) -> Mo
         Columns ``path`` and ``features``.
     dimension : int
     tasks : int, optional
-        As in `partials.total`.
+        As in `aggregation.total`.
 
     Raises
     ------

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from verger.components import dual, gram, randomized
 from verger.components.moments import measure
 from verger.components.rows import Array
-from verger.components.spectrum import Request, Spectrum, eigen_bytes, with_signs
+from verger.components.solvers import dual, gram, randomized
+from verger.components.solvers.spectrum import Request, Spectrum, eigen_bytes, with_signs
 from verger.errors import DoesNotFitError
 from verger.storage.base import intact
 from verger.storage.stores import storage_of

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from verger.components.aggregation import Partial, broadcast, total
 from verger.components.moments import Standard
-from verger.components.partials import Partial, broadcast, total
 from verger.components.pca import Pca
 from verger.components.rows import chunks, matrix
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
+from verger.components.aggregation import Partial, row_blocks, total
 from verger.components.moments import Moments, centre, nothing
-from verger.components.partials import Partial, row_blocks, total
 from verger.components.rows import Array, chunks
-from verger.components.spectrum import Spectrum, eigen, ranked
+from verger.components.solvers.spectrum import Spectrum, eigen, ranked
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -28,7 +28,7 @@ def solve(features: DataFrame, dimension: int, standardize: bool, tasks: int | N
     dimension : int
     standardize : bool
     tasks : int, optional
-        As in `partials.total`.
+        As in `aggregation.total`.
 
     Raises
     ------

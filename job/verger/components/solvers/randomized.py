@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from verger.components.moments import Moments
-from verger.components.products import covariance_times
 from verger.components.rows import Array
-from verger.components.spectrum import Request, Spectrum, eigen, ranked
+from verger.components.solvers.products import covariance_times
+from verger.components.solvers.spectrum import Request, Spectrum, eigen, ranked
 from verger.errors import DoesNotFitError
 
 if TYPE_CHECKING:

@@ -9,10 +9,10 @@ from sklearn.preprocessing import StandardScaler
 
 from tests.features import decaying, shapes, table
 from verger.components import rows as rows_module
-from verger.components.gram import Scatter, lower_triangle
+from verger.components.aggregation import BLOCK_BYTES, FEW, Partial, _groups, merge, merge_groups, row_blocks
 from verger.components.moments import Moments, Standard, centre, scale, square
-from verger.components.partials import BLOCK_BYTES, FEW, Partial, _groups, merge, merge_groups, row_blocks
 from verger.components.rows import chunks, matrix
+from verger.components.solvers.gram import Scatter, lower_triangle
 
 
 def batches(rows: np.ndarray, size: int) -> list[pa.RecordBatch]:
@@ -46,7 +46,7 @@ def test_rows_of_another_length_are_an_error() -> None:
 def test_merged_scatter_is_that_of_all_rows(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = shapes()[name]
     n, d = rows.shape
-    monkeypatch.setattr("verger.components.partials.BLOCK_BYTES", 8 * d * 7)  # several blocks
+    monkeypatch.setattr("verger.components.aggregation.BLOCK_BYTES", 8 * d * 7)  # several blocks
     scatter = Scatter(d)
     cuts = sorted({0, 1, n // 3, n // 2, n})
     parts = [

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from verger.components.gram import lower_triangle
+from verger.components.aggregation import Partial, broadcast, row_blocks, total
 from verger.components.moments import Moments
-from verger.components.partials import Partial, broadcast, row_blocks, total
-from verger.components.products import positions, transpose_times
 from verger.components.rows import Array, chunks
-from verger.components.spectrum import Spectrum, eigen, ranked
+from verger.components.solvers.gram import lower_triangle
+from verger.components.solvers.products import positions, transpose_times
+from verger.components.solvers.spectrum import Spectrum, eigen, ranked
 
 if TYPE_CHECKING:
     from pyspark import Broadcast

@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from verger.components.aggregation import Partial, broadcast, row_blocks, total
 from verger.components.moments import Standard
-from verger.components.partials import Partial, broadcast, row_blocks, total
 from verger.components.rows import Array, chunks
 
 if TYPE_CHECKING:
