@@ -34,7 +34,7 @@ from verger.insight.study import Study
 from verger.progress import Progress
 from verger.residency.guard import Residency
 from verger.tables import manifest
-from verger.tables.manifest import Run
+from verger.tables.runs import Run
 from verger.tables.schemas import FEATURES, PROJECTION
 from verger.tables.store import FeatureStore
 

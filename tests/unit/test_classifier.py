@@ -23,7 +23,7 @@ from verger.insight.reduction import Reduction
 from verger.insight.sample import Sample
 from verger.insight.study import Study
 from verger.progress import Progress
-from verger.tables.manifest import Run
+from verger.tables.runs import Run
 
 
 def elsewhere(taken: Sample, axes: Any = None) -> Given:

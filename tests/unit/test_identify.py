@@ -21,7 +21,7 @@ from verger.insight.classifier import classify
 from verger.insight.identify import Finding, Memory
 from verger.photographs import inventory
 from verger.storage.base import Entry
-from verger.tables.manifest import Run
+from verger.tables.runs import Run
 from verger.tables.schemas import PROJECTION
 
 UNKNOWN = {

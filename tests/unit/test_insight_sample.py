@@ -13,7 +13,7 @@ from verger.config import RunConfig
 from verger.errors import NothingToReadError, StoreError
 from verger.insight import sample
 from verger.insight.sample import stratified, take
-from verger.tables.manifest import Run
+from verger.tables.runs import Run
 from verger.tables.schemas import FEATURES, PROJECTION
 from verger.tables.store import FeatureStore
 

@@ -1,50 +1,20 @@
-"""tables/manifest: a run is trusted by its manifest, and pointers only move forward."""
+"""tables/manifest: a run is trusted by its manifest, which is written once."""
 
 from __future__ import annotations
 
-import json
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from tests.unit.test_runs import NOON, finished
 from verger.errors import NothingToReadError, StoreError
 from verger.storage.base import AlreadyPublishedError
-from verger.tables import manifest
-from verger.tables.manifest import Run
-
-NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
-
-
-def finished(output: Path, minutes: int = 0, name: str = "verger") -> Run:
-    started_at = NOON + timedelta(minutes=minutes)
-    run = manifest.new_run(str(output), name, started_at)
-    document = {"schema_version": 1, "run_id": run.run_id, "started_at": manifest.timestamp(started_at)}
-    manifest.publish(run, document)
-    manifest.point_latest(run, name, document)
-    return run
-
-
-def test_every_attempt_has_its_own_id() -> None:
-    ids = {manifest.new_run("/out", "verger", NOON).run_id for _ in range(20)}
-    assert len(ids) == 20
-    assert all(run_id.startswith("20260102T120000Z-verger-") for run_id in ids)
-
-
-def test_a_run_or_its_output_names_it(tmp_path: Path) -> None:
-    run = finished(tmp_path)
-    assert manifest.find(str(tmp_path)) == manifest.find(run.folder) == run
-    assert manifest.read(run)["run_id"] == run.run_id
-
-
-def test_a_folder_that_is_neither_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(NothingToReadError, match="neither a run nor an output"):
-        manifest.find(str(tmp_path))
+from verger.tables import manifest, runs
 
 
 def test_a_run_without_manifest_is_not_trusted(tmp_path: Path) -> None:
     with pytest.raises(NothingToReadError, match="no manifest"):
-        manifest.read(manifest.new_run(str(tmp_path), "verger", NOON))
+        manifest.read(runs.new_run(str(tmp_path), "verger", NOON))
 
 
 def test_a_manifest_is_written_once(tmp_path: Path) -> None:
@@ -53,41 +23,8 @@ def test_a_manifest_is_written_once(tmp_path: Path) -> None:
         manifest.publish(run, {})
 
 
-def test_an_older_run_that_ends_later_does_not_move_the_pointer(tmp_path: Path) -> None:
-    newer = finished(tmp_path, minutes=5)
-    finished(tmp_path, minutes=0)
-    assert manifest.latest(str(tmp_path)) == newer
-    assert manifest.latest(str(tmp_path), "verger") == newer
-
-
-def test_each_name_has_its_own_pointer(tmp_path: Path) -> None:
-    apples, pears = finished(tmp_path, 1, "apples"), finished(tmp_path, 2, "pears")
-    assert manifest.latest(str(tmp_path)) == pears
-    assert manifest.latest(str(tmp_path), "apples") == apples
-    assert manifest.latest(str(tmp_path), "plums") is None
-
-
-def test_a_pointer_that_is_damaged_says_so_and_is_replaced(tmp_path: Path) -> None:
-    (tmp_path / "latest.json").write_text("{")
-    with pytest.raises(StoreError, match="latest.json"):
-        manifest.latest(str(tmp_path))
-    assert manifest.latest(str(finished(tmp_path).output)) is not None
-
-
 def test_a_manifest_of_a_newer_verger_is_refused(tmp_path: Path) -> None:
-    run = manifest.new_run(str(tmp_path), "verger", NOON)
+    run = runs.new_run(str(tmp_path), "verger", NOON)
     manifest.publish(run, {"schema_version": 2})
     with pytest.raises(StoreError, match="newer verger"):
         manifest.read(run)
-
-
-def test_json_has_no_nan() -> None:
-    written = manifest.dump({"a": float("nan"), "b": [1.5, float("inf")], "c": {"d": "é"}})
-    assert json.loads(written) == {"a": None, "b": [1.5, None], "c": {"d": "é"}}
-
-
-def test_runs_are_told_apart_by_their_manifest(tmp_path: Path) -> None:
-    done = finished(tmp_path)
-    died = manifest.new_run(str(tmp_path), "verger", NOON + timedelta(minutes=1))
-    manifest.record_failure(died, {"exit_code": 4})
-    assert list(manifest.run_ids(str(tmp_path))) == [(done.run_id, True), (died.run_id, False)]

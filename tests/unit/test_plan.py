@@ -18,7 +18,7 @@ from verger.network.backbones import resolve
 from verger.photographs import inventory
 from verger.planning import plan as planning
 from verger.planning.plan import plan
-from verger.tables import manifest
+from verger.tables import manifest, runs
 from verger.tables.schemas import FEATURES, REJECTED
 
 
@@ -53,9 +53,9 @@ def finished(config: RunConfig, fingerprint: str, rate: float | None, computed: 
         "throughput": {"photographs_per_s_per_core": rate},
         "pca": {"n_components": 7},
     }
-    run = manifest.Run(config.output, run_id)
+    run = runs.Run(config.output, run_id)
     manifest.publish(run, document)
-    manifest.point_latest(run, "verger", document)
+    runs.point_latest(run, "verger", document["started_at"])
     return run_id
 
 

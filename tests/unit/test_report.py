@@ -27,7 +27,7 @@ from tests.page import (
 )
 from verger.insight import figures, labels, report
 from verger.insight.report import Report
-from verger.tables.manifest import Run
+from verger.tables.runs import Run
 
 
 def shapes() -> Iterator[Any]:

@@ -21,6 +21,7 @@ from verger.insight import classifier, dense, trial
 from verger.insight.model import Floats, Model
 from verger.insight.sample import Numbers
 from verger.insight.trial import Comparison, Trial
+from verger.jsonable import timestamp
 from verger.network import lite
 from verger.network.backbones import Network, as_fitted, resolve_fitted
 from verger.network.lite import INPUT, OUTPUT, Lite
@@ -30,7 +31,8 @@ from verger.residency.preflight import admit
 from verger.storage.stores import storage_of
 from verger.storage.uri import bucket_name, canonical
 from verger.tables import manifest as manifests
-from verger.tables.manifest import Run
+from verger.tables import runs
+from verger.tables.runs import Run
 
 FILES = {"float32": "verger.tflite", "int8": "verger.int8.tflite"}
 LABELS, RECORD = "labels.txt", "export.json"
@@ -116,7 +118,7 @@ def export(config: RunConfig, run_uri: str, photographs: int | None, progress: P
 
 
 def _finished(config: RunConfig, run_uri: str) -> Finished:
-    run = manifests.find(run_uri)
+    run = runs.find(run_uri)
     manifest = manifests.read(run)
     told = manifest.get("classifier", {})
     if "path" not in told:
@@ -209,7 +211,7 @@ def _measured(
 ) -> dict[str, Any]:
     """What the files are, and what has been found out about them."""
     return {
-        "exported_at": manifests.timestamp(datetime.now(UTC)),
+        "exported_at": timestamp(datetime.now(UTC)),
         "models": {
             kind: {
                 "path": FILES[kind],

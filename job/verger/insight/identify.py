@@ -32,8 +32,8 @@ from verger.storage.base import intact
 from verger.storage.stores import storage_of
 from verger.storage.uri import bucket_name, canonical, join
 from verger.tables import manifest as manifests
-from verger.tables import reader
-from verger.tables.manifest import Run
+from verger.tables import reader, runs
+from verger.tables.runs import Run
 
 Infer = Callable[[npt.NDArray[np.uint8]], Numbers]
 
@@ -190,7 +190,7 @@ def identify(
         The run's weights are gone, or are others.
     """
     admit({"run": canonical(run_uri)}, config)
-    run = manifests.find(run_uri)
+    run = runs.find(run_uri)
     manifest = manifests.read(run)
     places = [canonical(uri) for uri in photographs]
     for place in {bucket_name(place): place for place in places if bucket_name(place)}.values():

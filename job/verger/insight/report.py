@@ -30,7 +30,8 @@ from verger.storage.base import intact
 from verger.storage.stores import storage_of
 from verger.storage.uri import canonical, join
 from verger.tables import manifest as manifests
-from verger.tables.manifest import Run
+from verger.tables import runs
+from verger.tables.runs import Run
 from verger.tables.store import FeatureStore, parquet_files
 from verger.text import plain
 
@@ -233,7 +234,7 @@ def redraw(config: RunConfig, run_uri: str, progress: Progress) -> str:
         There is no such run, or it did not finish.
     """
     admit({"run": canonical(run_uri)}, config, written={"run"})
-    run = manifests.find(run_uri)
+    run = runs.find(run_uri)
     manifest = manifests.read(run)
     source, seed = str(manifest["input"]["uri"]), manifest["config"].get("seed", config.seed)
     config = config.model_copy(update={"input": source, "output": run.output, "seed": seed})
@@ -274,7 +275,7 @@ def _unless_gone(read: Callable[[], T], what: str, progress: Progress) -> T | No
 
 def before(run: Run, name: str) -> Run | None:
     """The finished run of this name before it, looked for among all of them."""
-    for run_id, finished in reversed(list(manifests.run_ids(run.output))):
+    for run_id, finished in reversed(list(runs.run_ids(run.output))):
         # An id is the time, the name and six digits.
         if finished and run_id < run.run_id and run_id.partition("-")[2].rpartition("-")[0] == name:
             return Run(run.output, run_id)

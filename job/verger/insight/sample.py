@@ -15,7 +15,7 @@ from verger.errors import NothingToReadError
 from verger.storage.base import intact
 from verger.storage.stores import storage_of
 from verger.tables import reader
-from verger.tables.manifest import Run
+from verger.tables.runs import Run
 from verger.tables.schemas import FEATURES
 from verger.tables.store import FILE, KEY, FeatureStore, deduplicate, matching, relisted
 

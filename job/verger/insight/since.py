@@ -14,7 +14,7 @@ from verger.components.pca import Pca
 from verger.errors import VergerError
 from verger.tables import manifest as manifests
 from verger.tables import reader
-from verger.tables.manifest import Run
+from verger.tables.runs import Run
 
 
 @dataclass(frozen=True, eq=False)

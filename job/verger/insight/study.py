@@ -12,8 +12,8 @@ from verger.components.pca import Pca
 from verger.config import RunConfig
 from verger.progress import Progress
 from verger.spark.failures import dispensable
-from verger.tables import manifest
-from verger.tables.manifest import Run
+from verger.tables import runs
+from verger.tables.runs import Run
 from verger.tables.store import FeatureStore
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ class Study:
 
             findings = self.audited.table if self.audited else None
             classifier = self.classification.document() if self.classification else None
-            last = manifest.latest(self.run.output, self.config.name)
+            last = runs.latest(self.run.output, self.config.name)
             page = report.write(self.run, report.gather(self.run, document, self.sample, findings, classifier, last))
             return {"report": {"path": self.run.relative(page)}}
         return {}

@@ -30,7 +30,7 @@ from verger.prefetch import prefetch_map
 from verger.progress import Progress
 from verger.residency.preflight import admit
 from verger.storage.stores import storage_of
-from verger.tables.manifest import Run
+from verger.tables.runs import Run
 from verger.tables.store import FeatureStore
 
 PHOTOGRAPHS = 300

@@ -24,7 +24,7 @@ from verger.planning.workload import Workload, foresee
 from verger.residency.preflight import admit, places
 from verger.storage.buckets import is_aws
 from verger.storage.uri import apart, bucket_name
-from verger.tables import manifest
+from verger.tables import manifest, runs
 from verger.tables.store import FeatureStore, gone, matching, without
 from verger.text import one_line
 
@@ -188,13 +188,13 @@ def _standing(config: RunConfig, output: str, region: str | None) -> tuple[str |
 
 def _history(output: str, fingerprint: str) -> list[dict[str, Any]]:
     """Manifests of the last finished runs with these features, the newest first."""
-    finished = [run_id for run_id, done in manifest.run_ids(output) if done]
+    finished = [run_id for run_id, done in runs.run_ids(output) if done]
     documents = []
     for run_id in reversed(finished[-LOOKED_AT:]):
         with suppress(
             NothingToReadError, StoreError
         ):  # one that is damaged or newer tells nothing, and hinders nothing
-            documents.append(manifest.read(manifest.Run(output, run_id)))
+            documents.append(manifest.read(runs.Run(output, run_id)))
     return [document for document in documents if document["features"]["fingerprint"] == fingerprint]
 
 
