@@ -12,11 +12,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.insight import clouds, config, sample
-from verger.insight import audit as auditing
-from verger.insight import similarity
-from verger.insight.audit import KINDS, SCHEMA, Audit, audit
-from verger.insight.classifier import classify
-from verger.insight.similarity import alike, unit_rows
+from verger.insight.analysis import predictions_of
+from verger.insight.audit import issues, similarity
+from verger.insight.audit.checks import KINDS, Audit, audit
+from verger.insight.audit.issues import SCHEMA
+from verger.insight.audit.similarity import find_similar, unit_rows
+from verger.insight.classification.classifier import classify
 
 
 def rows(found: Audit, kind: str) -> list[dict[str, Any]]:
@@ -117,7 +118,7 @@ class TestNearDuplicates:
     def test_neighbours_of_a_rotation_are_counted_and_not_listed_by_the_thousand(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(auditing, "LISTED", 5)
+        monkeypatch.setattr(issues, "LISTED", 5)
         features = np.repeat(photographs(3), 20, axis=0) + 0.01 * photographs()
         found = audit(sample(features, ["a"] * 60), None, False)
         assert found.summary()["counts"]["near_duplicate"] == {"found": 60, "listed": 5}
@@ -144,7 +145,7 @@ class TestAlike:
         features = middles[random.integers(0, 40, 730)] + 0.1 * random.normal(size=(730, 400))
         unit = unit_rows(features.astype(np.float32), False)
         sides = random.integers(0, 2, 730)
-        found, across = alike(unit, 0.98, sides)
+        found, across = find_similar(unit, 0.98, sides)
         products = unit.astype(np.float64) @ unit.T.astype(np.float64)
         np.fill_diagonal(products, 0)
         for likeness, allowed in ((found, True), (across, sides[:, None] != sides[None, :])):
@@ -178,7 +179,7 @@ class TestAlike:
         assert (bound @ bound.T - unit @ unit.T).min() > -1e-5
 
     def test_rows_of_zeros_are_like_nothing(self) -> None:
-        found, across = alike(unit_rows(np.zeros((5, 4), np.float32), False), 0.9)
+        found, across = find_similar(unit_rows(np.zeros((5, 4), np.float32), False), 0.9)
         assert (found.pairs, across) == (0, None)
 
 
@@ -209,7 +210,7 @@ class TestMislabels:
         features, labels = clouds({"apple": 60, "pear": 60}, apart=8)
         labels[5], labels[100] = "pear", "apple"
         taken = sample(features, labels)
-        found = audit(taken, classify(taken, config()), False)
+        found = audit(taken, predictions_of(classify(taken, config())), False)
         suspected = rows(found, "suspected_mislabel")
         assert {row["path"] for row in suspected} == {"/in/00005.jpg", "/in/00100.jpg"}
         assert {row["path"]: row["message"] for row in suspected}["/in/00005.jpg"].startswith("taken for apple (")
@@ -218,12 +219,14 @@ class TestMislabels:
     def test_classes_that_cannot_be_told_apart_are_weak_evidence(self) -> None:
         features, labels = clouds({"apple": 60, "pear": 60}, apart=0)
         taken = sample(features, labels)
-        assert audit(taken, classify(taken, config()), False).about["suspected_mislabels"]["weak"] is True
+        assert (
+            audit(taken, predictions_of(classify(taken, config())), False).about["suspected_mislabels"]["weak"] is True
+        )
 
     def test_a_classifier_that_only_knows_the_most_frequent_class_is_weak_evidence(self) -> None:
         features, labels = clouds({"apple": 230, "pear": 10}, apart=0)
         taken = sample(features, labels)
-        about = audit(taken, classify(taken, config()), False).about["suspected_mislabels"]
+        about = audit(taken, predictions_of(classify(taken, config())), False).about["suspected_mislabels"]
         assert about["accuracy"] > 0.8 and about["weak"] is True
 
     def test_without_a_classifier_nothing_is_said(self) -> None:

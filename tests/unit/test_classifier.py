@@ -17,11 +17,14 @@ from tests.insight import clouds, config, sample, series
 from verger.components.pca import Pca
 from verger.config import load as load_config
 from verger.errors import NothingToReadError, UsageError
-from verger.insight import classifier, evaluation
-from verger.insight.classifier import Given, NothingToTellError, classes_of, classify, groups_of, load
+from verger.insight import splits
+from verger.insight.analysis import Analysis
+from verger.insight.classification import classifier
+from verger.insight.classification.classifier import Given, NothingToTellError, classify
+from verger.insight.model import load
 from verger.insight.reduction import Reduction
 from verger.insight.sample import Sample
-from verger.insight.study import Study
+from verger.insight.task import classes_of, groups_of
 from verger.progress import Progress
 from verger.tables.manifest import Run
 
@@ -215,11 +218,11 @@ class TestWeak:
         assert found.summary()["near_duplicates_across"] is None and found.summary()["weak"] is False
 
     def test_a_training_part_that_lacks_most_classes_judges_few(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(evaluation, "TRAINED", 4)
+        monkeypatch.setattr(splits, "TRAINED", 4)
         summary = classify(sample(*clouds({f"{number:02}": 50 for number in range(10)})), config()).summary()
         assert summary["scores"][0]["n_classes_judged"] < 10
-        monkeypatch.setattr(evaluation, "TRAINED", 2)
-        monkeypatch.setattr(evaluation, "FOLDS", 2)
+        monkeypatch.setattr(splits, "TRAINED", 2)
+        monkeypatch.setattr(splits, "FOLDS", 2)
         summary = classify(sample(*clouds({f"{number:02}": 50 for number in range(10)})), config()).summary()
         assert summary["weak_because"].startswith("only ") and summary["weak_because"].endswith("10 classes are judged")
 
@@ -237,8 +240,8 @@ class TestWeak:
         assert "those that run 20260101T000000Z-old-abcdef fitted" in note
 
     def test_a_study_knows_the_space_of_its_own_run_from_that_of_another(self) -> None:
-        def study(**more: Any) -> Study:
-            return Study(Run("/out", "mine"), config(standardize=True), Progress(StringIO()), print, **more)
+        def study(**more: Any) -> Analysis:
+            return Analysis(Run("/out", "mine"), config(standardize=True), Progress(StringIO()), print, **more)
 
         assert [study(fitted_by=run).fitted_by for run in (None, "mine", "old")] == [None, None, "old"]
         assert [study(standardize=fit).standardize for fit in (None, True, False)] == [True, True, False]

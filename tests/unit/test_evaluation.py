@@ -9,11 +9,13 @@ import pytest
 from sklearn.metrics import confusion_matrix, f1_score
 
 from tests.insight import clouds, series
-from verger.insight import calibration, evaluation
-from verger.insight.calibration import calibrate
-from verger.insight.evaluation import Held, Task, by_class, confusions, evaluate, score
+from verger.insight import folds, splits
+from verger.insight.arrays import codes
+from verger.insight.classification import calibration, evaluation
+from verger.insight.classification.calibration import calibrate
+from verger.insight.classification.evaluation import HeldOut, by_class, confusions, evaluate, score
 from verger.insight.model import softmax
-from verger.insight.sample import codes
+from verger.insight.task import Task
 
 
 def task(features: Any, labels: list[str], **more: Any) -> Task:
@@ -31,10 +33,10 @@ def task(features: Any, labels: list[str], **more: Any) -> Task:
     return Task(**{**given, **more})
 
 
-def held(codes: list[int], probability: Any, **more: Any) -> Held:
+def held(codes: list[int], probability: Any, **more: Any) -> HeldOut:
     given = {"kind": "random", "says": "", "folds": 2, "n_train": 1, "unjudged": 0, "majority": 0}
     rows = {"rows": np.arange(len(codes)), "codes": np.array(codes), "centroid": np.array(codes)}
-    return Held(probability=np.array(probability, np.float32), **{**given, **rows, **more})
+    return HeldOut(probability=np.array(probability, np.float32), **{**given, **rows, **more})
 
 
 class TestSplits:
@@ -119,7 +121,7 @@ class TestSplits:
     @pytest.mark.parametrize("each", [2, 3, 4])
     def test_thin_classes_have_as_many_folds_as_photographs(self, each: int) -> None:
         features, labels = clouds({f"{number:02}": each for number in range(10)})
-        with evaluation.quietly():
+        with folds.ignore_warnings():
             grouped, naive = evaluate(task(features, labels, groups=np.arange(10 * each)))
         assert (grouped.kind, grouped.folds, naive.folds) == ("grouped", each, each)
 
@@ -140,13 +142,13 @@ def test_an_accuracy_is_that_of_photographs_that_the_pca_has_not_seen() -> None:
 
 
 def test_a_training_part_is_bounded_and_the_rest_is_still_scored(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(evaluation, "TRAINED", 30)
+    monkeypatch.setattr(splits, "TRAINED", 30)
     (only,) = evaluate(task(*clouds({"a": 100, "b": 100})))
     assert (only.n_train, len(only.rows)) == (30, 200)
 
 
 def test_of_many_classes_more_than_a_share_of_the_logits_are_trained_on() -> None:
-    assert [evaluation.bounded(4_000_000, classes) for classes in (2, 1_000, 2_000, 3_000)] == [
+    assert [splits.bounded(4_000_000, classes) for classes in (2, 1_000, 2_000, 3_000)] == [
         2_000_000,
         4_000,
         2_000,
@@ -182,7 +184,7 @@ def test_a_class_that_nothing_is_taken_for_has_no_precision() -> None:
 
 
 class TestCalibration:
-    def overconfident(self, n: int = 3000) -> Held:
+    def overconfident(self, n: int = 3000) -> HeldOut:
         """Twice the logits that would be right."""
         random = np.random.default_rng(0)
         logits = 2 * random.normal(size=(n, 3))

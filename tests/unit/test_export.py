@@ -13,10 +13,11 @@ from flatbuffers.table import Table
 
 from tests.insight import clouds
 from verger.components.pca import Pca
-from verger.insight import dense, evaluation, export, trial
-from verger.insight.classifier import Model
-from verger.insight.evaluation import Task
-from verger.insight.model import softmax
+from verger.insight import folds
+from verger.insight.export import dense, parity
+from verger.insight.export import text as export_text
+from verger.insight.model import Model, softmax
+from verger.insight.task import Task
 from verger.network.lite_metadata import labels_text, metadata
 
 
@@ -48,8 +49,8 @@ class TestDense:
         features, labels = clouds(sizes, apart=1.0)
         codes = np.array([sorted(sizes).index(label) for label in labels])
         task = Task(features * 5 + 3, codes, len(sizes), [None] * len(labels), None, 6, standardize, 0)
-        taught = evaluation.teach(task, np.arange(0, len(labels), 2))
-        layer = dense.of_part(taught)
+        taught = folds.fit_fold(task, np.arange(0, len(labels), 2))
+        layer = dense.of_fold(taught)
         expected = taught.model.predict_proba(taught.reduction.components(task.features) / taught.size)
         np.testing.assert_allclose(softmax(task.features @ layer.weights + layer.bias), expected, atol=1e-5)
 
@@ -115,10 +116,10 @@ RECORD: dict[str, Any] = {
 
 class TestWhatIsSaid:
     def test_size_latency_parity_and_accuracy(self) -> None:
-        said = " ".join(export.lines(RECORD))
+        said = " ".join(export_text.lines(RECORD))
         for figure in ("9.0 MB", "2.5 MB", "7.3 ms", "10.0 ms", "(P, one thread)", "3e-06", "97.5%", "80.0%", "77.5%"):
             assert figure in said
-        assert export.figures(RECORD)["accuracy_int8"] == 0.775
+        assert export_text.figures(RECORD)["accuracy_int8"] == 0.775
 
     @pytest.mark.parametrize(("number", "said"), [(1, "of 1 photograph are"), (19, "of 19 photographs are")])
     def test_of_too_few_photographs_no_accuracy_is_told(self, number: int, said: str) -> None:
@@ -127,31 +128,31 @@ class TestWhatIsSaid:
             "parity": RECORD["parity"] | {"photographs": number},
             "int8": RECORD["int8"] | {"held_out": held},
         }
-        *_, parity, accuracy = export.lines(few)
+        *_, parity, accuracy = export_text.lines(few)
         assert said in parity
         assert "too few photographs" in accuracy and "%" not in accuracy
-        assert export.figures(few)["accuracy"] is None
+        assert export_text.figures(few)["accuracy"] is None
 
     def test_what_was_not_measured_is_said_to_be(self) -> None:
         parity = RECORD["parity"] | {"photographs": 30, "measured_on": "drawn photographs"}
         held = dict.fromkeys(RECORD["int8"]["held_out"]) | {"photographs": 0}
         record = RECORD | {"parity": parity, "int8": RECORD["int8"] | {"held_out": held}}
-        *_, said, accuracy = export.lines(record)
+        *_, said, accuracy = export_text.lines(record)
         assert "the probabilities of 30 drawn photographs are those of the run to 3e-06" in said
         assert accuracy == "Accuracy of unseen photographs: not measured, as no photograph of the run was at hand."
-        assert json.loads(json.dumps(export.figures(record)))["accuracy"] is None
+        assert json.loads(json.dumps(export_text.figures(record)))["accuracy"] is None
 
     def test_a_weak_accuracy_is_called_so(self) -> None:
         because = "it rests on 66 held-out photographs, fewer than 100"
-        *_, accuracy = export.lines(RECORD | {"weak_because": because})
+        *_, accuracy = export_text.lines(RECORD | {"weak_because": because})
         assert accuracy.endswith(f"(40 photographs; S). Weak evidence: {because}.")
 
 
 @pytest.mark.parametrize("size", [8, 96, 300])
 def test_drawings_differ_and_are_the_same_again(size: int) -> None:
     network = SimpleNamespace(input_size=size, resample="bicubic", fit="stretch")
-    drawn = trial._drawings(network, 3)  # type: ignore[arg-type]
-    assert drawn.pixels.shape == (trial.DRAWN, size, size, 3) and len(drawn) >= 20
+    drawn = parity._drawings(network, 3)  # type: ignore[arg-type]
+    assert drawn.pixels.shape == (parity.DRAWN, size, size, 3) and len(drawn) >= 20
     assert (drawn.asked, drawn.photographs, drawn.drawings) == (0, 0, True)
-    assert len({pixels.tobytes() for pixels in drawn.pixels}) == trial.DRAWN
-    np.testing.assert_array_equal(trial._drawings(network, 3).pixels, drawn.pixels)  # type: ignore[arg-type]
+    assert len({pixels.tobytes() for pixels in drawn.pixels}) == parity.DRAWN
+    np.testing.assert_array_equal(parity._drawings(network, 3).pixels, drawn.pixels)  # type: ignore[arg-type]

@@ -16,9 +16,11 @@ from PIL import Image
 from tests.insight import clouds, config, sample
 from verger.components.pca import Pca
 from verger.errors import NothingToReadError, Reason, Rejection, StoreError
-from verger.insight import answer, identify
-from verger.insight.classifier import classify
-from verger.insight.identify import Finding, Memory
+from verger.insight.classification.classifier import classify
+from verger.insight.identify import loaded_run, text
+from verger.insight.identify import photographs as photographs_asked
+from verger.insight.identify.identification import Identification, look_at
+from verger.insight.identify.loaded_run import LoadedRun
 from verger.photographs import inventory
 from verger.storage.base import Entry
 from verger.tables.manifest import Run
@@ -31,18 +33,18 @@ UNKNOWN = {
 }  # fmt: skip
 
 
-def finding(**more: Any) -> Finding:
+def finding(**more: Any) -> Identification:
     given = {
         "classes": [("Apple", 0.75), ("Pear", 0.25)],
         "nearest": [("/in/a/1.jpg", "a", 0.5), ("/in/2.jpg", None, 0.75)],
         "distance": 0.5,
         "unknown": UNKNOWN,
     }
-    return Finding("/here/asked.jpg", "run-1", **{**given, **more})
+    return Identification("/here/asked.jpg", "run-1", **{**given, **more})
 
 
-def spoken(found: Finding) -> str:
-    return "\n".join(line.plain for line in answer.lines(found, None))
+def spoken(found: Identification) -> str:
+    return "\n".join(line.plain for line in text.lines(found, None))
 
 
 class TestFinding:
@@ -50,7 +52,7 @@ class TestFinding:
         found = [
             finding(),
             finding(classes=None, distance=None, unknown={}, notes=["There are no classes."]),
-            Finding("/gone.jpg", "run-1", error=NothingToReadError("/gone.jpg does not exist")),
+            Identification("/gone.jpg", "run-1", error=NothingToReadError("/gone.jpg does not exist")),
         ]
         told = [json.loads(json.dumps(one.as_dict())) for one in found]
         assert len({tuple(one) for one in told}) == 1
@@ -68,9 +70,9 @@ class TestFinding:
         ],
     )
     def test_a_bad_photograph_is_one_line_and_has_a_reason(self, error: Any, reason: str) -> None:
-        found = Finding("/bad.jpg", "run-1", error=error)
+        found = Identification("/bad.jpg", "run-1", error=error)
         assert found.as_dict()["error"]["reason"] == reason
-        name, line, blank = answer.lines(found, None)
+        name, line, blank = text.lines(found, None)
         assert (name.plain, blank.plain) == ("/bad.jpg", "")
         assert line.plain.startswith("  cannot be identified: ") and "\n" not in line.plain
 
@@ -104,8 +106,8 @@ class TestAnswer:
     def test_no_name_steers_the_terminal(self) -> None:
         steering = "\x1b[31m \x9b2J \r \n \u202e \u2028 \u2067"
         found = finding(classes=[(f"a{steering}", 1.0)], nearest=[(f"/in/p{steering}.jpg", f"l{steering}", 0.5)])
-        bad = Finding(f"/x{steering}.jpg", "run-1", error=Rejection(Reason.TRUNCATED, f"in {steering}"))
-        for line in [*answer.lines(found, None), *answer.lines(bad, None)]:
+        bad = Identification(f"/x{steering}.jpg", "run-1", error=Rejection(Reason.TRUNCATED, f"in {steering}"))
+        for line in [*text.lines(found, None), *text.lines(bad, None)]:
             assert not set("\x1b\x9b\r\n\u202e\u2028\u2067") & set(line.plain)
 
 
@@ -116,7 +118,7 @@ class TestExpanded:
         for name in ("in/b.jpg", "in/deep/a.png", "in/notes.txt"):
             (tmp_path / name).write_bytes(b"x")
         asked = [str(tmp_path / name) for name in ("none", "in", "odd-name")]
-        found = list(identify._expanded(asked))
+        found = list(photographs_asked.expanded(asked))
         assert [Path(path).name for path, _ in found] == ["none", "b.jpg", "a.png", "odd-name"]
         assert isinstance(found[0][1], NothingToReadError)
         assert [error for _, error in found[1:]] == [None] * 3
@@ -134,12 +136,12 @@ class TestExpanded:
             def exists(self, path: str) -> bool:
                 return any(name == path or name.startswith(f"{path}/") for name in objects)
 
-        for module in (identify, inventory):
+        for module in (photographs_asked, inventory):
             monkeypatch.setattr(module, "storage_of", lambda _: Bucket())
         asked = [f"s3://lake/{name}" for name in ("asked", "in", "in/b", "none", "gone.jpg", "upload.1")] + [
             "s3://lake"
         ]
-        found = list(identify._expanded(asked))
+        found = list(photographs_asked.expanded(asked))
         assert [path for path, _ in found] == [
             "s3://lake/asked", "s3://lake/in/a.jpg", "s3://lake/in/b", "s3://lake/none", "s3://lake/gone.jpg",
             "s3://lake/upload.1", "s3://lake/in/a.jpg",
@@ -174,49 +176,49 @@ def finished(tmp_path: Path) -> tuple[Run, dict[str, Any], Any]:
     return run, manifest, taken.components
 
 
-def remembered(run: Run, manifest: dict[str, Any]) -> Memory:
+def remembered(run: Run, manifest: dict[str, Any]) -> LoadedRun:
     infer: Any = None
     network: Any = None
-    return Memory(run.run_id, network, infer, **identify._read(config(), run, manifest))
+    return LoadedRun(run.run_id, network, infer, **loaded_run._read(config(), run, manifest))
 
 
 class TestMemory:
     def test_what_a_run_has_left_names_its_own_photographs(self, finished: Any, monkeypatch: Any) -> None:
         run, manifest, components = finished
         memory = remembered(run, manifest)
-        monkeypatch.setattr(Memory, "components", lambda _, asked: np.array(asked))
-        found = [Finding("", "", *fields) for fields in identify._looked(memory, list(components), 2)]
+        monkeypatch.setattr(LoadedRun, "components", lambda _, asked: np.array(asked))
+        found = [Identification("", "", *fields) for fields in look_at(memory, list(components), 2)]
         names = memory.names.to_pylist()
         assert [one.nearest[0][0] for one in found] == [name["path"] for name in names]
         right = [one.classes[0][0] == name["label"] for one, name in zip(found, names, strict=True) if one.classes]
         assert np.mean(right) > 0.95
         assert all(one.classes and len(one.classes) == len(one.nearest) == 2 for one in found)
         assert max(one.distance or 0 for one in found) < 1e-5
-        (one,) = (Finding("", "", *fields) for fields in identify._looked(memory, [components[0]], 500))
+        (one,) = (Identification("", "", *fields) for fields in look_at(memory, [components[0]], 500))
         assert one.classes and (len(one.classes), len(one.nearest)) == (3, 90)
-        assert "all 90 photographs" in "\n".join(line.plain for line in answer.closing(memory))
+        assert "all 90 photographs" in "\n".join(line.plain for line in text.closing(memory))
 
     def test_one_component_tells_of_nothing_that_is_near(self, finished: Any, monkeypatch: Any) -> None:
         run, manifest, components = finished
-        names, _ = identify._projected(config(), run, manifest)
-        monkeypatch.setattr(identify, "_learnt", lambda *_: (None, None, {}, []))
-        monkeypatch.setattr(identify, "_projected", lambda *_: (names, components[:, :1]))
-        monkeypatch.setattr(Memory, "components", lambda _, asked: np.array(asked))
+        names, _ = loaded_run._projected(config(), run, manifest)
+        monkeypatch.setattr(loaded_run, "_learnt", lambda *_: (None, None, {}, []))
+        monkeypatch.setattr(loaded_run, "_projected", lambda *_: (names, components[:, :1]))
+        monkeypatch.setattr(LoadedRun, "components", lambda _, asked: np.array(asked))
         (one,) = (
-            Finding("", "", *fields) for fields in identify._looked(remembered(run, manifest), [components[0, :1]], 2)
+            Identification("", "", *fields) for fields in look_at(remembered(run, manifest), [components[0, :1]], 2)
         )
         assert one.nearest == [] and "one component has no directions" in one.notes[0]
 
     def test_of_very_many_photographs_a_sample_is_read_and_stated(self, finished: Any, monkeypatch: Any) -> None:
         run, manifest, components = finished
-        monkeypatch.setattr(identify, "ROWS", 20)
+        monkeypatch.setattr(loaded_run, "ROWS", 20)
         memory = remembered(run, manifest)
         assert memory.directions.shape == (20, 4)
         paths = memory.names["path"].to_pylist()
         assert len(set(paths)) == 20 and len(set(memory.names["label"].to_pylist())) == 3
         rows = [int(path[-9:-4]) for path in paths]
         np.testing.assert_allclose(memory.directions, memory.space.directions(components[rows]), atol=1e-6)
-        assert "20 of 90 photographs" in "\n".join(line.plain for line in answer.closing(memory))
+        assert "20 of 90 photographs" in "\n".join(line.plain for line in text.closing(memory))
 
     @pytest.mark.parametrize(
         ("manifest", "said"),
@@ -228,7 +230,7 @@ class TestMemory:
         ],
     )
     def test_why_there_are_no_classes(self, tmp_path: Path, manifest: dict[str, Any], said: str) -> None:
-        model, known, unknown, (note,) = identify._learnt(Run(str(tmp_path), "run"), manifest)
+        model, known, unknown, (note,) = loaded_run._learnt(Run(str(tmp_path), "run"), manifest)
         assert (model, known, unknown) == (None, None, {})
         assert note.startswith("There are no classes to name: ") and said in note
 
@@ -244,7 +246,7 @@ class TestMemory:
             content["none_of_these"] = figures or unknown
         document.write_text(json.dumps(content))
         Path(run.path("model", "known.npz")).unlink()
-        model, known, unknown, (note,) = identify._learnt(run, manifest)
+        model, known, unknown, (note,) = loaded_run._learnt(run, manifest)
         assert model is not None and known is None and unknown == {}
         assert said in note
 
@@ -299,6 +301,6 @@ def test_a_photograph_is_decoded_as_the_run_does(tmp_path: Path) -> None:
         input_size, resample, fit = 32, "bilinear", "pad"
 
     network: Any = Padded
-    _, decoded = identify._opened((str(tmp_path / "wide.png"), None), network)
+    _, decoded = photographs_asked.opened((str(tmp_path / "wide.png"), None), network)
     assert not isinstance(decoded, Exception)
     assert decoded.rgb[0, 0].tolist() == [255, 255, 255] and decoded.rgb[16, 16].tolist() == [255, 0, 0]

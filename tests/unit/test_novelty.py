@@ -11,11 +11,12 @@ from sklearn.metrics import roc_auc_score
 
 from tests.insight import clouds, config, sample, series
 from verger.errors import NothingToReadError
-from verger.insight import novelty, sections
-from verger.insight.classifier import classify
-from verger.insight.evaluation import Task
-from verger.insight.known import SHRINKAGE, WIDTH, Known, Space
-from verger.insight.novelty import JUDGED_FROM, LEAST, Novelty, Trial, parted
+from verger.insight import evidence
+from verger.insight.classification import novelty
+from verger.insight.classification.classifier import classify
+from verger.insight.classification.novelty import JUDGED_FROM, LEAST, Novelty, NoveltyFold, parted
+from verger.insight.references import SHRINKAGE, WIDTH, References, Space
+from verger.insight.task import Task
 
 
 def points(n: int = 60, k: int = 5, classes: int = 3, seed: int = 0) -> tuple[Any, Any]:
@@ -66,25 +67,25 @@ class TestSpace:
 class TestKnown:
     def test_what_is_known_is_near_and_its_opposite_far(self) -> None:
         x, codes = points()
-        known = Known.of(x, codes)
+        known = References.of(x, codes)
         np.testing.assert_allclose(known.distances(x), 0, atol=1e-6)
         far = known.distances(2 * known.space.mean - 100 * x.mean(axis=0)[None] - x[:1])
         assert 0 < far[0] <= 2
 
     def test_the_distance_is_that_to_the_nearest(self) -> None:
         x, codes = points()
-        known, asked = Known.of(x, codes), x[:7] + 0.3
-        cosines = known.space.directions(asked) @ known.references.T
+        known, asked = References.of(x, codes), x[:7] + 0.3
+        cosines = known.space.directions(asked) @ known.directions.T
         np.testing.assert_allclose(known.distances(asked), 1 - cosines.max(axis=1), atol=1e-6)
         assert known.distances(asked[:0]).shape == (0,)
 
     def test_it_is_kept(self, tmp_path: Path) -> None:
         x, codes = points()
-        known = Known.of(x, codes)
+        known = References.of(x, codes)
         known.save(str(tmp_path))
-        np.testing.assert_array_equal(Known.load(str(tmp_path)).distances(x + 1), known.distances(x + 1))
+        np.testing.assert_array_equal(References.load(str(tmp_path)).distances(x + 1), known.distances(x + 1))
         with pytest.raises(NothingToReadError):
-            Known.load(str(tmp_path / "none"))
+            References.load(str(tmp_path / "none"))
 
 
 class TestParted:
@@ -122,7 +123,7 @@ class TestMeasure:
         low, high = figures["auroc_interval"]
         assert low < 0.55 and high > 0.45 and abs(figures["auroc"] - 0.5) < 0.1
         assert figures["weak"] is True
-        assert "weak evidence" in sections.none_of_these(figures)
+        assert "weak evidence" in evidence.none_of_these(figures)
 
     def test_one_in_twenty_known_photographs_is_beyond_the_threshold(self) -> None:
         features, labels = classes(6, each=120)
@@ -147,28 +148,28 @@ class TestMeasure:
         assert naive.figures["caught_at_5_percent"] > 0.9 > grouped.figures["caught_at_5_percent"] + 0.3
 
     def test_nothing_that_is_judged_has_been_seen(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        seen: list[tuple[Task, Trial]] = []
+        seen: list[tuple[Task, NoveltyFold]] = []
         real = novelty._distances
 
-        def spied(task: Task, trial: Trial) -> Any:
-            seen.append((task, trial))
-            return real(task, trial)
+        def spied(task: Task, fold: NoveltyFold) -> Any:
+            seen.append((task, fold))
+            return real(task, fold)
 
         monkeypatch.setattr(novelty, "_distances", spied)
         features, labels, paths = series(6, 3, 10)
         measured(features, labels, paths, group_regex="^.*_")
-        assert sum(trial.unknown.any() for _, trial in seen) >= 5
-        for task, trial in seen:
+        assert sum(fold.unknown.any() for _, fold in seen) >= 5
+        for task, fold in seen:
             assert task.groups is not None
-            assert not np.isin(task.groups[trial.judged], task.groups[trial.training]).any()
-            known = np.isin(task.codes[trial.judged], task.codes[trial.training])
-            np.testing.assert_array_equal(known, ~trial.unknown)
+            assert not np.isin(task.groups[fold.judged], task.groups[fold.training]).any()
+            known = np.isin(task.codes[fold.judged], task.codes[fold.training])
+            np.testing.assert_array_equal(known, ~fold.unknown)
 
     def test_samples_are_bounded(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(novelty, "REFERENCES", 80)
         monkeypatch.setattr(novelty, "JUDGED", 100)
         found = measured(*classes(5, each=60))
-        assert found.known is not None and found.known.references.shape == (80, 8)
+        assert found.known is not None and found.known.directions.shape == (80, 8)
         assert found.figures["n_references"] == 80
         assert max(found.figures[name] for name in ("n_held_out", "n_known", "n_unknown")) <= 100
 
@@ -177,7 +178,7 @@ class TestMeasure:
         assert figures["threshold"] > 0
         assert (figures["auroc"], figures["weak"], figures["caught_interval"]) == (None, None, None)
         assert figures["says"] == "not measured: of 2 classes none can be left out"
-        assert "not measured" in sections.none_of_these(figures)
+        assert "not measured" in evidence.none_of_these(figures)
 
     def test_a_split_that_holds_out_too_few_gives_way_to_the_next(self) -> None:
         features, labels = classes(4, each=20)
@@ -190,7 +191,7 @@ class TestMeasure:
         found = measured(*classes(4, each=5))
         assert found.known is None
         assert list(found.figures) == ["absent"] and "too few" in found.figures["absent"]
-        assert "too few" in sections.none_of_these(found.figures)
+        assert "too few" in evidence.none_of_these(found.figures)
 
     def test_too_few_that_can_be_judged_are_no_evidence(self) -> None:
         figures = measured(*clouds({"a": 60, "b": 4, "c": 4})).figures

@@ -25,8 +25,9 @@ from tests.page import (
     sample,
     with_classifier,
 )
-from verger.insight import figures, labels, report
-from verger.insight.report import Report
+from verger.insight import names
+from verger.insight.report import html, png_charts, writer
+from verger.insight.report.content import Report
 from verger.tables.manifest import Run
 
 
@@ -38,7 +39,7 @@ def shapes() -> Iterator[Any]:
     yield pytest.param(Report(manifest(many), sample(many)), ["500 labels", "The other 440 labels"], id="500 labels")
     none: list[str | None] = [None] * 12
     bare = manifest([""] * 12, labels={})
-    yield pytest.param(Report(bare, sample(none)), ["No folder names a label", labels.NO_LABEL], id="no labels")
+    yield pytest.param(Report(bare, sample(none)), ["No folder names a label", names.NO_LABEL], id="no labels")
     one = manifest(fruits, k=1)
     yield pytest.param(Report(one, sample(fruits, k=1)), ["1 component keeps", "no meaning"], id="k = 1")
     remote = "s3://bucket/fruit & more"
@@ -54,53 +55,53 @@ def shapes() -> Iterator[Any]:
 
 @pytest.mark.parametrize("given, says", list(shapes()))
 def test_a_page_is_whole_whatever_the_run(given: Report, says: list[str]) -> None:
-    html, page = drawn(given)
+    text, page = drawn(given)
     for words in says:
         assert words in page.text
-    assert HOSTILE not in html
+    assert HOSTILE not in text
 
 
 def test_where_no_photograph_can_be_read_names_stand_in_their_place() -> None:
     fruits = ["a", "b"] * 20
-    html, page = drawn(Report(manifest(fruits), sample(fruits)))
+    text, page = drawn(Report(manifest(fruits), sample(fruits)))
     assert "No photograph could be read for this page: names stand in their place." in page.text
-    assert "<span>0000.jpg</span>" in html
+    assert "<span>0000.jpg</span>" in text
 
 
 def test_a_long_message_is_cut() -> None:
     fruits = ["a", "b"] * 20
     rows = {"path": ["/in/a/0000.jpg"], "label": ["a"], "kind": ["outlier"], "other_path": [None], "score": [9.0]}
     audit = pa.table(rows | {"message": [f"far from {'x' * 900} it is"]})
-    html, _ = drawn(Report(manifest(fruits, audit=AUDIT), sample(fruits), audit=audit))
-    assert "far from xxx" in html and "it is" in html
-    assert "x" * 300 not in html
+    text, _ = drawn(Report(manifest(fruits, audit=AUDIT), sample(fruits), audit=audit))
+    assert "far from xxx" in text and "it is" in text
+    assert "x" * 300 not in text
 
 
 @pytest.mark.parametrize("controls", ["\u202e", "\u2067", "\x1b[31m", "\u200f"])
 def test_no_name_turns_or_steers_what_follows_it(controls: str) -> None:
-    html, page = drawn(Report(manifest([controls + "a", "b"] * 20), sample([controls + "a", "b"] * 20)))
-    assert controls not in html
+    text, page = drawn(Report(manifest([controls + "a", "b"] * 20), sample([controls + "a", "b"] * 20)))
+    assert controls not in text
     assert "\ufffd" in page.text
-    assert labels.isolated("a") == "a"
-    assert labels.isolated("\u05d0") == "\u2068\u05d0\u2069"
-    assert json.dumps(controls)[1:-1] not in html  # nor in what the script reads
+    assert names.isolated("a") == "a"
+    assert names.isolated("\u05d0") == "\u2068\u05d0\u2069"
+    assert json.dumps(controls)[1:-1] not in text  # nor in what the script reads
 
 
 def test_long_names_leave_the_page_small_and_the_names_apart() -> None:
-    names = ['"' * 230 + f"{number:03d}" for number in range(100)] * 4
-    document = CLASSIFIER | {"classes": names[:100], "n_classes": 100, "confusion_matrix": [[1] * 100] * 100}
-    given = Report(manifest(names), sample([*names]), classifier=document)
+    labels = ['"' * 230 + f"{number:03d}" for number in range(100)] * 4
+    document = CLASSIFIER | {"classes": labels[:100], "n_classes": 100, "confusion_matrix": [[1] * 100] * 100}
+    given = Report(manifest(labels), sample([*labels]), classifier=document)
     picture = "data:image/jpeg;base64," + "A" * 8_000
     _, page = drawn(replace(given, pictures=lambda wanted: {path: picture for path, _ in wanted}))  # bounded in there
     assert "100 labels" in page.text
-    cut = labels.told_apart(["x" * 90, "x" * 91, "y"], 20)
+    cut = names.told_apart(["x" * 90, "x" * 91, "y"], 20)
     assert len(set(cut.values())) == 3
-    assert labels.cut("字" * 40, 20).count("字") <= 10
+    assert names.cut("字" * 40, 20).count("字") <= 10
 
 
 def test_labels_that_begin_alike_have_bars_of_their_own() -> None:
-    names = {f"photographs of the orchard north of the river, row {row}": 10 * row for row in range(1, 6)}
-    (axes,) = figures._labels(names).axes
+    counts = {f"photographs of the orchard north of the river, row {row}": 10 * row for row in range(1, 6)}
+    (axes,) = png_charts._labels(counts).axes
     assert len({round(bar.get_y(), 2) for bar in axes.patches}) == 5
     assert len({text.get_text() for text in axes.get_yticklabels()}) == 5
 
@@ -108,16 +109,18 @@ def test_labels_that_begin_alike_have_bars_of_their_own() -> None:
 def test_pictures_are_drawn_without_a_warning() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        dict(figures.draw(Report(manifest(["日本語" * 30, "x" * 200] * 20), sample(["日本語" * 30, "x" * 200] * 20))))
+        dict(
+            png_charts.draw(Report(manifest(["日本語" * 30, "x" * 200] * 20), sample(["日本語" * 30, "x" * 200] * 20)))
+        )
 
 
 def test_a_report_that_cannot_be_drawn_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(*_: object) -> None:
         raise RuntimeError("no ink")
 
-    monkeypatch.setattr("verger.insight.report.draw", fails)
+    monkeypatch.setattr("verger.insight.report.html.draw", fails)
     with pytest.raises(RuntimeError):
-        report.write(Run(str(tmp_path), "x"), Report(manifest(["a"] * 12), sample(["a"] * 12)))
+        writer.write(Run(str(tmp_path), "x"), Report(manifest(["a"] * 12), sample(["a"] * 12)))
     assert list(tmp_path.rglob("*.*")) == []
 
 
@@ -133,21 +136,21 @@ def test_only_what_is_far_out_is_odd() -> None:
 
 
 def test_every_box_that_scrolls_is_reached_by_keyboard() -> None:
-    html, _ = drawn(with_classifier({}))
-    boxes = re.findall(r'<div class="scroll[^>]*>', html)
+    text, _ = drawn(with_classifier({}))
+    boxes = re.findall(r'<div class="scroll[^>]*>', text)
     assert len(boxes) > 3
     assert all('tabindex="0"' in box and "aria-label" in box for box in boxes)
 
 
 def test_pictures_are_drawn_for_any_label() -> None:
     fruits: list[str] = ["$a_{b}$", HOSTILE] * 20
-    made = dict(figures.draw(Report(manifest(fruits), sample([*fruits]))))
+    made = dict(png_charts.draw(Report(manifest(fruits), sample([*fruits]))))
     assert set(made) == {"scree.png", "labels.png", "scatter.png"}
     for picture in made.values():
         with Image.open(io.BytesIO(picture)) as image:
             assert image.format == "PNG"
             assert min(image.size) > 100
-    assert set(dict(figures.draw(Report(manifest([], labels={}))))) == {"scree.png"}
+    assert set(dict(png_charts.draw(Report(manifest([], labels={}))))) == {"scree.png"}
 
 
 def test_a_report_counts_its_pictures_and_says_where_most_are_lacking() -> None:
@@ -157,14 +160,14 @@ def test_a_report_counts_its_pictures_and_says_where_most_are_lacking() -> None:
         given = Report(manifest(fruits), sample([*fruits]))
         given.counts.left_out = left_out
         given = replace(given, pictures=lambda wanted: {path: "data:" for path, _ in wanted[:read]})
-        report.draw(given)
+        html.draw(given)
         return given
 
     some = pictured(9)
     assert (some.counts.wanted, some.counts.read, some.counts.left_out) == (20, 9, 0)
     lacking = "few pictures: only 9 of the 20 photographs could be read; they were looked for in /in"
-    assert report._lacking(some, "/in") == lacking
-    assert "no pictures: none of the 20 " in str(report._lacking(pictured(0), "/in"))
-    assert report._lacking(pictured(10), "/in") is None
-    assert report._lacking(pictured(0, left_out=20), "/in") is None
-    assert report._lacking(Report(manifest([], labels={})), "/in") is None
+    assert writer._lacking(some, "/in") == lacking
+    assert "no pictures: none of the 20 " in str(writer._lacking(pictured(0), "/in"))
+    assert writer._lacking(pictured(10), "/in") is None
+    assert writer._lacking(pictured(0, left_out=20), "/in") is None
+    assert writer._lacking(Report(manifest([], labels={})), "/in") is None

@@ -19,9 +19,9 @@ from tests.page import (
     with_classifier,
 )
 from verger import closing
-from verger.insight import charts, sections
-from verger.insight.report import Report
-from verger.insight.since import Since
+from verger.insight.report import sections, svg_charts
+from verger.insight.report.content import Report
+from verger.insight.report.run_diff import RunDiff
 
 
 def test_the_classifier_says_its_honest_score_first_and_the_naive_one_beside_it() -> None:
@@ -53,7 +53,7 @@ def test_why_there_is_no_classifier() -> None:
 
 def test_since_the_last_run() -> None:
     fruits = ["a", "b"] * 20
-    change = Since(manifest(["a", "c"] * 10), new=20, gone=3, changed=1, angles=np.array([0.0, 5.0, 60.0]))
+    change = RunDiff(manifest(["a", "c"] * 10), new=20, gone=3, changed=1, angles=np.array([0.0, 5.0, 60.0]))
     _, page = drawn(Report(manifest(fruits), sample(fruits), since=change))
     assert "20 new, 3 gone" in page.text
     assert "60.0° at most" in page.text
@@ -128,7 +128,7 @@ def test_components_of_another_run_are_said_to_be() -> None:
 
 
 def test_a_cumulative_share_stands_over_its_number_of_components() -> None:
-    chart = charts.scree([0.5, 0.3, 0.1, 0.05, 0.05], 2)
+    chart = svg_charts.scree([0.5, 0.3, 0.1, 0.05, 0.05], 2)
     at = [float(point.split(",")[0]) for point in chart["line"].split()]
     ticks = {tick["text"]: tick["x"] for tick in chart["ticks"]}
     assert len(at) == 5
@@ -164,4 +164,4 @@ def test_why_there_is_no_classifier_names_the_pattern_and_the_version() -> None:
 def test_the_calibration_says_on_what_its_temperature_was_set() -> None:
     rows = [{"confidence": 0.5, "accuracy": 0.5, "photographs": 9}]
     given = {"bins_calibrated": rows, "n": 9, "temperature": 1.1, "ece_calibrated": 0.02, "ece": 0.05}
-    assert "set on these photographs" in charts.reliability(given)["says"]
+    assert "set on these photographs" in svg_charts.reliability(given)["says"]

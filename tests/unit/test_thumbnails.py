@@ -9,8 +9,8 @@ import pytest
 
 from tests.bad_files import encoded
 from tests.unit.test_images import photograph
-from verger.insight import thumbnails
-from verger.insight.thumbnails import Counts
+from verger.insight.report import thumbnails
+from verger.insight.report.thumbnails import Counts
 
 
 def saved(path: Path, data: bytes) -> tuple[str, str]:

@@ -15,8 +15,8 @@ from tests.page import (
     sample,
     with_classifier,
 )
-from verger.insight import verdict
-from verger.insight.report import Report
+from verger.insight.report import verdict
+from verger.insight.report.content import Report
 from verger.photographs import inventory
 
 
