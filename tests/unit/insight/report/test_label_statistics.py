@@ -1,10 +1,9 @@
-"""Statistics by label, and names as people sort them."""
+"""Statistics by label."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from verger.insight.names import natural
 from verger.insight.report import label_statistics
 
 
@@ -31,7 +30,3 @@ def test_a_balanced_choice_takes_from_every_label_in_turn() -> None:
     assert (chosen == "few").sum() == 3
     assert len(np.unique(label_statistics.balanced(names, 1000))) == 103
     assert np.array_equal(label_statistics.balanced(names, 10), label_statistics.balanced(names, 10))
-
-
-def test_names_sort_as_people_count() -> None:
-    assert sorted(["b 10", "b 9", "a", "10", "9"], key=natural) == ["9", "10", "a", "b 9", "b 10"]

@@ -1,9 +1,8 @@
-"""insight/identify, insight/answer: what is told of a photograph, and what of a run can be read for it."""
+"""A finished run as identify uses it."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,142 +10,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from PIL import Image
 
 from tests.insight import clouds, config, sample
 from verger.components.pca import Pca
-from verger.errors import NothingToReadError, Reason, Rejection, StoreError
+from verger.errors import NothingToReadError, StoreError
 from verger.insight.classification.classifier import classify
 from verger.insight.identify import loaded_run, text
-from verger.insight.identify import photographs as photographs_asked
 from verger.insight.identify.identification import Identification, look_at
 from verger.insight.identify.loaded_run import LoadedRun
-from verger.photographs import inventory
-from verger.storage.base import Entry
 from verger.tables.manifest import Run
 from verger.tables.schemas import PROJECTION
-
-UNKNOWN = {
-    "threshold": 0.4, "false_alarms": 0.05, "split": "grouped", "split_says": "groups kept together",
-    "n_references": 90, "n_held_out": 90, "auroc": 0.7, "auroc_interval": [0.6, 0.8], "caught_at_5_percent": 0.25,
-    "caught_interval": [0.1, 0.4], "weak": True, "n_known": 90, "n_unknown": 90, "n_classes": 9, "says": "measured",
-}  # fmt: skip
-
-
-def finding(**more: Any) -> Identification:
-    given = {
-        "classes": [("Apple", 0.75), ("Pear", 0.25)],
-        "nearest": [("/in/a/1.jpg", "a", 0.5), ("/in/2.jpg", None, 0.75)],
-        "distance": 0.5,
-        "unknown": UNKNOWN,
-    }
-    return Identification("/here/asked.jpg", "run-1", **{**given, **more})
-
-
-def spoken(found: Identification) -> str:
-    return "\n".join(line.plain for line in text.lines(found, None))
-
-
-class TestFinding:
-    def test_json_has_the_same_keys_whatever_was_found(self) -> None:
-        found = [
-            finding(),
-            finding(classes=None, distance=None, unknown={}, notes=["There are no classes."]),
-            Identification("/gone.jpg", "run-1", error=NothingToReadError("/gone.jpg does not exist")),
-        ]
-        told = [json.loads(json.dumps(one.as_dict())) for one in found]
-        assert len({tuple(one) for one in told}) == 1
-        assert told[0]["classes"][0] == {"class": "Apple", "probability": 0.75}
-        assert told[0]["nearest"][1] == {"path": "/in/2.jpg", "label": None, "distance": 0.75}
-        assert told[0]["none_of_these"] | {"verdict": True, "distance": 0.5, "weak": True} == told[0]["none_of_these"]
-        assert told[1]["none_of_these"] is None and told[1]["classes"] is None
-
-    @pytest.mark.parametrize(
-        ("error", "reason"),
-        [
-            (Rejection(Reason.TRUNCATED, "JPEG: it ends"), "truncated"),
-            (NothingToReadError("/gone.jpg does not exist"), "missing"),
-            (StoreError("s3://a/b: access denied"), "unreadable"),
-        ],
-    )
-    def test_a_bad_photograph_is_one_line_and_has_a_reason(self, error: Any, reason: str) -> None:
-        found = Identification("/bad.jpg", "run-1", error=error)
-        assert found.as_dict()["error"]["reason"] == reason
-        name, line, blank = text.lines(found, None)
-        assert (name.plain, blank.plain) == ("/bad.jpg", "")
-        assert line.plain.startswith("  cannot be identified: ") and "\n" not in line.plain
-
-    def test_the_threshold_itself_is_within(self) -> None:
-        assert not finding(distance=0.4).is_none
-        assert finding(distance=0.4001).is_none
-
-
-class TestAnswer:
-    def test_beyond_the_threshold(self) -> None:
-        said = spoken(finding())
-        assert "none of these: 0.500 from what is known, beyond the threshold of 0.400 (weak evidence)" in said
-        assert "75.0%  Apple" in said and "0.750  (no label)  /in/2.jpg" in said
-
-    def test_within_it_nothing_is_promised(self) -> None:
-        strong = UNKNOWN | {"weak": False}
-        said = spoken(finding(distance=0.1, unknown=strong))
-        assert "  0.100 from what is known, within the threshold of 0.400\n" in said
-        random = spoken(finding(distance=0.1, unknown=strong | {"split": "random"}))
-        assert "threshold of 0.400 (optimistic evidence)\n" in random
-        assert "none of these" not in said
-
-    def test_evidence_that_nobody_measured_is_none(self) -> None:
-        unmeasured = UNKNOWN | {"weak": None, "auroc": None, "says": "not measured: of 2 classes none can be left out"}
-        assert "(evidence not measured)" in spoken(finding(unknown=unmeasured))
-
-    def test_brackets_are_no_markup(self) -> None:
-        said = spoken(finding(classes=[("[red]Apple[/red]", 1.0)]))
-        assert "[red]Apple[/red]" in said
-
-    def test_no_name_steers_the_terminal(self) -> None:
-        steering = "\x1b[31m \x9b2J \r \n \u202e \u2028 \u2067"
-        found = finding(classes=[(f"a{steering}", 1.0)], nearest=[(f"/in/p{steering}.jpg", f"l{steering}", 0.5)])
-        bad = Identification(f"/x{steering}.jpg", "run-1", error=Rejection(Reason.TRUNCATED, f"in {steering}"))
-        for line in [*text.lines(found, None), *text.lines(bad, None)]:
-            assert not set("\x1b\x9b\r\n\u202e\u2028\u2067") & set(line.plain)
-
-
-class TestExpanded:
-    def test_a_folder_is_its_photographs_and_what_is_wrong_with_one_stops_nobody(self, tmp_path: Path) -> None:
-        (tmp_path / "in" / "deep").mkdir(parents=True)
-        (tmp_path / "none").mkdir()
-        for name in ("in/b.jpg", "in/deep/a.png", "in/notes.txt"):
-            (tmp_path / name).write_bytes(b"x")
-        asked = [str(tmp_path / name) for name in ("none", "in", "odd-name")]
-        found = list(photographs_asked.expanded(asked))
-        assert [Path(path).name for path, _ in found] == ["none", "b.jpg", "a.png", "odd-name"]
-        assert isinstance(found[0][1], NothingToReadError)
-        assert [error for _, error in found[1:]] == [None] * 3
-
-    def test_in_a_bucket_an_object_needs_no_suffix(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        objects = ["s3://lake/asked", "s3://lake/in/a.jpg", "s3://lake/in/b", "s3://lake/upload.1"]
-
-        class Bucket:
-            def list(self, folder: str) -> Iterator[Entry]:
-                below = [Entry(path, 1, "1-1") for path in objects if path.startswith(f"{folder}/")]
-                if not below:
-                    raise NothingToReadError(f"{folder} does not exist or is empty")
-                yield from below
-
-            def exists(self, path: str) -> bool:
-                return any(name == path or name.startswith(f"{path}/") for name in objects)
-
-        for module in (photographs_asked, inventory):
-            monkeypatch.setattr(module, "storage_of", lambda _: Bucket())
-        asked = [f"s3://lake/{name}" for name in ("asked", "in", "in/b", "none", "gone.jpg", "upload.1")] + [
-            "s3://lake"
-        ]
-        found = list(photographs_asked.expanded(asked))
-        assert [path for path, _ in found] == [
-            "s3://lake/asked", "s3://lake/in/a.jpg", "s3://lake/in/b", "s3://lake/none", "s3://lake/gone.jpg",
-            "s3://lake/upload.1", "s3://lake/in/a.jpg",
-        ]  # fmt: skip
-        assert [error is None for _, error in found] == [True, True, True, False, True, True, True]
 
 
 @pytest.fixture
@@ -292,15 +165,3 @@ class TestWhatIsDamaged:
         Path(run.path("projection/part-0.parquet")).unlink()
         with pytest.raises(NothingToReadError, match="projection, is gone"):
             remembered(run, manifest)
-
-
-def test_a_photograph_is_decoded_as_the_run_does(tmp_path: Path) -> None:
-    Image.new("RGB", (40, 20), "red").save(tmp_path / "wide.png")
-
-    class Padded:
-        input_size, resample, fit = 32, "bilinear", "pad"
-
-    network: Any = Padded
-    _, decoded = photographs_asked.opened((str(tmp_path / "wide.png"), None), network)
-    assert not isinstance(decoded, Exception)
-    assert decoded.rgb[0, 0].tolist() == [255, 255, 255] and decoded.rgb[16, 16].tolist() == [255, 0, 0]

@@ -6,7 +6,6 @@ import copy
 import re
 
 import numpy as np
-import pytest
 
 from tests.page import (
     AUDIT,
@@ -19,7 +18,7 @@ from tests.page import (
     with_classifier,
 )
 from verger import closing
-from verger.insight.report import sections, svg_charts
+from verger.insight.report import sections
 from verger.insight.report.content import Report
 from verger.insight.report.run_diff import RunDiff
 
@@ -127,18 +126,6 @@ def test_components_of_another_run_are_said_to_be() -> None:
     assert "variance was measured too: 61.2%" in page.text
 
 
-def test_a_cumulative_share_stands_over_its_number_of_components() -> None:
-    chart = svg_charts.scree([0.5, 0.3, 0.1, 0.05, 0.05], 2)
-    at = [float(point.split(",")[0]) for point in chart["line"].split()]
-    ticks = {tick["text"]: tick["x"] for tick in chart["ticks"]}
-    assert len(at) == 5
-    assert len(ticks) > 1
-    assert all(at[number - 1] == pytest.approx(x, abs=0.1) for number, x in ticks.items())
-    assert chart["marker"] == ticks[2]
-    middle = [bar["x"] + bar["w"] / 2 for bar in chart["bars"]]
-    assert middle == [pytest.approx(x, abs=0.2) for x in at]
-
-
 def test_what_nobody_looked_for_is_not_none_found() -> None:
     fruits = ["a", "b"] * 20
     counts = AUDIT["counts"] | {"suspected_mislabel": {"found": None, "listed": 0}}
@@ -159,9 +146,3 @@ def test_why_there_is_no_classifier_names_the_pattern_and_the_version() -> None:
     assert "--no-classifier" not in sections.unclassified(old)
     old["config"] |= {"classifier": False}
     assert "--no-classifier" in sections.unclassified(old)
-
-
-def test_the_calibration_says_on_what_its_temperature_was_set() -> None:
-    rows = [{"confidence": 0.5, "accuracy": 0.5, "photographs": 9}]
-    given = {"bins_calibrated": rows, "n": 9, "temperature": 1.1, "ece_calibrated": 0.02, "ece": 0.05}
-    assert "set on these photographs" in svg_charts.reliability(given)["says"]

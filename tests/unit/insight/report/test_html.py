@@ -1,20 +1,16 @@
-"""The report: a page from whatever a run has, and nothing from anywhere else."""
+"""The report's page: complete whatever a run has, and it loads nothing from elsewhere."""
 
 from __future__ import annotations
 
-import io
 import json
 import re
-import warnings
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
-from PIL import Image
 
 from tests.page import (
     AUDIT,
@@ -26,9 +22,7 @@ from tests.page import (
     with_classifier,
 )
 from verger.insight import names
-from verger.insight.report import html, png_charts, writer
 from verger.insight.report.content import Report
-from verger.tables.manifest import Run
 
 
 def shapes() -> Iterator[Any]:
@@ -61,13 +55,6 @@ def test_a_page_is_whole_whatever_the_run(given: Report, says: list[str]) -> Non
     assert HOSTILE not in text
 
 
-def test_where_no_photograph_can_be_read_names_stand_in_their_place() -> None:
-    fruits = ["a", "b"] * 20
-    text, page = drawn(Report(manifest(fruits), sample(fruits)))
-    assert "No photograph could be read for this page: names stand in their place." in page.text
-    assert "<span>0000.jpg</span>" in text
-
-
 def test_a_long_message_is_cut() -> None:
     fruits = ["a", "b"] * 20
     rows = {"path": ["/in/a/0000.jpg"], "label": ["a"], "kind": ["outlier"], "other_path": [None], "score": [9.0]}
@@ -75,6 +62,13 @@ def test_a_long_message_is_cut() -> None:
     text, _ = drawn(Report(manifest(fruits, audit=AUDIT), sample(fruits), audit=audit))
     assert "far from xxx" in text and "it is" in text
     assert "x" * 300 not in text
+
+
+def test_where_no_photograph_can_be_read_names_stand_in_their_place() -> None:
+    fruits = ["a", "b"] * 20
+    text, page = drawn(Report(manifest(fruits), sample(fruits)))
+    assert "No photograph could be read for this page: names stand in their place." in page.text
+    assert "<span>0000.jpg</span>" in text
 
 
 @pytest.mark.parametrize("controls", ["\u202e", "\u2067", "\x1b[31m", "\u200f"])
@@ -99,31 +93,6 @@ def test_long_names_leave_the_page_small_and_the_names_apart() -> None:
     assert names.cut("字" * 40, 20).count("字") <= 10
 
 
-def test_labels_that_begin_alike_have_bars_of_their_own() -> None:
-    counts = {f"photographs of the orchard north of the river, row {row}": 10 * row for row in range(1, 6)}
-    (axes,) = png_charts._labels(counts).axes
-    assert len({round(bar.get_y(), 2) for bar in axes.patches}) == 5
-    assert len({text.get_text() for text in axes.get_yticklabels()}) == 5
-
-
-def test_pictures_are_drawn_without_a_warning() -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        dict(
-            png_charts.draw(Report(manifest(["日本語" * 30, "x" * 200] * 20), sample(["日本語" * 30, "x" * 200] * 20)))
-        )
-
-
-def test_a_report_that_cannot_be_drawn_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fails(*_: object) -> None:
-        raise RuntimeError("no ink")
-
-    monkeypatch.setattr("verger.insight.report.html.draw", fails)
-    with pytest.raises(RuntimeError):
-        writer.write(Run(str(tmp_path), "x"), Report(manifest(["a"] * 12), sample(["a"] * 12)))
-    assert list(tmp_path.rglob("*.*")) == []
-
-
 def test_only_what_is_far_out_is_odd() -> None:
     points = np.array([[1.0], [-1.0]] * 10, np.float32)
     given = sample(["a"] * 20, k=1)
@@ -140,34 +109,3 @@ def test_every_box_that_scrolls_is_reached_by_keyboard() -> None:
     boxes = re.findall(r'<div class="scroll[^>]*>', text)
     assert len(boxes) > 3
     assert all('tabindex="0"' in box and "aria-label" in box for box in boxes)
-
-
-def test_pictures_are_drawn_for_any_label() -> None:
-    fruits: list[str] = ["$a_{b}$", HOSTILE] * 20
-    made = dict(png_charts.draw(Report(manifest(fruits), sample([*fruits]))))
-    assert set(made) == {"scree.png", "labels.png", "scatter.png"}
-    for picture in made.values():
-        with Image.open(io.BytesIO(picture)) as image:
-            assert image.format == "PNG"
-            assert min(image.size) > 100
-    assert set(dict(png_charts.draw(Report(manifest([], labels={}))))) == {"scree.png"}
-
-
-def test_a_report_counts_its_pictures_and_says_where_most_are_lacking() -> None:
-    fruits: list[str] = ["Apple", "Pear"] * 10
-
-    def pictured(read: int, left_out: int = 0) -> Report:
-        given = Report(manifest(fruits), sample([*fruits]))
-        given.counts.left_out = left_out
-        given = replace(given, pictures=lambda wanted: {path: "data:" for path, _ in wanted[:read]})
-        html.draw(given)
-        return given
-
-    some = pictured(9)
-    assert (some.counts.wanted, some.counts.read, some.counts.left_out) == (20, 9, 0)
-    lacking = "few pictures: only 9 of the 20 photographs could be read; they were looked for in /in"
-    assert writer._lacking(some, "/in") == lacking
-    assert "no pictures: none of the 20 " in str(writer._lacking(pictured(0), "/in"))
-    assert writer._lacking(pictured(10), "/in") is None
-    assert writer._lacking(pictured(0, left_out=20), "/in") is None
-    assert writer._lacking(Report(manifest([], labels={})), "/in") is None

@@ -1,4 +1,4 @@
-"""insight/classifier: what a class is, what belongs together, and a model that NumPy alone can use."""
+"""The first classifier: what it says, how weak its evidence is, and what is saved."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 import re
 import tracemalloc
 from dataclasses import replace
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +17,11 @@ from verger.components.pca import Pca
 from verger.config import load as load_config
 from verger.errors import NothingToReadError, UsageError
 from verger.insight import splits
-from verger.insight.analysis import Analysis
 from verger.insight.classification import classifier
 from verger.insight.classification.classifier import Given, NothingToTellError, classify
 from verger.insight.model import load
 from verger.insight.reduction import Reduction
 from verger.insight.sample import Sample
-from verger.insight.task import classes_of, groups_of
-from verger.progress import Progress
-from verger.tables.manifest import Run
 
 
 def elsewhere(taken: Sample, axes: Any = None) -> Given:
@@ -39,25 +34,6 @@ def elsewhere(taken: Sample, axes: Any = None) -> Given:
 
 
 class TestClasses:
-    @pytest.mark.parametrize(
-        ("pattern", "classes"),
-        [
-            (None, ["Apple Braeburn 1", "Pear", None, None]),
-            (r"^\w+", ["Apple", "Pear", None, None]),
-            (r"Apple", ["Apple", None, None, None]),
-            (r"x*", [None, None, None, None]),
-        ],
-    )
-    def test_a_class_is_what_the_pattern_matches(self, pattern: str | None, classes: list[str | None]) -> None:
-        assert classes_of(["Apple Braeburn 1", "Pear", None, ""], pattern) == classes
-
-    def test_a_group_is_what_the_pattern_matches_and_the_rest_are_alone(self) -> None:
-        paths = ["A/r0_1.jpg", "A/r0_2.jpg", "A/r1_1.jpg", "B/r0_1.jpg", "A/x.jpg", "A/y.jpg"]
-        groups = groups_of(paths, r"^.*/r\d_")
-        assert groups is not None
-        assert groups[0] == groups[1]
-        assert len(set(groups.tolist())) == 5
-
     @pytest.mark.parametrize(
         ("pattern", "why"),
         [
@@ -238,13 +214,6 @@ class TestWeak:
         assert classify(taken, config()).summary()["note"] is None
         note = classify(taken, config(), given=elsewhere(taken)).summary()["note"]
         assert "those that run 20260101T000000Z-old-abcdef fitted" in note
-
-    def test_a_study_knows_the_space_of_its_own_run_from_that_of_another(self) -> None:
-        def study(**more: Any) -> Analysis:
-            return Analysis(Run("/out", "mine"), config(standardize=True), Progress(StringIO()), print, **more)
-
-        assert [study(fitted_by=run).fitted_by for run in (None, "mine", "old")] == [None, None, "old"]
-        assert [study(standardize=fit).standardize for fit in (None, True, False)] == [True, True, False]
 
     def test_the_score_is_of_classifiers_in_the_space_of_the_kept_one(self) -> None:
         features, labels = clouds({"a": 60, "b": 60, "c": 60}, apart=2)

@@ -1,4 +1,4 @@
-"""insight/sample: a run as insight sees it, whole where it is small, else by a stated sample of each label."""
+"""A run as insight sees it: whole where it is small, else by a stated sample of each label."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import pytest
 from verger.config import RunConfig
 from verger.errors import NothingToReadError, StoreError
 from verger.insight import sample
-from verger.insight.arrays import moments
 from verger.insight.sample import stratified, take
 from verger.tables.manifest import Run
 from verger.tables.schemas import FEATURES, PROJECTION
@@ -142,13 +141,6 @@ def test_a_table_that_is_gone_or_damaged_is_said_to_be(place: Place) -> None:
     table.unlink()
     with pytest.raises(NothingToReadError, match="projection, is gone"):
         take(place.run, place.store, place.config)
-
-
-def test_moments_are_those_of_double_precision() -> None:
-    rows = (np.random.default_rng(0).normal(size=(5000, 7)) * np.geomspace(1, 1e4, 7) + 1e3).astype(np.float32)
-    mean, deviation = moments(rows)
-    np.testing.assert_allclose(mean, rows.mean(axis=0, dtype=np.float64), rtol=1e-12)
-    np.testing.assert_allclose(deviation, rows.std(axis=0, dtype=np.float64), rtol=1e-12)
 
 
 class TestStratified:
