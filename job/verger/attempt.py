@@ -22,7 +22,7 @@ from verger.errors import (
     UsageError,
     VergerError,
 )
-from verger.insight.study import Study, preload
+from verger.insight.analysis import Analysis, preload
 from verger.network.backbones import Network
 from verger.network.extraction import Extraction
 from verger.photographs import inventory
@@ -303,8 +303,8 @@ class Attempt:
         """Find out about the photographs what a person wants to know of them."""
         pca = self.figures["pca"]
         space = {"standardize": pca["standardized"], "fitted_by": pca["fitted_by"]}
-        self.study = Study(self.run, self.config, self.progress, self._show, **space)
-        self.figures |= self.study.look(self.store)
+        self.study = Analysis(self.run, self.config, self.progress, self._show, **space)
+        self.figures |= self.study.analyse(self.store)
 
     def publish(self) -> dict[str, Any]:
         """Manifest last, then the pointers: before that, no reader sees the run."""
