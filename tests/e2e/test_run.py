@@ -13,6 +13,7 @@ import pyarrow as pa
 import pytest
 
 import verger
+from tests.cpu import assert_within_tolerance
 from tests.e2e import event_log
 from tests.e2e.cluster import Cluster
 from tests.e2e.conftest import INPUT, OUTPUT, Finished
@@ -64,7 +65,7 @@ def test_the_features_are_those_of_a_machine_alone(run: runs.Run, local: Path, p
     names, here = _rows(verger.load_features(str(local)), "features", str(photographs))
     there_names, there = _rows(verger.load_features(run.folder), "features", f"{INPUT}/Test")
     assert names == there_names
-    np.testing.assert_allclose(there, here, rtol=0, atol=1e-5)
+    assert_within_tolerance(there, here)
 
 
 def test_the_components_are_those_of_a_machine_alone(run: runs.Run, local: Path, photographs: Path) -> None:

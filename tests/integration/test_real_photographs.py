@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 import verger
+from tests.cpu import assert_within_tolerance
 from tests.integration.runs import photographs, run
 from verger import pipeline
 from verger.config import RunConfig
@@ -76,4 +77,4 @@ def test_a_networks_features_depend_on_neither_batch_partition_nor_wave(spark, t
         for place in ("out", "other")
     )
     assert one.shape == (21, 1280)
-    np.testing.assert_allclose(other, one, atol=1e-6 * np.abs(one).max(), rtol=0)
+    assert_within_tolerance(other, one)
