@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import random
+import struct
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -190,6 +191,42 @@ def test_orientation_in_xmp_is_honoured() -> None:
 def test_damaged_exif_does_not_cost_the_photograph(exif: bytes) -> None:
     decoded = decode(encoded(photograph(), "JPEG", exif=exif), 16)
     assert (decoded.width, decoded.height) == (60, 40)
+
+
+def test_orientation_is_honoured_beside_a_damaged_tag() -> None:
+    orientation, maker = struct.pack("<HHIHH", 0x0112, 3, 1, 6, 0), struct.pack("<HHIf", 0x010F, 11, 1, 0.5)
+    exif = b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<H", 2) + maker + orientation + bytes(4)
+    data = encoded(photograph(), "JPEG", exif=exif)
+    with Image.open(io.BytesIO(data)) as image, pytest.raises(AttributeError):
+        ImageOps.exif_transpose(image)  # a maker that is no text cannot be written again
+    decoded = decode(data, 16)
+    assert (decoded.width, decoded.height) == (40, 60)
+    with Image.open(io.BytesIO(data)) as image:
+        upright = image.transpose(Image.Transpose.ROTATE_270).resize((16, 16), Image.Resampling.BICUBIC)
+    assert (decoded.rgb == np.asarray(upright)).all()
+
+
+def test_memory_error_while_turning_is_not_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = encoded(photograph(), "JPEG", exif=exif)
+    monkeypatch.setattr(ImageOps, "exif_transpose", fail)
+    with pytest.raises(Rejection) as caught:
+        decode(data, 16)
+    assert caught.value.reason is Reason.UNREADABLE
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_tiff_is_turned_once(orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    png, tiff = (encoded(photograph(), format, exif=exif) for format in ("PNG", "TIFF"))
+    deflated = encoded(photograph(), "TIFF", exif=exif, compression="tiff_deflate")
+    for data in (tiff, deflated):
+        assert (decode(data, 16).rgb == decode(png, 16).rgb).all()
 
 
 def test_transparent_palette_survives_the_turn() -> None:
