@@ -34,7 +34,7 @@ from verger.config import RunConfig
 from verger.network.backbones import resolve
 photographs = np.load(sys.argv[1])
 found = resolve(RunConfig(input="in", output="out", input_size=photographs.shape[1]))
-np.save(sys.argv[2], found.freeze().build()(photographs))
+np.save(sys.argv[2], build(found.freeze())(photographs))
 """
 
 

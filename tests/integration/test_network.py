@@ -201,12 +201,12 @@ class TestKindsOfCpu:
     @pytest.mark.parametrize("kind", KINDS)
     def test_drawn_photographs(self, kind, tmp_path):
         photographs = drawn(96, 16)
-        expected = network(input_size=96).freeze().build()(photographs)
+        expected = build(network(input_size=96).freeze())(photographs)
         assert_within_tolerance(features_on(kind, photographs, tmp_path), expected)
 
     def test_real_photographs(self, data, tmp_path):
         photographs = real(data, 224, 32)
-        expected = network().freeze().build()(photographs)
+        expected = build(network().freeze())(photographs)
         assert_within_tolerance(features_on("AVX2", photographs, tmp_path), expected)
 
 
@@ -214,7 +214,7 @@ class TestTolerance:
     """What is wrong is far beyond it."""
 
     def test_two_photographs(self, data):
-        features = network().freeze().build()(real(data, 224, 32))
+        features = build(network().freeze())(real(data, 224, 32))
         for shift in range(1, 32):
             assert differences(np.roll(features, shift, axis=0), features).min() > 1000 * FEATURE_TOLERANCE
 
@@ -224,14 +224,14 @@ class TestTolerance:
             np.stack([images.decode(path.read_bytes(), 224, resample).rgb for path in paths])
             for resample in ("bicubic", "bilinear")
         ]
-        one, other = map(network().freeze().build(), pixels)
+        one, other = map(build(network().freeze()), pixels)
         assert differences(other, one).min() > 100 * FEATURE_TOLERANCE
 
     def test_a_pixel_of_another_colour(self):
         photographs = drawn(96, 4)
         changed = photographs.copy()
         changed[:, 48, 48] ^= 255
-        one, other = map(network(input_size=96).freeze().build(), (photographs, changed))
+        one, other = map(build(network(input_size=96).freeze()), (photographs, changed))
         assert differences(other, one).min() > 10 * FEATURE_TOLERANCE
 
 
