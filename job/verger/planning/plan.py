@@ -25,6 +25,7 @@ from verger.residency.preflight import admit, places
 from verger.storage.buckets import is_aws
 from verger.storage.uri import apart, bucket_name
 from verger.tables import manifest, runs
+from verger.tables.manifest import Manifest
 from verger.tables.store import FeatureStore, gone, matching, without
 from verger.text import one_line
 
@@ -186,7 +187,7 @@ def _standing(config: RunConfig, output: str, region: str | None) -> tuple[str |
     return region or bucket.region, is_aws(config.endpoint_url or bucket.endpoint_url)
 
 
-def _history(output: str, fingerprint: str) -> list[dict[str, Any]]:
+def _history(output: str, fingerprint: str) -> list[Manifest]:
     """Manifests of the last finished runs with these features, the newest first."""
     finished = [run_id for run_id, done in runs.run_ids(output) if done]
     documents = []
@@ -195,15 +196,15 @@ def _history(output: str, fingerprint: str) -> list[dict[str, Any]]:
             NothingToReadError, StoreError
         ):  # one that is damaged or newer tells nothing, and hinders nothing
             documents.append(manifest.read(runs.Run(output, run_id)))
-    return [document for document in documents if document["features"]["fingerprint"] == fingerprint]
+    return [document for document in documents if document.features.fingerprint == fingerprint]
 
 
-def _rate(history: list[dict[str, Any]], network: Network, mean_bytes: float) -> tuple[float, str]:
+def _rate(history: list[Manifest], network: Network, mean_bytes: float) -> tuple[float, str]:
     """Photographs a second and core, and where that figure comes from: the output's own measurements if it has any."""
     measured = [
-        float(document["throughput"]["photographs_per_s_per_core"])
+        document.throughput.photographs_per_s_per_core
         for document in history
-        if document["photographs"]["computed"] >= ENOUGH_TO_MEASURE
+        if document.photographs.computed >= ENOUGH_TO_MEASURE
     ][:MEASUREMENTS]
     if len(measured) == 1:
         return measured[0], "measured by the last run that computed enough here"
@@ -213,14 +214,12 @@ def _rate(history: list[dict[str, Any]], network: Network, mean_bytes: float) ->
     return 1 / seconds, "our benchmark's figures; once a large run was measured, its own"
 
 
-def _components(
-    history: list[dict[str, Any]], config: RunConfig, network: Network, photographs: int
-) -> tuple[int, str]:
+def _components(history: list[Manifest], config: RunConfig, network: Network, photographs: int) -> tuple[int, str]:
     """The width of the projection, and where that figure comes from."""
     if config.components:
         return config.components, "as set"
     if history:
-        return int(history[0]["pca"]["n_components"]), "as in the last run"
+        return history[0].pca.n_components, "as in the last run"
     return min(network.dimension, photographs), "at most, as no run has told yet"
 
 
