@@ -14,6 +14,7 @@ import pytest
 
 from tests.manifests import DATA, manifest_with, recorded
 from tests.unit.test_runs import NOON, finished
+from verger.cli import main
 from verger.config import RunConfig
 from verger.errors import NothingToReadError, StoreError
 from verger.residency.guard import Residency
@@ -187,3 +188,26 @@ def test_versions_of_software_have_the_names_of_their_packages() -> None:
 def test_importing_it_imports_neither_spark_nor_tensorflow() -> None:
     code = "import sys, verger.tables.manifest; sys.exit(bool({'pyspark', 'tensorflow'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_schema_of_the_manifest_has_every_key_described(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["schema", "--manifest"])
+    assert ended.value.code == 0
+    schema = json.loads(capsys.readouterr().out)
+    assert schema["title"] == "Manifest"
+    assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    assert set(recorded("manifest-0.1.0")) == set(schema["properties"])
+    assert set(schema["properties"]) - set(schema["required"]) == {"audit", "classifier", "report"}
+    for part in [schema, *schema["$defs"].values()]:
+        assert part["additionalProperties"] is True
+        for field in part["properties"].values():  # what an object says of itself is not said again where it stands
+            named = schema["$defs"][field["$ref"].rpartition("/")[2]] if "$ref" in field else {}
+            assert {**named, **field}["description"].endswith(".")
+
+
+def test_the_docs_describe_the_manifest_as_it_is() -> None:
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "scripts" / "output_format.py"), "--check"], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
