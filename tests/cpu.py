@@ -32,6 +32,7 @@ import sys
 import numpy as np
 from verger.config import RunConfig
 from verger.network.backbones import resolve
+from verger.network.inference import build
 photographs = np.load(sys.argv[1])
 found = resolve(RunConfig(input="in", output="out", input_size=photographs.shape[1]))
 np.save(sys.argv[2], build(found.freeze())(photographs))

@@ -31,7 +31,7 @@ def run(first: Finished) -> runs.Run:
 
 @pytest.fixture(scope="module")
 def published(run: runs.Run) -> dict[str, Any]:
-    return manifest.read(run)
+    return manifest.read(run).as_dict()
 
 
 def test_every_photograph_is_in_the_table(run: runs.Run, published: dict[str, Any], first: Finished) -> None:
@@ -91,7 +91,7 @@ def test_a_second_release_computes_nothing(first: Finished, release: Any, tmp_pa
     assert second.ended() == "COMPLETED"
     published = runs.latest(OUTPUT, second.name)
     assert published is not None
-    counts = manifest.read(published)["photographs"]
+    counts = manifest.read(published).as_dict()["photographs"]
     assert (counts["known"], counts["computed"]) == (PHOTOGRAPHS, 0)
     # and the executors had no network to build: nobody asked for one
     assert not [event for event in second.events() if event["event"] == "stage" and event["stage"] == "features"]

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+import tests.manifests
 import verger
 from verger.cli import main
 from verger.config import RunConfig
@@ -44,15 +45,14 @@ def store_rows(config: RunConfig, kind: str, rows: list[dict]) -> None:
 def finished_run(config: RunConfig, fingerprint: str, rate: float | None, computed: int = 5000, day: int = 1) -> str:
     """A finished run that measured its speed."""
     run_id = f"202603{day:02d}T120000Z-verger-0a1b2c"
-    document = {
-        "schema_version": 1,
-        "started_at": f"2026-03-{day:02d}T12:00:00.000000Z",
-        "run_id": run_id,
-        "features": {"fingerprint": fingerprint},
-        "photographs": {"computed": computed},
-        "throughput": {"photographs_per_s_per_core": rate},
-        "pca": {"n_components": 7},
-    }
+    document = tests.manifests.manifest_with(
+        started_at=f"2026-03-{day:02d}T12:00:00.000000Z",
+        run_id=run_id,
+        features={"fingerprint": fingerprint},
+        photographs={"computed": computed},
+        throughput={"photographs_per_s_per_core": rate},
+        pca={"n_components": 7},
+    )
     run = runs.Run(config.output, run_id)
     manifest.publish(run, document)
     runs.point_latest(run, "verger", document["started_at"])

@@ -6,7 +6,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from verger.config import RunConfig
 from verger.errors import UsageError, WeightsError
@@ -15,6 +15,9 @@ from verger.network.frozen import Frozen, Preprocessing
 from verger.network.recipe import Recipe, fold, multiplications, output_shape
 from verger.network.weights import Weights
 from verger.storage.uri import join
+
+if TYPE_CHECKING:
+    from verger.tables.manifest import Manifest
 
 __all__ = [
     "FEATURES_VERSION",
@@ -189,19 +192,19 @@ def resolve(config: RunConfig) -> Network:
     return _network(config, alpha, size, config.pooling, config.precision, recipe, found)
 
 
-def as_fitted(config: RunConfig, output: str, fitted: dict[str, Any]) -> RunConfig:
+def as_fitted(config: RunConfig, output: str, fitted: Manifest) -> RunConfig:
     """``config`` with the network of a finished run below ``output``, whose weights lie beside its features.
 
     ``fitted`` is that run's manifest.
     """
     names = ("backbone", "pooling", "alpha", "input_size", "precision", "resample", "fit")
-    network: dict[str, Any] = {name: fitted["config"][name] for name in names}
+    network: dict[str, Any] = {name: fitted.config[name] for name in names}
     if network["backbone"] != "pixels":
-        network["weights"] = join(output, fitted["features"]["path"], "weights.npz")
+        network["weights"] = join(output, fitted.features.path, "weights.npz")
     return config.model_copy(update=network | {"weights_sha256": None})
 
 
-def resolve_fitted(config: RunConfig, fitted: dict[str, Any]) -> Network:
+def resolve_fitted(config: RunConfig, fitted: Manifest) -> Network:
     """The network of a finished run, by a config that `as_fitted` gave and the run's manifest.
 
     Raises
@@ -210,8 +213,8 @@ def resolve_fitted(config: RunConfig, fitted: dict[str, Any]) -> Network:
         The weights are gone, or are others than those that the run had.
     """
     network = resolve(config)
-    if network.fingerprint != fitted["features"]["fingerprint"]:
-        raise WeightsError(f"{config.weights} makes other features than those of run {fitted['run_id']}")
+    if network.fingerprint != fitted.features.fingerprint:
+        raise WeightsError(f"{config.weights} makes other features than those of run {fitted.run_id}")
     return network
 
 

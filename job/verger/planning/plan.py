@@ -25,6 +25,7 @@ from verger.residency.preflight import admit, places
 from verger.storage.buckets import is_aws
 from verger.storage.uri import apart, bucket_name
 from verger.tables import manifest, runs
+from verger.tables.manifest import Manifest
 from verger.tables.store import FeatureStore, gone, matching, without
 from verger.text import one_line
 from verger.units import bytes_text, estimated_seconds_text, eur_column
@@ -214,22 +215,22 @@ def _region_and_provider(config: RunConfig, output: str, region: str | None) -> 
     return region or bucket.region, is_aws(config.endpoint_url or bucket.endpoint_url)
 
 
-def _history(output: str, fingerprint: str) -> list[dict[str, Any]]:
+def _history(output: str, fingerprint: str) -> list[Manifest]:
     """Manifests of the last finished runs with this fingerprint, newest first."""
     finished = [run_id for run_id, done in runs.run_ids(output) if done]
     documents = []
     for run_id in reversed(finished[-MAX_RUNS_READ:]):
         with suppress(NothingToReadError, StoreError):  # an unreadable manifest is skipped
             documents.append(manifest.read(runs.Run(output, run_id)))
-    return [document for document in documents if document["features"]["fingerprint"] == fingerprint]
+    return [document for document in documents if document.features.fingerprint == fingerprint]
 
 
-def _rate(history: list[dict[str, Any]], network: Network, mean_bytes: float) -> tuple[float, str]:
+def _rate(history: list[Manifest], network: Network, mean_bytes: float) -> tuple[float, str]:
     """Photographs a second and core, measured by this output's runs if possible, and where that rate comes from."""
     measured = [
-        float(document["throughput"]["photographs_per_s_per_core"])
+        document.throughput.photographs_per_s_per_core
         for document in history
-        if document["photographs"]["computed"] >= MIN_MEASURED_PHOTOGRAPHS
+        if document.photographs.computed >= MIN_MEASURED_PHOTOGRAPHS
     ][:MAX_RATES]
     if len(measured) == 1:
         return measured[0], "measured by the last run that computed enough here"
@@ -239,14 +240,12 @@ def _rate(history: list[dict[str, Any]], network: Network, mean_bytes: float) ->
     return 1 / seconds, "our benchmark's figures; once a large run was measured, its own"
 
 
-def _components(
-    history: list[dict[str, Any]], config: RunConfig, network: Network, photographs: int
-) -> tuple[int, str]:
+def _components(history: list[Manifest], config: RunConfig, network: Network, photographs: int) -> tuple[int, str]:
     """The number of components, and where it comes from."""
     if config.components:
         return config.components, "as set"
     if history:
-        return int(history[0]["pca"]["n_components"]), "as in the last run"
+        return history[0].pca.n_components, "as in the last run"
     return min(network.dimension, photographs), "at most, as no run has told yet"
 
 

@@ -118,7 +118,8 @@ def export(config: RunConfig, run_uri: str, photographs: int | None, progress: P
 
 def _finished(config: RunConfig, run_uri: str) -> Finished:
     run = runs.find(run_uri)
-    manifest = manifests.read(run)
+    document = manifests.read(run)
+    manifest = document.as_dict()
     told = manifest.get("classifier", {})
     if "path" not in told:
         why = f" ({told['absent']})" if "absent" in told else ""
@@ -127,7 +128,7 @@ def _finished(config: RunConfig, run_uri: str) -> Finished:
             "Run again on photographs of two labels or more, without --no-classifier",
         )
     settings = {name: manifest["config"].get(name) for name in ("class_regex", "group_regex")}
-    config = as_fitted(config, run.output, manifest).model_copy(
+    config = as_fitted(config, run.output, document).model_copy(
         update={
             "input": manifest["input"]["uri"],
             "output": run.output,
@@ -137,7 +138,7 @@ def _finished(config: RunConfig, run_uri: str) -> Finished:
         }
     )
     model, _ = models.load(run.path("model"))
-    return Finished(run, manifest, config, resolve_fitted(config, manifest), Pca.load(run.path("pca")), model)
+    return Finished(run, manifest, config, resolve_fitted(config, document), Pca.load(run.path("pca")), model)
 
 
 def _about(found: Finished) -> dict[str, Any]:

@@ -125,11 +125,12 @@ def identify(
     """
     admit({"run": canonical(run_uri)}, config)
     run = runs.find(run_uri)
-    manifest = manifests.read(run)
+    document = manifests.read(run)
+    manifest = document.as_dict()
     places = [canonical(uri) for uri in photographs]
     for place in {bucket_name(place): place for place in places if bucket_name(place)}.values():
         admit({"photographs": place}, config)
-    network = resolve_fitted(as_fitted(config, run.output, manifest), manifest)
+    network = resolve_fitted(as_fitted(config, run.output, document), document)
     reading = prefetch_map(lambda item: opened(item, network), expanded(places), _READERS, 2 * BATCH)
     loaded = None
     for batch in batched(reading, BATCH):

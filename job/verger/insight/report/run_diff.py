@@ -41,7 +41,7 @@ class RunDiff:
 def compare(run: Run, pca: Pca, manifest: dict[str, Any], previous: Run) -> RunDiff | None:
     """Compare a run with an earlier one; None where that one cannot be read any more."""
     try:
-        earlier = manifests.read(previous)
+        earlier = manifests.read(previous).as_dict()
         old, new = (_photographs(each) for each in (previous, run))
         same = _features(earlier) == _features(manifest)
         angles = between(Pca.load(previous.path("pca")), pca) if same else None
