@@ -26,7 +26,7 @@ from verger.jsonable import timestamp
 from verger.network import lite
 from verger.network.backbones import Network, as_fitted, resolve_fitted
 from verger.network.lite import INPUT, OUTPUT, Lite
-from verger.network.lite_metadata import described, labels_text
+from verger.network.lite_metadata import add_metadata, labels_text
 from verger.progress import Progress
 from verger.residency.preflight import admit
 from verger.storage.stores import storage_of
@@ -185,7 +185,7 @@ def _models(found: Finished, about: dict[str, Any]) -> dict[str, bytes]:
     says = f"Tells {len(found.model.classes)} classes apart: the classifier of run {found.run.run_id} of Verger."
     more = {"verger.json": _json(about)}
     return {
-        kind: described(
+        kind: add_metadata(
             lite.convert(frozen, *layer, int8=kind == "int8"), "Verger", says, tensors, found.model.classes, more
         )
         for kind in FILES

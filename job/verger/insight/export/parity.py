@@ -258,7 +258,7 @@ def compare(
 
 def _features(frozen: Frozen, pixels: Pixels) -> Float32Array:
     """As the run computes them."""
-    with lite.quietly():
+    with lite.suppress_stderr():
         infer = build(frozen, available_cores())
         return np.concatenate([infer(pixels[start : start + _BATCH]) for start in range(0, len(pixels), _BATCH)])
 
