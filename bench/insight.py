@@ -30,11 +30,11 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "job"))
 
 from verger.components.pca import Pca
 from verger.config import RunConfig
-from verger.insight.study import Study
+from verger.insight.analysis import Analysis
 from verger.progress import Progress
 from verger.residency.guard import Residency
 from verger.tables import manifest
-from verger.tables.manifest import Run
+from verger.tables.runs import Run
 from verger.tables.schemas import FEATURES, PROJECTION
 from verger.tables.store import FeatureStore
 
@@ -137,9 +137,9 @@ def look(output: str, photographs: int, labels: int) -> None:
     shutil.rmtree(run.path("audit"), ignore_errors=True)  # of the round before
     made = document(output, photographs, labels, Pca.load(run.path("pca")).summary())
     with open(os.devnull, "w") as quiet, Progress(quiet) as progress:
-        study = Study(run, config, progress, lambda **_: None)
-        made |= study.look(FeatureStore(output, "bench"))
-        made |= study.draw(made)
+        analysis = Analysis(run, config, progress, lambda **_: None)
+        made |= analysis.analyse(FeatureStore(output, "bench"))
+        made |= analysis.draw(made)
         if progress.warnings:
             sys.exit(f"bench: {progress.warnings}")
         seconds = {name: progress.timings[name] for name in ("sample", "classifier", "audit", "report")}

@@ -12,7 +12,10 @@ import pyarrow as pa
 from sklearn.decomposition import PCA
 
 from verger.config import RunConfig
+from verger.insight.audit.checks import Audit
+from verger.insight.classification.evaluation import HeldOut
 from verger.insight.sample import Sample
+from verger.insight.task import Task
 
 ROOT = "/in"
 
@@ -77,3 +80,36 @@ def series(
                 labels.append(f"variety {variety}")
                 paths.append(f"variety {variety}/r{number}_{frame:03d}.jpg")
     return np.array(points, np.float32), labels, paths
+
+
+def unlike(n: int = 60, d: int = 40) -> Any:
+    """Features, shape (n, d), of photographs that are nothing like one another."""
+    return np.random.default_rng(0).normal(size=(n, d)).astype(np.float32)
+
+
+def listed(audit: Audit, kind: str) -> list[dict[str, Any]]:
+    """The issues of one kind that an audit lists."""
+    return [row for row in audit.table.to_pylist() if row["kind"] == kind]
+
+
+def task(features: Any, labels: list[str], **more: Any) -> Task:
+    """Photographs to tell apart by their labels."""
+    names = sorted(set(labels))
+    given = {
+        "features": features,
+        "codes": np.array([names.index(label) for label in labels]),
+        "n_classes": len(names),
+        "splits": [None] * len(labels),
+        "groups": None,
+        "n_components": 8,
+        "standardize": False,
+        "seed": 0,
+    }
+    return Task(**{**given, **more})
+
+
+def held_out(codes: list[int], probability: Any, **more: Any) -> HeldOut:
+    """Predictions of held-out photographs of these classes."""
+    given = {"kind": "random", "says": "", "folds": 2, "n_train": 1, "unjudged": 0, "majority": 0}
+    rows = {"rows": np.arange(len(codes)), "codes": np.array(codes), "centroid": np.array(codes)}
+    return HeldOut(probability=np.array(probability, np.float32), **{**given, **rows, **more})

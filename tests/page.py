@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from verger.insight import report, verdict
-from verger.insight.report import Report
+from verger.insight.report import html as report_html
+from verger.insight.report import verdict
+from verger.insight.report.content import Report
+from verger.insight.report.context import SECTIONS
 from verger.insight.sample import Sample
-from verger.insight.view import SECTIONS
 
 HOSTILE = "<script>alert('x')</script>\"&{{ 7*7 }}"
 
@@ -156,7 +157,7 @@ class Outline(HTMLParser):
 
 def drawn(given: Report) -> tuple[str, Outline]:
     """The page, which in any case has every section, alternative texts, and nothing from elsewhere."""
-    html = report.draw(given)
+    html = report_html.draw(given)
     page = Outline(html)
     assert set(SECTIONS) <= set(page.ids)
     assert len(page.ids) == len(set(page.ids))

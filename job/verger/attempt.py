@@ -22,7 +22,7 @@ from verger.errors import (
     UsageError,
     VergerError,
 )
-from verger.insight.study import Study, preload
+from verger.insight.analysis import Analysis, preload
 from verger.network.backbones import Network
 from verger.network.extraction import Extraction
 from verger.photographs import inventory
@@ -37,7 +37,7 @@ from verger.spark.session import equipped, session, uses_s3, write_parquet
 from verger.storage.buckets import HURRY
 from verger.storage.stores import storage_of
 from verger.storage.uri import apart, bucket_name, join
-from verger.tables import compaction, manifest, reader
+from verger.tables import compaction, manifest, reader, runs
 from verger.tables.schemas import REJECTED
 from verger.tables.store import KEY, FeatureStore, gone, matching, parquet_bytes, relisted, without
 
@@ -55,7 +55,7 @@ class Attempt:
 
     Attributes
     ----------
-    run : manifest.Run
+    run : runs.Run
         Where it writes.
     figures : dict
         The manifest in the making.
@@ -66,7 +66,7 @@ class Attempt:
         self.config = config.model_copy(update={"input": source, "output": output})
         self.progress = progress or Progress.of(config)
         self.started_at = datetime.now(UTC)
-        self.run = manifest.new_run(output, config.name, self.started_at)
+        self.run = runs.new_run(output, config.name, self.started_at)
         self.figures: dict[str, Any] = {}
         self.published = False
         self._show: Callable[..., None] = lambda **_: None
@@ -242,20 +242,20 @@ class Attempt:
         with self.progress.stage("components", "Fitting the principal components"):
             return self._on_features(spark, fitted)
 
-    def latest_pca(self, network: Network) -> tuple[Pca, manifest.Run]:
+    def latest_pca(self, network: Network) -> tuple[Pca, runs.Run]:
         """The PCA of the latest run of this name, and the run that fitted it."""
         ignored = self.config.model_fields_set & {"variance", "components", "standardize", "solver"}
         if ignored:
             self.progress.warn(
                 f"pca reuse: {', '.join(sorted(ignored))} of this run do not count, the fit is an older one"
             )
-        last = manifest.latest(self.run.output, self.config.name)
+        last = runs.latest(self.run.output, self.config.name)
         if last is None:
             raise UsageError(f"pca reuse: no finished run {self.config.name} in {self.run.output}", "Fit one first")
         document = manifest.read(last)
-        if document["features"]["fingerprint"] != network.fingerprint:
+        if document.features.fingerprint != network.fingerprint:
             raise UsageError(
-                f"pca reuse: {last.folder} was fitted on {document['features']['fingerprint']}, "
+                f"pca reuse: {last.folder} was fitted on {document.features.fingerprint}, "
                 f"these settings make {network.fingerprint}",
                 "Use the same network settings, or fit",
             )
@@ -269,7 +269,7 @@ class Attempt:
         if measured.drifted:
             self.progress.warn(measured.warning)
 
-    def project(self, pca: Pca, fitted: manifest.Run, spark: SparkSession) -> None:
+    def project(self, pca: Pca, fitted: runs.Run, spark: SparkSession) -> None:
         """Write the table and what made it, and read it back; ``fitted`` is the run that fitted the PCA."""
         for warning in pca.warnings:
             self.progress.warn(warning)
@@ -303,8 +303,8 @@ class Attempt:
         """Find out about the photographs what a person wants to know of them."""
         pca = self.figures["pca"]
         space = {"standardize": pca["standardized"], "fitted_by": pca["fitted_by"]}
-        self.study = Study(self.run, self.config, self.progress, self._show, **space)
-        self.figures |= self.study.look(self.store)
+        self.study = Analysis(self.run, self.config, self.progress, self._show, **space)
+        self.figures |= self.study.analyse(self.store)
 
     def publish(self) -> dict[str, Any]:
         """Manifest last, then the pointers: before that, no reader sees the run."""
@@ -315,7 +315,7 @@ class Attempt:
         document = self._document(residency)
         manifest.publish(self.run, document)
         self.published = True
-        manifest.point_latest(self.run, self.config.name, document)
+        runs.point_latest(self.run, self.config.name, document["started_at"])
         self._accept()
         return document
 

@@ -118,7 +118,7 @@ _REACHED = ("Where", "Store", "Residency")
 def report(config: RunConfig, run_uri: str) -> None:
     """Draw the report of a finished run again, without Spark."""
     with _spoken(config) as progress:
-        from verger.insight.report import redraw
+        from verger.insight.report.writer import redraw
 
         page = redraw(config, run_uri, progress)
         progress.say(f"Report: {page}")
@@ -140,8 +140,8 @@ def identify(config: RunConfig, photographs: tuple[str, ...], run_uri: str, top:
     on; exit 3 where none could be.
     """
     with _spoken(config) as progress:
-        from verger.insight import answer
-        from verger.insight.identify import identify as looked
+        from verger.insight.identify import text as identify_text
+        from verger.insight.identify.identification import identify as looked
 
         counts, memory = {"identified": 0, "none_of_these": 0, "unreadable": 0}, None
         for found, memory in looked(config, run_uri, photographs, top, progress):
@@ -150,11 +150,11 @@ def identify(config: RunConfig, photographs: tuple[str, ...], run_uri: str, top:
             if as_json:
                 click.echo(json.dumps(found.as_dict()))  # in ASCII: names of files may be no UTF-8
             else:
-                _tell(answer.lines(found, memory))
+                _tell(identify_text.lines(found, memory))
         if memory is None:
             raise NothingToReadError("no photograph could be read", "Check the paths")
         if not as_json:
-            _tell(answer.closing(memory))
+            _tell(identify_text.closing(memory))
         progress.finish(**counts)
 
 
@@ -171,12 +171,13 @@ def export(config: RunConfig, run_uri: str, photographs: int | None) -> None:
     written has been compared with the run; an earlier export is replaced.
     """
     with _spoken(config) as progress:
-        from verger.insight import export as exports
+        from verger.insight.export import exporter
+        from verger.insight.export import text as export_text
 
-        record = exports.export(config, run_uri, photographs, progress)
-        for line in exports.lines(record):
+        record = exporter.export(config, run_uri, photographs, progress)
+        for line in export_text.lines(record):
             progress.say(line)
-        progress.finish(**exports.figures(record))
+        progress.finish(**export_text.figures(record))
 
 
 @verger.command()
@@ -255,10 +256,16 @@ def sample(config: RunConfig, folder: str, photographs: int, seed: int) -> None:
 
 
 @verger.command()
-def schema() -> None:
+@click.option("--manifest", "of_manifest", is_flag=True, help="Print the schema of manifest.json instead.")
+def schema(of_manifest: bool) -> None:
     """Print all settings as JSON Schema."""
+    described = RunConfig.model_json_schema
+    if of_manifest:
+        from verger.tables.manifest import Manifest
+
+        described = Manifest.model_json_schema
     dialect = "https://json-schema.org/draft/2020-12/schema"
-    click.echo(json.dumps({"$schema": dialect, **RunConfig.model_json_schema()}, indent=2))
+    click.echo(json.dumps({"$schema": dialect, **described()}, indent=2))
 
 
 def _tell(lines: Sequence[Text]) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import sys
 import threading
 import traceback
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
+
+from verger.jsonable import finite
 
 # Python's names, where log4j has others.
 _LEVELS = {"WARNING": "WARN", "CRITICAL": "FATAL"}
@@ -34,17 +35,7 @@ def line(event: str, level: str = "INFO", logger: str = "verger", **fields: Any)
 
 def dump(fields: dict[str, Any]) -> str:
     """JSON on one line, with null for what it has no number for."""
-    return json.dumps(_finite(fields), default=str)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(key): _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
+    return json.dumps(finite(fields), default=str)
 
 
 class _Lines(logging.Handler):

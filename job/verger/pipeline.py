@@ -16,7 +16,7 @@ from verger.residency.preflight import admit, places
 from verger.spark.session import session
 from verger.storage.stores import storage_of
 from verger.storage.uri import canonical
-from verger.tables import compaction, manifest
+from verger.tables import compaction, manifest, runs
 from verger.tables.pruning import prune_gone, prune_runs
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def project(
     """
     job = Attempt(config, progress)
     job.admit(run=canonical(run_uri))
-    fitting_run = manifest.find(run_uri)
+    fitting_run = runs.find(run_uri)
     fitting = manifest.read(fitting_run)
     job.config = as_fitted(job.config, fitting_run.output, fitting)
     job.list_photographs()
@@ -190,9 +190,9 @@ def _existing(config: RunConfig) -> str:
 
 def _latest_input(output: str, config: RunConfig) -> str:
     """The input of the latest run, which says what is gone; its store has let us in."""
-    last = manifest.latest(output)
+    last = runs.latest(output)
     if last is None:
         raise NothingToReadError(f"{output} has no finished run", "The latest run's input says what is gone")
-    source = str(manifest.read(last)["input"]["uri"])
+    source = manifest.read(last).input.uri
     admit({"input": source}, config)
     return source

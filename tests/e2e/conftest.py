@@ -16,7 +16,7 @@ import pytest
 from tests.e2e.cluster import Cluster, Release
 from tests.e2e.observer import Observer
 from tests.integration import runs
-from verger.tables import manifest
+from verger.tables.runs import Run, latest
 
 INPUT, OUTPUT, EVENTS = "s3://photos/e2e", "s3://lake/e2e", "s3://lake/e2e-events"
 
@@ -98,7 +98,7 @@ class Finished:
     """A run that is over, what was seen of it meanwhile, and what it has made in the namespace."""
 
     release: Release
-    run: manifest.Run
+    run: Run
     observer: Observer
     made: set[str]
     log: str
@@ -121,7 +121,7 @@ def first(cluster: Cluster, photographs: Path, release: Any, tmp_path_factory: p
         state = one.ended()
     assert state == "COMPLETED", f"{one.message}\n{one.log()[-3000:]}"
     MEASURED.append(f"{one.seconds:.1f} s from helm install to COMPLETED for 672 photographs, by two executors")
-    run = manifest.latest(OUTPUT, one.name)
+    run = latest(OUTPUT, one.name)
     assert run is not None
     return Finished(one, run, observer, cluster.things() - before, one.log())
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.e2e.conftest import INPUT, OUTPUT, Finished
-from verger.tables import manifest
+from verger.tables import manifest, runs
 
 
 def test_photographs_are_put_into_the_space_of_an_earlier_run(first: Finished, release: Any, tmp_path: Path) -> None:
@@ -14,9 +14,9 @@ def test_photographs_are_put_into_the_space_of_an_earlier_run(first: Finished, r
     settings = {"input": INPUT, "output": OUTPUT, "max_photographs": 48}
     one.install(tmp_path, {"command": "project", "fittedRun": first.run.folder, "run": settings})
     assert one.ended() == "COMPLETED", one.message
-    made = manifest.latest(OUTPUT, one.name)
+    made = runs.latest(OUTPUT, one.name)
     assert made is not None
-    document = manifest.read(made)
+    document = manifest.read(made).as_dict()
     assert document["pca"]["fitted_by"] == first.run.run_id
     assert document["photographs"]["projected"] == document["photographs"]["known"] == 48
 

@@ -19,22 +19,22 @@ from tests.e2e.cluster import Cluster
 from tests.e2e.conftest import INPUT, OUTPUT, Finished
 from verger.storage.stores import storage_of
 from verger.storage.uri import join
-from verger.tables import manifest
+from verger.tables import manifest, runs
 
 PHOTOGRAPHS = 672
 
 
 @pytest.fixture(scope="module")
-def run(first: Finished) -> manifest.Run:
+def run(first: Finished) -> runs.Run:
     return first.run
 
 
 @pytest.fixture(scope="module")
-def published(run: manifest.Run) -> dict[str, Any]:
-    return manifest.read(run)
+def published(run: runs.Run) -> dict[str, Any]:
+    return manifest.read(run).as_dict()
 
 
-def test_every_photograph_is_in_the_table(run: manifest.Run, published: dict[str, Any], first: Finished) -> None:
+def test_every_photograph_is_in_the_table(run: runs.Run, published: dict[str, Any], first: Finished) -> None:
     counts = published["photographs"]
     assert published["config"]["name"] == first.release.name
     assert counts["listed"] == counts["computed"] == counts["projected"] == PHOTOGRAPHS
@@ -61,21 +61,21 @@ def _rows(table: pa.Table, column: str, root: str) -> tuple[list[str], np.ndarra
     return [names[i] for i in order], np.stack(table[column].to_pylist())[order]
 
 
-def test_the_features_are_those_of_a_machine_alone(run: manifest.Run, local: Path, photographs: Path) -> None:
+def test_the_features_are_those_of_a_machine_alone(run: runs.Run, local: Path, photographs: Path) -> None:
     names, here = _rows(verger.load_features(str(local)), "features", str(photographs))
     there_names, there = _rows(verger.load_features(run.folder), "features", f"{INPUT}/Test")
     assert names == there_names
     assert_within_tolerance(there, here)
 
 
-def test_the_components_are_those_of_a_machine_alone(run: manifest.Run, local: Path, photographs: Path) -> None:
+def test_the_components_are_those_of_a_machine_alone(run: runs.Run, local: Path, photographs: Path) -> None:
     _, here = _rows(verger.load(str(local)), "pca_features", str(photographs))
     _, there = _rows(verger.load(run.folder), "pca_features", f"{INPUT}/Test")
     assert here.shape == there.shape
     np.testing.assert_allclose(there[:, :10], here[:, :10], rtol=0, atol=1e-4 * np.ptp(here[:, :10]))
 
 
-def test_the_report_is_beside_the_table(run: manifest.Run, published: dict[str, Any]) -> None:
+def test_the_report_is_beside_the_table(run: runs.Run, published: dict[str, Any]) -> None:
     page = storage_of(run.output).read(join(run.output, published["report"]["path"])).decode()
     assert page.startswith("<!doctype html>")
     assert "data:image/jpeg;base64," in page
@@ -89,9 +89,9 @@ def test_a_second_release_computes_nothing(first: Finished, release: Any, tmp_pa
     program = "helm4" if shutil.which("helm4") else "helm"  # either installs the same
     second.install(tmp_path, {"run": {"input": INPUT, "output": OUTPUT}}, program=program)
     assert second.ended() == "COMPLETED"
-    published = manifest.latest(OUTPUT, second.name)
+    published = runs.latest(OUTPUT, second.name)
     assert published is not None
-    counts = manifest.read(published)["photographs"]
+    counts = manifest.read(published).as_dict()["photographs"]
     assert (counts["known"], counts["computed"]) == (PHOTOGRAPHS, 0)
     # and the executors had no network to build: nobody asked for one
     assert not [event for event in second.events() if event["event"] == "stage" and event["stage"] == "features"]
@@ -124,7 +124,7 @@ def test_a_prometheus_reads_what_the_manifest_says(first: Finished, published: d
     assert read[-1]["photographs_listed"] == published["photographs"]["listed"]
 
 
-def test_uninstalling_leaves_nothing_but_the_data(first: Finished, run: manifest.Run, cluster: Cluster) -> None:
+def test_uninstalling_leaves_nothing_but_the_data(first: Finished, run: runs.Run, cluster: Cluster) -> None:
     assert f"pod/{first.release.name}-driver" in first.made
     first.release.uninstall()
     assert not first.made & cluster.things()

@@ -9,7 +9,7 @@ from typing import Any
 from tests.e2e.cluster import Cluster
 from tests.e2e.conftest import INPUT, OUTPUT
 from tests.e2e.observer import Observer
-from verger.tables import manifest
+from verger.tables import manifest, runs
 
 CLAIM = "e2e-weights"
 RESTRICTED = {
@@ -93,7 +93,7 @@ def test_executors_need_no_weights(
         one.uninstall()
         cluster.kubectl("delete", "pvc", CLAIM, "--wait=false")
     assert cluster.get(*of_release)["items"] == []
-    document = manifest.read(manifest.latest(OUTPUT, one.name))
+    document = manifest.read(runs.latest(OUTPUT, one.name)).as_dict()
     assert document["photographs"]["computed"] == 64
     assert document["features"]["fingerprint"].startswith("mobilenet_v2-a0.35-")
     for name, pod in observer.pods.items():

@@ -23,9 +23,10 @@ from tests.integration.s3_runs import COUNT, Place
 from verger.components.pca import Pca
 from verger.config import RunConfig
 from verger.errors import DoesNotFitError, ExitCode, NothingToReadError, VergerError
-from verger.insight import classifier, dense, export
-from verger.insight.dense import Dense
-from verger.insight.model import softmax
+from verger.insight.export import dense, exporter
+from verger.insight.export.dense import Dense
+from verger.insight.export.text import figures
+from verger.insight.model import Model, load, softmax
 from verger.network import lite, mobilenet_v2, vgg16
 from verger.network.frozen import Frozen, Preprocessing
 from verger.network.inference import build
@@ -46,7 +47,7 @@ SIZE = 96
 def exported(output: Path, photographs: int | None = None) -> dict[str, Any]:
     """An export in this process."""
     with open(os.devnull, "w") as quiet, Progress(quiet) as progress:
-        record = export.export(RunConfig(input="(no)", output="(no)"), str(output), photographs, progress)
+        record = exporter.export(RunConfig(input="(no)", output="(no)"), str(output), photographs, progress)
         return record | {"warnings": progress.warnings}
 
 
@@ -77,7 +78,7 @@ def interpreted(path: Path) -> Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.
 def outputs(folder: Path, name: str, split: str) -> tuple[Any, Any]:
     """What the run says of photographs by the features in its store, and what a model says of their files."""
     features = verger.load_features(str(folder.parent), "pandas").query("split == @split")
-    kept, _ = classifier.load(str(folder))
+    kept, _ = load(str(folder))
     expected = kept.probabilities(Pca.load(str(folder.parent / "pca")).transform(np.stack(features["features"])))
     call = interpreted(folder / name)
     return expected, np.stack([call(decode(Path(path).read_bytes(), SIZE).rgb) for path in features["path"]])
@@ -94,7 +95,7 @@ def test_the_files_and_what_is_said(model: tuple[Path, str, list[dict[str, Any]]
     assert [line.split()[0] for line in people] == ["Model:", "Model", "Latency", "Parity:", "Accuracy"]
     last = lines[-1]
     assert last["event"] == "done" and last["model"] == str(folder / "verger.tflite")
-    for kind, name in export.FILES.items():
+    for kind, name in exporter.FILES.items():
         content = (folder / name).read_bytes()
         assert record["models"][kind]["bytes"] == len(content)
         assert record["models"][kind]["latency_ms"]["median"] > 0
@@ -147,7 +148,7 @@ def test_the_lines_of_the_documentation_run_as_they_stand(
     exec(code, {})
     first, *rest = capsys.readouterr().out.splitlines()
     assert len(rest) == 2
-    kept, _ = classifier.load(str(folder))
+    kept, _ = load(str(folder))
     expected = kept.probabilities([row.pca_features])[0]
     assert first == f"{expected.max():.1%} {kept.classes[expected.argmax()]}"
 
@@ -171,7 +172,7 @@ def test_a_model_of_pixels_and_a_second_export(
     assert second["parity"]["largest_difference"] < 1e-3
     assert second["int8"]["same_class"] > 0.9
     assert second["int8"]["held_out"]["photographs"] == 0
-    assert export.figures(second)["accuracy"] is None and export.figures(second)["parity"] < 1e-3
+    assert figures(second)["accuracy"] is None and figures(second)["parity"] < 1e-3
     assert any("40 of the 40 photographs" in warning for warning in second["warnings"])
     assert (folder / "verger.tflite").read_bytes() == content
     assert (folder / "labels.txt").read_text() == "label 0\nlabel 1\n"
@@ -196,7 +197,7 @@ def test_a_model_that_is_not_the_runs_is_not_written(
     photographs(tmp_path / "in", 20, labels=2)
     document = run(spark, tmp_path, classifier=True)
 
-    def wrong(pca: Pca, model: classifier.Model) -> Dense:
+    def wrong(pca: Pca, model: Model) -> Dense:
         return Dense(np.zeros((192, 2)), np.array([0.0, 3.0]))
 
     monkeypatch.setattr(dense, "of_run", wrong)

@@ -15,7 +15,8 @@ import verger
 from tests.integration.runs import photograph, photographs, run
 from verger import closing, pipeline
 from verger.config import RunConfig
-from verger.insight import audit, classifier
+from verger.insight.audit import issues
+from verger.insight.model import load
 from verger.progress import Progress
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -54,7 +55,7 @@ def test_a_random_split_flatters_a_classifier_of_varieties(fruits: dict[str, Any
 def test_neighbours_of_a_rotation_are_counted(fruits: dict[str, Any]) -> None:
     count = fruits["audit"]["counts"]["near_duplicate"]
     assert count["found"] > 0.2 * fruits["photographs"]["projected"]
-    assert count["listed"] <= min(count["found"], audit.LISTED)
+    assert count["listed"] <= min(count["found"], issues.LISTED)
 
 
 def test_the_same_store_by_fruit_is_scored_on_the_varieties_of_test(
@@ -84,7 +85,7 @@ def test_photographs_of_shops(spark: Any, data: Path, tmp_path: Path) -> None:
     assert found["accuracy"] > found["baselines"]["nearest_centroid"]
     assert done["audit"]["counts"]["thin_label"] == {"found": 34, "listed": 34}
     assert {"sample", "classifier", "audit"} <= done["timings_s"].keys()
-    model, document = classifier.load(str(tmp_path / "out" / found["path"]))
+    model, document = load(str(tmp_path / "out" / found["path"]))
     table = verger.load(str(tmp_path / "out"))
     components = np.stack(table["pca_features"].to_numpy(zero_copy_only=False))
     named = np.array(model.classes)[model.probabilities(components).argmax(axis=1)]
@@ -141,13 +142,19 @@ def test_a_score_on_photographs_that_training_has_seen_is_weak(spark: Any, tmp_p
     assert "100% of the held-out photographs have a near-duplicate in Training" in found["weak_because"]
     assert done["audit"]["counts"]["near_duplicate_across_splits"]["found"] == 40
     assert done["audit"]["near_duplicates"]["across"] == "Test and Training"
-    _, document = classifier.load(str(tmp_path / "out" / found["path"]))
+    _, document = load(str(tmp_path / "out" / found["path"]))
     assert document["near_duplicates_across"] == 1
 
 
 @pytest.mark.parametrize(
     "broken",
-    ["classifier.classify", "classifier.Classification.save", "audit.audit", "audit.Audit.save", "sample.take"],
+    [
+        "classification.classifier.classify",
+        "classification.classifier.Classification.save",
+        "audit.checks.audit",
+        "audit.checks.Audit.save",
+        "sample.take",
+    ],
 )
 def test_what_fails_there_is_a_warning_and_never_a_failed_run(
     spark: Any, tmp_path: Path, broken: str, monkeypatch: pytest.MonkeyPatch
@@ -162,10 +169,10 @@ def test_what_fails_there_is_a_warning_and_never_a_failed_run(
     assert warning.endswith("ValueError: it broke")
     assert done["photographs"]["projected"] == 12
     assert ("classifier" in done, "audit" in done) == {
-        "classifier.classify": (False, True),
-        "classifier.Classification.save": (False, True),
-        "audit.audit": (True, False),
-        "audit.Audit.save": (True, False),
+        "classification.classifier.classify": (False, True),
+        "classification.classifier.Classification.save": (False, True),
+        "audit.checks.audit": (True, False),
+        "audit.checks.Audit.save": (True, False),
         "sample.take": (False, False),
     }[broken]
 

@@ -15,8 +15,8 @@ from tests.browser import Browser
 from tests.integration.runs import WITH_INSIGHT, finished, photographs, run, verger
 from tests.integration.s3_runs import COUNT, Place
 from verger.config import RunConfig
-from verger.insight.report import redraw
-from verger.insight.view import SECTIONS
+from verger.insight.report.context import SECTIONS
+from verger.insight.report.writer import redraw
 from verger.progress import Progress
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ def test_a_report_that_cannot_be_drawn_is_a_warning(
     def broken(*_: object) -> str:
         raise RuntimeError("no ink")
 
-    monkeypatch.setattr("verger.insight.report.draw", broken)
+    monkeypatch.setattr("verger.insight.report.html.draw", broken)
     document = run(spark, tmp_path, **WITH_INSIGHT)
     assert "report" not in document
     assert "the report was not drawn: RuntimeError: no ink" in document["warnings"]

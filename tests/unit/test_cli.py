@@ -263,7 +263,7 @@ class TestEndings:
 
     @pytest.mark.parametrize(("error", "how"), [(KeyboardInterrupt(), "interrupted"), (Terminated(), "terminated")])
     def test_an_interrupted_command_that_is_no_run_has_no_waves(self, call, monkeypatch, error, how):
-        monkeypatch.setattr("verger.insight.report.redraw", lambda *_: raising(error)())
+        monkeypatch.setattr("verger.insight.report.writer.redraw", lambda *_: raising(error)())
         code, _, err = call("report", "--run", "out")
         assert code == (ExitCode.TERMINATED if how == "terminated" else ExitCode.INTERRUPTED)
         assert err.splitlines()[0] == f"verger: {how}. Run the same command again."
@@ -327,13 +327,13 @@ def test_a_reader_that_has_seen_enough_is_no_error():
 IDENTIFY = """
 from verger import cli
 from verger.errors import NothingToReadError
-from verger.insight import identify
+from verger.insight.identify import identification
 def looked(*_):
     for _ in range(3):
-        yield identify.Finding("/in/\\udcff\\u2028.jpg", "R", error=NothingToReadError("gone")), MEMORY
+        yield identification.Identification("/in/\\udcff\\u2028.jpg", "R", error=NothingToReadError("gone")), MEMORY
     raise SystemExit(9)
 MEMORY = object()
-identify.identify = looked
+identification.identify = looked
 cli.main(["identify", "x", "--run", "/out", *ARGUMENTS])
 """
 

@@ -13,10 +13,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.unit.test_manifest import finished
+from tests.manifests import recorded
+from tests.unit.test_runs import finished
 from verger.errors import NothingToReadError, StoreError
 from verger.storage.base import Entry, Storage
-from verger.tables import manifest
+from verger.tables import manifest, runs
 from verger.tables.pruning import prune_gone, prune_runs
 from verger.tables.reader import load
 from verger.tables.schemas import FEATURES, PROJECTION, REJECTED
@@ -245,10 +246,10 @@ def test_pruning_drops_from_refused_batches_what_is_gone(store: FeatureStore, tm
 def test_pruning_keeps_the_newest_runs_and_those_that_are_pointed_at(tmp_path: Path) -> None:
     named = finished(tmp_path, 0, "apples")
     old, new = finished(tmp_path, 1), finished(tmp_path, 2)
-    died = manifest.new_run(str(tmp_path), "verger", datetime(2026, 1, 1, tzinfo=UTC))
-    manifest.record_failure(died, {})
-    running = manifest.new_run(str(tmp_path), "verger", datetime.now(UTC))
-    manifest.record_failure(running, {})
+    died = runs.new_run(str(tmp_path), "verger", datetime(2026, 1, 1, tzinfo=UTC))
+    manifest.record_failure(died, recorded("failure-0.1.0"))
+    running = runs.new_run(str(tmp_path), "verger", datetime.now(UTC))
+    manifest.record_failure(running, recorded("failure-0.1.0"))
     killed = put(tmp_path, f"{died.run_id}-00000/_temporary/0/part-0.parquet", ("/p", "1"))
     writing = put(tmp_path, f"{running.run_id}-00000/_temporary/0/part-0.parquet", ("/p", "1"))
     magic = put(tmp_path, f"{died.run_id}-00001/__magic_job-0a/tasks/part-0.parquet", ("/p", "1"))
@@ -260,5 +261,5 @@ def test_pruning_keeps_the_newest_runs_and_those_that_are_pointed_at(tmp_path: P
     assert prune_runs(str(tmp_path), 1) == {"runs": 1, "unfinished": 1}
     assert not any(path.exists() for path in (killed, magic, compacting))
     assert all(path.exists() for path in (writing, *committed))
-    assert {run_id for run_id, _ in manifest.run_ids(str(tmp_path))} == {named.run_id, new.run_id, running.run_id}
+    assert {run_id for run_id, _ in runs.run_ids(str(tmp_path))} == {named.run_id, new.run_id, running.run_id}
     assert not Path(old.folder).exists()

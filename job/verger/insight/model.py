@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from verger.insight.arrays import Float64Array
 from verger.storage.base import intact
 from verger.storage.stores import storage_of
 from verger.storage.uri import join
-
-Floats = npt.NDArray[np.float64]
 
 ARRAYS, DOCUMENT = "classifier.npz", "classifier.json"
 
@@ -36,18 +35,18 @@ class Model:
     """
 
     classes: list[str]
-    mean: Floats
+    mean: Float64Array
     scale: float
-    coefficients: Floats
-    intercepts: Floats
+    coefficients: Float64Array
+    intercepts: Float64Array
     temperature: float
 
-    def logits(self, components: npt.ArrayLike) -> Floats:
+    def logits(self, components: npt.ArrayLike) -> Float64Array:
         """Of components, shape (n, k), as `verger.components.pca.Pca.transform` gives them."""
         x = np.subtract(components, self.mean, dtype=np.float64) / self.scale
         return np.asarray((x @ self.coefficients.T + self.intercepts) / self.temperature)
 
-    def probabilities(self, components: npt.ArrayLike) -> Floats:
+    def probabilities(self, components: npt.ArrayLike) -> Float64Array:
         """Shape (n, classes); rows sum to one."""
         return softmax(self.logits(components))
 
@@ -85,7 +84,7 @@ def load(folder: str) -> tuple[Model, dict[str, Any]]:
     return Model(classes=classes, scale=scale, temperature=temperature, **arrays), document
 
 
-def softmax(logits: Floats) -> Floats:
+def softmax(logits: Float64Array) -> Float64Array:
     """Probabilities of logits, row by row."""
     raised = np.exp(logits - logits.max(axis=1, keepdims=True))
     return np.asarray(raised / raised.sum(axis=1, keepdims=True))

@@ -9,8 +9,7 @@ import numpy as np
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
-from verger.insight.model import Floats
-from verger.insight.sample import Numbers
+from verger.insight.arrays import Float32Array, Float64Array
 
 _BLOCK_NUMBERS = 4_000_000  # features that are copied at a time
 
@@ -27,12 +26,12 @@ class Reduction:
     axes : ndarray of float64, shape (k, d)
     """
 
-    mean: Floats
-    scale: Floats | None
-    axes: Floats
+    mean: Float64Array
+    scale: Float64Array | None
+    axes: Float64Array
 
     @classmethod
-    def fit(cls, features: Numbers, k: int, standardize: bool, seed: int) -> Self:
+    def fit(cls, features: Float32Array, k: int, standardize: bool, seed: int) -> Self:
         """Of features, shape (n, d)."""
         scaler = StandardScaler().fit(features) if standardize else None
         scaled = features if scaler is None else scaler.transform(features)
@@ -42,7 +41,7 @@ class Reduction:
             return cls(mean, None, axes)
         return cls(scaler.mean_ + scaler.scale_ * mean, scaler.scale_, axes)
 
-    def components(self, features: Numbers) -> Numbers:
+    def components(self, features: Float32Array) -> Float32Array:
         """Of features, shape (n, d), shape (n, k); block by block, as they are copied."""
         found = np.empty((len(features), len(self.axes)), np.float32)
         mean, axes = self.mean.astype(np.float32), self.axes.T.astype(np.float32)

@@ -12,15 +12,13 @@ import pyarrow.dataset as ds
 
 from verger.config import RunConfig
 from verger.errors import NothingToReadError
+from verger.insight.arrays import Float32Array, Indices, codes
 from verger.storage.base import intact
 from verger.storage.stores import storage_of
 from verger.tables import reader
-from verger.tables.manifest import Run
+from verger.tables.runs import Run
 from verger.tables.schemas import FEATURES
 from verger.tables.store import FILE, KEY, FeatureStore, deduplicate, matching, relisted
-
-Numbers = npt.NDArray[np.float32]
-Places = npt.NDArray[np.int64]
 
 NAMED = 2_000_000
 """Photographs that are looked at by name and digest."""
@@ -32,7 +30,6 @@ FLOOR = 50
 """So many photographs of each label come before its share."""
 _SHARE = 4  # components, and features with their copy, take at most this part of the driver's memory each
 _COPIES = 2  # features as they are, and as the audit compares them
-_BLOCK = 1 << 19  # numbers that are in double precision at a time
 _SPREAD = 4  # a sample of less than one in so many comes from few files: not all of the store is read for it
 _COLUMNS = ["path", "label", "split", "version"]
 
@@ -64,9 +61,9 @@ class Sample:
 
     named: pa.Table
     photographs: pa.Table
-    components: Numbers
-    featured: Places
-    features: Numbers
+    components: Float32Array
+    featured: Indices
+    features: Float32Array
     root: str
     total: int
     stated: str
@@ -119,8 +116,8 @@ def _take(run: Run, store: FeatureStore, config: RunConfig) -> Sample:
     )
 
 
-def stratified(strata: npt.NDArray[np.integer], number: int, ranks: npt.NDArray[np.float64], first: int = 0) -> Places:
-    """Places of ``number`` rows, ascending: `FLOOR` of each stratum first, then of each its share.
+def stratified(strata: npt.NDArray[np.integer], number: int, ranks: npt.NDArray[np.float64], first: int = 0) -> Indices:
+    """Indices of ``number`` rows, ascending: `FLOOR` of each stratum first, then of each its share.
 
     Parameters
     ----------
@@ -143,8 +140,8 @@ def stratified(strata: npt.NDArray[np.integer], number: int, ranks: npt.NDArray[
     return np.sort(np.lexsort((ranks, share, np.minimum(position, first)))[:number]).astype(np.int64)
 
 
-def _drawn(rows: pa.Table, files: pa.Table, number: int, random: np.random.Generator) -> Places:
-    """Places of a sample that is stratified by label; a small one comes from few files."""
+def _drawn(rows: pa.Table, files: pa.Table, number: int, random: np.random.Generator) -> Indices:
+    """Indices of a sample that is stratified by label; a small one comes from few files."""
     if rows.num_rows <= number:
         return np.arange(rows.num_rows, dtype=np.int64)
     ranks = random.random(rows.num_rows)
@@ -152,21 +149,6 @@ def _drawn(rows: pa.Table, files: pa.Table, number: int, random: np.random.Gener
         file = codes(files["file"])
         ranks += random.permutation(int(file.max()) + 1)[file]
     return stratified(codes(rows["label"]), number, ranks)
-
-
-def moments(rows: npt.NDArray[np.floating]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Means and standard deviations (divisor n) of columns, in double precision without a copy in it."""
-    step = max(1, _BLOCK // rows.shape[1])
-    blocks = [rows[start : start + step] for start in range(0, len(rows), step)]
-    mean = sum(block.sum(axis=0, dtype=np.float64) for block in blocks) / len(rows)
-    squares = sum(np.square(block - mean).sum(axis=0) for block in blocks)
-    return mean, np.sqrt(squares / len(rows))
-
-
-def codes(values: pa.ChunkedArray) -> Places:
-    """A number from 0 for each value; null is a value too."""
-    encoded = values.combine_chunks().dictionary_encode(null_encoding="encode")
-    return np.asarray(encoded.indices).astype(np.int64)
 
 
 def _fitting(width: int, config: RunConfig) -> int:
@@ -189,7 +171,7 @@ def _with_digests(rows: pa.Table, store: FeatureStore, known: pa.Table) -> pa.Ta
     return rows.append_column("sha256", deduplicate(matching(found, rows), FILE)["sha256"])
 
 
-def _gathered(dataset: ds.Dataset, column: str, wanted: pa.Table, width: int) -> Numbers:
+def _gathered(dataset: ds.Dataset, column: str, wanted: pa.Table, width: int) -> Float32Array:
     """A column of lists, of the wanted photographs alone and in their order, batch by batch."""
     keys, found = _keys(wanted), np.zeros(wanted.num_rows, bool)
     values = np.empty((wanted.num_rows, width), np.float32)

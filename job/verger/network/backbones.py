@@ -6,7 +6,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from verger.config import RunConfig
 from verger.errors import UsageError, WeightsError
@@ -15,6 +15,9 @@ from verger.network.frozen import Frozen, Preprocessing
 from verger.network.recipe import Recipe, fold, multiplications, output_shape
 from verger.network.weights import Weights
 from verger.storage.uri import join
+
+if TYPE_CHECKING:
+    from verger.tables.manifest import Manifest
 
 __all__ = [
     "FEATURES_VERSION",
@@ -206,7 +209,7 @@ def resolve(config: RunConfig) -> Network:
     return _network(config, alpha, size, config.pooling, config.precision, recipe, found)
 
 
-def as_fitted(config: RunConfig, output: str, fitted: dict[str, Any]) -> RunConfig:
+def as_fitted(config: RunConfig, output: str, fitted: Manifest) -> RunConfig:
     """Settings with the network of a finished run. Its weights are stored beside its features.
 
     Parameters
@@ -224,20 +227,20 @@ def as_fitted(config: RunConfig, output: str, fitted: dict[str, Any]) -> RunConf
         A copy of ``config``, to be given to `resolve_fitted`.
     """
     names = ("backbone", "pooling", "alpha", "input_size", "precision", "resample", "fit")
-    network: dict[str, Any] = {name: fitted["config"][name] for name in names}
+    network: dict[str, Any] = {name: fitted.config[name] for name in names}
     if network["backbone"] != "pixels":
-        network["weights"] = join(output, fitted["features"]["path"], "weights.npz")
+        network["weights"] = join(output, fitted.features.path, "weights.npz")
     return config.model_copy(update=network | {"weights_sha256": None})
 
 
-def resolve_fitted(config: RunConfig, fitted: dict[str, Any]) -> Network:
+def resolve_fitted(config: RunConfig, fitted: Manifest) -> Network:
     """Load the network of a finished run.
 
     Parameters
     ----------
     config : RunConfig
         What `as_fitted` returned.
-    fitted : dict
+    fitted : Manifest
         The finished run's manifest.
 
     Returns
@@ -251,8 +254,8 @@ def resolve_fitted(config: RunConfig, fitted: dict[str, Any]) -> Network:
         The weights are gone, or are not those of the run.
     """
     network = resolve(config)
-    if network.fingerprint != fitted["features"]["fingerprint"]:
-        raise WeightsError(f"{config.weights} makes other features than those of run {fitted['run_id']}")
+    if network.fingerprint != fitted.features.fingerprint:
+        raise WeightsError(f"{config.weights} makes other features than those of run {fitted.run_id}")
     return network
 
 

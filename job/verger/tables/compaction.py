@@ -21,11 +21,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from verger.errors import NothingToReadError, StoreError
+from verger.jsonable import dump, timestamp
 from verger.spark.session import write_parquet
 from verger.storage.base import Entry, Storage
 from verger.storage.stores import storage_of
 from verger.storage.uri import join
-from verger.tables.manifest import dump, timestamp
 from verger.tables.schemas import FEATURES
 from verger.tables.store import KEY, FeatureStore, deduplicate, named, parquet_files, relisted, without
 

@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 from verger.storage.base import Storage
 from verger.storage.stores import storage_of
 from verger.storage.uri import join
-from verger.tables import manifest
-from verger.tables.manifest import Run
+from verger.tables import runs
+from verger.tables.runs import Run
 from verger.tables.store import damaged, parquet_files
 
 # A run without a manifest may still be running.
@@ -36,7 +36,7 @@ def prune_runs(output: str, keep: int) -> dict[str, int]:
         Removed ``runs``, and ``unfinished`` ones.
     """
     storage = storage_of(output)
-    found = list(manifest.run_ids(output))
+    found = list(runs.run_ids(output))
     finished = [run_id for run_id, done in found if done]
     before = f"{datetime.now(UTC) - _UNFINISHED_FOR:%Y%m%dT%H%M%SZ}"
     unfinished = [run_id for run_id, done in found if not done and run_id < before]
@@ -62,7 +62,7 @@ def _pointed_at(output: str) -> set[str]:
     storage, names = storage_of(output), join(output, "names")
     files = [entry.path.removeprefix(names + "/") for entry in storage.list(names)] if storage.exists(names) else []
     found = [file.removesuffix(".json") for file in files if file.endswith(".json")]
-    pointed = [manifest.latest(output), *(manifest.latest(output, name) for name in found)]
+    pointed = [runs.latest(output), *(runs.latest(output, name) for name in found)]
     return {run.run_id for run in pointed if run is not None}
 
 

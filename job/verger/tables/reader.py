@@ -12,8 +12,8 @@ import pyarrow.dataset as ds
 from verger.errors import NothingToReadError, StoreError
 from verger.storage.stores import storage_of
 from verger.storage.uri import join
-from verger.tables import manifest
-from verger.tables.manifest import Run
+from verger.tables import manifest, runs
+from verger.tables.runs import Run
 from verger.tables.schemas import FEATURES, PROJECTION
 from verger.tables.store import FILE, KEY, FeatureStore, deduplicate, matching, parquet_files, relisted
 
@@ -94,7 +94,7 @@ def load(uri: str, as_: Literal["arrow", "pandas"] = "arrow") -> Any:
     >>> table = verger.load("out")                       # doctest: +SKIP
     >>> x = np.stack(verger.load("out", "pandas").pca_features)  # doctest: +SKIP
     """
-    run = manifest.find(uri)
+    run = runs.find(uri)
 
     def attempt() -> pa.Table:
         manifest.read(run)  # readers trust only a run that has one
@@ -127,13 +127,13 @@ def load_features(uri: str, as_: Literal["arrow", "pandas"] = "arrow") -> Any:
     NothingToReadError
         There is no finished run, or its features are gone.
     """
-    run = manifest.find(uri)
+    run = runs.find(uri)
     return _as(relisted(lambda: _features(run), run.output), as_)
 
 
 def _features(run: Run) -> pa.Table:
     """The stored rows of a run's photographs, with the labels and splits of its table."""
-    fingerprint = manifest.read(run)["features"]["fingerprint"]
+    fingerprint = manifest.read(run).features.fingerprint
     wanted = projection(run).to_table(columns=["path", "label", "split", "version"])
     store = FeatureStore(run.output, fingerprint)
     files = sorted(pc.unique(matching(store.known(), wanted)["file"]).to_pylist())

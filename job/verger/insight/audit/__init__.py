@@ -1,0 +1,1 @@
+"""Which photographs to look at before the table is trusted, and why: a module an issue type."""

@@ -1,0 +1,1 @@
+"""The first classifier of a run, and what it is worth."""

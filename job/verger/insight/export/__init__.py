@@ -1,0 +1,1 @@
+"""The phone's model of a finished run."""

@@ -1,0 +1,1 @@
+"""What is in a photograph, by a finished run."""

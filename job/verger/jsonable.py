@@ -1,0 +1,62 @@
+"""Values as our JSON files and log lines have them: no number is NaN, and times are ISO 8601 in UTC."""
+
+from __future__ import annotations
+
+import json
+import math
+from datetime import UTC, datetime
+from typing import Any
+
+
+def finite(value: Any) -> Any:
+    """A value in which None, which JSON writes as null, stands for each number that is not finite.
+
+    Parameters
+    ----------
+    value : Any
+        What `json` can write: dicts and lists of any depth, text, numbers, None.
+
+    Returns
+    -------
+    Any
+        The same value. Keys of dicts are text, and tuples are lists.
+    """
+    if isinstance(value, dict):
+        return {str(key): finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def dump(document: dict[str, Any]) -> bytes:
+    """A JSON file as other programs expect it: no NaN, and keys in the order in which they were put.
+
+    Parameters
+    ----------
+    document : dict
+        What the file holds.
+
+    Returns
+    -------
+    bytes
+        UTF-8, indented, with a newline at the end.
+    """
+    return (json.dumps(finite(document), indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def timestamp(when: datetime) -> str:
+    """ISO 8601 in UTC, with microseconds, so that text order is time order.
+
+    Parameters
+    ----------
+    when : datetime
+        With a time zone.
+
+    Returns
+    -------
+    str
+        Such as ``2026-01-02T12:00:00.000000Z``.
+    """
+    return when.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

@@ -1,0 +1,20 @@
+"""What a run finds out about its photographs."""
+
+from __future__ import annotations
+
+from io import StringIO
+from typing import Any
+
+from tests.insight import config
+from verger.insight.analysis import Analysis
+from verger.progress import Progress
+from verger.tables.runs import Run
+
+
+class TestWeak:
+    def test_a_study_knows_the_space_of_its_own_run_from_that_of_another(self) -> None:
+        def study(**more: Any) -> Analysis:
+            return Analysis(Run("/out", "mine"), config(standardize=True), Progress(StringIO()), print, **more)
+
+        assert [study(fitted_by=run).fitted_by for run in (None, "mine", "old")] == [None, None, "old"]
+        assert [study(standardize=fit).standardize for fit in (None, True, False)] == [True, True, False]
