@@ -14,9 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from verger.batches import batched
 from verger.config import RunConfig
 from verger.errors import NothingToReadError
-from verger.prefetch import batched
 from verger.storage.base import Entry
 from verger.storage.stores import storage_of
 from verger.storage.uri import canonical

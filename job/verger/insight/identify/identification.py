@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from verger.batches import batched
 from verger.config import RunConfig
 from verger.errors import NothingToReadError, Rejection, VergerError
 from verger.insight.identify.loaded_run import LoadedRun, load
 from verger.insight.identify.photographs import BATCH, expanded, opened
 from verger.network.backbones import as_fitted, resolve_fitted
 from verger.photographs import images
-from verger.prefetch import batched, prefetch_map
+from verger.prefetch import prefetch_map
 from verger.progress import Progress
 from verger.residency.preflight import admit
 from verger.storage.uri import bucket_name, canonical
