@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from verger.components.pca import Pca
 from verger.config import RunConfig
 from verger.progress import Progress
-from verger.spark.failures import dispensable
+from verger.spark.failures import warn_on_error
+from verger.storage.stores import Stores
 from verger.tables import runs
 from verger.tables.runs import Run
 from verger.tables.store import FeatureStore
@@ -49,6 +50,8 @@ class Analysis:
     run : Run
         Where it writes; its table is there, its manifest not yet.
     config : RunConfig
+    stores : Stores
+        How photographs are reached, for thumbnails.
     progress : Progress
     show : callable
         Takes headline figures by name, for whoever watches the run.
@@ -62,6 +65,7 @@ class Analysis:
         self,
         run: Run,
         config: RunConfig,
+        stores: Stores,
         progress: Progress,
         show: Callable[..., None],
         standardize: bool | None = None,
@@ -69,6 +73,7 @@ class Analysis:
     ) -> None:
         self.run = run
         self.config = config
+        self.stores = stores
         self.progress = progress
         self.show = show
         self.standardize = config.standardized if standardize is None else standardize
@@ -90,7 +95,7 @@ class Analysis:
         with self._unless("nothing was audited, and no classifier fitted"), self.progress.stage("sample"):
             from verger.insight import sample
 
-            self.sample = sample.take(self.run, store, self.config)
+            self.sample = sample.take(self.run, store, self.config, self.config.input)
         if self.sample is None:
             return found
         if self.config.classifier:
@@ -118,8 +123,9 @@ class Analysis:
 
             findings = self.audited.table if self.audited else None
             classifier = self.classification.document() if self.classification else None
-            last = runs.latest(self.run.output, self.config.name)
-            page = writer.write(self.run, content.gather(self.run, document, self.sample, findings, classifier, last))
+            last = runs.latest(self.run.storage, self.run.output, self.config.name)
+            report = content.gather(self.run, document, self.sample, findings, classifier, last, self.stores)
+            page = writer.write(self.run, report)
             return {"report": {"path": self.run.relative(page)}}
         return {}
 
@@ -127,7 +133,9 @@ class Analysis:
         """A classifier, or what the manifest says where there is none."""
         from verger.insight.classification import classifier
 
-        elsewhere = self.fitted_by and classifier.Given(self.fitted_by, Pca.load(self.run.path("pca")))
+        elsewhere = self.fitted_by and classifier.Given(
+            self.fitted_by, Pca.load(self.run.path("pca"), self.run.storage)
+        )
         try:
             found = classifier.classify(sample, self.config, self.progress.warn, elsewhere or None)
         except classifier.NothingToTellError as absent:
@@ -142,7 +150,7 @@ class Analysis:
             classification = classification.beside(self.audited.seen)
         folder = self.run.path("model")
         summary = {**classification.summary(), "path": self.run.relative(folder)}
-        classification.save(folder)
+        classification.save(folder, self.run.storage)
         self.classification = classification
         return summary
 
@@ -151,7 +159,7 @@ class Analysis:
 
         audited = checks.audit(sample, predictions_of(classification), self.standardize)
         summary = {**audited.summary(), "path": self.run.relative(self.run.path("audit"))}
-        audited.save(self.run.path("audit", "part-00000.zstd.parquet"))
+        audited.save(self.run.path("audit", "part-00000.zstd.parquet"), self.run.storage)
         self.audited = audited
         return summary
 
@@ -163,7 +171,7 @@ class Analysis:
         self.show(**{name: value for name, value in figures.items() if value is not None})
 
     def _unless(self, failure: str) -> AbstractContextManager[None]:
-        return dispensable(failure, self.progress.warn)
+        return warn_on_error(failure, self.progress.warn)
 
 
 def predictions_of(classification: Classification | None) -> Predictions | None:

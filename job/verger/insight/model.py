@@ -11,8 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from verger.insight.arrays import Float64Array
-from verger.storage.base import intact
-from verger.storage.stores import storage_of
+from verger.storage.base import Storage, raise_if_corrupt
 from verger.storage.uri import join
 
 ARRAYS, DOCUMENT = "classifier.npz", "classifier.json"
@@ -50,7 +49,7 @@ class Model:
         """Shape (n, classes); rows sum to one."""
         return softmax(self.logits(components))
 
-    def save(self, folder: str) -> None:
+    def save(self, folder: str, storage: Storage) -> None:
         """Write ``classifier.npz``; the names of the classes are not in it."""
         sink = io.BytesIO()
         np.savez(
@@ -61,10 +60,10 @@ class Model:
             intercepts=self.intercepts,
             temperature=np.float64(self.temperature),
         )
-        storage_of(folder).write(join(folder, ARRAYS), sink.getvalue())
+        storage.write(join(folder, ARRAYS), sink.getvalue())
 
 
-def load(folder: str) -> tuple[Model, dict[str, Any]]:
+def load(folder: str, storage: Storage) -> tuple[Model, dict[str, Any]]:
     """Read what a run keeps of its classifier: the model, and what is known of it.
 
     Raises
@@ -74,11 +73,11 @@ def load(folder: str) -> tuple[Model, dict[str, Any]]:
     StoreError
         It is damaged.
     """
-    storage, text, numbers = storage_of(folder), join(folder, DOCUMENT), join(folder, ARRAYS)
-    with intact(text):
+    text, numbers = join(folder, DOCUMENT), join(folder, ARRAYS)
+    with raise_if_corrupt(text):
         document = json.loads(storage.read(text))
         classes = list(document["classes"])
-    with intact(numbers), np.load(io.BytesIO(storage.read(numbers)), allow_pickle=False) as saved:
+    with raise_if_corrupt(numbers), np.load(io.BytesIO(storage.read(numbers)), allow_pickle=False) as saved:
         arrays = {name: saved[name] for name in ("mean", "coefficients", "intercepts")}
         scale, temperature = float(saved["scale"]), float(saved["temperature"])
     return Model(classes=classes, scale=scale, temperature=temperature, **arrays), document

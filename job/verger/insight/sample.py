@@ -10,15 +10,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
-from verger.config import RunConfig
+from verger.config import AnalysisSettings
 from verger.errors import NothingToReadError
 from verger.insight.arrays import Float32Array, Indices, codes
-from verger.storage.base import intact
-from verger.storage.stores import storage_of
+from verger.storage.base import raise_if_corrupt
 from verger.tables import reader
 from verger.tables.runs import Run
 from verger.tables.schemas import FEATURES
-from verger.tables.store import FILE, KEY, FeatureStore, deduplicate, matching, relisted
+from verger.tables.store import FILE, KEY, FeatureStore, deduplicate, retry_if_vanished, semi_join
 
 NAMED = 2_000_000
 """Photographs that are looked at by name and digest."""
@@ -74,7 +73,7 @@ class Sample:
         return list(pc.utf8_slice_codeunits(paths, len(self.root.rstrip("/")) + 1).to_pylist())
 
 
-def take(run: Run, store: FeatureStore, config: RunConfig) -> Sample:
+def take(run: Run, store: FeatureStore, settings: AnalysisSettings, source: str) -> Sample:
     """Sample a run whose table is written, its manifest not yet.
 
     Parameters
@@ -82,26 +81,28 @@ def take(run: Run, store: FeatureStore, config: RunConfig) -> Sample:
     run : Run
     store : FeatureStore
         That of the run's features.
-    config : RunConfig
-        Its ``driver_memory`` bounds the sample, its ``seed`` draws it.
+    settings : AnalysisSettings
+        ``driver_memory`` bounds the sample, ``seed`` draws it.
+    source : str
+        Canonical folder of the photographs.
     """
-    return relisted(lambda: _take(run, store, config), store.folder)
+    return retry_if_vanished(lambda: _take(run, store, settings, source), store.folder)
 
 
-def _take(run: Run, store: FeatureStore, config: RunConfig) -> Sample:
-    with intact(run.path("projection")):
+def _take(run: Run, store: FeatureStore, settings: AnalysisSettings, source: str) -> Sample:
+    with raise_if_corrupt(run.path("projection")):
         rows = reader.projection(run).to_table(_COLUMNS).sort_by([(name, "ascending") for name in KEY])
     if not rows.num_rows:
         raise NothingToReadError(f"the run's table, {run.path('projection')}, is gone", "Run again")
-    known = matching(store.known(), rows)  # both are sorted by path, and a run has a path in one version
+    known = semi_join(store.known(), rows)  # both are sorted by path, and a run has a path in one version
     if known.num_rows != rows.num_rows:
         raise NothingToReadError(f"{rows.num_rows - known.num_rows} photographs of the run are not in {store.folder}")
     k = _width(reader.projection(run), "pca_features")
     d = _width(_stored(store, known["file"][:1]), "features")
-    random = np.random.default_rng(config.seed)
-    chosen = _drawn(rows, known, min(ROWS, _fitting(k, config)), random)
+    random = np.random.default_rng(settings.seed)
+    chosen = _drawn(rows, known, min(ROWS, _fitting(k, settings)), random)
     photographs, files = rows.take(chosen), known.take(chosen)
-    featured = _drawn(photographs, files, min(FEATURED, _fitting(_COPIES * d, config)), random)
+    featured = _drawn(photographs, files, min(FEATURED, _fitting(_COPIES * d, settings)), random)
     few = rows.num_rows <= NAMED
     named = _with_digests(rows, store, known) if few else _with_digests(photographs, store, files)
     return Sample(
@@ -110,9 +111,9 @@ def _take(run: Run, store: FeatureStore, config: RunConfig) -> Sample:
         components=_gathered(reader.projection(run), "pca_features", photographs, k),
         featured=featured,
         features=_gathered(_stored(store, files.take(featured)["file"]), "features", photographs.take(featured), d),
-        root=config.input,
+        root=source,
         total=rows.num_rows,
-        stated=_stated(rows.num_rows, len(chosen), len(featured), config.seed),
+        stated=_stated(rows.num_rows, len(chosen), len(featured), settings.seed),
     )
 
 
@@ -151,8 +152,8 @@ def _drawn(rows: pa.Table, files: pa.Table, number: int, random: np.random.Gener
     return stratified(codes(rows["label"]), number, ranks)
 
 
-def _fitting(width: int, config: RunConfig) -> int:
-    return max(1, config.driver_bytes // _SHARE // (4 * width))
+def _fitting(width: int, settings: AnalysisSettings) -> int:
+    return max(1, settings.driver_bytes // _SHARE // (4 * width))
 
 
 def _width(dataset: ds.Dataset, column: str) -> int:
@@ -160,15 +161,13 @@ def _width(dataset: ds.Dataset, column: str) -> int:
 
 
 def _stored(store: FeatureStore, files: pa.ChunkedArray) -> ds.Dataset:
-    return ds.dataset(
-        sorted(pc.unique(files).to_pylist()), schema=FEATURES, filesystem=storage_of(store.output).arrow()
-    )
+    return ds.dataset(sorted(pc.unique(files).to_pylist()), schema=FEATURES, filesystem=store.storage.arrow())
 
 
 def _with_digests(rows: pa.Table, store: FeatureStore, known: pa.Table) -> pa.Table:
     """The rows, which are sorted by path, with the digest of each photograph."""
     found = _stored(store, known["file"]).to_table([*KEY, "sha256", FILE])
-    return rows.append_column("sha256", deduplicate(matching(found, rows), FILE)["sha256"])
+    return rows.append_column("sha256", deduplicate(semi_join(found, rows), FILE)["sha256"])
 
 
 def _gathered(dataset: ds.Dataset, column: str, wanted: pa.Table, width: int) -> Float32Array:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from verger.components.pca import Pca
-from verger.config import RunConfig
+from verger.config import AnalysisSettings
 from verger.insight.arrays import Float32Array, Indices, codes
 from verger.insight.reduction import Reduction
 from verger.insight.sample import Sample
@@ -90,7 +90,7 @@ def task_of(
     sample: Sample,
     coded: Indices,
     n_classes: int,
-    config: RunConfig,
+    config: AnalysisSettings,
     warn: Callable[[str], None] = lambda _: None,
     pca: Pca | None = None,
 ) -> Task:

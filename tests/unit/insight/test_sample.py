@@ -13,6 +13,7 @@ from verger.config import RunConfig
 from verger.errors import NothingToReadError, StoreError
 from verger.insight import sample
 from verger.insight.sample import stratified, take
+from verger.storage.local import LocalStorage
 from verger.tables.runs import Run
 from verger.tables.schemas import FEATURES, PROJECTION
 from verger.tables.store import FeatureStore
@@ -35,8 +36,8 @@ class Place:
         self.paths = [f"/in/{number:03d}.png" for number in range(N)]
         self.labels = ["rare" if number % 20 == 0 else "common" for number in range(N)]
         self.config = RunConfig(input="/in", output=str(folder))
-        self.store = FeatureStore(str(folder), "fingerprint")
-        self.run = Run(str(folder), "20260102T120000Z-verger-abcdef")
+        self.store = FeatureStore(LocalStorage(), str(folder), "fingerprint")
+        self.run = Run(str(folder), "20260102T120000Z-verger-abcdef", LocalStorage())
         for number in range(3):
             self.write(f"wave-{number}", range(number, N, 3))
         # Two runs at once may have computed the same photographs.
@@ -79,7 +80,7 @@ def place(tmp_path: Path) -> Place:
 
 
 def test_of_a_small_run_it_is_all(place: Place) -> None:
-    taken = take(place.run, place.store, place.config)
+    taken = take(place.run, place.store, place.config, place.config.input)
     assert taken.named.equals(taken.photographs)
     assert taken.photographs["path"].to_pylist() == place.paths
     assert taken.photographs["label"].to_pylist() == place.labels  # today's
@@ -95,7 +96,7 @@ def test_of_a_large_run_it_is_a_stated_part_that_the_seed_draws(place: Place, mo
     monkeypatch.setattr(sample, "ROWS", 30)
     monkeypatch.setattr(sample, "FEATURED", 10)
     monkeypatch.setattr(sample, "FLOOR", 3)
-    taken = take(place.run, place.store, place.config)
+    taken = take(place.run, place.store, place.config, place.config.input)
     assert taken.named["path"].to_pylist() == place.paths
     rows = [place.paths.index(path) for path in taken.photographs["path"].to_pylist()]
     assert len(rows) == 30 and rows == sorted(rows)
@@ -104,15 +105,15 @@ def test_of_a_large_run_it_is_a_stated_part_that_the_seed_draws(place: Place, mo
     np.testing.assert_array_equal(taken.features, place.features[rows][taken.featured])
     assert taken.photographs["label"].to_pylist().count("rare") == 3  # all there are
     assert taken.stated == "components of 30 of 60 photographs, features of 10 of them, drawn by label with seed 0"
-    again = take(place.run, place.store, place.config)
+    again = take(place.run, place.store, place.config, place.config.input)
     np.testing.assert_array_equal(again.features, taken.features)
-    other = take(place.run, place.store, place.config.model_copy(update={"seed": 1}))
+    other = take(place.run, place.store, place.config.model_copy(update={"seed": 1}), place.config.input)
     assert other.photographs["path"].to_pylist() != taken.photographs["path"].to_pylist()
 
 
 def test_a_small_part_comes_from_few_files(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sample, "FEATURED", 8)
-    taken = take(place.run, place.store, place.config)
+    taken = take(place.run, place.store, place.config, place.config.input)
     known = dict(zip(*(place.store.known()[name].to_pylist() for name in ("path", "file")), strict=True))
     paths = taken.photographs["path"].take(pa.array(taken.featured)).to_pylist()
     assert len({known[path] for path in paths}) < len(set(known.values()))
@@ -121,7 +122,7 @@ def test_a_small_part_comes_from_few_files(place: Place, monkeypatch: pytest.Mon
 def test_memory_bounds_it(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     # Leaves 5 rows of features and of the audit's copy of them, 26 of components.
     monkeypatch.setattr(sample, "_SHARE", (2 << 30) // (2 * 5 * 4 * D))
-    taken = take(place.run, place.store, place.config)
+    taken = take(place.run, place.store, place.config, place.config.input)
     assert (len(taken.photographs), len(taken.featured)) == (26, 5)
 
 
@@ -130,17 +131,17 @@ def test_features_that_are_gone_are_said(place: Place) -> None:
     for number in range(3):
         (Path(place.store.folder) / f"wave-{number}" / "part-0.parquet").unlink()
     with pytest.raises(NothingToReadError, match="55 photographs of the run are not in"):
-        take(place.run, place.store, place.config)
+        take(place.run, place.store, place.config, place.config.input)
 
 
 def test_a_table_that_is_gone_or_damaged_is_said_to_be(place: Place) -> None:
     table = Path(place.run.path("projection")) / "part-0.parquet"
     table.write_bytes(table.read_bytes()[:100])
     with pytest.raises(StoreError, match="projection is damaged"):
-        take(place.run, place.store, place.config)
+        take(place.run, place.store, place.config, place.config.input)
     table.unlink()
     with pytest.raises(NothingToReadError, match="projection, is gone"):
-        take(place.run, place.store, place.config)
+        take(place.run, place.store, place.config, place.config.input)
 
 
 class TestStratified:

@@ -16,7 +16,7 @@ from verger.insight.arrays import Float64Array
 from verger.insight.audit import duplicates, mislabels, near_duplicates, outliers, thin_labels
 from verger.insight.audit.issues import SCHEMA, Inputs, Outcome, Predictions, table_of
 from verger.insight.sample import Sample
-from verger.storage.stores import storage_of
+from verger.storage.base import Storage
 from verger.tables.store import parquet_bytes
 
 CHECKS: tuple[tuple[tuple[str, ...], Callable[[Inputs], Outcome]], ...] = (
@@ -61,9 +61,9 @@ class Audit:
         counts = {kind: {"found": self.found[kind], "listed": listed.get(kind, 0)} for kind in KINDS}
         return {"counts": counts, **self.about}
 
-    def save(self, path: str) -> None:
+    def save(self, path: str, storage: Storage) -> None:
         """Write the table as one Parquet file."""
-        storage_of(path).publish_once(path, parquet_bytes(self.table))
+        storage.publish_once(path, parquet_bytes(self.table))
 
 
 def audit(sample: Sample, predictions: Predictions | None, standardize: bool) -> Audit:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
 from verger.components.pca import Pca
-from verger.config import RunConfig
+from verger.config import AnalysisSettings
 from verger.insight import folds, splits
 from verger.insight.arrays import Indices
 from verger.insight.classification import calibration, evaluation, novelty
@@ -23,7 +23,7 @@ from verger.insight.model import DOCUMENT, Model
 from verger.insight.names import natural
 from verger.insight.sample import Sample, stratified
 from verger.insight.task import Task, classes_of, task_of
-from verger.storage.stores import storage_of
+from verger.storage.base import Storage
 from verger.storage.uri import join
 
 FITTED_LOGITS = 12_000_000
@@ -168,18 +168,18 @@ class Classification:
             "calibration": self.calibration,
         }
 
-    def save(self, folder: str) -> None:
+    def save(self, folder: str, storage: Storage) -> None:
         """Write what classifies, what is known, and, last, ``classifier.json``, which says how well."""
         text = json.dumps(self.document(), indent=2, ensure_ascii=False, allow_nan=False)
-        self.model.save(folder)
+        self.model.save(folder, storage)
         if self.novelty.known:
-            self.novelty.known.save(folder)
-        storage_of(folder).write(join(folder, DOCUMENT), (text + "\n").encode())
+            self.novelty.known.save(folder, storage)
+        storage.write(join(folder, DOCUMENT), (text + "\n").encode())
 
 
 def classify(
     sample: Sample,
-    config: RunConfig,
+    config: AnalysisSettings,
     warn: Callable[[str], None] = lambda _: None,
     given: Given | None = None,
 ) -> Classification:
@@ -188,7 +188,7 @@ def classify(
     Parameters
     ----------
     sample : Sample
-    config : RunConfig
+    config : AnalysisSettings
         ``class_regex`` says what of a label is the class, ``group_regex`` what of a path belongs together; ``seed`` and
         ``standardized`` are those of the run.
     warn : callable

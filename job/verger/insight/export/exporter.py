@@ -15,7 +15,7 @@ import numpy as np
 
 from verger import __version__
 from verger.components.pca import Pca
-from verger.config import RunConfig
+from verger.config import AnalysisSettings, ResultSettings
 from verger.errors import NothingToReadError, VergerError
 from verger.insight import model as models
 from verger.insight.arrays import Float32Array, Float64Array
@@ -24,12 +24,12 @@ from verger.insight.export.parity import Comparison, ParitySample
 from verger.insight.model import Model
 from verger.jsonable import timestamp
 from verger.network import lite
-from verger.network.backbones import Network, as_fitted, resolve_fitted
+from verger.network.backbones import Network, resolve_fitted
 from verger.network.lite import INPUT, OUTPUT, Lite
 from verger.network.lite_metadata import add_metadata, labels_text
 from verger.progress import Progress
 from verger.residency.preflight import admit
-from verger.storage.stores import storage_of
+from verger.storage.stores import Stores
 from verger.storage.uri import bucket_name, canonical
 from verger.tables import manifest as manifests
 from verger.tables import runs
@@ -61,7 +61,7 @@ class Finished:
 
     run: Run
     manifest: dict[str, Any]
-    config: RunConfig
+    config: AnalysisSettings
     network: Network
     pca: Pca
     model: Model
@@ -71,12 +71,12 @@ class Finished:
         return self.model.probabilities(self.pca.transform(features))
 
 
-def export(config: RunConfig, run_uri: str, photographs: int | None, progress: Progress) -> dict[str, Any]:
+def export(config: ResultSettings, run_uri: str, photographs: int | None, progress: Progress) -> dict[str, Any]:
     """Write the phone's model of a finished run into its folder, in the place of an earlier one.
 
     Parameters
     ----------
-    config : RunConfig
+    config : ResultSettings
         How the stores are reached, and the memory that a sample may take.
     run_uri : str
         A run's folder, or an output, whose latest run is meant.
@@ -97,11 +97,13 @@ def export(config: RunConfig, run_uri: str, photographs: int | None, progress: P
         The model's probabilities are not those of the run: a defect, and nothing is written.
     """
     with progress.stage("read", "Reading the run"):
-        admit({"run": canonical(run_uri)}, config, written={"run"})
-        found = _finished(config, run_uri)
+        stores = Stores()
+        admit(stores, {"run": canonical(run_uri)}, config, written={"run"})
+        found = _finished(config, run_uri, stores)
         tried = parity.take(
-            found.run, found.manifest, found.network, found.model.classes, found.config, photographs, progress
-        )
+            found.run, found.manifest, found.network, found.model.classes, found.config, config, stores, photographs,
+            progress,
+        )  # fmt: skip
     with progress.stage("convert", "Converting the network"):
         about = _about(found)
         models = _models(found, about)
@@ -116,8 +118,8 @@ def export(config: RunConfig, run_uri: str, photographs: int | None, progress: P
     return record | {"folder": found.run.path("model")}
 
 
-def _finished(config: RunConfig, run_uri: str) -> Finished:
-    run = runs.find(run_uri)
+def _finished(config: ResultSettings, run_uri: str, stores: Stores) -> Finished:
+    run = runs.find(run_uri, stores)
     document = manifests.read(run)
     manifest = document.as_dict()
     told = manifest.get("classifier", {})
@@ -128,17 +130,11 @@ def _finished(config: RunConfig, run_uri: str) -> Finished:
             "Run again on photographs of two labels or more, without --no-classifier",
         )
     settings = {name: manifest["config"].get(name) for name in ("class_regex", "group_regex")}
-    config = as_fitted(config, run.output, document).model_copy(
-        update={
-            "input": manifest["input"]["uri"],
-            "output": run.output,
-            "seed": manifest["config"].get("seed", config.seed),
-            "standardize": manifest["pca"]["standardized"],
-            **settings,
-        }
-    )
-    model, _ = models.load(run.path("model"))
-    return Finished(run, manifest, config, resolve_fitted(config, document), Pca.load(run.path("pca")), model)
+    seed = manifest["config"].get("seed", config.seed)
+    of_run = config.model_copy(update={"seed": seed, "standardize": manifest["pca"]["standardized"], **settings})
+    network = resolve_fitted(run.output, document, stores)
+    model, _ = models.load(run.path("model"), run.storage)
+    return Finished(run, manifest, of_run, network, Pca.load(run.path("pca"), run.storage), model)
 
 
 def _about(found: Finished) -> dict[str, Any]:
@@ -249,7 +245,7 @@ def processor() -> str:
 
 def _publish(found: Finished, models: dict[str, bytes], record: dict[str, Any]) -> None:
     """Write the files; an export is whole where it has its record, which goes first and comes last."""
-    storage, run = storage_of(found.run.output), found.run
+    storage, run = found.run.storage, found.run
     files = {FILES[kind]: model for kind, model in models.items()}
     files |= {LABELS: labels_text(found.model.classes).encode(), RECORD: _json(record).encode()}
     _reserve(run, files)
@@ -262,7 +258,7 @@ def _reserve(run: Run, files: dict[str, bytes]) -> None:
     """See that there is room for all files before the first is replaced: a full disk leaves an earlier export whole."""
     if bucket_name(run.output) is not None:  # which has no end, and may keep every version
         return
-    storage, reserved = storage_of(run.output), run.path("model", "_reserved")
+    storage, reserved = run.storage, run.path("model", "_reserved")
     try:
         storage.write(reserved, b"".join(files.values()))
     finally:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
 from verger.components.pca import Pca
-from verger.config import RunConfig
+from verger.config import AccessSettings, AnalysisSettings
 from verger.cores import available_cores
 from verger.errors import NothingToReadError, Rejection, StoreError, VergerError
 from verger.insight import folds as fitting
@@ -33,7 +33,7 @@ from verger.photographs.synthetic import draw_one
 from verger.prefetch import prefetch_map
 from verger.progress import Progress
 from verger.residency.preflight import admit
-from verger.storage.stores import storage_of
+from verger.storage.stores import Stores
 from verger.tables.runs import Run
 from verger.tables.store import FeatureStore
 
@@ -119,8 +119,8 @@ class Comparison:
 
 
 def take(
-    run: Run, manifest: dict[str, Any], network: Network, classes: list[str], config: RunConfig, asked: int | None,
-    progress: Progress,
+    run: Run, manifest: dict[str, Any], network: Network, classes: list[str], config: AnalysisSettings,
+    access: AccessSettings, stores: Stores, asked: int | None, progress: Progress,
 ) -> ParitySample:  # fmt: skip
     """Choose photographs that the run's evaluation holds out, and read them again; draw some where none can be.
 
@@ -132,22 +132,26 @@ def take(
     network : Network
     classes : list of str
         Of its classifier.
-    config : RunConfig
-        With the settings of the run.
+    config : AnalysisSettings
+        The settings of the run.
+    access : AccessSettings
+        How its photographs are reached.
+    stores : Stores
     asked : int or None
         How many photographs.
     progress : Progress
         Told what cannot be read.
     """
     try:
-        store = FeatureStore(run.output, manifest["features"]["fingerprint"], progress.warn)
-        sampled = sample.take(run, store, config)
-        admit({"input": config.input}, config)
+        store = FeatureStore(run.storage, run.output, manifest["features"]["fingerprint"], progress.warn)
+        source = manifest["input"]["uri"]
+        sampled = sample.take(run, store, config, source)
+        admit(stores, {"input": source}, access)
     except (NothingToReadError, StoreError) as error:
         progress.warn(f"the models are compared with the run on drawn photographs alone: {error.line}")
         return _drawings(network, config.seed)
     elsewhere = manifest["pca"]["fitted_by"] != run.run_id
-    task = _task(sampled, classes, config, Pca.load(run.path("pca")) if elsewhere else None)
+    task = _task(sampled, classes, config, Pca.load(run.path("pca"), run.storage) if elsewhere else None)
     with fitting.ignore_warnings():
         parts = [(kind, says, splitting.judged(task, folds)) for kind, says, folds in splitting.splits(task)]
     able = next((part for part in parts if part[2]), None)
@@ -160,7 +164,7 @@ def take(
     folds = folds[: max(1, _HEADS // (task.features.shape[1] * len(classes)))]
     rows, fold = _drawn(task, folds, asked or _bounded(network))
     photographs = sampled.photographs.take(sampled.featured[rows]).select(["path", "version"]).to_pylist()
-    read = list(prefetch_map(lambda row: _read(row, network), photographs, _READERS, 4 * _READERS))
+    read = list(prefetch_map(lambda row: _read(row, network, stores), photographs, _READERS, 4 * _READERS))
     here = np.array([pixels is not None for pixels in read], bool)
     if not here.all():
         progress.warn(
@@ -187,7 +191,7 @@ def _stacked(read: list[Pixels | None], network: Network) -> Pixels:
     return np.array([pixels for pixels in read if pixels is not None], np.uint8).reshape(-1, size, size, 3)
 
 
-def _task(sampled: sample.Sample, classes: list[str], config: RunConfig, pca: Pca | None) -> Task:
+def _task(sampled: sample.Sample, classes: list[str], config: AnalysisSettings, pca: Pca | None) -> Task:
     found = classes_of(sampled.photographs["label"].to_pylist(), config.class_regex)
     number = {name: code for code, name in enumerate(classes)}
     coded = np.array([number.get(name, -1) if name else -1 for name in found], np.int64)
@@ -207,9 +211,9 @@ def _drawn(task: Task, folds: Folds, number: int) -> tuple[Indices, Indices]:
     return rows[some], fold[some]
 
 
-def _read(row: dict[str, str], network: Network) -> Pixels | None:
+def _read(row: dict[str, str], network: Network, stores: Stores) -> Pixels | None:
     try:
-        data = storage_of(row["path"]).read_version(row["path"], row["version"])
+        data = stores.of(row["path"]).read_version(row["path"], row["version"])
         return images.decode(data, network.input_size, network.resample, network.fit).rgb
     except (Rejection, VergerError, OSError):
         return None

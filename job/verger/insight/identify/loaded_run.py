@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from verger.components.pca import Pca
-from verger.config import RunConfig
+from verger.config import ResultSettings
 from verger.cores import available_cores
 from verger.errors import NothingToReadError, StoreError
 from verger.insight import model as models
@@ -25,8 +25,7 @@ from verger.network.backbones import Network
 from verger.network.inference import build
 from verger.network.lite import suppress_stderr
 from verger.progress import Progress
-from verger.storage.base import intact
-from verger.storage.stores import storage_of
+from verger.storage.base import raise_if_corrupt
 from verger.storage.uri import join
 from verger.tables import reader
 from verger.tables.runs import Run
@@ -83,7 +82,7 @@ class LoadedRun:
         return self.pca.transform(self.infer(np.stack(photographs)))
 
 
-def load(config: RunConfig, run: Run, manifest: dict[str, Any], network: Network, progress: Progress) -> LoadedRun:
+def load(config: ResultSettings, run: Run, manifest: dict[str, Any], network: Network, progress: Progress) -> LoadedRun:
     """Read what the run knows while TensorFlow is loaded."""
     with progress.stage("run", f"Reading run {run.run_id}"), ThreadPoolExecutor(1) as pool:
         reading = pool.submit(_read, config, run, manifest)
@@ -93,7 +92,7 @@ def load(config: RunConfig, run: Run, manifest: dict[str, Any], network: Network
         return LoadedRun(run.run_id, network, infer, **reading.result())
 
 
-def _read(config: RunConfig, run: Run, manifest: dict[str, Any]) -> dict[str, Any]:
+def _read(config: ResultSettings, run: Run, manifest: dict[str, Any]) -> dict[str, Any]:
     """All of a `LoadedRun` but the network."""
     model, known, unknown, notes = _learnt(run, manifest)
     names, components = _projected(config, run, manifest)
@@ -101,7 +100,7 @@ def _read(config: RunConfig, run: Run, manifest: dict[str, Any]) -> dict[str, An
     if components.shape[1] < 2:
         notes = [*notes, "Nothing tells which photographs are nearest: one component has no directions to compare."]
     return {
-        "pca": Pca.load(run.path("pca")),
+        "pca": Pca.load(run.path("pca"), run.storage),
         "model": model,
         "known": known,
         "unknown": unknown,
@@ -120,14 +119,14 @@ def _read(config: RunConfig, run: Run, manifest: dict[str, Any]) -> dict[str, An
 def _learnt(run: Run, manifest: dict[str, Any]) -> tuple[Model | None, References | None, dict[str, Any], list[str]]:
     """The classifier, what is known, from where on a photograph is none of it, and what of these there is not."""
     folder = run.path("model")
-    if not storage_of(folder).exists(join(folder, models.DOCUMENT)):
+    if not run.storage.exists(join(folder, models.DOCUMENT)):
         return None, None, {}, [f"There are no classes to name: {_unclassified(manifest)}."]
-    model, document = models.load(folder)
+    model, document = models.load(folder, run.storage)
     unknown = document.get("none_of_these", {"absent": "the run was made by an older verger"})
-    if "absent" in unknown or not storage_of(folder).exists(join(folder, ARRAYS)):
+    if "absent" in unknown or not run.storage.exists(join(folder, ARRAYS)):
         why = unknown.get("absent", f"{join(folder, ARRAYS)} is gone")
         return model, None, {}, [f"No threshold tells whether it is none of these: {why}."]
-    return model, References.load(folder), unknown, []
+    return model, References.load(folder, run.storage), unknown, []
 
 
 def _unclassified(manifest: dict[str, Any]) -> str:
@@ -139,12 +138,12 @@ def _unclassified(manifest: dict[str, Any]) -> str:
     return "the run's warnings say why" if wanted else "the run was told to fit no classifier (--no-classifier)"
 
 
-def _projected(config: RunConfig, run: Run, manifest: dict[str, Any]) -> tuple[pa.Table, Float32Array]:
+def _projected(config: ResultSettings, run: Run, manifest: dict[str, Any]) -> tuple[pa.Table, Float32Array]:
     """Names and components of the run's photographs: of very many a sample, by label."""
     folder, total, width = run.path("projection"), manifest["projection"]["rows"], manifest["projection"]["columns"]
     columns = ["path", "label", "pca_features"]
     number = min(ROWS, max(1, config.driver_bytes // 4 // (4 * width)))
-    with intact(folder):
+    with raise_if_corrupt(folder):
         dataset = reader.projection(run)
         _complete(folder, dataset.count_rows(), total)
         if total <= number:

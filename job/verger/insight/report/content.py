@@ -18,8 +18,8 @@ from verger.insight.report.run_diff import RunDiff
 from verger.insight.report.thumbnails import Counts
 from verger.insight.report.thumbnails import read as read_thumbnails
 from verger.insight.sample import Sample
-from verger.storage.base import intact
-from verger.storage.stores import storage_of
+from verger.storage.base import raise_if_corrupt
+from verger.storage.stores import Stores
 from verger.tables.runs import Run
 from verger.tables.store import parquet_files
 
@@ -79,7 +79,7 @@ def gather(
     audit: pa.Table | None,
     classifier: dict[str, Any] | None,
     previous: Run | None,
-    pictures: bool = True,
+    pictures: Stores | None = None,
     kept: Kept = lambda read, _: read(),
 ) -> Report:
     """Read what the page needs beside what the caller has at hand.
@@ -94,12 +94,12 @@ def gather(
     classifier : dict or None
     previous : Run or None
         The finished run of the same name before it.
-    pictures : bool
-        Whether the photographs may be read, for thumbnails.
+    pictures : Stores, optional
+        How photographs are read, for thumbnails; None where they may not be.
     kept : callable
         Calls what reads a part of the page, whose name it is given too; what it returns may be None.
     """
-    pca = kept(lambda: Pca.load(run.path("pca")), "the components")
+    pca = kept(lambda: Pca.load(run.path("pca"), run.storage), "the components")
     counts = Counts()
     return Report(
         manifest,
@@ -109,7 +109,7 @@ def gather(
         classifier,
         kept(lambda: _table(run, "rejected"), "what was rejected"),
         run_diff.compare(run, pca, manifest, previous) if previous and pca is not None else None,
-        partial(read_thumbnails, counts=counts) if pictures else lambda _: {},
+        partial(read_thumbnails, pictures, counts=counts) if pictures else lambda _: {},
         counts,
     )
 
@@ -122,16 +122,16 @@ def findings(run: Run) -> pa.Table | None:
 def classifier(run: Run) -> dict[str, Any] | None:
     """What is known of a run's classifier; None where it has none."""
     path = run.path("model", "classifier.json")
-    storage = storage_of(path)
+    storage = run.storage
     if not storage.exists(path):
         return None
-    with intact(path):
+    with raise_if_corrupt(path):
         document = dict(json.loads(storage.read(path)))
         return document | {"classes": list(document["classes"])}
 
 
 def _table(run: Run, folder: str) -> pa.Table | None:
-    storage = storage_of(run.output)
+    storage = run.storage
     files = [entry.path for entry in parquet_files(storage, run.path(folder))]
-    with intact(run.path(folder)):
+    with raise_if_corrupt(run.path(folder)):
         return ds.dataset(files, filesystem=storage.arrow()).to_table() if files else None

@@ -44,7 +44,7 @@ def compare(run: Run, pca: Pca, manifest: dict[str, Any], previous: Run) -> RunD
         earlier = manifests.read(previous).as_dict()
         old, new = (_photographs(each) for each in (previous, run))
         same = _features(earlier) == _features(manifest)
-        angles = between(Pca.load(previous.path("pca")), pca) if same else None
+        angles = between(Pca.load(previous.path("pca"), previous.storage), pca) if same else None
     except (VergerError, OSError, pa.ArrowInvalid):
         return None
     stays = new.filter(pc.is_in(new["path"], value_set=old["path"]))

@@ -12,7 +12,7 @@ from threading import Semaphore
 from verger.cores import available_cores
 from verger.errors import Reason, Rejection, VergerError
 from verger.photographs.images import thumbnail
-from verger.storage.stores import storage_of
+from verger.storage.stores import Stores
 
 EDGE = 96
 """Longer edge, pixels."""
@@ -53,12 +53,13 @@ class Counts:
 
 
 def read(
-    photographs: Iterable[tuple[str, str]], seconds: float = SECONDS, counts: Counts | None = None
+    stores: Stores, photographs: Iterable[tuple[str, str]], seconds: float = SECONDS, counts: Counts | None = None
 ) -> dict[str, str]:
     """Thumbnails of photographs, those that matter most first.
 
     Parameters
     ----------
+    stores : Stores
     photographs : iterable of (str, str)
         Path and version. What is gone or has changed since has no thumbnail.
     seconds : float
@@ -76,7 +77,7 @@ def read(
     found: dict[str, str] = {}
     turn = Semaphore(available_cores())  # more at once would be no faster, and many would be under way at the end
     with ThreadPoolExecutor(_READERS) as pool:
-        made = pool.map(lambda item: _picture(item[0], item[1], ends, turn), wanted.items())
+        made = pool.map(lambda item: _picture(stores, item[0], item[1], ends, turn), wanted.items())
         for path, uri in zip(wanted, made, strict=True):
             if uri and len(uri) <= left:
                 found[path] = uri
@@ -87,12 +88,12 @@ def read(
     return found
 
 
-def _picture(path: str, version: str, ends: float, turn: Semaphore) -> str | None:
+def _picture(stores: Stores, path: str, version: str, ends: float, turn: Semaphore) -> str | None:
     """A thumbnail's URI; '' where it is left out, and None where it cannot be read."""
     if time.monotonic() > ends or _bytes(version) > MAX_FILE:
         return ""
     try:
-        data = storage_of(path).read_version(path, version)
+        data = stores.of(path).read_version(path, version)
         with turn:
             if time.monotonic() > ends:
                 return ""

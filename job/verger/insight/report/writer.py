@@ -6,14 +6,14 @@ from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
 
-from verger.config import RunConfig
+from verger.config import ResultSettings
 from verger.errors import NothingToReadError, StoreError
 from verger.insight import sample
 from verger.insight.report import html, png_charts
 from verger.insight.report.content import Report, classifier, findings, gather
 from verger.progress import Progress
 from verger.residency.preflight import admit
-from verger.storage.stores import storage_of
+from verger.storage.stores import Stores
 from verger.storage.uri import canonical, join
 from verger.tables import manifest as manifests
 from verger.tables import runs
@@ -35,16 +35,16 @@ def write(run: Run, report: Report) -> str:
     files = {**png_charts.draw(report), "index.html": html.draw(report).encode()}
     folder = run.path("report")
     for name, content in files.items():
-        storage_of(folder).write(join(folder, name), content)
+        run.storage.write(join(folder, name), content)
     return join(folder, "index.html")
 
 
-def redraw(config: RunConfig, run_uri: str, progress: Progress) -> str:
+def redraw(config: ResultSettings, run_uri: str, progress: Progress) -> str:
     """Draw the report of a finished run again, from what it has left.
 
     Parameters
     ----------
-    config : RunConfig
+    config : ResultSettings
         How the stores are reached, and the memory that a sample may take.
     run_uri : str
         A run's folder, or an output, whose latest run is meant.
@@ -60,21 +60,22 @@ def redraw(config: RunConfig, run_uri: str, progress: Progress) -> str:
     NothingToReadError
         There is no such run, or it did not finish.
     """
-    admit({"run": canonical(run_uri)}, config, written={"run"})
-    run = runs.find(run_uri)
+    stores = Stores()
+    admit(stores, {"run": canonical(run_uri)}, config, written={"run"})
+    run = runs.find(run_uri, stores)
     manifest = manifests.read(run).as_dict()
     source, seed = str(manifest["input"]["uri"]), manifest["config"].get("seed", config.seed)
-    config = config.model_copy(update={"input": source, "output": run.output, "seed": seed})
+    config = config.model_copy(update={"seed": seed})
     kept = partial(_unless_gone, progress=progress)
     with progress.stage("sample", "Sampling the run"):
-        store = FeatureStore(run.output, manifest["features"]["fingerprint"], progress.warn)
-        sampled = kept(lambda: sample.take(run, store, config), "what the report is drawn from")
-        readable = kept(lambda: admit({"input": source}, config), "the photographs") is not None
+        store = FeatureStore(run.storage, run.output, manifest["features"]["fingerprint"], progress.warn)
+        sampled = kept(lambda: sample.take(run, store, config, source), "what the report is drawn from")
+        readable = kept(lambda: admit(stores, {"input": source}, config), "the photographs") is not None
     with progress.stage("report", "Drawing the report"):
         audited = kept(lambda: findings(run), "what the audit found")
         known = kept(lambda: classifier(run), "what is known of the classifier")
         last = before(run, manifest["config"]["name"])
-        report = gather(run, manifest, sampled, audited, known, last, readable, kept)
+        report = gather(run, manifest, sampled, audited, known, last, stores if readable else None, kept)
         page = write(run, report)
     if lacking := _lacking(report, source):
         progress.warn(f"the page of run {run.run_id} has {lacking}")
@@ -102,8 +103,8 @@ def _unless_gone(read: Callable[[], T], what: str, progress: Progress) -> T | No
 
 def before(run: Run, name: str) -> Run | None:
     """The finished run of this name before it, looked for among all of them."""
-    for run_id, finished in reversed(list(runs.run_ids(run.output))):
+    for run_id, finished in reversed(list(runs.run_ids(run.storage, run.output))):
         # An id is the time, the name and six digits.
         if finished and run_id < run.run_id and run_id.partition("-")[2].rpartition("-")[0] == name:
-            return Run(run.output, run_id)
+            return Run(run.output, run_id, run.storage)
     return None

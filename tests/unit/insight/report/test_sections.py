@@ -17,10 +17,11 @@ from tests.page import (
     sample,
     with_classifier,
 )
-from verger import closing
+from verger.cli import summary
 from verger.insight.report import sections
 from verger.insight.report.content import Report
 from verger.insight.report.run_diff import RunDiff
+from verger.tables.manifest import Manifest
 
 
 def test_the_classifier_says_its_honest_score_first_and_the_naive_one_beside_it() -> None:
@@ -133,7 +134,7 @@ def test_what_nobody_looked_for_is_not_none_found() -> None:
     _, page = drawn(Report(made, sample(fruits)))
     assert "not looked for" in page.text
     assert "There is no classifier: there is one class only." in page.text
-    assert "suspected mislabel not looked for" in "\n".join(closing.lines(made))
+    assert "suspected mislabel not looked for" in "\n".join(summary.lines(Manifest.model_validate(made)))
 
 
 def test_why_there_is_no_classifier_names_the_pattern_and_the_version() -> None:

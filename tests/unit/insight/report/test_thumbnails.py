@@ -11,6 +11,7 @@ from tests.bad_files import encoded
 from tests.unit.test_images import photograph
 from verger.insight.report import thumbnails
 from verger.insight.report.thumbnails import Counts
+from verger.storage.stores import Stores
 
 
 def saved(path: Path, data: bytes) -> tuple[str, str]:
@@ -32,18 +33,18 @@ def test_what_is_large_is_left_out_and_what_is_gone_is_not_read(
     changed = (small[0], "1-1")
     gone = (str(tmp_path / "gone.png"), "1-1")
     counts = Counts()
-    found = thumbnails.read([large, small, draft, heavy, broken, gone], counts=counts)
+    found = thumbnails.read(Stores(), [large, small, draft, heavy, broken, gone], counts=counts)
     assert set(found) == {small[0], draft[0]}
     assert counts == Counts(wanted=6, read=2, left_out=2)
-    thumbnails.read([changed], counts=(counts := Counts()))
+    thumbnails.read(Stores(), [changed], counts=(counts := Counts()))
     assert counts == Counts(wanted=1)
 
 
 def test_no_time_and_no_room_leave_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     all_of = [saved(tmp_path / f"{number}.png", encoded(photograph(), "PNG")) for number in range(3)]
-    assert thumbnails.read(all_of, seconds=-1, counts=(counts := Counts())) == {}
+    assert thumbnails.read(Stores(), all_of, seconds=-1, counts=(counts := Counts())) == {}
     assert counts == Counts(wanted=3, left_out=3)
-    one = len(next(iter(thumbnails.read(all_of).values())))
+    one = len(next(iter(thumbnails.read(Stores(), all_of).values())))
     monkeypatch.setattr(thumbnails, "MAX_BYTES", 2 * one)
-    assert list(thumbnails.read(all_of, counts=(counts := Counts()))) == [path for path, _ in all_of[:2]]
+    assert list(thumbnails.read(Stores(), all_of, counts=(counts := Counts()))) == [path for path, _ in all_of[:2]]
     assert counts == Counts(wanted=3, read=2, left_out=1)
