@@ -1,0 +1,124 @@
+"""pipeline/recording: what a run that fails leaves, as far as it came."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from verger.config import RunConfig
+from verger.errors import DoesNotFitError, InterruptedRunError, StoreError
+from verger.photographs.inventory import SCHEMA
+from verger.pipeline.recording import Recorder
+from verger.pipeline.values import Extracted, Job, Listed, Pending
+from verger.progress import Progress
+from verger.residency.guard import Residency
+from verger.storage.stores import Stores
+from verger.tables.runs import new_run
+from verger.tables.schemas import REJECTED
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Job:
+    config, stores = RunConfig(input=str(tmp_path / "in"), output=str(tmp_path / "out")), Stores()
+    run = new_run(stores.of(config.output), config.output, config.name, NOW)
+    return Job(run, config, stores, Progress(io.StringIO()), NOW, Residency([], {}, []))
+
+
+def photographs(*paths: str) -> pa.Table:
+    rows = [{"path": path, "label": "apple", "split": None, "version": "1", "size": 1} for path in paths]
+    return pa.Table.from_pylist(rows, schema=SCHEMA)
+
+
+def rejections(*paths: str) -> pa.Table:
+    rows = [{"path": path, "version": "1", "reason": "empty", "message": "", "at": NOW} for path in paths]
+    return pa.Table.from_pylist(rows, schema=REJECTED)
+
+
+def pending(job: Job) -> Pending:
+    chosen, other = photographs("/in/a", "/in/b", "/in/c", "/in/d"), None
+    listed = Listed(chosen["path"], chosen, {".txt": 2}, {"apple": 4})
+    unused: Any = other
+    return Pending(listed, unused, unused, chosen.slice(2), rejections("/in/b"), unused, unused, gone=7)
+
+
+def recorded(job: Job) -> dict[str, Any]:
+    failure: dict[str, Any] = json.loads(Path(job.run.path("failure.json")).read_text())
+    return failure
+
+
+class TestCounts:
+    def test_photographs_are_counted_stage_by_stage(self, job: Job) -> None:
+        waiting = pending(job)
+        assert waiting.listed.counts.as_dict() == {"listed": 4, "ignored": {".txt": 2}}
+        found = {"known": 1, "computed": 0, "rejected": 1, "gone": 7}
+        assert waiting.counts.as_dict() == {"listed": 4, "ignored": {".txt": 2}, **found}
+        done = Extracted(waiting, computed=1, rejected=rejections("/in/b", "/in/d"))
+        assert done.counts.as_dict() == {"listed": 4, "ignored": {".txt": 2}, **found, "computed": 1, "rejected": 2}
+        assert (done.rows, done.rejected_by_reason) == (2, {"empty": 2})
+
+    def test_values_are_frozen(self, job: Job) -> None:
+        with pytest.raises(AttributeError):
+            pending(job).gone = 0  # type: ignore[misc]
+
+
+class TestFailures:
+    def test_a_failure_is_recorded_with_what_was_counted(self, job: Job) -> None:
+        recorder = Recorder(job)
+        with pytest.raises(StoreError), recorder.failures():
+            recorder.stage("subtract", "", pending, job)
+            raise StoreError("the store refuses", "Grant it")
+        failure = recorded(job)
+        assert (failure["exit_code"], failure["message"]) == (4, "the store refuses. Grant it.")
+        assert failure["photographs"] == pending(job).counts.as_dict()
+        assert failure["rejected_by_reason"] is None
+        assert not job.stores.fail_fast.is_set()
+
+    def test_reasons_are_recorded_once_photographs_were_extracted(self, job: Job) -> None:
+        recorder = Recorder(job)
+        with pytest.raises(StoreError), recorder.failures():
+            recorder.count(Extracted(pending(job), 1, rejections("/in/b", "/in/d")))
+            raise StoreError("no", "Yes")
+        assert recorded(job)["rejected_by_reason"] == {"empty": 2}
+
+    def test_an_interrupt_is_a_failure_that_says_how_to_go_on(self, job: Job) -> None:
+        with pytest.raises(InterruptedRunError), Recorder(job).failures():
+            raise KeyboardInterrupt
+        assert recorded(job)["exit_code"] == 130
+
+    def test_a_full_memory_is_told_in_a_line(self, job: Job) -> None:
+        with pytest.raises(DoesNotFitError), Recorder(job).failures():
+            raise MemoryError
+        assert recorded(job)["exit_code"] == 8
+
+    def test_a_defect_is_recorded_and_raised_as_it_is(self, job: Job) -> None:
+        with pytest.raises(ZeroDivisionError), Recorder(job).failures():
+            raise ZeroDivisionError("division by zero")
+        failure = recorded(job)
+        assert (failure["exit_code"], failure["message"]) == (1, "ZeroDivisionError: division by zero")
+
+    def test_a_store_that_refuses_the_record_does_not_hide_the_failure(self, job: Job, tmp_path: Path) -> None:
+        (tmp_path / "out").write_text("a file in place of the folder")
+        with pytest.raises(StoreError, match="first"), Recorder(job).failures():
+            raise StoreError("first", "")
+
+    def test_a_stage_is_timed_also_where_it_fails(self, job: Job) -> None:
+        def failing() -> None:
+            raise StoreError("no", "Yes")
+
+        with pytest.raises(StoreError):
+            Recorder(job).stage("list", "", failing)
+        assert "list" in job.progress.timings
+
+
+def test_a_job_with_other_settings_keeps_all_else(job: Job) -> None:
+    other = replace(job, config=job.config.model_copy(update={"batch_size": 4}))
+    assert (other.run, other.config.batch_size) == (job.run, 4)
