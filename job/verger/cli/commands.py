@@ -10,7 +10,6 @@ import rich_click as click
 from rich.text import Text
 
 from verger import __version__
-from verger.cli import summary
 from verger.cli.exit_codes import reporting, tell_kubernetes
 from verger.cli.options import PRECEDENCE, settings
 from verger.config import (
@@ -52,6 +51,7 @@ def run(config: RunConfig) -> None:
     """Compute the features that the store lacks, fit the components, write the table."""
     with reporting(config, InterruptedRunError) as progress:
         from verger import pipeline
+        from verger.cli import summary
 
         summary.show(progress, pipeline.run(config, progress=progress))
 
@@ -68,6 +68,7 @@ def project(config: RunConfig, run_uri: str) -> None:
     """
     with reporting(config, InterruptedRunError) as progress:
         from verger import pipeline
+        from verger.cli import summary
 
         summary.show(progress, pipeline.project(config, run_uri, progress=progress))
 
