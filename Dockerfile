@@ -1,15 +1,15 @@
-# One image for the driver, the executors and a machine alone. docs/image.md says what is in it, what it weighs, and how
-# it is run. What changes least comes first: a change of job/ makes the last two layers anew, a few MB.
+# One image for the driver, the executors and a single machine. docs/image.md says what is in it, how large it is, and how
+# to run it. Layers that change least come first: a change of job/ only rebuilds the last two layers, a few MB.
 ARG BASE=debian:bookworm-slim
 
-# Java, linked of the modules that are needed: a quarter of the package openjdk-17-jre-headless.
+# Java, linked from the modules that are needed. It is a quarter of the size of the package openjdk-17-jre-headless.
 FROM ${BASE} AS java
 # Packages link manual pages into this folder, which slim images lack.
 RUN mkdir -p /usr/share/man/man1 && apt-get update \
     && apt-get install -y --no-install-recommends ca-certificates maven openjdk-17-jdk-headless
-# All of Java SE, and of the JDK's own modules those that Spark, Hadoop, TLS and whoever looks for a fault ask for.
-# The authorities are Debian's; the archive of classes that every JVM loads makes each one start sooner. Zstandard's
-# library lies unpacked in the image, for what is unpacked into /tmp cannot be run where that is mounted so.
+# It has all of Java SE, and of the JDK's own modules those that Spark, Hadoop, TLS and debugging need. The certificate
+# authorities are Debian's. The class data archive (-Xshare:dump) makes every JVM start sooner. Zstandard's library is
+# unpacked in the image, because a library that is unpacked into /tmp cannot be loaded where /tmp is mounted noexec.
 RUN jlink --add-modules java.se,jdk.charsets,jdk.crypto.ec,jdk.incubator.vector,jdk.jcmd,jdk.management,jdk.management.agent,jdk.naming.dns,jdk.net,jdk.security.auth,jdk.security.jgss,jdk.unsupported,jdk.zipfs \
         --no-header-files --no-man-pages --compress=2 \
         --add-options=-DZstdNativePath=/opt/verger/lib/libzstd-jni.so --output /opt/java \
@@ -24,7 +24,7 @@ RUN mvn --quiet --batch-mode --strict-checksums --file /build/pom.xml \
         dependency:copy-dependencies -DoutputDirectory=/jars \
     && sha256sum --check --strict --quiet /build/jars.sha256
 
-# What the lock says, as `make install` installs it.
+# The packages of the lock, as `make install` installs them.
 FROM ${BASE} AS locked
 RUN apt-get update && apt-get install -y --no-install-recommends binutils ca-certificates python3 python3-venv
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
@@ -33,8 +33,9 @@ RUN python3 -m venv /opt/verger \
     && /opt/verger/bin/pip install --quiet --no-cache-dir --no-compile --require-hashes -r /build/build.lock \
     && /opt/verger/bin/pip install --quiet --no-cache-dir --no-compile --require-hashes --no-build-isolation -r /build/run.lock
 
-# The same without what image/omitted.txt names, and without what only debuggers read of its libraries. (Those in
-# *.libs were changed by auditwheel: strip breaks them.) Python would compile at every start what it cannot write.
+# The same without the files that image/omitted.txt lists, and without the libraries' symbols for debuggers. (strip
+# breaks the libraries in *.libs, which auditwheel has changed.) Python is compiled here: at run time it could not write
+# the compiled files, and would compile again at every start.
 FROM locked AS trimmed
 COPY image/omit.py image/omitted.txt /build/
 RUN python3 /build/omit.py /build/omitted.txt /opt/verger \
@@ -43,7 +44,7 @@ RUN python3 /build/omit.py /build/omitted.txt /opt/verger \
     && find /opt/verger -name '*.so*' -type f -not -path '*.libs/*' -exec strip --strip-unneeded {} + \
     && python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/verger/lib
 
-# The package, apart.
+# Verger itself, in a layer of its own.
 FROM locked AS package
 WORKDIR /source
 COPY LICENSE NOTICE README.md pyproject.toml ./
@@ -52,10 +53,10 @@ COPY job/verger job/verger
 RUN /opt/verger/bin/pip install --quiet --no-cache-dir --no-compile --no-deps --no-build-isolation --prefix /package . \
     && python3 -m compileall -q --invalidation-mode unchecked-hash /package/lib
 
-# Other weights than the bundled: WEIGHTS=weights/FILE, or WEIGHTS=imagenet with WEIGHTS_SHA256.
+# Weights other than the bundled ones: WEIGHTS=weights/FILE, or WEIGHTS=imagenet with WEIGHTS_SHA256.
 FROM locked AS weights
 COPY --from=package /package/ /opt/verger/
-# A pattern, for most builds have no such folder.
+# A pattern, because most builds have no folder `weights`, and COPY of a missing folder fails.
 COPY image/weights.py weight[s] /given/
 ARG WEIGHTS=
 ARG WEIGHTS_SHA256=
@@ -66,7 +67,7 @@ FROM ${BASE}
 RUN apt-get update \
     && apt-get install -y --no-install-recommends ca-certificates libnss-wrapper python3 tini \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/*-old /var/lib/dpkg/*-old /var/log/* \
-    # Nobody here becomes somebody else.
+    # Remove the setuid and setgid bits: no program in the image may change its user.
     && find / -xdev -type f -perm /6000 -exec chmod a-s {} + \
     && echo 'verger:x:185:0:Verger:/tmp:/usr/sbin/nologin' >> /etc/passwd \
     && mkdir -p /opt/spark/work-dir && chown 185:0 /opt/spark/work-dir && chmod 775 /opt/spark/work-dir
@@ -92,6 +93,7 @@ ARG BASE
 ARG VERSION=0.1.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="verger" \
+    org.opencontainers.image.source="https://github.com/verger/verger" \
     org.opencontainers.image.description="Fruit photographs to CNN features to principal components, on Spark" \
     org.opencontainers.image.licenses="Apache-2.0" \
     org.opencontainers.image.version="${VERSION}" \

@@ -10,12 +10,18 @@ MACHINE := PYTHON=$(PYTHON) requirements/machine
 JARS := .venv/share/verger/jars
 export PATH := $(CURDIR)/.programs:$(PATH)
 
+# What `make lint` reads besides Python. SCRIPTS are all files of the repository that a shell runs.
+SCRIPTS = .ci/run image/decom.sh image/entrypoint.sh requirements/machine requirements/programs scripts/kind
+PAGES = README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md docs charts/verger/README.md manifests/*/README.md
+# Go builds these two programs (`make programs`). A machine without them skips them and says so; CI must have them.
+OPTIONAL = command -v $(1) >/dev/null || { echo "$(1) was not found: make programs"; [ -z "$$CI" ]; exit; };
+
 # The image's name and tag; ARGS are more arguments of `docker build`.
 VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' job/verger/__init__.py)
 IMAGE ?= verger:$(VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-unit lint format lock jars image chart schemas programs kind e2e clean java
+.PHONY: help install run test test-unit lint format docs lock jars image chart schemas programs kind e2e clean java
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,15 +40,21 @@ test: java .venv/.tools ## Run all tests; shows coverage, and skips by reason
 test-unit: .venv/.tools ## Run the tests that need neither Spark nor TensorFlow, in seconds
 	$(BIN)/python -m pytest tests/unit
 
-lint: .venv/.tools ## Check style, types and the floors (ruff, mypy, import-linter)
+lint: .venv/.tools ## Check style, types, imports, shell scripts, workflows, and the words of the documentation
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/shellcheck $(SCRIPTS)
+	@$(call OPTIONAL,actionlint) actionlint -shellcheck $(BIN)/shellcheck -pyflakes=
+	@$(call OPTIONAL,vale) vale --no-global $(PAGES)
 
 format: .venv/.tools ## Put the code into its one format
 	$(BIN)/ruff check --fix-only
 	$(BIN)/ruff format
+
+docs: .venv-docs/.installed ## Build the documentation as a site, into build/site; a warning fails
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict --quiet
 
 # A lock that exists keeps its versions, as far as the .in files allow.
 COMPILE = ../.venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --no-python-downloads \
@@ -53,6 +65,7 @@ lock: .venv-lock/.installed ## Compile requirements/*.in into *.lock (UPGRADE=--
 	cd requirements && $(COMPILE) build.in -c run.lock -o build.lock
 	cd requirements && $(COMPILE) heic.in -c run.lock -o heic.lock
 	cd requirements && $(COMPILE) dev.in -c run.lock -c heic.lock -o dev.lock
+	cd requirements && $(COMPILE) docs.in -c dev.lock -o docs.lock
 	cd requirements && $(COMPILE) lock.in -o lock.lock
 
 jars: .venv/.jars ## Fetch the jars with which Spark writes to S3 (image/pom.xml), by Maven
@@ -67,7 +80,7 @@ chart: .venv/.installed ## Make the chart's schema and README from the settings 
 
 schemas: build/schemas/.made ## Make the schemas by which tests judge the chart, from Kubernetes' Go modules
 
-programs: .programs/.built ## Build the programs that tests start (S3 servers, helm) and that are not on the PATH, by Go; minutes
+programs: .programs/.built ## Build the programs of tests and lint that are not on the PATH, by Go and a C compiler; minutes
 
 kind: ## A run on Kubernetes on this machine: kind, operator, store, photographs, image, chart; reuses what is there
 	@scripts/kind up
@@ -79,7 +92,7 @@ e2e: java .venv/.tools ## Run the tests on that cluster (made where it is missin
 	$(BIN)/python -m pytest tests/e2e
 
 clean: ## Remove all that make has made: .venv, programs, sample, out, caches
-	rm -rf .venv .venv-lock .programs sample out build .coverage* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf .venv .venv-docs .venv-lock .programs sample out build .coverage* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 	rm -rf job/verger.egg-info
 	find job tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -120,6 +133,11 @@ java:
 build/schemas/.made: scripts/schemas.py charts/verger/Chart.yaml | .venv/.installed
 	@$(MACHINE) go
 	$(BIN)/python scripts/schemas.py build/schemas
+	@touch $@
+
+.venv-docs/.installed: requirements/docs.lock
+	@python=$$($(MACHINE) python) && "$$python" -m venv --clear .venv-docs
+	.venv-docs/bin/pip install --quiet --require-hashes -r requirements/docs.lock
 	@touch $@
 
 .venv-lock/.installed: requirements/lock.lock

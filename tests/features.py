@@ -1,4 +1,4 @@
-"""Feature rows for the tests of the components, and what scikit-learn makes of them."""
+"""Feature rows for the tests of the components, and a comparison with scikit-learn's PCA."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Rows = npt.NDArray[np.float32]
 
 
 def table(rows: Rows, start: int = 0) -> pa.Table:
-    """The rows as photographs of two labels."""
+    """The rows as a table of photographs with two labels."""
     numbers = range(start, start + len(rows))
     offsets = np.arange(len(rows) + 1, dtype=np.int32) * rows.shape[1]
     return pa.table(
@@ -35,7 +35,7 @@ def table(rows: Rows, start: int = 0) -> pa.Table:
 
 
 def frame(spark: SparkSession, rows: Rows, partitions: int = 1) -> DataFrame:
-    """The rows in so many partitions of uneven sizes; of many, some are empty."""
+    """The rows in a number of partitions of uneven sizes, some of which are empty where there are many."""
     cuts = np.sort(np.random.default_rng(partitions).integers(0, len(rows) + 1, partitions - 1))
     bounds = [0, *cuts.tolist(), len(rows)]
     # Spark makes a partition of each batch, but of none where there is no row.
@@ -47,15 +47,15 @@ def frame(spark: SparkSession, rows: Rows, partitions: int = 1) -> DataFrame:
 
 
 def decaying(n: int, d: int, decay: float = 1.0, seed: int = 0) -> Rows:
-    """Normal rows whose standard deviation falls as 1 / i^decay over turned axes."""
+    """Normal rows whose standard deviations fall as 1 / i^decay, along rotated axes."""
     random = np.random.default_rng(seed)
-    turned = np.linalg.qr(random.normal(size=(d, d)))[0]
+    axes = np.linalg.qr(random.normal(size=(d, d)))[0]
     rows = random.normal(size=(n, d)) / np.arange(1, d + 1) ** decay
-    return (rows @ turned).astype(np.float32)
+    return (rows @ axes).astype(np.float32)
 
 
-def graded(n: int, d: int, decades: float, seed: int = 0) -> Rows:
-    """Rows whose eigenvalues fall evenly over so many decades."""
+def log_spaced(n: int, d: int, decades: float, seed: int = 0) -> Rows:
+    """Rows whose covariance has eigenvalues evenly spaced on a logarithmic scale over a number of decades."""
     random = np.random.default_rng(seed)
     rank = min(n, d)
     left = np.linalg.qr(random.normal(size=(n, rank)))[0]
@@ -64,7 +64,7 @@ def graded(n: int, d: int, decades: float, seed: int = 0) -> Rows:
 
 
 def shapes() -> dict[str, Rows]:
-    """Rows that are hard on a PCA, each in its own way."""
+    """Rows that are numerically difficult for a PCA, each in its own way."""
     tall = decaying(300, 40)
     constant = tall.copy()
     constant[:, 3] = 7.25
@@ -78,7 +78,7 @@ def shapes() -> dict[str, Rows]:
         "duplicates": np.repeat(decaying(30, 20), 5, axis=0),
         "far from the origin": tall + np.linspace(-3000, 5000, 40, dtype=np.float32),
         "rank 7": np.rint(decaying(200, 7) * 64) @ np.random.default_rng(1).integers(-3, 4, (7, 30)).astype(np.float32),
-        "wide spectrum": graded(300, 60, 12),
+        "wide spectrum": log_spaced(300, 60, 12),
         "two photographs": decaying(2, 10),
         "one feature": decaying(50, 1),
     }
@@ -88,7 +88,8 @@ def assert_like_sklearn(pca: Pca, rows: Rows, standardize: bool) -> None:
     """Compare with scikit-learn's full PCA in float64, as closely as float64 allows.
 
     Shares within 1e-6 where the eigenvalue is above 1e-10 of the first, else within 1e-12 of the total;
-    components within 1e-13 / gap, and where that says nothing, the space of all components.
+    components within 1e-13 / gap of the eigenvalues. Where the gap is too small for that, only their orthonormality is
+    compared.
     """
     wanted = rows.astype(np.float64)
     if standardize:

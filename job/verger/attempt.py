@@ -253,9 +253,9 @@ class Attempt:
         if last is None:
             raise UsageError(f"pca reuse: no finished run {self.config.name} in {self.run.output}", "Fit one first")
         document = manifest.read(last)
-        if document["features"]["fingerprint"] != network.fingerprint:
+        if document.features.fingerprint != network.fingerprint:
             raise UsageError(
-                f"pca reuse: {last.folder} was fitted on {document['features']['fingerprint']}, "
+                f"pca reuse: {last.folder} was fitted on {document.features.fingerprint}, "
                 f"these settings make {network.fingerprint}",
                 "Use the same network settings, or fit",
             )

@@ -256,10 +256,16 @@ def sample(config: RunConfig, folder: str, photographs: int, seed: int) -> None:
 
 
 @verger.command()
-def schema() -> None:
+@click.option("--manifest", "of_manifest", is_flag=True, help="Print the schema of manifest.json instead.")
+def schema(of_manifest: bool) -> None:
     """Print all settings as JSON Schema."""
+    described = RunConfig.model_json_schema
+    if of_manifest:
+        from verger.tables.manifest import Manifest
+
+        described = Manifest.model_json_schema
     dialect = "https://json-schema.org/draft/2020-12/schema"
-    click.echo(json.dumps({"$schema": dialect, **RunConfig.model_json_schema()}, indent=2))
+    click.echo(json.dumps({"$schema": dialect, **described()}, indent=2))
 
 
 def _tell(lines: Sequence[Text]) -> None:

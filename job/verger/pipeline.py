@@ -193,6 +193,6 @@ def _latest_input(output: str, config: RunConfig) -> str:
     last = runs.latest(output)
     if last is None:
         raise NothingToReadError(f"{output} has no finished run", "The latest run's input says what is gone")
-    source = str(manifest.read(last)["input"]["uri"])
+    source = manifest.read(last).input.uri
     admit({"input": source}, config)
     return source

@@ -1,11 +1,10 @@
-"""Work that is started before its results are needed, and batches of it."""
+"""Work that is started before its results are needed."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -44,23 +43,3 @@ def prefetch_map(
                 yield waiting.popleft().result()
         finally:
             pool.shutdown(cancel_futures=True)
-
-
-def batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    """Lists of ``size`` items; the last one may be shorter. `itertools.batched`, which needs Python 3.12, gives tuples.
-
-    Parameters
-    ----------
-    items : iterable
-        Taken as the batches are.
-    size : int
-        Items per batch, at least 1.
-
-    Yields
-    ------
-    list
-        Never empty.
-    """
-    source = iter(items)
-    while batch := list(islice(source, size)):
-        yield batch

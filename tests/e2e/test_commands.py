@@ -16,7 +16,7 @@ def test_photographs_are_put_into_the_space_of_an_earlier_run(first: Finished, r
     assert one.ended() == "COMPLETED", one.message
     made = runs.latest(OUTPUT, one.name)
     assert made is not None
-    document = manifest.read(made)
+    document = manifest.read(made).as_dict()
     assert document["pca"]["fitted_by"] == first.run.run_id
     assert document["photographs"]["projected"] == document["photographs"]["known"] == 48
 

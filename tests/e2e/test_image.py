@@ -18,6 +18,7 @@ import pytest
 
 import verger
 from tests.conftest import ROOT
+from tests.cpu import assert_within_tolerance
 from tests.integration.runs import photographs
 from tests.integration.runs import verger as start
 from tests.integration.s3 import Minio
@@ -79,11 +80,11 @@ def volumes(folder: Path) -> list[str]:
     return ["--volume", f"{folder}:{folder}:ro", "--volume", f"{folder / 'out'}:{folder / 'out'}"]
 
 
-def assert_same(column: str, one: pa.Table, other: pa.Table, tolerance: float) -> None:
+def by_path(column: str, one: pa.Table, other: pa.Table) -> tuple[np.ndarray, np.ndarray]:
+    """One column of vectors of two tables of the same photographs, in the same order."""
     one, other = one.sort_by("path"), other.sort_by("path")
     assert one["path"].equals(other["path"])
-    rows, expected = (np.stack(table[column].to_pylist()) for table in (one, other))
-    np.testing.assert_allclose(rows, expected, atol=tolerance, rtol=0)
+    return np.stack(one[column].to_pylist()), np.stack(other[column].to_pylist())
 
 
 # A machine alone
@@ -101,10 +102,9 @@ def test_a_run_by_anybody_who_may_write_nowhere_and_reach_nothing(image: str, sh
         _, said = host.communicate()
         assert host.returncode == 0, said
     ours, hosts = str(shared / "out"), str(shared / "host")
-    assert_same("features", verger.load_features(ours), verger.load_features(hosts), 1e-5)
-    expected = verger.load(hosts)
-    spread = np.ptp(np.stack(expected["pca_features"].to_pylist()))
-    assert_same("pca_features", verger.load(ours), expected, 1e-5 * spread)
+    assert_within_tolerance(*by_path("features", verger.load_features(ours), verger.load_features(hosts)))
+    components, expected = by_path("pca_features", verger.load(ours), verger.load(hosts))
+    np.testing.assert_allclose(components, expected, atol=1e-5 * np.ptp(expected), rtol=0)
     # TensorFlow's converter for phones is there too.
     done = docker(
         *("run", "--rm", *ANYBODY, "--network", "none", *volumes(shared), image),

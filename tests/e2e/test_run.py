@@ -13,6 +13,7 @@ import pyarrow as pa
 import pytest
 
 import verger
+from tests.cpu import assert_within_tolerance
 from tests.e2e import event_log
 from tests.e2e.cluster import Cluster
 from tests.e2e.conftest import INPUT, OUTPUT, Finished
@@ -30,7 +31,7 @@ def run(first: Finished) -> runs.Run:
 
 @pytest.fixture(scope="module")
 def published(run: runs.Run) -> dict[str, Any]:
-    return manifest.read(run)
+    return manifest.read(run).as_dict()
 
 
 def test_every_photograph_is_in_the_table(run: runs.Run, published: dict[str, Any], first: Finished) -> None:
@@ -64,7 +65,7 @@ def test_the_features_are_those_of_a_machine_alone(run: runs.Run, local: Path, p
     names, here = _rows(verger.load_features(str(local)), "features", str(photographs))
     there_names, there = _rows(verger.load_features(run.folder), "features", f"{INPUT}/Test")
     assert names == there_names
-    np.testing.assert_allclose(there, here, rtol=0, atol=1e-5)
+    assert_within_tolerance(there, here)
 
 
 def test_the_components_are_those_of_a_machine_alone(run: runs.Run, local: Path, photographs: Path) -> None:
@@ -90,7 +91,7 @@ def test_a_second_release_computes_nothing(first: Finished, release: Any, tmp_pa
     assert second.ended() == "COMPLETED"
     published = runs.latest(OUTPUT, second.name)
     assert published is not None
-    counts = manifest.read(published)["photographs"]
+    counts = manifest.read(published).as_dict()["photographs"]
     assert (counts["known"], counts["computed"]) == (PHOTOGRAPHS, 0)
     # and the executors had no network to build: nobody asked for one
     assert not [event for event in second.events() if event["event"] == "stage" and event["stage"] == "features"]

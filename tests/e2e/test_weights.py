@@ -93,7 +93,7 @@ def test_executors_need_no_weights(
         one.uninstall()
         cluster.kubectl("delete", "pvc", CLAIM, "--wait=false")
     assert cluster.get(*of_release)["items"] == []
-    document = manifest.read(runs.latest(OUTPUT, one.name))
+    document = manifest.read(runs.latest(OUTPUT, one.name)).as_dict()
     assert document["photographs"]["computed"] == 64
     assert document["features"]["fingerprint"].startswith("mobilenet_v2-a0.35-")
     for name, pod in observer.pods.items():

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import verger as package
+from tests.cpu import assert_within_tolerance
 from tests.integration.runs import finished, photographs, run, verger
 from tests.integration.s3_runs import COUNT, Place
 from verger.config import RunConfig
@@ -83,9 +84,7 @@ def test_features_and_components_are_those_of_the_run(
     stored = {row["path"]: row["features"] for row in package.load_features(str(drawn[0] / "out")).to_pylist()}
     decoded = np.stack([images.decode(Path(row["path"]).read_bytes(), 96).rgb for row in known])
     for size in (1, len(known)):  # whatever stands beside a photograph
-        np.testing.assert_allclose(
-            memory.infer(decoded[:size]), [stored[row["path"]] for row in known[:size]], atol=1e-6
-        )
+        assert_within_tolerance(memory.infer(decoded[:size]), [stored[row["path"]] for row in known[:size]])
     components = np.stack([row["pca_features"] for row in known])
     np.testing.assert_allclose(memory.components(decoded), components, atol=1e-5 * np.ptp(components))
 

@@ -52,7 +52,7 @@ def job(spark: Any, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Job:
         with pytest.raises(SystemExit) as done:
             cli.main(command(heading))
         assert done.value.code == 0
-        return manifest.read(runs.find("out")) if (folder / "out").exists() else {}
+        return manifest.read(runs.find("out")).as_dict() if (folder / "out").exists() else {}
 
     type_in("From the notebooks")
     return type_in

@@ -7,10 +7,10 @@ import pyarrow as pa
 import pytest
 
 from tests.features import assert_like_sklearn, decaying, frame, shapes, table
-from verger.components import moments, pca
-from verger.components.aggregation import FEW, _plan
+from verger.components import moments
+from verger.components.aggregation import MAX_GROUPS, _partial_sums
 from verger.components.pca import Pca, fit
-from verger.components.solvers import dual, gram, products
+from verger.components.solvers import dual, gram, products, selection
 from verger.errors import DoesNotFitError, ExitCode, NothingToReadError, VergerError
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def assert_same(one: Pca, other: Pca) -> None:
 
 @pytest.mark.parametrize("standardize", [False, True])
 @pytest.mark.parametrize("name", shapes())
-def test_gram_is_sklearns_pca(spark: SparkSession, name: str, standardize: bool) -> None:
+def test_the_gram_solver_agrees_with_sklearn(spark: SparkSession, name: str, standardize: bool) -> None:
     rows = shapes()[name]
     found = fitted(frame(spark, rows, 5), rows.shape[1], standardize=standardize)
     assert found.solver == "gram"
@@ -50,19 +50,19 @@ def test_gram_is_sklearns_pca(spark: SparkSession, name: str, standardize: bool)
 
 @pytest.mark.parametrize("standardize", [False, True])
 @pytest.mark.parametrize("name", ["tall", "wide", "constant columns", "far from the origin", "two photographs"])
-def test_dual_is_sklearns_pca(
+def test_the_dual_solver_agrees_with_sklearn(
     spark: SparkSession, monkeypatch: pytest.MonkeyPatch, name: str, standardize: bool
 ) -> None:
-    monkeypatch.setattr(pca, "GRAM_DIMENSION", 0)
+    monkeypatch.setattr(selection, "GRAM_MAX_DIMENSION", 0)
     rows = shapes()[name]
     found = fitted(frame(spark, rows, 5), rows.shape[1], standardize=standardize)
     assert found.solver == "dual"
     assert_like_sklearn(found, rows, standardize)
 
 
-def test_dual_in_many_stripes_and_passes(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_dual_solver_in_many_stripes_and_passes(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = decaying(60, 500, decay=0.5)
-    monkeypatch.setattr(pca, "GRAM_DIMENSION", 0)
+    monkeypatch.setattr(selection, "GRAM_MAX_DIMENSION", 0)
     whole = fitted(frame(spark, rows, 3), rows.shape[1], components=30)
     monkeypatch.setattr(dual, "_STRIPE_BYTES", 8 * 60 * 7)
     monkeypatch.setattr(products, "TASK_BYTES", 8 * 500 * 11)
@@ -71,10 +71,12 @@ def test_dual_in_many_stripes_and_passes(spark: SparkSession, monkeypatch: pytes
 
 
 @pytest.mark.parametrize("solver", ["gram", "dual", "randomized"])
-def test_partitions_do_not_matter(spark: SparkSession, monkeypatch: pytest.MonkeyPatch, solver: str) -> None:
+def test_components_do_not_depend_on_partitions(
+    spark: SparkSession, monkeypatch: pytest.MonkeyPatch, solver: str
+) -> None:
     rows = decaying(90, 30) + 3
     if solver == "dual":
-        monkeypatch.setattr(pca, "GRAM_DIMENSION", 0)
+        monkeypatch.setattr(selection, "GRAM_MAX_DIMENSION", 0)
     how = {"solver": "randomized" if solver == "randomized" else "auto", "variance": 0.9, "standardize": True}
     one = fitted(frame(spark, rows), 30, **how)
     assert one.solver == solver
@@ -82,7 +84,7 @@ def test_partitions_do_not_matter(spark: SparkSession, monkeypatch: pytest.Monke
         assert_same(fitted(frame(spark, rows, partitions), 30, **how), one)
 
 
-def test_size_of_arrow_batches_does_not_matter(spark: SparkSession) -> None:
+def test_components_do_not_depend_on_the_size_of_arrow_batches(spark: SparkSession) -> None:
     rows = decaying(200, 12)
     features = frame(spark, rows, 2)
     whole = fitted(features, 12)
@@ -94,13 +96,15 @@ def test_size_of_arrow_batches_does_not_matter(spark: SparkSession) -> None:
         spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", before)
 
 
-def test_many_partials_are_merged_before_the_driver(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_partial_sums_are_merged_before_they_reach_the_driver(
+    spark: SparkSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rows = decaying(400, 30)
     monkeypatch.setattr("verger.components.aggregation.BLOCK_BYTES", 8 * 30 * 30)
     features = frame(spark, rows, 40).select("path", "features")
-    scatter = gram.Scatter(30)
-    reaching = _plan(features, scatter, scatter.spread, 30 * 31 // 2, 40).toArrow()
-    assert 1 < reaching.num_rows <= FEW
+    scatter = gram.ScatterSums(30)
+    reaching = _partial_sums(features, scatter, scatter.mean_correction, 30 * 31 // 2, 40).toArrow()
+    assert 1 < reaching.num_rows <= MAX_GROUPS
     assert sum(reaching["n"].to_pylist()) == 400
     merged = gram.solve(features, 30, False, tasks=40)
     direct = gram.solve(features, 30, False, tasks=1)
@@ -111,8 +115,8 @@ def test_many_partials_are_merged_before_the_driver(spark: SparkSession, monkeyp
 def test_merging_in_blocks_does_not_depend_on_the_shuffle(spark: SparkSession) -> None:
     rows = decaying(100, 740)
     features = frame(spark, rows, 20).select("path", "features")
-    scatter = gram.Scatter(740)
-    plan = _plan(features, scatter, scatter.spread, 740 * 741 // 2, 20)
+    scatter = gram.ScatterSums(740)
+    plan = _partial_sums(features, scatter, scatter.mean_correction, 740 * 741 // 2, 20)
     order = ["group", "block"]
     first, second = (plan.toArrow().sort_by([(name, "ascending") for name in order]) for _ in range(2))
     assert len(set(first["block"].to_pylist())) > 1
@@ -121,10 +125,10 @@ def test_merging_in_blocks_does_not_depend_on_the_shuffle(spark: SparkSession) -
     assert_like_sklearn(fitted(features, 740, components=20), rows, False)
 
 
-def test_partials_of_few_partitions_are_not_shuffled(spark: SparkSession) -> None:
+def test_partial_sums_of_few_partitions_are_not_shuffled(spark: SparkSession) -> None:
     features = frame(spark, decaying(50, 8), 20).select("path", "features")
     for tasks, shuffled in ((8, False), (9, True)):
-        plan = _plan(features, gram.Scatter(8), gram.Scatter(8).spread, 36, tasks)
+        plan = _partial_sums(features, gram.ScatterSums(8), gram.ScatterSums(8).mean_correction, 36, tasks)
         assert ("Exchange" in plan._jdf.queryExecution().executedPlan().toString()) is shuffled
 
 
@@ -145,17 +149,17 @@ def test_the_driver_collects_no_features(spark: SparkSession, monkeypatch: pytes
     for name in ("collect", "toPandas", "toLocalIterator"):
         monkeypatch.setattr(Classic, name, refused)
     rows = decaying(500, 20)
-    monkeypatch.setattr(pca, "GRAM_DIMENSION", 0)
+    monkeypatch.setattr(selection, "GRAM_MAX_DIMENSION", 0)
     features = frame(spark, rows, 5)
     for solver in ("auto", "randomized"):
         fitted(features, 20, components=3, solver=solver)
     assert any("values" in one.schema.names for one in collected)
     for one in collected:
         assert "features" not in one.schema.names
-        assert one.num_rows <= FEW or one.schema.names == ["path"]
+        assert one.num_rows <= MAX_GROUPS or one.schema.names == ["path"]
 
 
-def test_k_comes_from_the_variance(spark: SparkSession) -> None:
+def test_the_number_of_components_follows_the_requested_variance(spark: SparkSession) -> None:
     rows = decaying(200, 30, decay=0.7)
     features = frame(spark, rows, 3)
     whole = fitted(features, 30)
@@ -172,7 +176,9 @@ def test_k_comes_from_the_variance(spark: SparkSession) -> None:
 
 @pytest.mark.parametrize("solver", ["auto", "randomized"])
 @pytest.mark.parametrize(("photographs", "asked", "k"), [(13, 50, 12), (100, 137, 99)])
-def test_k_is_lowered_with_one_warning(spark: SparkSession, photographs: int, asked: int, k: int, solver: str) -> None:
+def test_too_many_requested_components_are_lowered_with_one_warning(
+    spark: SparkSession, photographs: int, asked: int, k: int, solver: str
+) -> None:
     features = frame(spark, decaying(photographs, 150), 3)
     found = fitted(features, 150, components=asked, solver=solver)
     assert (found.n_components, found.rank) == (k, k)
@@ -182,7 +188,7 @@ def test_k_is_lowered_with_one_warning(spark: SparkSession, photographs: int, as
     assert found.explained_variance_ratio.sum() == pytest.approx(1, abs=1e-12)
 
 
-def test_k_is_lowered_to_the_rank(spark: SparkSession) -> None:
+def test_the_number_of_components_is_lowered_to_the_rank(spark: SparkSession) -> None:
     rows = shapes()["rank 7"]
     found = fitted(frame(spark, rows, 3), rows.shape[1], components=10)
     assert (found.n_components, found.rank) == (7, 7)
@@ -193,7 +199,7 @@ def test_k_is_lowered_to_the_rank(spark: SparkSession) -> None:
 
 @pytest.mark.parametrize("dimension", [6, 5000])
 @pytest.mark.parametrize("solver", ["auto", "randomized"])
-def test_what_cannot_be_analysed_is_a_clear_error(spark: SparkSession, dimension: int, solver: str) -> None:
+def test_too_few_or_equal_photographs_are_a_clear_error(spark: SparkSession, dimension: int, solver: str) -> None:
     row = np.linspace(0, 1, dimension, dtype=np.float32)[None, :]
     with pytest.raises(NothingToReadError, match="there is one photograph to fit") as caught:
         fitted(frame(spark, row), dimension, variance=0.8, solver=solver)
@@ -204,7 +210,7 @@ def test_what_cannot_be_analysed_is_a_clear_error(spark: SparkSession, dimension
         fitted(frame(spark, np.repeat(row, 9, axis=0), 4), dimension, variance=0.8, solver=solver)
 
 
-def test_no_number_is_an_error(spark: SparkSession) -> None:
+def test_a_feature_that_is_not_a_number_is_an_error(spark: SparkSession) -> None:
     rows = decaying(10, 4)
     rows[3, 2] = np.nan
     with pytest.raises(VergerError, match="infinite or not a number"):
@@ -215,8 +221,8 @@ def test_the_solver_is_chosen_by_size_and_memory(spark: SparkSession, monkeypatc
     def used(rows: Rows, **settings: Any) -> str:
         return fitted(frame(spark, rows), rows.shape[1], components=3, **settings).solver
 
-    monkeypatch.setattr(pca, "GRAM_DIMENSION", 50)
-    monkeypatch.setattr(pca, "DUAL_PHOTOGRAPHS", 80)
+    monkeypatch.setattr(selection, "GRAM_MAX_DIMENSION", 50)
+    monkeypatch.setattr(selection, "DUAL_MAX_PHOTOGRAPHS", 80)
     small, wide, large = decaying(100, 50), decaying(80, 51), decaying(81, 60)
     assert [used(rows) for rows in (small, wide, large)] == ["gram", "dual", "randomized"]
     assert [used(rows, solver="exact") for rows in (small, wide, large)] == ["gram", "gram", "gram"]
@@ -231,14 +237,14 @@ def test_the_solver_is_chosen_by_size_and_memory(spark: SparkSession, monkeypatc
         assert caught.value.exit_code == ExitCode.DOES_NOT_FIT
 
 
-def test_components_that_do_not_fit_say_how_far_it_got(spark: SparkSession) -> None:
+def test_the_error_of_components_that_do_not_fit_says_what_was_reached(spark: SparkSession) -> None:
     rows = np.random.default_rng(0).normal(size=(20, 5000)).astype(np.float32)
     with pytest.raises(DoesNotFitError, match=r"90\.00% of the variance asked for: 2 components fit"):
         fitted(frame(spark, rows), 5000, variance=0.9, memory=2 * 3 * 8 * 5000 * 2)
 
 
-def test_changed_features_are_noticed(spark: SparkSession) -> None:
-    measured = moments.measure(frame(spark, decaying(10, 5)).select("path", "features"), 5)
+def test_features_that_changed_between_passes_are_an_error(spark: SparkSession) -> None:
+    measured = moments.compute_moments(frame(spark, decaying(10, 5)).select("path", "features"), 5)
     twice = spark.createDataFrame(pa.concat_tables([table(decaying(5, 5)), table(decaying(5, 5))]))
     with pytest.raises(ValueError, match="10 with 5 paths"):
         dual.solve(twice.select("path", "features"), measured, False)

@@ -8,7 +8,7 @@ import pytest
 
 from tests.features import decaying, frame, shapes, table
 from verger.components.pca import Pca, fit
-from verger.components.projection import kept, project
+from verger.components.projection import measure_drift, project
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -32,7 +32,7 @@ def projected(features: DataFrame, pca: Pca, spark: SparkSession) -> dict[str, A
     return columns
 
 
-def test_projection_is_transform(spark: SparkSession) -> None:
+def test_projection_equals_transform(spark: SparkSession) -> None:
     rows = decaying(500, 30) + 2
     features = frame(spark, rows, 3)
     pca = fitted(features, 30)
@@ -48,7 +48,7 @@ def test_projection_is_transform(spark: SparkSession) -> None:
 
 
 @pytest.mark.parametrize("name", ["tall", "wide", "one feature"])
-def test_partitions_and_batches_do_not_matter(spark: SparkSession, name: str) -> None:
+def test_projection_does_not_depend_on_partitions_and_batches(spark: SparkSession, name: str) -> None:
     rows = shapes()[name]
     features = frame(spark, rows)
     pca = fitted(features, rows.shape[1], standardize=False)
@@ -74,7 +74,7 @@ def test_a_loaded_pca_projects_the_same(spark: SparkSession, tmp_path: Path) -> 
     np.testing.assert_array_equal(loaded["pca_features"], projected(features, pca, spark)["pca_features"])
 
 
-def by_hand(rows: Rows, pca: Pca) -> float:
+def variance_kept(rows: Rows, pca: Pca) -> float:
     """The share of the variance about the fit's mean that the components keep."""
     scale = np.ones(len(pca.mean)) if pca.scale is None else pca.scale
     scaled = (rows.astype(np.float64) - pca.mean) / scale
@@ -86,12 +86,12 @@ def test_photographs_like_those_of_the_fit_have_not_drifted(spark: SparkSession,
     rows = decaying(400, 40) + 1
     old, new = rows[:200], rows[200:]
     pca = fitted(frame(spark, old, 3), 40, standardize=standardize)
-    of_fit = kept(frame(spark, old, 3), pca, spark)
+    of_fit = measure_drift(frame(spark, old, 3), pca, spark)
     assert of_fit.share == pytest.approx(of_fit.fit_share, rel=1e-12)
     assert not of_fit.drifted
-    found = kept(frame(spark, new, 7), pca, spark)
+    found = measure_drift(frame(spark, new, 7), pca, spark)
     assert found.n_photographs == 200
-    assert found.share == pytest.approx(by_hand(new, pca), rel=1e-12)
+    assert found.share == pytest.approx(variance_kept(new, pca), rel=1e-12)
     assert found.fit_share == pytest.approx(pca.explained_variance_ratio.sum(), rel=1e-12)
     assert not found.drifted
 
@@ -100,34 +100,34 @@ def test_other_photographs_have_drifted(spark: SparkSession) -> None:
     old = decaying(200, 40)
     pca = fitted(frame(spark, old), 40)
     for new in (decaying(100, 40, seed=1), old[:50] + 3, old[:50] * 3):
-        found = kept(frame(spark, new, 3), pca, spark)
-        assert found.share == pytest.approx(by_hand(new, pca), rel=1e-12)
+        found = measure_drift(frame(spark, new, 3), pca, spark)
+        assert found.share == pytest.approx(variance_kept(new, pca), rel=1e-12)
         assert found.drifted
         assert f"{found.share:.1%}" in found.warning
 
 
-def test_a_few_odd_photographs_are_no_drift(spark: SparkSession) -> None:
+def test_a_few_outliers_are_no_drift(spark: SparkSession) -> None:
     rows = decaying(400, 40)
     pca = fitted(frame(spark, rows[:200]), 40)
     new = rows[200:].copy()
     new[:10] *= 100
-    found = kept(frame(spark, new), pca, spark)
+    found = measure_drift(frame(spark, new), pca, spark)
     assert 10 / 200 <= found.beyond < 0.5
     assert not found.drifted
 
 
-def test_a_space_that_keeps_all_of_the_fit(spark: SparkSession) -> None:
+def test_drift_from_components_that_explain_all_variance(spark: SparkSession) -> None:
     rows = shapes()["rank 7"]
     pca = fitted(frame(spark, rows[:100]), 30, variance=1.0)
     assert pca.n_components == 7
-    same = kept(frame(spark, rows[100:]), pca, spark)
+    same = measure_drift(frame(spark, rows[100:]), pca, spark)
     assert same.share == pytest.approx(1, abs=1e-12)
     assert not same.drifted
-    assert kept(frame(spark, decaying(50, 30)), pca, spark).drifted
+    assert measure_drift(frame(spark, decaying(50, 30)), pca, spark).drifted
 
 
-def test_photographs_at_the_mean_are_kept_whole(spark: SparkSession) -> None:
+def test_photographs_at_the_mean_have_not_drifted(spark: SparkSession) -> None:
     rows = np.array([[1, 2], [3, 2]], np.float32)
     pca = fitted(frame(spark, rows), 2)
-    found = kept(frame(spark, np.array([[2, 2]], np.float32)), pca, spark)
+    found = measure_drift(frame(spark, np.array([[2, 2]], np.float32)), pca, spark)
     assert (found.share, found.drifted) == (1.0, False)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.parametrize("variance", [0.6, 0.9])
-def test_k_is_that_of_sklearn_or_little_more(
+def test_as_many_components_as_sklearn_or_few_more(
     spark: SparkSession, variance: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(products, "TASK_BYTES", 8 * 400 * 50)  # several passes a product
@@ -39,7 +39,7 @@ def test_k_is_that_of_sklearn_or_little_more(
     assert (found.components[:, :].max(axis=1) >= -found.components.min(axis=1) - 1e-9).all()
 
 
-def test_it_is_exact_where_the_subspace_is_everything(spark: SparkSession) -> None:
+def test_a_subspace_of_full_rank_gives_the_exact_components(spark: SparkSession) -> None:
     rows = decaying(30, 200)
     settings = {"dimension": 200, "variance": None, "components": 29, "standardize": True, "seed": 3, "memory": 1 << 30}
     features = frame(spark, rows, 4).select("path", "features")
@@ -48,7 +48,7 @@ def test_it_is_exact_where_the_subspace_is_everything(spark: SparkSession) -> No
     np.testing.assert_allclose(found.components[:10], exact.components[:10], atol=1e-9)
 
 
-def test_what_does_not_fit_half_of_the_memory(spark: SparkSession) -> None:
+def test_components_beyond_half_of_the_memory_are_an_error(spark: SparkSession) -> None:
     features = frame(spark, decaying(100, 300, decay=0.1), 2).select("path", "features")
     with pytest.raises(DoesNotFitError, match="10 components fit half of the driver's memory"):
         fit(

@@ -9,10 +9,24 @@ from sklearn.preprocessing import StandardScaler
 
 from tests.features import decaying, shapes, table
 from verger.components import rows as rows_module
-from verger.components.aggregation import BLOCK_BYTES, FEW, Partial, _groups, merge, merge_groups, row_blocks
-from verger.components.moments import Moments, Standard, centre, scale, square
+from verger.components.aggregation import (
+    BLOCK_BYTES,
+    MAX_GROUPS,
+    PartialSum,
+    _group_count,
+    merge,
+    merge_groups,
+    row_blocks,
+)
+from verger.components.moments import (
+    Moments,
+    Scaler,
+    squared_mean_correction,
+    standard_deviations,
+    subtract_mean,
+)
 from verger.components.rows import chunks, matrix
-from verger.components.solvers.gram import Scatter, lower_triangle
+from verger.components.solvers.gram import ScatterSums, assemble_lower_triangle
 
 
 def batches(rows: np.ndarray, size: int) -> list[pa.RecordBatch]:
@@ -29,7 +43,7 @@ def test_chunks_do_not_depend_on_batches(monkeypatch: pytest.MonkeyPatch, size: 
     assert [path for paths, _ in seen for path in paths] == table(rows)["path"].to_pylist()
 
 
-def test_a_slice_of_a_batch_gives_its_own_rows() -> None:
+def test_the_matrix_of_a_sliced_batch_has_only_its_rows() -> None:
     rows = decaying(20, 5)
     (batch,) = batches(rows, 20)
     np.testing.assert_array_equal(matrix(batch.slice(4, 3), 5), rows[4:7])
@@ -43,22 +57,22 @@ def test_rows_of_another_length_are_an_error() -> None:
 
 
 @pytest.mark.parametrize("name", shapes())
-def test_merged_scatter_is_that_of_all_rows(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_merged_scatter_matrix_is_that_of_all_rows(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = shapes()[name]
     n, d = rows.shape
     monkeypatch.setattr("verger.components.aggregation.BLOCK_BYTES", 8 * d * 7)  # several blocks
-    scatter = Scatter(d)
+    scatter = ScatterSums(d)
     cuts = sorted({0, 1, n // 3, n // 2, n})
     parts = [
         partial
         for group, (start, stop) in enumerate(pairwise(cuts))
         for partial in (
-            Partial(found.block, found.n, found.values, found.mean, group=group)
+            PartialSum(found.block, found.n, found.values, found.mean, group=group)
             for found in scatter(batches(rows[start:stop], 5))
         )
     ]
     np.random.default_rng(0).shuffle(parts)
-    found = merge_groups(parts, scatter.spread)
+    found = merge_groups(parts, scatter.mean_correction)
     exact = rows.astype(np.longdouble)
     centred = exact - exact.mean(axis=0)
     expected = np.tril(centred.T @ centred).astype(float)
@@ -66,43 +80,43 @@ def test_merged_scatter_is_that_of_all_rows(name: str, monkeypatch: pytest.Monke
     spread = float(np.abs(rows).max())
     np.testing.assert_allclose(found[0].mean[0], exact.mean(axis=0).astype(float), rtol=1e-14, atol=1e-15 * spread)
     size = np.sqrt(np.diag(expected))
-    error = np.abs(np.tril(lower_triangle([partial.values for partial in found], d)) - expected)
+    error = np.abs(np.tril(assemble_lower_triangle([partial.values for partial in found], d)) - expected)
     assert (error <= 1e-13 * np.outer(size, size) + 1e-300).all()
 
 
-def test_merge_keeps_small_variances_beside_large_means() -> None:
+def test_merging_keeps_small_variances_of_features_far_from_zero() -> None:
     values = 1e6 + 0.1 * np.random.default_rng(0).normal(size=(1000, 1))
     values = np.float32(values)
     parts = []
     for part in np.split(values.astype(np.float64), 10):
-        mean = centre(part)
-        parts.append(Partial(0, len(part), (part**2).sum(axis=0), mean))
+        mean = subtract_mean(part)
+        parts.append(PartialSum(0, len(part), (part**2).sum(axis=0), mean))
     total = parts[0]
     for part in parts[1:]:
-        total = merge(total, part, square)
+        total = merge(total, part, squared_mean_correction)
     exact = values.astype(np.longdouble)
     np.testing.assert_allclose(total.values / total.n, exact.var(axis=0).astype(float), rtol=1e-14)
     np.testing.assert_allclose(total.mean.sum(axis=0), exact.mean(axis=0).astype(float), rtol=1e-15)
 
 
-def test_blocks_cover_the_matrix_in_bounded_cells() -> None:
+def test_row_blocks_cover_the_matrix_and_are_bounded() -> None:
     for rows, columns in [(4096, 4096), (25088, 300), (3, 10_000_000), (1, 1)]:
         blocks = row_blocks(rows, columns)
         assert [i for block in blocks for i in range(block.start, block.stop)] == list(range(rows))
         assert all((b.stop - b.start) * columns * 8 <= BLOCK_BYTES or b.stop - b.start == 1 for b in blocks)
 
 
-def test_few_partials_reach_the_driver_and_of_large_ones_fewer() -> None:
-    assert _groups(1280 * 1281 // 2) == FEW == 8
-    assert _groups(4096 * 4097 // 2) == 3
-    assert _groups(8192 * 8193 // 2) == 1
+def test_few_partial_sums_reach_the_driver_and_fewer_where_they_are_large() -> None:
+    assert _group_count(1280 * 1281 // 2) == MAX_GROUPS == 8
+    assert _group_count(4096 * 4097 // 2) == 3
+    assert _group_count(8192 * 8193 // 2) == 1
 
 
 @pytest.mark.parametrize("name", shapes())
-def test_scale_is_that_of_sklearn(name: str) -> None:
+def test_standard_deviations_are_those_of_sklearn(name: str) -> None:
     rows = shapes()[name].astype(np.float64)
     mean = rows.mean(axis=0)
-    found = scale(len(rows), mean, ((rows - mean) ** 2).sum(axis=0))
+    found = standard_deviations(len(rows), mean, ((rows - mean) ** 2).sum(axis=0))
     np.testing.assert_allclose(found, StandardScaler().fit(rows).scale_, rtol=1e-12)
 
 
@@ -110,11 +124,14 @@ def test_total_variance_is_that_of_the_scaled_rows() -> None:
     rows = shapes()["constant columns"].astype(np.float64)
     mean = rows.mean(axis=0)
     moments = Moments(len(rows), mean, ((rows - mean) ** 2).sum(axis=0))
-    plain, standard = moments.standard(False), moments.standard(True)
-    assert moments.variance(plain) == pytest.approx(rows.var(axis=0, ddof=1).sum(), rel=1e-12)
+    centring, standardizing = moments.scaler(False), moments.scaler(True)
+    assert moments.total_variance(centring) == pytest.approx(rows.var(axis=0, ddof=1).sum(), rel=1e-12)
     scaled = StandardScaler().fit_transform(rows)
-    assert moments.variance(standard) == pytest.approx(scaled.var(axis=0, ddof=1).sum(), rel=1e-12)
-    np.testing.assert_allclose(standard.centre(rows.copy()), scaled, rtol=1e-9, atol=1e-12)
+    assert moments.total_variance(standardizing) == pytest.approx(scaled.var(axis=0, ddof=1).sum(), rel=1e-12)
+    np.testing.assert_allclose(standardizing.transform_in_place(rows.copy()), scaled, rtol=1e-9, atol=1e-12)
     half = slice(10, 25)
-    np.testing.assert_array_equal(standard.columns(half).centre(rows[:, half].copy()), standard.centre(rows)[:, half])
-    assert Standard(mean, None).columns(half).scale is None
+    np.testing.assert_array_equal(
+        standardizing.select_features(half).transform_in_place(rows[:, half].copy()),
+        standardizing.transform_in_place(rows)[:, half],
+    )
+    assert Scaler(mean, None).select_features(half).scale is None

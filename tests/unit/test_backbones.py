@@ -72,7 +72,7 @@ class TestRecipes:
         assert network(**settings).dimension == dimension
 
     @pytest.mark.parametrize("backbone", ["mobilenet_v2", "vgg16"])
-    def test_least_input(self, backbone):
+    def test_smallest_input_size(self, backbone):
         settings = {"backbone": backbone, "weights": "random"}
         assert network(**settings, input_size=32).input_size == 32
         with pytest.raises(UsageError, match="input_size 31"):
@@ -85,20 +85,20 @@ class TestRecipes:
 
 class TestAlpha:
     @pytest.mark.parametrize("alpha", [*mobilenet_v2.PUBLISHED_ALPHAS, 0.1, 0.25, 0.6, 2.0])
-    def test_what_the_weights_say(self, alpha):
+    def test_is_found_by_the_weights(self, alpha):
         found = mobilenet_v2.alpha_of(shapes(mobilenet_v2.recipe(alpha)))
         assert mobilenet_v2.recipe(found) == mobilenet_v2.recipe(alpha)
         assert found == alpha
 
-    def test_same_widths_same_name(self):
+    def test_is_the_same_for_the_same_widths(self):
         assert mobilenet_v2.recipe(0.36) == mobilenet_v2.recipe(0.35)
         assert network(weights="random", alpha=0.36).fingerprint == network(**SMALL).fingerprint
 
-    def test_between_the_hundredths(self):
+    def test_with_more_than_two_decimals(self):
         """Some widths are those of one odd multiplier only; it is found when it is asked for."""
         assert network(weights="random", alpha=1.013).alpha == 1.013
 
-    def test_nearest_where_none_fits(self):
+    def test_nearest_if_none_fits(self):
         stated = shapes(mobilenet_v2.recipe(0.5)) | {"Conv1/kernel": (3, 3, 1, 16)}
         assert mobilenet_v2.alpha_of(stated) == 0.5
 
@@ -138,7 +138,7 @@ class TestFingerprint:
             digests.add(Weights("", changed).digest)
         assert len({*digests, Weights("", tensors).digest}) == 4
 
-    def test_not_with_the_rest(self):
+    def test_does_not_change_with_other_settings(self):
         other = network(**SMALL, input="elsewhere", batch_size=3, partitions=7, variance=0.5, standardize=True)
         assert other.fingerprint == network(**SMALL).fingerprint
 
@@ -162,7 +162,7 @@ class TestNetwork:
     def test_summary(self):
         assert list(network().summary()) == ["fingerprint", "backbone", "weights_sha256", "dimension"]
 
-    def test_expected_rate(self):
+    def test_expected_photographs_per_second(self):
         rate = network().photographs_per_s_per_core
         assert 20 < rate < 200
         assert network(precision="bfloat16").photographs_per_s_per_core > rate

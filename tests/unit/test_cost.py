@@ -29,49 +29,49 @@ def eur(priced: Bill) -> dict[str, float | None]:
 
 
 class TestCost:
-    def test_core_seconds_become_eur(self):
-        figures = cost(7200, 4000, config(eur_per_vcpu_hour=0.05))
-        assert figures["eur"] == pytest.approx(0.1)
-        assert figures["eur_per_1000"] == pytest.approx(0.025)
-        assert "a vCPU hour costs EUR 0.05, as --eur-per-vcpu-hour says" in figures["assumptions"]
+    def test_core_seconds_are_converted_to_eur(self):
+        costs = cost(7200, 4000, config(eur_per_vcpu_hour=0.05))
+        assert costs["eur"] == pytest.approx(0.1)
+        assert costs["eur_per_1000"] == pytest.approx(0.025)
+        assert "a vCPU hour costs EUR 0.05, as --eur-per-vcpu-hour says" in costs["assumptions"]
 
-    def test_without_a_price_of_ones_own_it_is_the_regions(self):
-        figures = cost(4 * 3600, 1000, config(region="eu-north-1"))
-        assert figures["eur"] == pytest.approx(0.204 / 1.105, abs=1e-6)
-        said = " ".join(figures["assumptions"])
+    def test_without_an_own_price_that_of_the_region_is_taken(self):
+        costs = cost(4 * 3600, 1000, config(region="eu-north-1"))
+        assert costs["eur"] == pytest.approx(0.204 / 1.105, abs=1e-6)
+        said = " ".join(costs["assumptions"])
         assert "eu-north-1 (Stockholm)" in said
         assert "2023-12" in said
         assert "2023-12-29" in said
 
-    def test_the_settings_region_goes_before_the_buckets(self):
+    def test_the_region_of_the_settings_takes_precedence_over_the_buckets(self):
         assert cost(3600, 1, config(region="eu-west-1"), "eu-west-3") == cost(3600, 1, config(), "eu-west-1")
 
-    def test_where_no_region_is_known_paris_is_assumed_and_said(self):
-        figures = cost(4 * 3600, 1000, config())
-        assert figures["eur"] == pytest.approx(0.224 / 1.105, abs=1e-6)
-        assert figures["assumptions"][0] == "no region is known: AWS in eu-west-3 (Paris) is assumed"
+    def test_paris_is_assumed_where_no_region_is_known(self):
+        costs = cost(4 * 3600, 1000, config())
+        assert costs["eur"] == pytest.approx(0.224 / 1.105, abs=1e-6)
+        assert costs["assumptions"][0] == "no region is known: AWS in eu-west-3 (Paris) is assumed"
 
     @pytest.mark.parametrize("region", ["eu-south-1", "fr-par"])
     def test_an_unknown_price_is_not_guessed(self, region):
-        figures = cost(3600, 1000, config(), region)
-        assert (figures["eur"], figures["eur_per_1000"]) == (None, None)
-        assert "unknown: set --eur-per-vcpu-hour" in figures["assumptions"][0]
+        costs = cost(3600, 1000, config(), region)
+        assert (costs["eur"], costs["eur_per_1000"]) == (None, None)
+        assert "unknown: set --eur-per-vcpu-hour" in costs["assumptions"][0]
 
-    def test_ones_own_price_needs_no_region_that_is_known(self):
+    def test_an_own_price_needs_no_known_region(self):
         assert cost(3600, 1000, config(eur_per_vcpu_hour=0.05), "fr-par")["eur"] == pytest.approx(0.05)
 
-    def test_no_photograph_has_no_price_a_thousand(self):
+    def test_without_photographs_there_is_no_price_per_thousand(self):
         assert cost(10, 0, config())["eur_per_1000"] is None
 
-    def test_the_rate_of_the_euro_can_be_given(self):
-        figures = cost(4 * 3600, 1000, config(usd_per_eur=1.0))
-        assert figures["eur"] == pytest.approx(0.224)
-        assert "EUR 1: USD 1.00 (--usd-per-eur)" in figures["assumptions"]
+    def test_the_exchange_rate_can_be_set(self):
+        costs = cost(4 * 3600, 1000, config(usd_per_eur=1.0))
+        assert costs["eur"] == pytest.approx(0.224)
+        assert "EUR 1: USD 1.00 (--usd-per-eur)" in costs["assumptions"]
 
-    def test_spot_nodes_are_an_assumption_and_do_not_touch_a_price_of_ones_own(self):
-        figures = cost(4 * 3600, 1000, config(spot_discount=0.5))
-        assert figures["eur"] == pytest.approx(0.112 / 1.105, abs=1e-6)
-        assert "spot nodes cost 50% less" in figures["assumptions"]
+    def test_the_spot_discount_is_an_assumption_and_does_not_change_an_own_price(self):
+        costs = cost(4 * 3600, 1000, config(spot_discount=0.5))
+        assert costs["eur"] == pytest.approx(0.112 / 1.105, abs=1e-6)
+        assert "spot nodes cost 50% less" in costs["assumptions"]
         own = cost(3600, 1000, config(spot_discount=0.5, eur_per_vcpu_hour=0.05))
         assert own["eur"] == pytest.approx(0.05)
 
@@ -94,7 +94,7 @@ class TestBill:
         assert priced.eur == pytest.approx(sum(item.eur or 0 for item in priced.items), abs=1e-6)
         assert priced.eur_per_1000 == pytest.approx((priced.eur or 0) / 50)
 
-    def test_elsewhere_the_sum_is_of_what_is_known(self):
+    def test_elsewhere_the_sum_is_of_the_known_prices(self):
         priced = bill(WORK, 50_000, config(region="eu-central-1", usd_per_eur=1.0))
         assert priced.unknown == [
             "LIST",
@@ -105,23 +105,23 @@ class TestBill:
         ]
         assert priced.eur == pytest.approx(3 * 0.230 + 0.15)
 
-    def test_where_nothing_is_known_there_is_no_sum(self):
+    def test_without_any_known_price_there_is_no_sum(self):
         priced = bill(WORK, 50_000, config(region="fr-par"))
         assert (priced.eur, priced.eur_per_1000, len(priced.unknown)) == (None, None, 7)
         assert priced.cheapest == {"region": "eu-north-1", "eur": None, "saving": None}
 
-    def test_what_a_store_that_is_not_aws_charges_is_unknown(self):
+    def test_prices_of_a_store_other_than_aws_are_unknown(self):
         priced = bill(WORK, 50_000, config(region="eu-west-3"), aws=False)
         assert eur(priced)["LIST"] is None
         assert eur(priced)["Nodes"] is not None
         assert any("not AWS's" in assumption for assumption in priced.assumptions)
 
-    def test_other_nodes_are_priced_by_their_share_of_the_known_one(self):
+    def test_other_nodes_are_priced_by_their_number_of_vcpus(self):
         eight = Workload(**{name: getattr(WORK, name) for name in WORK.__slots__} | {"nodes": 1, "node_cores": 8})
         assert eur(bill(eight, 1, config())) == eur(bill(WORK, 1, config()))
 
     @pytest.mark.parametrize("discount", [0.0, 0.6])
-    def test_the_cheapest_region_and_what_it_saves(self, discount):
+    def test_the_cheapest_region_and_its_saving(self, discount):
         priced = bill(WORK, 50_000, config(region="eu-west-3", spot_discount=discount))
         assert priced.cheapest["region"] == "eu-north-1"
         assert priced.cheapest["saving"] == pytest.approx(1 - 0.204 / 0.224, abs=1e-4)

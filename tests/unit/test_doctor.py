@@ -22,98 +22,101 @@ def config(tmp_path, monkeypatch) -> RunConfig:
     )
 
 
-def findings(config: RunConfig, **absent: str) -> dict[str, doctor.Finding]:
-    return {finding.name: finding for finding in doctor.examine(config, absent or None)}
+def check_results(config: RunConfig, **absent: str) -> dict[str, doctor.CheckResult]:
+    return {result.name: result for result in doctor.examine(config, absent or None)}
 
 
-def changed(config: RunConfig, **settings) -> RunConfig:
+def with_settings(config: RunConfig, **settings) -> RunConfig:
     return config.model_copy(update=settings)
 
 
-def test_one_finding_a_check_and_all_hold(config, tmp_path):
-    found = findings(config)
+def test_every_check_gives_one_result_and_all_hold(config, tmp_path):
+    found = check_results(config)
     names = ["Python", "Java", "Residency", "Jars", "Spark", "TensorFlow", "Weights"]
     assert list(found) == [*names, "Input", "Output", "Uploads", "Disk", "Memory"]
-    assert {finding.exit_code for finding in found.values()} == {ExitCode.DONE}
-    assert all("\n" not in str(finding) for finding in found.values())
+    assert {result.exit_code for result in found.values()} == {ExitCode.DONE}
+    assert all("\n" not in str(result) for result in found.values())
     assert found["Input"].line == f"{tmp_path / 'in'}, 1 photographs"
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_places_that_were_not_given_are_skipped(config):
-    found = findings(changed(config, input="-", output="-"), input="-", output="-")
+def test_checks_of_an_input_and_output_that_were_not_given_are_skipped(config):
+    found = check_results(with_settings(config, input="-", output="-"), input="-", output="-")
     assert (found["Input"].verdict, found["Output"].verdict) == ("skipped", "skipped")
     assert found["Input"].line == "no --input given"
 
 
 def test_an_output_alone_is_checked(config, tmp_path):
-    found = findings(changed(config, input="-"), input="-", output="-")
+    found = check_results(with_settings(config, input="-"), input="-", output="-")
     assert (found["Input"].verdict, found["Output"].verdict) == ("skipped", "ok")
 
 
 @pytest.mark.parametrize("version", [None, 11])
-def test_without_a_java_spark_is_not_tried(config, monkeypatch, version):
+def test_without_java_spark_is_not_started(config, monkeypatch, version):
     monkeypatch.setattr(doctor, "java_version", lambda: version)
     monkeypatch.setenv("JAVA_HOME", "/nowhere")
-    found = findings(config)
+    found = check_results(config)
     assert found["Java"].exit_code is ExitCode.USAGE
     assert "JAVA_HOME /nowhere" in found["Java"].line
     assert found["Spark"].verdict == "skipped"
 
 
-def test_a_python_that_is_not_supported(config, monkeypatch):
+def test_an_unsupported_python_fails(config, monkeypatch):
     monkeypatch.setattr(sys, "version_info", (3, 14, 0, "final", 0))
-    found = findings(config)["Python"]
+    found = check_results(config)["Python"]
     assert (found.exit_code, found.line) == (
         ExitCode.USAGE, "Python 3.14.0 is not supported. Install verger with Python 3.11 to 3.13.",
     )  # fmt: skip
 
 
-def test_a_tensorflow_that_does_not_import(config, monkeypatch, tmp_path):
+def test_a_tensorflow_that_cannot_be_imported_fails(config, monkeypatch, tmp_path):
     (tmp_path / "tensorflow.py").write_text("raise ImportError('libstdc++ is too old')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    found = findings(changed(config, backbone="mobilenet_v2", weights="random"))["TensorFlow"]
+    found = check_results(with_settings(config, backbone="mobilenet_v2", weights="random"))["TensorFlow"]
     assert found.exit_code is ExitCode.USAGE
     assert "libstdc++ is too old" in found.line
 
 
-def test_weights_that_are_not_there(config, monkeypatch):
+def test_missing_weights_fail(config, monkeypatch):
     monkeypatch.setattr(doctor, "_tensorflow", lambda: "not imported in unit tests")
-    found = findings(changed(config, backbone="mobilenet_v2", weights="/nowhere/weights.h5"))["Weights"]
+    found = check_results(with_settings(config, backbone="mobilenet_v2", weights="/nowhere/weights.h5"))["Weights"]
     assert (found.verdict, found.exit_code) == ("fails", ExitCode.WEIGHTS)
 
 
-def test_an_input_that_is_not_there_or_has_no_photograph(config, tmp_path):
+def test_an_input_that_is_missing_or_has_no_photograph_fails(config, tmp_path):
     (tmp_path / "empty").mkdir()
     for place in ("none", "empty"):
-        assert findings(changed(config, input=str(tmp_path / place)))["Input"].exit_code is ExitCode.NOTHING_TO_READ
+        assert (
+            check_results(with_settings(config, input=str(tmp_path / place)))["Input"].exit_code
+            is ExitCode.NOTHING_TO_READ
+        )
 
 
-def test_an_output_that_refuses(config, tmp_path):
+def test_an_output_that_cannot_be_written_fails(config, tmp_path):
     (tmp_path / "file").write_text("in the way")
-    found = findings(changed(config, output=str(tmp_path / "file" / "out")))["Output"]
+    found = check_results(with_settings(config, output=str(tmp_path / "file" / "out")))["Output"]
     assert (found.verdict, found.exit_code) != ("ok", ExitCode.DONE)
     assert str(tmp_path / "file") in found.line
 
 
-def test_places_that_contain_one_another(config, tmp_path):
-    found = findings(changed(config, output=str(tmp_path / "in" / "out")))["Output"]
+def test_input_and_output_that_contain_one_another_fail(config, tmp_path):
+    found = check_results(with_settings(config, output=str(tmp_path / "in" / "out")))["Output"]
     assert found.exit_code is ExitCode.USAGE
     assert not os.path.exists(tmp_path / "in" / "out")
 
 
-def test_too_little_memory_or_disk(config, monkeypatch, tmp_path):
+def test_too_little_memory_or_disk_fails(config, monkeypatch, tmp_path):
     monkeypatch.setattr(doctor, "TEMPORARY_BYTES", 1 << 60)
-    found = findings(changed(config, driver_memory="900000g", local_dir=str(tmp_path / "not" / "yet")))
+    found = check_results(with_settings(config, driver_memory="900000g", local_dir=str(tmp_path / "not" / "yet")))
     assert (found["Disk"].exit_code, found["Memory"].exit_code) == (ExitCode.DOES_NOT_FIT, ExitCode.DOES_NOT_FIT)
 
 
-def test_an_unforeseen_error_is_a_finding_on_one_line(config, monkeypatch):
+def test_an_unexpected_error_is_a_result_on_one_line(config, monkeypatch):
     def broken(*_):
         raise RuntimeError("two\nlines")
 
     monkeypatch.setattr(doctor, "_spark", broken)
-    found = findings(config)["Spark"]
+    found = check_results(config)["Spark"]
     assert str(found) == "fails   Spark       RuntimeError: two lines"
     assert found.exit_code is ExitCode.USAGE
 

@@ -1,4 +1,4 @@
-"""image/weights.py: the weights that a build of the image is given, or fetches."""
+"""image/weights.py: the weights that a build of the image is given or downloads."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from verger.network.backbones import resolve
 from verger.network.mobilenet_v2 import PUBLISHED_ALPHAS
 
 NAME = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"
-# The network's answer to the one address that Keras knows.
+# Replaces the download from Keras' server.
 SERVED = """
 import verger.network.imagenet as imagenet
 def download(url):
@@ -64,7 +64,7 @@ def test_a_file_that_fits_the_network_is_kept(tmp_path: Path, npz: Path) -> None
     assert kept(tmp_path) == {"mine.npz": npz.read_bytes()}
 
 
-def test_a_file_that_is_not_given_is_named_and_told_where_it_belongs(tmp_path: Path) -> None:
+def test_message_for_a_missing_file_names_it_and_where_to_put_it(tmp_path: Path) -> None:
     assert_refused(keep(tmp_path, WEIGHTS="elsewhere/mine.npz"), tmp_path, "elsewhere/mine.npz", "weights/FILE")
 
 
@@ -73,24 +73,24 @@ def test_a_file_that_does_not_fit_is_refused(tmp_path: Path, npz: Path) -> None:
     assert_refused(keep(tmp_path, WEIGHTS="weights/mine.npz", BACKBONE="vgg16"), tmp_path, "mine.npz", "vgg16")
 
 
-def test_a_file_of_another_digest_is_refused(tmp_path: Path, npz: Path) -> None:
+def test_a_file_with_another_sha256_is_refused(tmp_path: Path, npz: Path) -> None:
     (tmp_path / "mine.npz").write_bytes(npz.read_bytes())
     wanted = "0" * 64
     assert_refused(keep(tmp_path, WEIGHTS="weights/mine.npz", WEIGHTS_SHA256=wanted), tmp_path, wanted)
 
 
 @pytest.mark.parametrize("settings", [{"BACKBONE": "resnet"}, {"WEIGHTS_SHA256": "abc"}])
-def test_an_argument_that_can_mean_nothing_is_refused(tmp_path: Path, npz: Path, settings: dict[str, str]) -> None:
+def test_invalid_build_arguments_are_refused(tmp_path: Path, npz: Path, settings: dict[str, str]) -> None:
     (tmp_path / "mine.npz").write_bytes(npz.read_bytes())
     assert_refused(keep(tmp_path, WEIGHTS="weights/mine.npz", **settings), tmp_path, *map(str.lower, settings))
 
 
-def test_nothing_is_downloaded_without_its_digest(tmp_path: Path) -> None:
+def test_without_sha256_nothing_is_downloaded(tmp_path: Path) -> None:
     done = keep(tmp_path, SERVED.format(name=NAME, path="/no/such/file"), WEIGHTS="imagenet")
     assert_refused(done, tmp_path, "WEIGHTS=imagenet", "WEIGHTS_SHA256")
 
 
-def test_what_is_downloaded_is_kept_by_the_name_that_a_run_looks_for(tmp_path: Path, npz: Path) -> None:
+def test_a_download_is_kept_under_the_name_that_a_run_looks_for(tmp_path: Path, npz: Path) -> None:
     served = SERVED.format(name=NAME, path=str(npz))
     digest = hashlib.sha256(npz.read_bytes()).hexdigest()
     done = keep(tmp_path, served, WEIGHTS="imagenet", WEIGHTS_SHA256=digest)
@@ -98,7 +98,7 @@ def test_what_is_downloaded_is_kept_by_the_name_that_a_run_looks_for(tmp_path: P
     assert kept(tmp_path) == {NAME: npz.read_bytes()}
 
 
-def test_what_is_downloaded_and_is_something_else_is_not_kept(tmp_path: Path, npz: Path) -> None:
+def test_a_download_with_another_sha256_is_not_kept(tmp_path: Path, npz: Path) -> None:
     served = SERVED.format(name=NAME, path=str(npz))
     done = keep(tmp_path, served, WEIGHTS="imagenet", WEIGHTS_SHA256="0" * 64)
     assert_refused(done, tmp_path, "0" * 64, hashlib.sha256(npz.read_bytes()).hexdigest())

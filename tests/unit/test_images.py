@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import random
+import struct
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +17,7 @@ from verger.errors import Reason, Rejection
 from verger.photographs import images
 from verger.photographs.images import decode
 
-# The import of images.py does this once for a process; pytest undoes it for every test.
+# images.py does this when it is imported; pytest resets it for every test.
 pytestmark = pytest.mark.filterwarnings("ignore:::PIL")
 
 BAD = kinds()
@@ -48,14 +49,14 @@ def test_bad_file_is_rejected_for_its_reason(name: str) -> None:
     assert " at 0x" not in caught.value.message  # the same bytes, the same message
 
 
-def test_bad_files_are_many_and_cover_what_bytes_can_be_rejected_for(tmp_path: Path) -> None:
+def test_bad_files_cover_all_permanent_reasons(tmp_path: Path) -> None:
     expected = make(tmp_path)
     assert len(expected) >= 16
     assert set(expected.values()) == {reason for reason in Reason if reason.permanent}
     assert {str(path) for path in tmp_path.iterdir()} == expected.keys()
 
 
-def test_default_path_is_pillows_own() -> None:
+def test_default_settings_give_the_same_pixels_as_pillow() -> None:
     data = encoded(photograph(348, 464), "JPEG")
     with Image.open(io.BytesIO(data)) as image:
         expected = np.asarray(image.convert("RGB").resize((224, 224), Image.Resampling.BICUBIC))
@@ -65,7 +66,7 @@ def test_default_path_is_pillows_own() -> None:
     assert (decoded.width, decoded.height) == (348, 464)
 
 
-def test_bilinear_is_pillows_own() -> None:
+def test_bilinear_gives_the_same_pixels_as_pillow() -> None:
     data = encoded(photograph(), "PNG")
     expected = np.asarray(photograph().resize((24, 24), Image.Resampling.BILINEAR))
     assert (decode(data, 24, resample="bilinear").rgb == expected).all()
@@ -135,7 +136,7 @@ def test_32_bits_and_floats_are_scaled_by_their_range(values: np.ndarray, expect
     assert colour(encoded(Image.fromarray(values), "TIFF")) == (expected,) * 3
 
 
-def test_transparency_is_laid_over_white() -> None:
+def test_transparent_parts_become_white() -> None:
     half_red = (255, 127, 127)
     assert colour(encoded(Image.new("RGBA", (20, 20), (0, 0, 255, 0)), "PNG")) == WHITE
     assert colour(encoded(Image.new("RGBA", (20, 20), (255, 0, 0, 128)), "PNG")) == half_red
@@ -170,7 +171,7 @@ def test_exif_orientation_is_honoured(orientation: int, format: str) -> None:
 
 
 def test_orientation_six_turns_to_the_right() -> None:
-    """Said once without Pillow's help: of 6, the first row of the file is the right side of the photograph."""
+    """Checked without Pillow: with orientation 6, the first row of the file is the right side of the photograph."""
     exif = Image.Exif()
     exif[0x0112] = 6
     pixels = np.zeros((40, 60, 3), np.uint8)
@@ -187,12 +188,48 @@ def test_orientation_in_xmp_is_honoured() -> None:
 
 
 @pytest.mark.parametrize("exif", [b"Exif\0\0garbage", b"Exif\0\0II*\0\x08\0\0\0\xff\xff", b"Exif\0\0"])
-def test_damaged_exif_does_not_cost_the_photograph(exif: bytes) -> None:
+def test_photographs_with_damaged_exif_are_decoded(exif: bytes) -> None:
     decoded = decode(encoded(photograph(), "JPEG", exif=exif), 16)
     assert (decoded.width, decoded.height) == (60, 40)
 
 
-def test_transparent_palette_survives_the_turn() -> None:
+def test_orientation_is_honoured_beside_a_damaged_tag() -> None:
+    orientation, maker = struct.pack("<HHIHH", 0x0112, 3, 1, 6, 0), struct.pack("<HHIf", 0x010F, 11, 1, 0.5)
+    exif = b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<H", 2) + maker + orientation + bytes(4)
+    data = encoded(photograph(), "JPEG", exif=exif)
+    with Image.open(io.BytesIO(data)) as image, pytest.raises(AttributeError):
+        ImageOps.exif_transpose(image)  # a maker that is no text cannot be written again
+    decoded = decode(data, 16)
+    assert (decoded.width, decoded.height) == (40, 60)
+    with Image.open(io.BytesIO(data)) as image:
+        upright = image.transpose(Image.Transpose.ROTATE_270).resize((16, 16), Image.Resampling.BICUBIC)
+    assert (decoded.rgb == np.asarray(upright)).all()
+
+
+def test_memory_error_while_turning_is_not_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = encoded(photograph(), "JPEG", exif=exif)
+    monkeypatch.setattr(ImageOps, "exif_transpose", fail)
+    with pytest.raises(Rejection) as caught:
+        decode(data, 16)
+    assert caught.value.reason is Reason.UNREADABLE
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_tiff_is_turned_once(orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    png, tiff = (encoded(photograph(), format, exif=exif) for format in ("PNG", "TIFF"))
+    deflated = encoded(photograph(), "TIFF", exif=exif, compression="tiff_deflate")
+    for data in (tiff, deflated):
+        assert (decode(data, 16).rgb == decode(png, 16).rgb).all()
+
+
+def test_transparent_palette_is_kept_when_turned() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     palette = Image.new("RGB", (20, 30), RED).convert("P")
@@ -225,14 +262,14 @@ def test_pad_adds_white() -> None:
 
 @pytest.mark.parametrize("fit", ["stretch", "crop", "pad"])
 @pytest.mark.parametrize("edges", [(3000, 8), (8, 3000), (8, 8), (9, 31)])
-def test_every_shape_fits(fit: str, edges: tuple[int, int]) -> None:
+def test_every_shape_becomes_a_square(fit: str, edges: tuple[int, int]) -> None:
     decoded = decode(encoded(Image.new("RGB", edges, RED), "PNG"), 20, fit=fit)
     assert decoded.rgb.shape == (20, 20, 3)
     assert (decoded.rgb == RED).all(axis=-1).any()
     assert (decoded.width, decoded.height) == edges
 
 
-def test_unknown_filter_or_fit_is_a_defect_not_a_rejection() -> None:
+def test_unknown_filter_or_fit_is_not_a_rejection() -> None:
     data = encoded(photograph(), "PNG")
     with pytest.raises(KeyError):
         decode(data, 20, resample="nearest")
@@ -250,7 +287,7 @@ def test_many_pixels_within_the_limit_are_decoded_without_a_warning() -> None:
     assert (done.stdout, done.stderr) == ("10000\n", "")
 
 
-def test_pixels_of_what_is_too_large_are_never_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_large_photographs_are_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(images, "MAX_PIXELS", 60 * 40 - 1)
     cut = encoded(photograph(), "JPEG")[:-200]  # would be `truncated` if its pixels were looked at
     with pytest.raises(Rejection) as caught:
@@ -258,7 +295,7 @@ def test_pixels_of_what_is_too_large_are_never_decoded(monkeypatch: pytest.Monke
     assert caught.value.reason is Reason.TOO_LARGE
 
 
-def test_too_many_bytes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_bytes_are_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
     data = encoded(photograph(), "PNG")
     monkeypatch.setattr(images, "MAX_BYTES", len(data))
     decode(data, 16)
@@ -277,7 +314,7 @@ def test_too_many_bytes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         (SyntaxError("x"), Reason.TRUNCATED),
     ],
 )
-def test_whatever_a_decoder_raises_becomes_a_rejection(
+def test_every_exception_of_a_decoder_becomes_a_rejection(
     error: Exception, reason: Reason, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object, **__: object) -> None:
@@ -289,7 +326,7 @@ def test_whatever_a_decoder_raises_becomes_a_rejection(
     assert caught.value.reason is reason
 
 
-def test_format_that_this_pillow_cannot_read_is_unsupported(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_format_that_this_build_of_pillow_cannot_read_is_unsupported(monkeypatch: pytest.MonkeyPatch) -> None:
     data = encoded(photograph(), "WEBP")
     monkeypatch.setattr(WebPImagePlugin, "SUPPORTED", False)
     with pytest.raises(Rejection) as caught:
@@ -297,7 +334,7 @@ def test_format_that_this_pillow_cannot_read_is_unsupported(monkeypatch: pytest.
     assert caught.value.reason is Reason.UNSUPPORTED_FORMAT
 
 
-def test_heif_is_read_with_the_extra() -> None:
+def test_heif_is_decoded_with_the_extra() -> None:
     pillow_heif = pytest.importorskip("pillow_heif", reason="the extra verger[heic] is not installed")
     pillow_heif.register_heif_opener()
     data = encoded(Image.new("RGB", (64, 48), RED), "HEIF")
@@ -319,7 +356,7 @@ def test_decoding_in_threads_gives_the_same() -> None:
 
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "MPO"])
-def test_nothing_but_a_rejection_escapes_from_damaged_files(format: str) -> None:
+def test_damaged_files_raise_nothing_but_rejections(format: str) -> None:
     draw = random.Random(format)
     whole = encoded(photograph(), format)
     outcomes = []
@@ -346,7 +383,7 @@ def test_jpeg_cut_anywhere_is_truncated(format: str, progressive: bool) -> None:
         assert caught.value.reason is Reason.TRUNCATED
 
 
-def test_png_is_taken_when_its_pixels_are_there() -> None:
+def test_png_is_decoded_if_its_pixels_are_complete() -> None:
     data = encoded(photograph(), "PNG")
     assert (decode(data[:-12], 16).rgb == decode(data, 16).rgb).all()  # but for the chunk that says it ends
     for length in range(4, len(data) - 40):
@@ -355,7 +392,7 @@ def test_png_is_taken_when_its_pixels_are_there() -> None:
         assert caught.value.reason is Reason.TRUNCATED
 
 
-def test_real_photographs_are_pillows_own(data: Path) -> None:
+def test_real_photographs_give_the_same_pixels_as_pillow(data: Path) -> None:
     paths = sorted((data / "grocery").rglob("*.jpg"))[::40] + sorted((data / "fruits").rglob("*.jpg"))[::500]
     for path in paths:
         with Image.open(path) as image:
@@ -363,7 +400,7 @@ def test_real_photographs_are_pillows_own(data: Path) -> None:
         assert (decode(path.read_bytes(), 224).rgb == expected).all(), path
 
 
-def test_a_thumbnail_is_small_upright_and_tells_nothing_else() -> None:
+def test_a_thumbnail_is_small_and_upright_and_has_no_metadata() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned
     exif[0x010F] = "SECRET maker"

@@ -54,7 +54,7 @@ def orchard(**labels: int) -> pa.Table:
     return listed(*(f"{label}/{at}.jpg" for label, count in labels.items() for at in range(count))).photographs
 
 
-def test_take_reads_a_folder(tmp_path: Path) -> None:
+def test_take_lists_a_folder(tmp_path: Path) -> None:
     photograph = tmp_path / "Training" / "Apple" / "1.jpg"
     photograph.parent.mkdir(parents=True)
     photograph.write_bytes(b"12345")
@@ -74,7 +74,7 @@ def test_take_reads_a_folder(tmp_path: Path) -> None:
     assert take(f"file://{tmp_path}/").photographs == inventory.photographs
 
 
-def test_suffixes_count_in_any_case_and_others_are_counted() -> None:
+def test_suffixes_in_any_case_are_found_and_other_files_are_counted() -> None:
     inventory = listed(
         *(f"a/x{suffix}" for suffix in SUFFIXES),
         *(f"a/X{suffix.upper()}" for suffix in SUFFIXES),
@@ -84,7 +84,7 @@ def test_suffixes_count_in_any_case_and_others_are_counted() -> None:
     assert inventory.ignored == {"": 2, ".": 1, ".dat": 1, ".part": 1, ".txt": 2}
 
 
-def test_hidden_files_are_no_photographs() -> None:
+def test_hidden_files_are_ignored() -> None:
     inventory = listed(
         "seen.jpg", ".hidden.jpg", ".cache/a/x.jpg", "a/.x.jpg", "__MACOSX/a/x.jpg", "a/__MACOSX/x.jpg", ".DS_Store"
     )
@@ -92,18 +92,18 @@ def test_hidden_files_are_no_photographs() -> None:
     assert inventory.ignored == {HIDDEN: 6}
 
 
-def test_a_root_below_a_hidden_folder_is_no_matter() -> None:
+def test_the_listed_folder_may_be_in_a_hidden_folder() -> None:
     inventory = from_entries([Entry("/home/.cache/train/a.jpg", 1, "v")], "/home/.cache/train")
     assert inventory.photographs.to_pylist() == [
         {"path": "/home/.cache/train/a.jpg", "label": None, "split": None, "version": "v", "size": 1}
     ]
 
 
-def test_the_file_systems_root_can_be_listed() -> None:
+def test_the_root_of_the_file_system_can_be_listed() -> None:
     assert from_entries([Entry("/apple/a.jpg", 1, "v")], "/").photographs["label"].to_pylist() == ["apple"]
 
 
-def test_names_that_are_no_utf8_are_counted(tmp_path: Path) -> None:
+def test_names_that_are_not_utf8_are_ignored_and_counted(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"x")
     Path(os.fsdecode(os.fsencode(tmp_path) + b"/p\xeache.jpg")).write_bytes(b"x")  # as Latin-1 wrote it
     inventory = take(str(tmp_path))
@@ -111,7 +111,7 @@ def test_names_that_are_no_utf8_are_counted(tmp_path: Path) -> None:
     assert inventory.ignored == {NOT_UTF8: 1}
 
 
-def test_names_beyond_ascii_are_kept() -> None:
+def test_names_with_characters_beyond_ascii_are_kept() -> None:
     names = ["Pêche 1/été 🍑.jpg", "Äpfel/100 %/a b#c?.JPG", "梨/一.png", "x/new\nline.jpg"]
     assert rows(*names) == {
         names[0]: ("Pêche 1", None),
@@ -142,11 +142,11 @@ def test_names_beyond_ascii_are_kept() -> None:
         ("test.jpg", None, None),
     ],
 )
-def test_label_is_the_folder_and_split_what_a_folder_says(name: str, label: str | None, split: str | None) -> None:
+def test_label_and_split_come_from_folders(name: str, label: str | None, split: str | None) -> None:
     assert rows(name) == {name: (label, split)}
 
 
-def test_photographs_are_sorted_by_path_and_each_is_there_once() -> None:
+def test_photographs_are_sorted_and_unique() -> None:
     names = ["b/2.jpg", "a/10.jpg", "a/9.jpg", "Z.jpg", "b/2.jpg", "é.jpg", "a.jpg"]
     inventory = listed(*names)
     paths = inventory.photographs["path"].to_pylist()
@@ -154,7 +154,7 @@ def test_photographs_are_sorted_by_path_and_each_is_there_once() -> None:
     assert listed("a.jpg").photographs.num_rows == 1
 
 
-def test_many_more_than_a_chunk() -> None:
+def test_more_entries_than_a_chunk() -> None:
     def entries() -> Iterator[Entry]:
         for at in range(150_000):
             place = at * 7919 % 150_000
@@ -172,7 +172,7 @@ def test_many_more_than_a_chunk() -> None:
     assert inventory.photographs.nbytes < 150_000 * 100
 
 
-def test_no_photograph_says_what_is_there_instead(tmp_path: Path) -> None:
+def test_without_photographs_the_message_names_the_other_files(tmp_path: Path) -> None:
     for name in ("a.txt", "b.txt", "c.csv", "d", ".e.jpg"):
         (tmp_path / name).write_text("x")
     with pytest.raises(NothingToReadError) as caught:
@@ -183,7 +183,7 @@ def test_no_photograph_says_what_is_there_instead(tmp_path: Path) -> None:
     assert ".jpg" in caught.value.advice
 
 
-def test_an_empty_or_missing_folder_is_nothing_to_read(tmp_path: Path) -> None:
+def test_an_empty_or_missing_folder_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(NothingToReadError, match="it is empty"):
         take(str(tmp_path))
     with pytest.raises(NothingToReadError, match="does not exist"):
@@ -196,19 +196,19 @@ def test_label_counts() -> None:
     assert list(label_counts(photographs)) == ["", "a", "b"]
 
 
-def test_no_selection_is_everything() -> None:
+def test_without_settings_all_are_selected() -> None:
     photographs = orchard(Apple=3, Pear=2)
     assert select(photographs, config(), ROOT) == photographs
 
 
-def test_label_globs() -> None:
+def test_label_selects_by_glob() -> None:
     photographs = listed("Apple Red/1.jpg", "Apple Green/1.jpg", "Pear/1.jpg", "apple/1.jpg", "x.jpg").photographs
     assert chosen(photographs, label=("Apple*",)) == ["Apple Green/1.jpg", "Apple Red/1.jpg"]
     assert chosen(photographs, label=("Pear", "a?ple")) == ["Pear/1.jpg", "apple/1.jpg"]
     assert chosen(photographs, label=("*",)) == ["Apple Green/1.jpg", "Apple Red/1.jpg", "Pear/1.jpg", "apple/1.jpg"]
 
 
-def test_exclude_looks_at_label_and_at_path() -> None:
+def test_exclude_compares_label_and_path() -> None:
     photographs = listed("Test/Apple/1.jpg", "Training/Apple/2.jpg", "Training/Pear/3.png", "4.jpg").photographs
     assert chosen(photographs, exclude=("Apple",)) == ["4.jpg", "Training/Pear/3.png"]
     assert chosen(photographs, exclude=("Test/*",)) == ["4.jpg", "Training/Apple/2.jpg", "Training/Pear/3.png"]
@@ -216,7 +216,7 @@ def test_exclude_looks_at_label_and_at_path() -> None:
     assert chosen(photographs, label=("Apple",), exclude=("Test/*",)) == ["Training/Apple/2.jpg"]
 
 
-def test_max_labels_takes_the_first_by_name() -> None:
+def test_max_labels_selects_the_first_by_name() -> None:
     photographs = listed("c/1.jpg", "a/1.jpg", "b/1.jpg", "b/2.jpg", "0.jpg").photographs
     assert chosen(photographs, max_labels=2) == ["a/1.jpg", "b/1.jpg", "b/2.jpg"]
     assert chosen(photographs, max_labels=2, exclude=("a",)) == ["b/1.jpg", "b/2.jpg", "c/1.jpg"]
@@ -233,7 +233,7 @@ def test_max_labels_takes_the_first_by_name() -> None:
         (99, {"a": 2, "b": 10, "c": 40}),
     ],
 )
-def test_max_photographs_is_balanced_over_labels(number: int, shares: dict[str, int]) -> None:
+def test_max_photographs_represents_labels_evenly(number: int, shares: dict[str, int]) -> None:
     selected = select(orchard(a=2, b=10, c=40), config(max_photographs=number), ROOT)
     counts = label_counts(selected)
     assert sum(counts.values()) == sum(shares.values())
@@ -245,7 +245,7 @@ def test_max_photographs_is_balanced_over_labels(number: int, shares: dict[str, 
     assert paths == sorted(paths)
 
 
-def test_max_photographs_is_the_same_elsewhere_and_in_any_order() -> None:
+def test_max_photographs_does_not_depend_on_root_or_order() -> None:
     names = [f"{label}/{at}.jpg" for label in "abc" for at in range(20)]
     here = chosen(listed(*names).photographs, max_photographs=10)
     entries = [Entry(f"/mnt/elsewhere/{name}", 9, "other") for name in reversed(names)]
@@ -256,24 +256,24 @@ def test_max_photographs_is_the_same_elsewhere_and_in_any_order() -> None:
     assert chosen(orchard(a=9, b=9), max_photographs=4) == ["a/1.jpg", "a/5.jpg", "b/5.jpg", "b/6.jpg"]
 
 
-def test_max_photographs_grows_by_adding() -> None:
+def test_a_larger_max_photographs_only_adds() -> None:
     photographs = orchard(a=5, b=30, c=30)
     smaller = set(chosen(photographs, max_photographs=20))
     assert smaller < set(chosen(photographs, max_photographs=21)) < set(chosen(photographs, max_photographs=50))
 
 
-def test_adding_photographs_disturbs_the_sample_little() -> None:
+def test_new_photographs_change_the_selection_little() -> None:
     before = set(chosen(orchard(a=100, b=100), max_photographs=50))
     after = set(chosen(orchard(a=102, b=100), max_photographs=50))
     assert len(before - after) <= 2
 
 
-def test_photographs_without_label_are_a_group_of_their_own() -> None:
+def test_photographs_without_label_count_as_one_label() -> None:
     photographs = listed(*(f"a/{at}.jpg" for at in range(10)), *(f"{at}.jpg" for at in range(10))).photographs
     assert label_counts(select(photographs, config(max_photographs=6), ROOT)) == {"": 3, "a": 3}
 
 
-def test_nothing_left_names_the_selection() -> None:
+def test_an_empty_selection_names_its_settings() -> None:
     with pytest.raises(NothingToReadError) as caught:
         select(orchard(Apple=2, Pear=1), config(label=("Fig*",), exclude=("Test/*",), max_labels=3), ROOT)
     assert caught.value.what == "none of 3 photographs is left after label Fig*, exclude Test/*, max-labels 3"

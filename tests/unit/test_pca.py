@@ -12,19 +12,24 @@ from sklearn.utils.extmath import svd_flip
 from tests.features import decaying
 from verger.components.moments import Moments
 from verger.components.pca import Pca
-from verger.components.projection import Kept, expected_residual
-from verger.components.solvers.spectrum import Request, eigen, ranked, with_signs
+from verger.components.projection import Drift, expected_residual
+from verger.components.solvers.decomposition import (
+    RequestedComponents,
+    eigendecomposition,
+    fix_signs,
+    significant_eigenvalues,
+)
 from verger.errors import ExitCode, NothingToReadError, VergerError
 
 
-def made(scaled: bool = True) -> Pca:
+def pca_of_six_features(scaled: bool = True) -> Pca:
     """A PCA of six features, without Spark."""
     rows = decaying(50, 6).astype(np.float64)
     scale = rows.std(axis=0) if scaled else None
     centred = rows - rows.mean(axis=0)
-    values, vectors = eigen(np.cov(centred / (1 if scale is None else scale), rowvar=False))
+    values, vectors = eigendecomposition(np.cov(centred / (1 if scale is None else scale), rowvar=False))
     return Pca(
-        components=with_signs(vectors[:, :4].T),
+        components=fix_signs(vectors[:, :4].T),
         mean=rows.mean(axis=0),
         scale=scale,
         explained_variance=values[:4],
@@ -42,57 +47,57 @@ def made(scaled: bool = True) -> Pca:
 @pytest.mark.parametrize(
     ("share", "k"), [(0.1, 1), (0.5, 1), (0.500001, 2), (0.75, 2), (0.9, 4), (0.9999999999999999, 4), (1.0, 4)]
 )
-def test_k_is_the_least_that_reaches_the_share(share: float, k: int) -> None:
-    assert Request(share, None).count(np.cumsum([0.5, 0.25, 0.125, 0.125])) == k
+def test_the_fewest_components_that_reach_the_variance_are_needed(share: float, k: int) -> None:
+    assert RequestedComponents(share, None).needed(np.cumsum([0.5, 0.25, 0.125, 0.125])) == k
 
 
-def test_k_is_not_one_more_for_rounding() -> None:
+def test_rounding_does_not_add_a_component() -> None:
     shares = np.cumsum(np.full(10, 0.1))
     assert shares[9] < 1.0
-    assert Request(1.0, None).count(shares) == 10
+    assert RequestedComponents(1.0, None).needed(shares) == 10
     shares = np.cumsum(np.full(3, 1 / 3) - 1e-17)
-    assert Request(2 / 3, None).count(shares) == 2
+    assert RequestedComponents(2 / 3, None).needed(shares) == 2
 
 
-def test_what_does_not_suffice_counts_one_more_than_there_are() -> None:
-    assert Request(0.9, None).count(np.array([0.5, 0.7])) == 3
-    assert Request(None, 50).count(np.array([0.5, 0.7])) == 3
-    assert Request(None, 2).count(np.array([0.5, 0.7])) == 2
+def test_a_request_beyond_all_components_needs_one_more_than_there_are() -> None:
+    assert RequestedComponents(0.9, None).needed(np.array([0.5, 0.7])) == 3
+    assert RequestedComponents(None, 50).needed(np.array([0.5, 0.7])) == 3
+    assert RequestedComponents(None, 2).needed(np.array([0.5, 0.7])) == 2
 
 
-def test_eigenvalues_fall_and_none_is_negative() -> None:
+def test_eigenvalues_are_descending_and_not_negative() -> None:
     rows = decaying(5, 30).astype(np.float64)
     centred = rows - rows.mean(axis=0)
-    values, vectors = eigen(centred.T @ centred)
+    values, vectors = eigendecomposition(centred.T @ centred)
     assert np.linalg.eigvalsh(centred.T @ centred).min() < 0
     assert (values >= 0).all()
     assert (np.diff(values) <= 0).all()
-    assert len(ranked(values, 5, 30)) == 4
+    assert len(significant_eigenvalues(values, 5, 30)) == 4
     np.testing.assert_allclose((vectors * values) @ vectors.T, centred.T @ centred, atol=1e-12 * values[0])
 
 
-def test_rank_leaves_out_what_rounding_left() -> None:
-    assert len(ranked(np.array([1.0, 1e-3, 1e-12, 1e-17, 0.0]), 100, 5)) == 3
-    assert len(ranked(np.array([1.0, 0.9, 0.8]), 3, 10)) == 2
+def test_eigenvalues_within_rounding_of_zero_are_left_out() -> None:
+    assert len(significant_eigenvalues(np.array([1.0, 1e-3, 1e-12, 1e-17, 0.0]), 100, 5)) == 3
+    assert len(significant_eigenvalues(np.array([1.0, 0.9, 0.8]), 3, 10)) == 2
 
 
 def test_signs_are_those_of_sklearn() -> None:
     components = np.linalg.qr(np.random.default_rng(0).normal(size=(30, 8)))[0].T
     expected = svd_flip(None, components.copy(), u_based_decision=False)[1]
-    np.testing.assert_array_equal(with_signs(components), expected)
+    np.testing.assert_array_equal(fix_signs(components), expected)
 
 
-def test_signs_do_not_hang_on_rounding() -> None:
+def test_signs_do_not_depend_on_rounding() -> None:
     half = np.sqrt(0.5)
     for nudge in (1e-16, -1e-16, 1e-13, -1e-13):
         for sign in (1, -1):
-            turned = with_signs(sign * np.array([[half, -half - nudge]]))
+            turned = fix_signs(sign * np.array([[half, -half - nudge]]))
             np.testing.assert_allclose(turned, [[half, -half]], atol=1e-12)
 
 
 @pytest.mark.parametrize("scaled", [True, False])
-def test_what_is_saved_is_loaded(tmp_path: Path, scaled: bool) -> None:
-    pca = made(scaled)
+def test_a_saved_pca_is_loaded_unchanged(tmp_path: Path, scaled: bool) -> None:
+    pca = pca_of_six_features(scaled)
     pca.save(str(tmp_path / "pca"))
     loaded = Pca.load(str(tmp_path / "pca"))
     rows = decaying(9, 6, seed=3)
@@ -104,8 +109,8 @@ def test_what_is_saved_is_loaded(tmp_path: Path, scaled: bool) -> None:
     assert loaded.warnings == ()
 
 
-def test_what_is_saved_needs_numpy_alone(tmp_path: Path) -> None:
-    pca = made()
+def test_a_saved_pca_can_be_applied_with_numpy_alone(tmp_path: Path) -> None:
+    pca = pca_of_six_features()
     pca.save(str(tmp_path))
     rows = decaying(9, 6, seed=3)
     with np.load(tmp_path / "pca.npz", allow_pickle=False) as saved:
@@ -115,8 +120,8 @@ def test_what_is_saved_needs_numpy_alone(tmp_path: Path) -> None:
     assert (numbers["dimension"], numbers["n_components"], numbers["rank"]) == (6, 4, 6)
 
 
-def test_spark_is_not_imported_to_load_and_transform(tmp_path: Path) -> None:
-    made().save(str(tmp_path))
+def test_load_and_transform_do_not_import_spark(tmp_path: Path) -> None:
+    pca_of_six_features().save(str(tmp_path))
     script = (
         "import sys; from verger.components.pca import Pca; import verger.components.projection\n"
         f"assert Pca.load({str(tmp_path)!r}).transform([[0.0] * 6]).shape == (1, 4)\n"
@@ -125,14 +130,14 @@ def test_spark_is_not_imported_to_load_and_transform(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", script], check=True)
 
 
-def test_no_pca_to_load(tmp_path: Path) -> None:
+def test_loading_from_a_folder_without_a_pca_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(NothingToReadError, match=r"pca\.json does not exist"):
         Pca.load(str(tmp_path))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64])
 def test_transform_computes_in_float64(dtype: type) -> None:
-    pca = made()
+    pca = pca_of_six_features()
     rows = np.rint(decaying(5, 6) * 100).astype(dtype)
     before = rows.copy()
     result = pca.transform(rows)
@@ -145,29 +150,29 @@ def test_transform_computes_in_float64(dtype: type) -> None:
 @pytest.mark.parametrize(("n", "said"), [(0, "no photograph"), (1, "one photograph")])
 def test_too_few_photographs_are_a_clear_error(n: int, said: str) -> None:
     with pytest.raises(NothingToReadError, match=said) as caught:
-        Moments(n, np.ones(3), np.zeros(3)).checked()
+        Moments(n, np.ones(3), np.zeros(3)).validated()
     assert caught.value.exit_code == ExitCode.NOTHING_TO_READ
 
 
-def test_no_variance_is_a_clear_error() -> None:
+def test_photographs_with_equal_features_are_a_clear_error() -> None:
     with pytest.raises(NothingToReadError, match="all 7 photographs have the same features"):
-        Moments(7, np.ones(3), np.zeros(3)).checked()
+        Moments(7, np.ones(3), np.zeros(3)).validated()
 
 
-def test_features_that_are_no_numbers_are_an_error() -> None:
+def test_features_that_are_not_numbers_are_an_error() -> None:
     with pytest.raises(VergerError, match="infinite or not a number"):
-        Moments(7, np.ones(2), np.array([1.0, np.nan])).checked()
+        Moments(7, np.ones(2), np.array([1.0, np.nan])).validated()
 
 
-def test_the_fit_promises_less_to_others_than_to_its_own() -> None:
-    pca = made()
+def test_the_expected_residual_is_larger_than_that_of_the_fit() -> None:
+    pca = pca_of_six_features()
     own = (pca.total_variance - pca.explained_variance.sum()) * 49 / 50
     assert expected_residual(pca) == pytest.approx(own * (50 / 45) ** 2, rel=1e-9)
 
 
-def test_drift_is_when_most_are_beyond() -> None:
-    like = Kept(10, 0.7, 0.8, 0.5)
-    other = Kept(10, 0.2, 0.8, 0.6)
+def test_photographs_have_drifted_when_most_are_beyond() -> None:
+    like = Drift(10, 0.7, 0.8, 0.5)
+    other = Drift(10, 0.2, 0.8, 0.6)
     assert not like.drifted
     assert other.drifted
     assert "20.0%" in other.warning

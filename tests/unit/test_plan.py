@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+import tests.manifests
 import verger
 from verger.cli import main
 from verger.config import RunConfig
@@ -33,7 +34,7 @@ def config(tmp_path) -> RunConfig:
     return RunConfig(input=str(tmp_path / "in"), output=str(tmp_path / "out"), backbone="pixels")
 
 
-def put(config: RunConfig, kind: str, rows: list[dict]) -> None:
+def store_rows(config: RunConfig, kind: str, rows: list[dict]) -> None:
     """Rows as a run would have left them in the store."""
     schema = {"features": FEATURES, "rejects": REJECTED}[kind]
     folder = Path(config.output, kind, resolve(config).fingerprint, "run-0")
@@ -41,49 +42,48 @@ def put(config: RunConfig, kind: str, rows: list[dict]) -> None:
     pq.write_table(pa.Table.from_pylist(rows, schema), folder / "part-0.parquet")
 
 
-def finished(config: RunConfig, fingerprint: str, rate: float | None, computed: int = 5000, day: int = 1) -> str:
+def finished_run(config: RunConfig, fingerprint: str, rate: float | None, computed: int = 5000, day: int = 1) -> str:
     """A finished run that measured its speed."""
     run_id = f"202603{day:02d}T120000Z-verger-0a1b2c"
-    document = {
-        "schema_version": 1,
-        "started_at": f"2026-03-{day:02d}T12:00:00.000000Z",
-        "run_id": run_id,
-        "features": {"fingerprint": fingerprint},
-        "photographs": {"computed": computed},
-        "throughput": {"photographs_per_s_per_core": rate},
-        "pca": {"n_components": 7},
-    }
+    document = tests.manifests.manifest_with(
+        started_at=f"2026-03-{day:02d}T12:00:00.000000Z",
+        run_id=run_id,
+        features={"fingerprint": fingerprint},
+        photographs={"computed": computed},
+        throughput={"photographs_per_s_per_core": rate},
+        pca={"n_components": 7},
+    )
     run = runs.Run(config.output, run_id)
     manifest.publish(run, document)
     runs.point_latest(run, "verger", document["started_at"])
     return run_id
 
 
-def chosen(config: RunConfig) -> list[dict]:
+def listed_photographs(config: RunConfig) -> list[dict]:
     return inventory.take(config.input).photographs.to_pylist()
 
 
 class TestPlan:
-    def test_of_a_new_folder_everything_is_new(self, config):
+    def test_without_a_store_all_photographs_are_new(self, config):
         planned = plan(config)
         assert (planned.listed, planned.known, planned.rejected, planned.new, planned.gone) == (5, 0, 0, 5, 0)
         assert planned.labels == {"apple": 3, "pear": 2}
         assert planned.ignored == {".txt": 1}
-        assert planned.bytes == planned.new_bytes == sum(row["size"] for row in chosen(config))
+        assert planned.bytes == planned.new_bytes == sum(row["size"] for row in listed_photographs(config))
 
-    def test_the_store_and_the_remembered_rejections_are_subtracted(self, config):
-        first, second, third, *_ = chosen(config)
+    def test_stored_features_and_remembered_rejections_are_not_new(self, config):
+        first, second, third, *_ = listed_photographs(config)
         gone = {"path": f"{config.input}/apple/gone.png", "version": "1-1"}
         elsewhere = {"path": "/elsewhere/apple/1.png", "version": "1-1"}
         changed = {"path": second["path"], "version": "1-1"}
-        put(config, "features", [first, changed, gone, gone | {"version": "2-2"}, elsewhere])
-        put(config, "rejects", [{"path": third["path"], "version": third["version"], "reason": "truncated"}])
+        store_rows(config, "features", [first, changed, gone, gone | {"version": "2-2"}, elsewhere])
+        store_rows(config, "rejects", [{"path": third["path"], "version": third["version"], "reason": "truncated"}])
         planned = plan(config)
         assert (planned.listed, planned.known, planned.rejected, planned.new, planned.gone) == (5, 1, 1, 3, 1)
         assert planned.new_bytes == planned.bytes - first["size"] - third["size"]
 
     def test_nothing_outside_a_subset_is_gone(self, config):
-        put(config, "features", chosen(config))
+        store_rows(config, "features", listed_photographs(config))
         planned = plan(config.model_copy(update={"label": ("pear",)}))
         assert (planned.listed, planned.known, planned.new, planned.gone) == (2, 2, 0, 0)
 
@@ -92,16 +92,16 @@ class TestPlan:
         plan(config)
         assert sorted(tmp_path.rglob("*")) == before
 
-    def test_an_empty_folder_is_explained(self, config, tmp_path):
+    def test_an_empty_input_is_an_error(self, config, tmp_path):
         with pytest.raises(NothingToReadError):
             plan(config.model_copy(update={"input": str(tmp_path / "none")}))
 
-    def test_places_that_contain_one_another_are_refused(self, config):
+    def test_input_and_output_that_contain_one_another_are_refused(self, config):
         with pytest.raises(UsageError, match="contain one another"):
             plan(config.model_copy(update={"output": f"{config.input}/out"}))
 
-    def test_a_damaged_file_of_the_store_is_told(self, config):
-        put(config, "features", chosen(config))
+    def test_a_damaged_file_of_the_store_is_a_warning(self, config):
+        store_rows(config, "features", listed_photographs(config))
         part = Path(config.output, "features", resolve(config).fingerprint, "run-0", "part-0.parquet")
         part.write_bytes(part.read_bytes()[:-10])
         planned = plan(config)
@@ -110,7 +110,7 @@ class TestPlan:
 
     def test_more_cores_take_less_time_and_cost_the_same_work(self, config, monkeypatch):
         monkeypatch.setattr(planning, "START_S", 0.0)
-        finished(config, resolve(config).fingerprint, 0.01)
+        finished_run(config, resolve(config).fingerprint, 0.01)
         one, twelve = plan(config, 1, 1), plan(config, 3, 4)
         assert one.seconds == pytest.approx(500)
         assert twelve.seconds == pytest.approx(500 / 12, abs=0.1)
@@ -118,54 +118,54 @@ class TestPlan:
         assert one.cost.items[0].eur == pytest.approx(twelve.cost.items[0].eur)
         assert one.cost.items[0].eur == pytest.approx(500 / 3600 / 4 * 0.224 / 1.105)
 
-    def test_the_region_is_that_of_the_settings_else_paris(self, config):
+    def test_the_region_is_that_of_the_settings_or_else_paris(self, config):
         assert plan(config).cost.region == "eu-west-3"
         config = config.model_copy(update={"region": "eu-west-1"})
         assert plan(config).cost.region == "eu-west-1"
 
-    def test_the_width_of_the_projection_is_set_or_the_last_runs_or_the_most_it_can_be(self, config):
+    def test_the_number_of_components_is_as_set_or_as_in_the_last_run_or_the_maximum(self, config):
         assert (plan(config).components, plan(config).components_source) == (5, "at most, as no run has told yet")
-        finished(config, resolve(config).fingerprint, None, 0)
+        finished_run(config, resolve(config).fingerprint, None, 0)
         assert (plan(config).components, plan(config).components_source) == (7, "as in the last run")
         config = config.model_copy(update={"components": 3})
         assert (plan(config).components, plan(config).components_source) == (3, "as set")
 
 
 class TestRate:
-    def test_of_small_photographs_it_is_the_networks(self, config):
+    def test_the_rate_for_small_photographs_is_that_of_the_network(self, config):
         config = config.model_copy(update={"backbone": "mobilenet_v2", "weights": "random"})
         assert plan(config).photographs_per_s_per_core == pytest.approx(
             resolve(config).photographs_per_s_per_core, abs=0.01
         )
 
-    def test_large_photographs_take_longer(self, config):
+    def test_large_photographs_lower_the_rate(self, config):
         with open(f"{config.input}/apple/0.png", "ab") as file:
             file.write(bytes(5 << 20))
         assert plan(config).photographs_per_s_per_core < resolve(config).photographs_per_s_per_core / 10
 
-    def test_the_outputs_own_measurement_is_preferred(self, config):
-        finished(config, resolve(config).fingerprint, 12.5)
+    def test_a_rate_measured_by_a_run_of_this_output_is_preferred(self, config):
+        finished_run(config, resolve(config).fingerprint, 12.5)
         planned = plan(config)
         assert planned.photographs_per_s_per_core == 12.5
         assert planned.rate_source == "measured by the last run that computed enough here"
 
-    def test_of_several_it_is_the_median_of_the_last_five(self, config):
+    def test_of_several_measured_rates_the_median_of_the_last_five_is_taken(self, config):
         for day, rate in enumerate([1000, 900, 10, 11, 50, 12, 13], start=1):
-            finished(config, resolve(config).fingerprint, rate, day=day)
-        finished(config, resolve(config).fingerprint, 0.1, computed=3, day=20)
+            finished_run(config, resolve(config).fingerprint, rate, day=day)
+        finished_run(config, resolve(config).fingerprint, 0.1, computed=3, day=20)
         planned = plan(config)
         assert planned.photographs_per_s_per_core == 12
         assert planned.rate_source == "the median of the last 5 runs that computed enough here"
 
-    def test_a_damaged_manifest_hinders_nothing(self, config):
-        finished(config, resolve(config).fingerprint, 12.5)
-        run_id = finished(config, resolve(config).fingerprint, 14, day=2)
+    def test_a_damaged_manifest_is_skipped(self, config):
+        finished_run(config, resolve(config).fingerprint, 12.5)
+        run_id = finished_run(config, resolve(config).fingerprint, 14, day=2)
         Path(config.output, "runs", run_id, "manifest.json").write_text("{")
         assert plan(config).photographs_per_s_per_core == 12.5
 
     @pytest.mark.parametrize(("same", "rate", "computed"), [(False, 12.5, 5000), (True, None, 0), (True, 0.6, 28)])
-    def test_but_not_that_of_another_network_or_of_a_small_run(self, config, same, rate, computed):
-        finished(config, resolve(config).fingerprint if same else "vgg16-224-f32-000000000000", rate, computed)
+    def test_rates_of_other_networks_and_of_small_runs_are_not_used(self, config, same, rate, computed):
+        finished_run(config, resolve(config).fingerprint if same else "vgg16-224-f32-000000000000", rate, computed)
         assert "benchmark" in plan(config).rate_source
 
 
@@ -197,7 +197,7 @@ class TestCommand:
         assert re.search(r"^PUT and POST +\d+ +requests +USD 0.0053 / 1,000 +0\.\d+$", out, re.MULTILINE)
         assert re.search(r"^Cheapest - eu-north-1 \(Stockholm\)", out, re.MULTILINE)
 
-    def test_what_is_unknown_is_named(self, config, capsys, monkeypatch):
+    def test_unknown_prices_are_named(self, config, capsys, monkeypatch):
         monkeypatch.setenv("COLUMNS", "120")
         with pytest.raises(SystemExit):
             main(self.arguments(config, "--region", "eu-central-1"))
@@ -206,7 +206,7 @@ class TestCommand:
         assert re.search(r"^Sum of what is known +0\.\d+$", out, re.MULTILINE)
         assert "Unknown  - LIST; PUT and POST; GET and HEAD" in out
 
-    def test_tensorflow_and_pyspark_stay_away(self, config):
+    def test_tensorflow_and_pyspark_are_not_imported(self, config):
         script = (
             f"import atexit, sys; from verger.cli import main\n"
             f"atexit.register(lambda: print(*sorted({{'tensorflow', 'pyspark', 'keras'}} & set(sys.modules)), 'end'))\n"

@@ -1,4 +1,4 @@
-"""Results that are computed ahead, and batches."""
+"""Results that are computed before they are needed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from verger.prefetch import batched, prefetch_map
+from verger.prefetch import prefetch_map
 
 
 def test_results_come_in_the_order_of_the_items() -> None:
@@ -56,10 +56,3 @@ def test_what_has_not_begun_is_cancelled_when_the_caller_stops() -> None:
     threading.Timer(0.1, gate.set).start()
     results.close()
     assert len(begun) < 10
-
-
-@pytest.mark.parametrize(("count", "sizes"), [(0, []), (1, [1]), (3, [3]), (7, [3, 3, 1])])
-def test_batches_are_full_but_for_the_last(count: int, sizes: list[int]) -> None:
-    batches = list(batched(iter(range(count)), 3))
-    assert [len(batch) for batch in batches] == sizes
-    assert [number for batch in batches for number in batch] == list(range(count))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.manifests import manifest_with, recorded
 from verger.errors import NothingToReadError, StoreError
 from verger.jsonable import timestamp
 from verger.tables import manifest, runs
@@ -18,9 +19,8 @@ NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 def finished(output: Path, minutes: int = 0, name: str = "verger") -> Run:
     started_at = NOON + timedelta(minutes=minutes)
     run = runs.new_run(str(output), name, started_at)
-    document = {"schema_version": 1, "run_id": run.run_id, "started_at": timestamp(started_at)}
-    manifest.publish(run, document)
-    runs.point_latest(run, name, document["started_at"])
+    manifest.publish(run, manifest_with(run_id=run.run_id, started_at=timestamp(started_at)))
+    runs.point_latest(run, name, timestamp(started_at))
     return run
 
 
@@ -33,7 +33,7 @@ def test_every_attempt_has_its_own_id() -> None:
 def test_a_run_or_its_output_names_it(tmp_path: Path) -> None:
     run = finished(tmp_path)
     assert runs.find(str(tmp_path)) == runs.find(run.folder) == run
-    assert manifest.read(run)["run_id"] == run.run_id
+    assert manifest.read(run).run_id == run.run_id
 
 
 def test_a_folder_that_is_neither_is_refused(tmp_path: Path) -> None:
@@ -65,5 +65,5 @@ def test_a_pointer_that_is_damaged_says_so_and_is_replaced(tmp_path: Path) -> No
 def test_runs_are_told_apart_by_their_manifest(tmp_path: Path) -> None:
     done = finished(tmp_path)
     died = runs.new_run(str(tmp_path), "verger", NOON + timedelta(minutes=1))
-    manifest.record_failure(died, {"exit_code": 4})
+    manifest.record_failure(died, recorded("failure-0.1.0"))
     assert list(runs.run_ids(str(tmp_path))) == [(done.run_id, True), (died.run_id, False)]

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests.manifests import recorded
 from tests.unit.test_runs import finished
 from verger.errors import NothingToReadError, StoreError
 from verger.storage.base import Entry, Storage
@@ -246,9 +247,9 @@ def test_pruning_keeps_the_newest_runs_and_those_that_are_pointed_at(tmp_path: P
     named = finished(tmp_path, 0, "apples")
     old, new = finished(tmp_path, 1), finished(tmp_path, 2)
     died = runs.new_run(str(tmp_path), "verger", datetime(2026, 1, 1, tzinfo=UTC))
-    manifest.record_failure(died, {})
+    manifest.record_failure(died, recorded("failure-0.1.0"))
     running = runs.new_run(str(tmp_path), "verger", datetime.now(UTC))
-    manifest.record_failure(running, {})
+    manifest.record_failure(running, recorded("failure-0.1.0"))
     killed = put(tmp_path, f"{died.run_id}-00000/_temporary/0/part-0.parquet", ("/p", "1"))
     writing = put(tmp_path, f"{running.run_id}-00000/_temporary/0/part-0.parquet", ("/p", "1"))
     magic = put(tmp_path, f"{died.run_id}-00001/__magic_job-0a/tasks/part-0.parquet", ("/p", "1"))

@@ -1,4 +1,4 @@
-"""Weights: every layout of file gives the same tensors, and what is wrong is said in one line."""
+"""Weights: every file layout gives the same tensors, and errors are one line."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def network(**settings: Any) -> Network:
 
 
 def refused(**settings: Any) -> str:
-    """The line that a user reads."""
+    """The message for the user."""
     with pytest.raises(WeightsError) as caught:
         network(**settings)
     assert caught.value.exit_code is ExitCode.WEIGHTS
@@ -53,7 +53,7 @@ def expected(tensors: Tensors) -> str:
 
 @pytest.fixture
 def kept(tmp_path: Path) -> Callable[[bytes], str]:
-    """Put bytes into a file whose name says nothing."""
+    """Writes bytes to a file whose name does not say what is in it."""
 
     def keep(data: bytes) -> str:
         (tmp_path / "weights").write_bytes(data)
@@ -91,7 +91,7 @@ class TestLayouts:
         assert h5.weights.sha256 == "48a276a81d18d2ef0ef315263180a723e854f4bed345d36923773dfa1d1146cd"
 
 
-class TestKeptBesideTheFeatures:
+class TestNpzBesideTheFeatures:
     def test_reads_back_to_the_same_fingerprint(self, tensors, kept):
         first = network(weights=kept(weight_files.keras(tensors)))
         again = network(weights=kept(first.weights.to_npz()))
@@ -128,12 +128,12 @@ class TestBundled:
         script.main()
         assert hashlib.sha256(script.TARGET.read_bytes()).hexdigest() == weights.BUNDLED_SHA256
 
-    def test_script_refuses_what_is_no_product(self, script):
+    def test_script_refuses_kernels_that_are_not_products_of_8_bit_values(self, script):
         kernel = np.random.default_rng(0).standard_normal((1, 1, 64, 8), np.float32)
         with pytest.raises(ValueError, match="8 channels"):
             script.quantize(kernel, 3)
 
-    def test_notice_has_the_sum(self):
+    def test_notice_has_the_sha256(self):
         assert weights.BUNDLED_SHA256 in (ROOT / "NOTICE").read_text()
 
     def test_damaged(self, monkeypatch):
@@ -151,18 +151,18 @@ class TestRandom:
         assert one.weights.source == "random (seed 1)"
         assert one.weights.sha256 is None
 
-    def test_has_no_sum_to_compare(self):
+    def test_sha256_is_refused_because_there_is_no_file(self):
         assert "no SHA-256" in refused(weights="random", weights_sha256="0" * 64)
 
 
 class TestRefused:
-    def test_other_sum_names_both(self, tensors, kept):
+    def test_message_of_a_wrong_sha256_names_both(self, tensors, kept):
         data = weight_files.npz(tensors)
         line = refused(weights=kept(data), weights_sha256="0" * 64)
         assert hashlib.sha256(data).hexdigest() in line
         assert "0" * 64 in line
 
-    def test_right_sum_passes(self, tensors, kept):
+    def test_right_sha256_passes(self, tensors, kept):
         data = weight_files.npz(tensors)
         assert network(weights=kept(data), weights_sha256=hashlib.sha256(data).hexdigest()).alpha == 0.35
 
@@ -178,7 +178,7 @@ class TestRefused:
         ],
         ids=["missing", "shape", "nan", "infinite", "variance", "integers"],
     )
-    def test_tensor(self, name, change, says, tensors, kept):
+    def test_invalid_tensor(self, name, change, says, tensors, kept):
         changed = change(tensors[name])
         others = {other: tensor for other, tensor in tensors.items() if other != name}
         line = refused(weights=kept(weight_files.npz(others if changed is None else others | {name: changed})))
@@ -216,7 +216,7 @@ class TestRefused:
 
 @contextmanager
 def serving(folder: Path) -> Iterator[str]:
-    """The files of a folder, from an address of this machine."""
+    """Serve the files of a folder; the address of the server."""
 
     class Quiet(SimpleHTTPRequestHandler):
         def log_message(self, *_: object) -> None:
@@ -233,7 +233,7 @@ class TestImagenet:
 
     @pytest.fixture(autouse=True)
     def cache(self, tmp_path, monkeypatch) -> Path:
-        """Keras' cache, and no network."""
+        """An empty cache of Keras, and no network."""
         monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
         monkeypatch.setattr(imagenet, "URL", "http://127.0.0.1:1/")
         return tmp_path / "keras" / "models"
@@ -242,7 +242,7 @@ class TestImagenet:
     def file(self, tensors) -> bytes:
         return weight_files.h5_of_keras_2(tensors)
 
-    def test_folder_before_cache(self, tmp_path, cache, file, expected):
+    def test_weights_dir_is_searched_before_the_cache(self, tmp_path, cache, file, expected):
         cache.mkdir(parents=True)
         (cache / NO_TOP).write_bytes(b"not looked at")
         (tmp_path / "mine").mkdir()
@@ -251,7 +251,7 @@ class TestImagenet:
         assert found.weights.digest == expected
         assert found.weights.source == str(tmp_path / "mine" / NO_TOP)
 
-    def test_cache_and_file_with_classifier(self, tmp_path, cache, file, expected):
+    def test_file_with_classifier_in_the_cache_is_used(self, tmp_path, cache, file, expected):
         cache.mkdir(parents=True)
         (cache / TOP).write_bytes(file)
         assert network(**self.SETTINGS, weights_dir=str(tmp_path / "none")).weights.digest == expected
@@ -273,13 +273,13 @@ class TestImagenet:
             monkeypatch.setattr(imagenet, "URL", url)
             assert network(**self.SETTINGS).weights.digest == expected
 
-    def test_offline_names_the_ways_out(self, tmp_path):
+    def test_offline_message_names_the_alternatives(self, tmp_path):
         line = refused(**self.SETTINGS, weights_dir=str(tmp_path))
         for way in (NO_TOP, str(tmp_path), "--weights-dir", "--weights PATH", "--weights bundled"):
             assert way in line
         assert "bundled" not in refused(backbone="vgg16", weights="imagenet")
 
-    def test_cut_off(self, monkeypatch):
+    def test_incomplete_download(self, monkeypatch):
         def answer(server: socket.socket) -> None:
             connection, _ = server.accept()
             with connection:
@@ -291,7 +291,7 @@ class TestImagenet:
             monkeypatch.setattr(imagenet, "URL", f"http://127.0.0.1:{server.getsockname()[1]}/")
             assert "cannot be read" in refused(**self.SETTINGS)
 
-    def test_not_there(self, tmp_path, monkeypatch):
+    def test_server_without_the_file(self, tmp_path, monkeypatch):
         with serving(tmp_path) as url:
             monkeypatch.setattr(imagenet, "URL", url)
             assert "404" in refused(**self.SETTINGS)
@@ -302,12 +302,12 @@ class TestImagenet:
             monkeypatch.setattr(imagenet, "URL", f"http://127.0.0.1:{server.getsockname()[1]}/")
             assert "timed out" in refused(**self.SETTINGS)
 
-    def test_sum_that_keras_states(self, cache):
+    def test_wrong_md5(self, cache):
         cache.mkdir(parents=True)
         (cache / "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5").write_bytes(b"half of it")
         line = refused(backbone="vgg16", weights="imagenet")
         assert hashlib.md5(b"half of it").hexdigest() in line
         assert "6d6bbae143d832006294945121d1f1fc" in line
 
-    def test_alpha_that_was_never_trained(self):
+    def test_alpha_without_published_weights(self):
         assert "0.35, 0.5, 0.75, 1.0, 1.3, 1.4" in refused(weights="imagenet", alpha=0.6)

@@ -5,63 +5,64 @@ import pytest
 from verger.config import RunConfig
 from verger.network.backbones import resolve
 from verger.network.waves import partition_count, wave_size
-from verger.planning.workload import Workload, foresee
+from verger.planning.workload import Workload, estimate_workload
 
 CONFIG = RunConfig(input="/in", output="/out", backbone="pixels", wave_size=1000, partitions=10)
 NETWORK = resolve(CONFIG)
 
 
-def foreseen(config: RunConfig = CONFIG, **given: Any) -> Workload:
+def estimated(config: RunConfig = CONFIG, **given: Any) -> Workload:
     assumed = {"keys": 2500, "listed": 2500, "new": 2500, "stored_files": 0, "components": 30}
-    return foresee(config, NETWORK, core_hours=1.0, hours=0.5, nodes=1, node_cores=2, **assumed | given)
+    return estimate_workload(config, NETWORK, core_hours=1.0, hours=0.5, nodes=1, node_cores=2, **assumed | given)
 
 
-def test_files_are_those_that_the_extraction_writes():
-    work = foreseen()
+def test_files_are_counted_as_the_extraction_writes_them():
+    work = estimated()
     assert (work.waves, work.files) == (3, 30)
     free = CONFIG.model_copy(update={"wave_size": None, "partitions": None})
     size = wave_size(free, 2, NETWORK.photographs_per_s_per_core)
-    work = foreseen(free, new=size + 7)
+    work = estimated(free, new=size + 7)
     assert work.waves == 2
     assert work.files == partition_count(size, 2, free) + partition_count(7, 2, free)
 
 
-def test_a_write_takes_what_was_counted_at_the_store():
+def test_requests_of_a_write_are_those_counted_at_the_store():
     # One Spark write of 4 files took 31 PUT and POST, 32 LIST, 46 GET and HEAD; one of 10 took 73, 62 and 100.
-    four, ten = (foreseen(CONFIG.model_copy(update={"partitions": files}), new=1000) for files in (4, 10))
+    four, ten = (estimated(CONFIG.model_copy(update={"partitions": files}), new=1000) for files in (4, 10))
     assert ten.puts - four.puts == 73 - 31
     assert ten.lists - four.lists == 62 - 32 + 6  # and a LIST a file when the features are read
     assert ten.gets - four.gets == 100 - 46 + 6 * (5 + 2 * 5 + 3 * 6)
 
 
-def test_a_thousand_keys_are_a_list():
-    assert foreseen(keys=1_000_000).lists - foreseen(keys=1000).lists == 999
+def test_a_thousand_keys_take_one_list_request():
+    assert estimated(keys=1_000_000).lists - estimated(keys=1000).lists == 999
 
 
-def test_what_is_left_out_costs_nothing():
-    whole, bare = foreseen(), foreseen(CONFIG.model_copy(update={"classifier": False, "report": False}))
+def test_no_classifier_and_no_report_take_no_requests():
+    whole, bare = estimated(), estimated(CONFIG.model_copy(update={"classifier": False, "report": False}))
     assert whole.puts - bare.puts == 6
     assert whole.gets - bare.gets == 600
     assert (
-        foreseen(listed=50, new=50).gets - foreseen(CONFIG.model_copy(update={"report": False}), listed=50, new=50).gets
+        estimated(listed=50, new=50).gets
+        - estimated(CONFIG.model_copy(update={"report": False}), listed=50, new=50).gets
         == 50
     )
 
 
-def test_a_new_photograph_is_a_get_and_a_row():
-    more, less = foreseen(new=2500), foreseen(new=2400)
+def test_a_new_photograph_takes_one_get_and_one_row():
+    more, less = estimated(new=2500), estimated(new=2400)
     assert more.gets - less.gets == 100
     assert more.feature_bytes - less.feature_bytes == 100 * (4 * NETWORK.dimension + 200)
     assert more.projection_bytes == less.projection_bytes == 2500 * (4 * 30 + 200)
 
 
-def test_a_run_without_news_still_lists_and_projects():
-    work = foreseen(new=0, stored_files=30)
+def test_a_run_without_new_photographs_still_lists_and_projects():
+    work = estimated(new=0, stored_files=30)
     assert (work.waves, work.files, work.feature_bytes) == (0, 0, 0)
     assert work.lists > 3
     assert work.puts == 7 * 2 + 3 + 5 + 7  # the projection's two files, its commit, the run's own objects, insight's
     assert work.projection_bytes > 0
 
 
-def test_rented_cores_are_paid_for_from_start_to_end():
-    assert foreseen().vcpu_hours == pytest.approx(1.0)
+def test_vcpu_hours_count_all_cores_for_the_whole_time():
+    assert estimated().vcpu_hours == pytest.approx(1.0)

@@ -1,4 +1,4 @@
-"""One pass over the features: sums that tasks begin, that are merged in partition order, and that the driver ends."""
+"""Sums over all feature rows in one pass: tasks compute partial sums, which are merged in the order of partitions."""
 
 from __future__ import annotations
 
@@ -11,151 +11,185 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from verger.components.rows import Array
+from verger.batches import slices
+from verger.components.rows import Float64Array
 
 if TYPE_CHECKING:
     from pyspark import Broadcast
     from pyspark.sql import DataFrame, SparkSession
 
-# A cell of a Spark row; the JVM copies cells whole.
+# Bytes of a block, which is one cell of a Spark row; the JVM copies whole cells.
 BLOCK_BYTES = 4 << 20
-# What reaches the driver: a few partials, and few bytes, since they pass through its JVM.
-FEW = 8
-COLLECTED_BYTES = 256 << 20
+# At most so many partial sums of a block reach the driver, and so many bytes, since they pass through its JVM.
+MAX_GROUPS = 8
+MAX_COLLECTED_BYTES = 256 << 20
 
 _SCHEMA = "group int, block int, partition int, n long, mean binary, values binary"
 
 
 @dataclass(frozen=True)
-class Partial:
+class PartialSum:
     """One block of a sum over some of the rows.
 
     Attributes
     ----------
     block : int
-        Which part of the sum's values.
+        Number of the block among those that the sum's values are cut into.
     n : int
-        Rows that went into it.
-    values : ndarray of float64
-        The sum; of deviations from ``mean`` where there is one.
+        Rows that were added up.
+    values : ndarray of float64, shape (m,)
+        The sum. Where ``mean`` is not empty, it is of deviations from that mean.
     mean : ndarray of float64, shape (2, d)
-        Of all columns, and what rounding cut off from it; empty for a sum that does not depend on it.
-    group, partition : int
-        Partials of one group are merged before they reach the driver, in the order of their partitions.
+        Mean of each feature, and below it what rounding cut off from the mean. Shape (2, 0) for a sum that does
+        not depend on the mean.
+    group : int
+        Partial sums of one group are merged before they reach the driver.
+    partition : int
+        Number of the Spark partition; within a group, sums are merged in this order.
     """
 
     block: int
     n: int
-    values: Array
-    mean: Array = field(default_factory=lambda: np.empty((2, 0)))
+    values: Float64Array
+    mean: Float64Array = field(default_factory=lambda: np.empty((2, 0)))
     group: int = 0
     partition: int = 0
 
 
-# What two means that differ by `delta` add to a block of the sum: spread(block, delta), for the weight 1.
-Spread = Callable[[int, Array], Array]
+# mean_correction(block, delta): what a difference `delta`, of shape (d,), between the means of two sets of rows adds
+# to the values of a block, for the weight 1.
+MeanCorrection = Callable[[int, Float64Array], Float64Array]
+# Record batches of one partition in; their partial sums out, one or more a block.
+PartitionSums = Callable[[Iterable[pa.RecordBatch]], Iterator[PartialSum]]
 
 
-def merge(one: Partial, other: Partial, spread: Spread | None) -> Partial:
+def merge(one: PartialSum, other: PartialSum, mean_correction: MeanCorrection | None) -> PartialSum:
     """Add up a block over two sets of rows.
 
     Sums of squares and products about the mean are merged as Chan, Golub and LeVeque do ("Updating formulae
     and a pairwise algorithm for computing sample variances", 1979): no large numbers are subtracted. Means
-    carry what rounding cuts off, since they may differ by less than that: a column may be far from 0 and almost
-    constant, and standardised nevertheless.
+    carry what rounding cuts off, since two means may differ by less than that. A feature may be far from 0 and
+    almost constant, and is standardised nevertheless.
+
+    Parameters
+    ----------
+    one, other : PartialSum
+        Of the same block, over different rows.
+    mean_correction : callable or None
+        A `MeanCorrection` where the sum is about the mean; None where it does not depend on the mean.
+
+    Returns
+    -------
+    PartialSum
+        Over both sets of rows, with group and partition of ``one``.
     """
     n = one.n + other.n
     values = one.values + other.values
-    if spread is None:
+    if mean_correction is None:
         return replace(one, n=n, values=values)
     delta = (other.mean - one.mean).sum(axis=0)
-    values += spread(one.block, delta) * (one.n * other.n / n)
-    return replace(one, n=n, values=values, mean=_moved(one.mean, delta * (other.n / n)))
+    values += mean_correction(one.block, delta) * (one.n * other.n / n)
+    return replace(one, n=n, values=values, mean=_shift_mean(one.mean, delta * (other.n / n)))
 
 
-def _moved(mean: Array, by: Array) -> Array:
-    """A mean (2, d) and what is to be added to it, without loss (Knuth's two-sum)."""
-    moved = mean[0] + by
-    added = moved - mean[0]
-    return np.stack([moved, mean[1] + ((mean[0] - (moved - added)) + (by - added))])
+def _shift_mean(mean: Float64Array, shift: Float64Array) -> Float64Array:
+    """The sum of a mean (2, d) and a shift (d,) without loss, by Knuth's two-sum."""
+    shifted = mean[0] + shift
+    added = shifted - mean[0]
+    return np.stack([shifted, mean[1] + ((mean[0] - (shifted - added)) + (shift - added))])
 
 
-def total(
+def aggregate(
     rows: DataFrame,
-    contributions: Callable[[Iterable[pa.RecordBatch]], Iterator[Partial]],
-    spread: Spread | None = None,
+    partition_sums: PartitionSums,
+    mean_correction: MeanCorrection | None = None,
     *,
     size: int,
     tasks: int | None = None,
-) -> list[Partial]:
+) -> list[PartialSum]:
     """Sum over all rows, in one pass.
 
     Parameters
     ----------
     rows : pyspark.sql.DataFrame
-    contributions : callable, picklable
-        What the rows of one partition add, as one partial or several a block.
-    spread : callable, picklable, optional
-        Where the sum is about the mean.
+        With the columns that ``partition_sums`` reads.
+    partition_sums : callable, picklable
+        Gives the partial sums of one partition's record batches, one or more a block.
+    mean_correction : callable, picklable, optional
+        A `MeanCorrection` where the sum is about the mean.
     size : int
         Numbers in the sum, all blocks together.
     tasks : int, optional
-        Partitions at most; default: two a core.
+        Spark tasks at most; default: two a core.
 
     Returns
     -------
-    list of Partial
+    list of PartialSum
         One a block, in the order of blocks; empty where there is no row.
     """
     tasks = tasks or 2 * rows.sparkSession.sparkContext.defaultParallelism
-    return merge_groups(_collect(_plan(rows, contributions, spread, size, tasks)), spread)
+    return merge_groups(_collect(_partial_sums(rows, partition_sums, mean_correction, size, tasks)), mean_correction)
 
 
-def _plan(
-    rows: DataFrame, contributions: Callable[..., Iterator[Partial]], spread: Spread | None, size: int, tasks: int
+def _partial_sums(
+    rows: DataFrame, partition_sums: PartitionSums, mean_correction: MeanCorrection | None, size: int, tasks: int
 ) -> DataFrame:
-    """At most ``_groups(size)`` partials a block, as rows of _SCHEMA.
+    """At most ``_group_count(size)`` partial sums a block, as rows of _SCHEMA.
 
-    Partitions are coalesced, without a shuffle, since each emits a whole partial. Where that leaves too many
+    Partitions are coalesced, without a shuffle, since each gives a whole partial sum. Where that leaves too many
     for the driver, they are shuffled by group and block. Adaptive execution may then put several (group, block)
     into one task, but never one into two: only a rebalance or a join is split. And since rows are sorted
     there, what is merged does not depend on the order in which the shuffle delivers.
     """
-    groups = _groups(size)
-    partials = rows.coalesce(tasks).mapInArrow(_Begin(contributions, spread, tasks, groups), _SCHEMA)
+    groups = _group_count(size)
+    sums = rows.coalesce(tasks).mapInArrow(_SumPartition(partition_sums, mean_correction, tasks, groups), _SCHEMA)
     if tasks <= groups:
-        return partials
-    gathered = partials.repartition("group", "block").sortWithinPartitions("group", "block", "partition")
-    return gathered.mapInArrow(_Merge(spread), _SCHEMA)
+        return sums
+    shuffled = sums.repartition("group", "block").sortWithinPartitions("group", "block", "partition")
+    return shuffled.mapInArrow(_MergeGroup(mean_correction), _SCHEMA)
 
 
-def _groups(size: int) -> int:
-    return max(1, min(FEW, COLLECTED_BYTES // (8 * size)))
+def _group_count(size: int) -> int:
+    """Partial sums of ``size`` float64 that may reach the driver."""
+    return max(1, min(MAX_GROUPS, MAX_COLLECTED_BYTES // (8 * size)))
 
 
-def _collect(partials: DataFrame) -> list[Partial]:
-    return [partial for batch in partials.toArrow().to_batches() for partial in _read(batch)]
+def _collect(sums: DataFrame) -> list[PartialSum]:
+    return [partial for batch in sums.toArrow().to_batches() for partial in _decode(batch)]
 
 
-def merge_groups(partials: list[Partial], spread: Spread | None) -> list[Partial]:
-    """One partial a block, merged in the order of groups."""
-    ordered = sorted(partials, key=lambda partial: (partial.block, partial.group))
-    return [_merged(same, spread) for _, same in groupby(ordered, key=lambda partial: partial.block)]
+def merge_groups(sums: list[PartialSum], mean_correction: MeanCorrection | None) -> list[PartialSum]:
+    """One sum a block, merged in the order of groups.
+
+    Parameters
+    ----------
+    sums : list of PartialSum
+        One a group and block, in any order.
+    mean_correction : callable or None
+        As in `merge`.
+
+    Returns
+    -------
+    list of PartialSum
+        One a block, in the order of blocks.
+    """
+    ordered = sorted(sums, key=lambda partial: (partial.block, partial.group))
+    return [_merge_all(same, mean_correction) for _, same in groupby(ordered, key=lambda partial: partial.block)]
 
 
-def _merged(partials: Iterator[Partial], spread: Spread | None) -> Partial:
-    first = next(partials)
-    for other in partials:
-        first = merge(first, other, spread)
-    return first
+def _merge_all(sums: Iterator[PartialSum], mean_correction: MeanCorrection | None) -> PartialSum:
+    merged = next(sums)
+    for other in sums:
+        merged = merge(merged, other, mean_correction)
+    return merged
 
 
 @dataclass(frozen=True)
-class _Begin:
-    """The function of mapInArrow: rows in, one partial a block out; nothing for no rows."""
+class _SumPartition:
+    """The function of mapInArrow: feature rows in, one partial sum a block out; nothing for no rows."""
 
-    contributions: Callable[[Iterable[pa.RecordBatch]], Iterator[Partial]]
-    spread: Spread | None
+    partition_sums: PartitionSums
+    mean_correction: MeanCorrection | None
     tasks: int
     groups: int
 
@@ -165,27 +199,27 @@ class _Begin:
         context = TaskContext.get()
         assert context is not None
         partition = context.partitionId()
-        sums: dict[int, Partial] = {}
-        for partial in self.contributions(batches):
-            known = sums.get(partial.block)
-            sums[partial.block] = partial if known is None else merge(known, partial, self.spread)
+        sums: dict[int, PartialSum] = {}
+        for partial in self.partition_sums(batches):
+            before = sums.get(partial.block)
+            sums[partial.block] = partial if before is None else merge(before, partial, self.mean_correction)
         for partial in sums.values():
-            yield _written(replace(partial, group=partition * self.groups // self.tasks, partition=partition))
+            yield _encode(replace(partial, group=partition * self.groups // self.tasks, partition=partition))
 
 
 @dataclass(frozen=True)
-class _Merge:
-    """The function of mapInArrow: partials sorted by group, block and partition in, one a group and block out."""
+class _MergeGroup:
+    """The function of mapInArrow: partial sums sorted by group, block and partition in, one a group and block out."""
 
-    spread: Spread | None
+    mean_correction: MeanCorrection | None
 
     def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        partials = (partial for batch in batches for partial in _read(batch))
-        for _, same in groupby(partials, key=lambda partial: (partial.group, partial.block)):
-            yield _written(_merged(same, self.spread))
+        sums = (partial for batch in batches for partial in _decode(batch))
+        for _, same in groupby(sums, key=lambda partial: (partial.group, partial.block)):
+            yield _encode(_merge_all(same, self.mean_correction))
 
 
-def _written(partial: Partial) -> pa.RecordBatch:
+def _encode(partial: PartialSum) -> pa.RecordBatch:
     row = {
         "group": pa.array([partial.group], pa.int32()),
         "block": pa.array([partial.block], pa.int32()),
@@ -197,24 +231,47 @@ def _written(partial: Partial) -> pa.RecordBatch:
     return pa.RecordBatch.from_pydict(row)
 
 
-def _read(batch: pa.RecordBatch) -> Iterator[Partial]:
+def _decode(batch: pa.RecordBatch) -> Iterator[PartialSum]:
     for i in range(batch.num_rows):
         number = {name: batch.column(name)[i].as_py() for name in ("group", "block", "partition", "n")}
         mean, values = (np.frombuffer(batch.column(name)[i].as_buffer()) for name in ("mean", "values"))
-        yield Partial(mean=mean.reshape(2, -1), values=values, **number)
+        yield PartialSum(mean=mean.reshape(2, -1), values=values, **number)
 
 
 def row_blocks(rows: int, columns: int) -> list[slice]:
-    """Cut the rows of a matrix of float64 so that no block is larger than a cell may be."""
-    step = max(1, BLOCK_BYTES // (8 * columns))
-    return [slice(start, min(start + step, rows)) for start in range(0, rows, step)]
+    """Cut the rows of a float64 matrix into blocks that fit a cell of a Spark row.
+
+    Parameters
+    ----------
+    rows, columns : int
+        Shape of the matrix.
+
+    Returns
+    -------
+    list of slice
+        Rows of each block, at most BLOCK_BYTES but at least one row.
+    """
+    return slices(rows, max(1, BLOCK_BYTES // (8 * columns)))
 
 
 @contextmanager
 def broadcast(spark: SparkSession, value: Any) -> Iterator[Broadcast[Any]]:
-    """Give all workers a value for as long as the context lasts."""
-    sent = spark.sparkContext.broadcast(value)
+    """Broadcast a value to all workers for as long as the context lasts.
+
+    Parameters
+    ----------
+    spark : pyspark.sql.SparkSession
+        Its executors receive the value.
+    value : object, picklable
+        Not to be changed afterwards.
+
+    Yields
+    ------
+    pyspark.Broadcast
+        Destroyed at the end of the context.
+    """
+    variable = spark.sparkContext.broadcast(value)
     try:
-        yield sent
+        yield variable
     finally:
-        sent.destroy()
+        variable.destroy()

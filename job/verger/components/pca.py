@@ -10,11 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from verger.components.moments import measure
-from verger.components.rows import Array
-from verger.components.solvers import dual, gram, randomized
-from verger.components.solvers.spectrum import Request, Spectrum, eigen_bytes, with_signs
-from verger.errors import DoesNotFitError
+from verger.components.rows import Float64Array
+from verger.components.solvers import selection
+from verger.components.solvers.decomposition import Decomposition, RequestedComponents, fix_signs
 from verger.storage.base import intact
 from verger.storage.stores import storage_of
 from verger.storage.uri import join
@@ -22,11 +20,8 @@ from verger.storage.uri import join
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-# Up to these sizes `auto` forms the d x d, or else the n x n matrix.
-GRAM_DIMENSION = 4096
-DUAL_PHOTOGRAPHS = 8192
 # Matrices (k, d) that the driver holds where it assembles the components.
-_COPIES = 3
+_MATRICES_HELD = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,33 +31,73 @@ class Pca:
     Attributes
     ----------
     components : ndarray of float64, shape (k, d)
-        Orthonormal, by falling variance; the largest loading of each is positive.
+        Orthonormal rows, by falling variance; the largest loading of each is positive.
     mean : ndarray of float64, shape (d,)
+        Mean of each feature.
     scale : ndarray of float64, shape (d,), or None
         Standard deviations (divisor n), where features are standardised.
     explained_variance : ndarray of float64, shape (k,)
-        Divisor n - 1.
+        Variance of each component (divisor n - 1).
     explained_variance_ratio : ndarray of float64, shape (k,)
-    spectrum : ndarray of float64
+        The same as a share of ``total_variance``.
+    spectrum : ndarray of float64, shape (r,)
         All variances that were found, those of the components first.
     total_variance : float
+        Variance of the centred and scaled features, summed over the features (divisor n - 1).
     n_photographs : int
+        Photographs of the fit, n.
     requested : dict
-        ``{"variance": share}`` or ``{"components": number}``.
+        ``{"variance": ratio}`` or ``{"components": number}``.
     rank : int
-        Of the centred features; for the randomized solver, of the subspace it looked at.
-    solver : str
-        ``gram``, ``dual`` or ``randomized``.
+        Of the centred features; for the randomized solver, of the subspace that it found.
+    solver : {"gram", "dual", "randomized"}
+        The solver that found the components.
     warnings : tuple of str
         What the user should know about the fit; not saved.
+
+    Examples
+    --------
+    A PCA comes from `fit`, or from a run by `Pca.load`. Here one component of two features is written down:
+
+    >>> import numpy as np
+    >>> pca = Pca(
+    ...     components=np.array([[0.6, 0.8]]),
+    ...     mean=np.array([1.0, 2.0]),
+    ...     scale=None,
+    ...     explained_variance=np.array([4.0]),
+    ...     explained_variance_ratio=np.array([0.8]),
+    ...     spectrum=np.array([4.0, 1.0]),
+    ...     total_variance=5.0,
+    ...     n_photographs=100,
+    ...     requested={"variance": 0.8},
+    ...     rank=2,
+    ...     solver="gram",
+    ... )
+
+    Features of three photographs become their principal components, without Spark:
+
+    >>> features = np.array([[1.0, 2.0], [6.0, 2.0], [1.0, 12.0]], dtype=np.float32)
+    >>> pca.transform(features)
+    array([[0.],
+           [3.],
+           [8.]])
+
+    Saved, it is loaded again with the same numbers:
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     pca.save(folder)
+    ...     loaded = Pca.load(folder)
+    >>> loaded.n_components, loaded.explained_variance_ratio.tolist()
+    (1, [0.8])
     """
 
-    components: Array
-    mean: Array
-    scale: Array | None
-    explained_variance: Array
-    explained_variance_ratio: Array
-    spectrum: Array
+    components: Float64Array
+    mean: Float64Array
+    scale: Float64Array | None
+    explained_variance: Float64Array
+    explained_variance_ratio: Float64Array
+    spectrum: Float64Array
     total_variance: float
     n_photographs: int
     requested: dict[str, float | int]
@@ -75,16 +110,18 @@ class Pca:
         """Number of components, k."""
         return len(self.components)
 
-    def transform(self, features: npt.ArrayLike) -> Array:
-        """Principal components of features.
+    def transform(self, features: npt.ArrayLike) -> Float64Array:
+        """Principal components of features, computed in float64.
 
         Parameters
         ----------
         features : array_like, shape (n, d)
+            A photograph a row, numbers of any type.
 
         Returns
         -------
         ndarray of float64, shape (n, k)
+            A photograph a row, a component a column.
         """
         centred = np.subtract(features, self.mean, dtype=np.float64)
         if self.scale is not None:
@@ -92,7 +129,13 @@ class Pca:
         return centred @ self.components.T
 
     def summary(self) -> dict[str, Any]:
-        """What the manifest says of it."""
+        """The PCA as the manifest has it.
+
+        Returns
+        -------
+        dict
+            Keys of the manifest's ``pca``, values that JSON can hold.
+        """
         return {
             "solver": self.solver,
             "n_photographs": self.n_photographs,
@@ -105,7 +148,18 @@ class Pca:
         }
 
     def save(self, folder: str) -> None:
-        """Write ``pca.npz`` (components, mean, scale, variances) and ``pca.json`` (the numbers) into ``folder``."""
+        """Write ``pca.npz`` (the arrays) and ``pca.json`` (the numbers).
+
+        Parameters
+        ----------
+        folder : str
+            Path or URI of the folder; files of these names are overwritten.
+
+        Raises
+        ------
+        StoreError
+            The store refuses or cannot be reached.
+        """
         arrays = {name: getattr(self, name) for name in _ARRAYS if getattr(self, name) is not None}
         sink = io.BytesIO()
         np.savez(sink, **arrays)
@@ -119,12 +173,22 @@ class Pca:
     def load(cls, folder: str) -> Pca:
         """Read what `save` wrote.
 
+        Parameters
+        ----------
+        folder : str
+            Path or URI of the folder, ``runs/<run_id>/pca`` for a run.
+
+        Returns
+        -------
+        Pca
+            Without warnings.
+
         Raises
         ------
         NothingToReadError
             There is no PCA in ``folder``.
         StoreError
-            It is damaged.
+            It is damaged, or the store refuses or cannot be reached.
         """
         storage, text, arrays = storage_of(folder), join(folder, "pca.json"), join(folder, "pca.npz")
         with intact(text):
@@ -157,13 +221,13 @@ def fit(
     features : pyspark.sql.DataFrame
         Columns ``path string``, unique, and ``features array<float>``.
     dimension : int
-        Length of each row of features.
+        Features of a row, d.
     variance : float or None
-        The least number of components is taken whose cumulative explained variance reaches this share.
+        Explained variance ratio, above 0 and at most 1: the least number of components is taken that reaches it.
     components : int or None
-        Where ``variance`` is None, this many; lowered, with a warning, to min(n - 1, d, rank).
+        Number of components, where ``variance`` is None; lowered, with a warning, to min(n - 1, d, rank).
     standardize : bool
-        Whether features are divided by their standard deviation.
+        Whether features are divided by their standard deviations.
     solver : {"auto", "exact", "randomized"}
         ``exact`` forms the d x d scatter matrix or, beyond 4,096 features, the smaller of that and the n x n Gram
         matrix. ``auto`` does so up to 4,096 features or else 8,192 photographs, where memory allows, and is
@@ -171,66 +235,46 @@ def fit(
     seed : int
         Of the randomized solver.
     memory : int
-        Bytes of the driver; half may be used.
+        Bytes of the driver's memory, of which half may be used.
+
+    Returns
+    -------
+    Pca
+        Fitted on all rows.
 
     Raises
     ------
     NothingToReadError
-        There are fewer than two photographs, or they do not differ at all.
+        There are fewer than two photographs, or all have the same features.
     DoesNotFitError
-        Half of the memory does not suffice.
+        Half of the memory is not enough.
+    VergerError
+        A feature is infinite or not a number.
     """
-    request = Request(variance, None if variance is not None else components)
+    request = RequestedComponents(variance, None if variance is not None else components)
     budget = memory // 2
-    used, found = _solve(features, dimension, standardize, solver, request, seed, budget)
-    k = min(request.count(found.shares), found.rank)
-    fitting = budget // (_COPIES * 8 * dimension)
+    used, found = selection.solve(features, dimension, standardize, solver, request, seed, budget)
+    k = min(request.needed(found.cumulative_ratios), found.rank)
+    fitting = budget // (_MATRICES_HELD * 8 * dimension)
     if k > fitting:
-        raise randomized.does_not_fit(request, fitting, float(found.shares[fitting - 1]) if fitting else 0.0, budget)
+        raise request.does_not_fit(fitting, float(found.cumulative_ratios[fitting - 1]) if fitting else 0.0, budget)
     return Pca(
-        components=with_signs(found.components(k)),
-        mean=found.standard.mean,
-        scale=found.standard.scale,
+        components=fix_signs(found.components(k)),
+        mean=found.scaler.mean,
+        scale=found.scaler.scale,
         explained_variance=found.variances[:k],
         explained_variance_ratio=found.variances[:k] / found.total_variance,
         spectrum=found.variances,
         total_variance=found.total_variance,
         n_photographs=found.n,
-        requested=request.describe(),
+        requested=request.as_dict(),
         rank=found.rank,
         solver=used,
         warnings=_warnings(request, found, k, dimension),
     )
 
 
-def _solve(
-    features: DataFrame, dimension: int, standardize: bool, solver: str, request: Request, seed: int, budget: int
-) -> tuple[str, Spectrum]:
-    """Choose the solver by size and memory, and run it."""
-    exact = solver == "exact"
-    if solver != "randomized" and dimension <= GRAM_DIMENSION and (exact or eigen_bytes(dimension) <= budget):
-        _require(dimension, budget)
-        return "gram", gram.solve(features, dimension, standardize)
-    moments = measure(features, dimension)
-    if exact:
-        _require(min(moments.n, dimension), budget)
-        if dimension < moments.n:
-            return "gram", gram.solve(features, dimension, standardize)
-    elif solver == "randomized" or moments.n > DUAL_PHOTOGRAPHS or eigen_bytes(moments.n) > budget:
-        return "randomized", randomized.solve(features, moments, standardize, request, seed, budget)
-    return "dual", dual.solve(features, moments, standardize)
-
-
-def _require(size: int, budget: int) -> None:
-    if eigen_bytes(size) > budget:
-        raise DoesNotFitError(
-            f"exact PCA of a {size} x {size} matrix takes {eigen_bytes(size) >> 20} MB, "
-            f"half of the driver's memory is {budget >> 20} MB; 0% of the variance is reached",
-            "Give more --driver-memory, or --solver randomized",
-        )
-
-
-def _warnings(request: Request, found: Spectrum, k: int, dimension: int) -> tuple[str, ...]:
+def _warnings(request: RequestedComponents, found: Decomposition, k: int, dimension: int) -> tuple[str, ...]:
     if request.components is None or request.components <= k:
         return ()
     return (

@@ -1,4 +1,4 @@
-"""Feature rows as they come out of Spark, in float64 and in bounded pieces."""
+"""Feature rows as they come out of Spark, in float64 and in bounded chunks."""
 
 from __future__ import annotations
 
@@ -8,31 +8,31 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-Array = npt.NDArray[np.float64]
+Float64Array = npt.NDArray[np.float64]
 
-# Float64 rows that a task holds at a time.
+# Bytes of float64 rows that a task holds at a time.
 CHUNK_BYTES = 32 << 20
 
 
 def matrix(batch: pa.RecordBatch, dimension: int) -> npt.NDArray[np.float32]:
-    """The features of a batch.
+    """The features of a batch as a matrix.
 
     Parameters
     ----------
     batch : pyarrow.RecordBatch
         With a column ``features`` of lists of float32.
     dimension : int
-        Values a row must have.
+        Features that each row must have, d.
 
     Returns
     -------
-    ndarray of float32, shape (rows, dimension)
-        A view, not to be written to.
+    ndarray of float32, shape (n, d)
+        A view of the batch's memory, not to be written to.
 
     Raises
     ------
     ValueError
-        A row has another number of values.
+        A row has another number of features.
     """
     column = batch.column("features")
     lengths = np.unique(column.value_lengths().to_numpy(zero_copy_only=False))
@@ -42,20 +42,28 @@ def matrix(batch: pa.RecordBatch, dimension: int) -> npt.NDArray[np.float32]:
     return values.reshape(-1, dimension)
 
 
-def chunks(batches: Iterable[pa.RecordBatch], dimension: int) -> Iterator[tuple[pa.Array, Array]]:
+def chunks(batches: Iterable[pa.RecordBatch], dimension: int) -> Iterator[tuple[pa.Array, Float64Array]]:
     """Regroup rows into chunks of one size, whatever the size of Spark's batches.
 
     Parameters
     ----------
     batches : iterable of pyarrow.RecordBatch
-        With columns ``path`` and ``features``.
+        With columns ``path string`` and ``features array<float>``.
     dimension : int
+        Features of a row, d.
 
     Yields
     ------
     paths : pyarrow.Array of string
-    rows : ndarray of float64, shape (rows, dimension)
-        At most CHUNK_BYTES. The buffer is filled anew for the next chunk, so it may be overwritten, not kept.
+        Paths of the n rows.
+    rows : ndarray of float64, shape (n, d)
+        At most CHUNK_BYTES, but at least one row. The caller may overwrite this array but not keep it: the next
+        chunk is written into the same memory.
+
+    Raises
+    ------
+    ValueError
+        A row has another number of features.
     """
     buffer = np.empty((max(1, CHUNK_BYTES // (8 * dimension)), dimension))
     paths: list[pa.Array] = []

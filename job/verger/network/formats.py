@@ -1,4 +1,4 @@
-"""Weights files of Keras, read without Keras: .h5 in its three layouts, .keras, and .npz."""
+"""Weights files of Keras, read without Keras: .h5 in three layouts, .keras, and .npz."""
 
 from __future__ import annotations
 
@@ -13,44 +13,59 @@ from typing import Any
 import h5py
 import numpy as np
 
-# The name under which an .npz of ours says the input size.
 INPUT_SIZE = "input_size"
+"""Name of the array by which an .npz file says the input size."""
 
 
 @dataclass
-class Found:
-    """What a weights file holds of the wanted layers.
+class FileContent:
+    """The weights of the wanted layers that are in a file.
 
     Attributes
     ----------
     layers : dict of str to (dict of str to array)
-        By layer, its weights in the order in which the layer keeps them, by the name that the file gives them.
+        By layer, then by the name of the weight in the file, in the order in which the layer keeps its weights.
     input_size : int, optional
-        Edge of the square input, where the file says it.
+        Edge of the square input, pixels, if the file says it.
     """
 
     layers: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
     input_size: int | None = None
 
     def add(self, layer: str, weight: str, array: Any) -> None:
-        """Keep one weight."""
+        """Add one weight.
+
+        Parameters
+        ----------
+        layer : str
+            Its name.
+        weight : str
+            Its name in the file; a ``:0`` at the end is cut.
+        array : array_like
+            Its values; a dataset of h5py is read here.
+        """
         self.layers.setdefault(layer, {})[weight.removesuffix(":0")] = np.asarray(array)
 
 
-def parse(data: bytes, wanted: Collection[str]) -> Found:
-    """Read the weights of the ``wanted`` layers; others, as those of a classification head, are left.
+def parse(data: bytes, wanted: Collection[str]) -> FileContent:
+    """Read the weights of some layers. Others, such as those of a classifier, are ignored.
 
     Parameters
     ----------
     data : bytes
-        The file; what it is shows by its content.
+        The file. Its format is recognised by its content.
     wanted : collection of str
-        Names of layers.
+        Names of the layers to read.
+
+    Returns
+    -------
+    FileContent
+        Layers that the file does not have are not in it.
 
     Raises
     ------
     ValueError
-        The file is none of these, or damaged.
+        The file has another format, or is damaged.
     """
     try:
         if data.startswith(b"\x89HDF"):
@@ -59,13 +74,13 @@ def parse(data: bytes, wanted: Collection[str]) -> Found:
         if data.startswith(b"PK"):
             with zipfile.ZipFile(io.BytesIO(data)) as archive:
                 return _keras(archive, wanted) if "config.json" in archive.namelist() else _npz(data, wanted)
-    except Exception as error:  # damaged files make h5py, zipfile, zlib and numpy raise nearly everything
+    except Exception as error:  # for damaged files h5py, zipfile, zlib and numpy raise many types
         raise ValueError(f"cannot be read: {error}") from error
     raise ValueError("is no .h5, .keras or .npz file")
 
 
-def _npz(data: bytes, wanted: Collection[str]) -> Found:
-    found = Found()
+def _npz(data: bytes, wanted: Collection[str]) -> FileContent:
+    found = FileContent()
     with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
         for name in arrays.files:
             layer, _, weight = name.rpartition("/")
@@ -76,8 +91,8 @@ def _npz(data: bytes, wanted: Collection[str]) -> Found:
     return found
 
 
-def _keras(archive: zipfile.ZipFile, wanted: Collection[str]) -> Found:
-    """A zip of the model's description and of its weights in Keras 3's layout."""
+def _keras(archive: zipfile.ZipFile, wanted: Collection[str]) -> FileContent:
+    """A ZIP archive of the model's description and its weights in the layout of Keras 3."""
     config = json.loads(archive.read("config.json"))
     with h5py.File(io.BytesIO(archive.read("model.weights.h5"))) as file:
         found = _by_class(file, wanted, dict(_paths(config, "")))
@@ -85,8 +100,8 @@ def _keras(archive: zipfile.ZipFile, wanted: Collection[str]) -> Found:
     return found
 
 
-def _h5(file: h5py.File, wanted: Collection[str]) -> Found:
-    """Whole models and weights alone, as Keras 1 and 2 laid them out, or weights alone of Keras 3."""
+def _h5(file: h5py.File, wanted: Collection[str]) -> FileContent:
+    """Whole models and weights alone in the layout of Keras 1 and 2, or weights alone in that of Keras 3."""
     root = file.get("model_weights", file)
     found = _by_layer(root, wanted) if "layer_names" in root.attrs else _by_class(file, wanted, {})
     if "model_config" in file.attrs:
@@ -94,14 +109,14 @@ def _h5(file: h5py.File, wanted: Collection[str]) -> Found:
     return found
 
 
-def _by_layer(root: h5py.Group, wanted: Collection[str]) -> Found:
-    """The older layout: a group a layer, an attribute that names its weights in order."""
-    found = Found()
+def _by_layer(root: h5py.Group, wanted: Collection[str]) -> FileContent:
+    """The layout of Keras 1 and 2: a group per layer, with an attribute that names its weights in order."""
+    found = FileContent()
     for layer in map(_text, root.attrs["layer_names"]):
         group = root[layer]
         names = [_text(name) for name in group.attrs["weight_names"]]
         scopes = {name: name.split("/")[-2] if "/" in name else layer for name in names}
-        # A model within the model is one layer of it, whose weights name layers of their own.
+        # A model inside the model is one layer here. The names of its weights say which layer of it they belong to.
         nested = len(set(scopes.values())) > 1
         for name in names:
             owner = scopes[name] if nested else layer
@@ -110,9 +125,9 @@ def _by_layer(root: h5py.Group, wanted: Collection[str]) -> Found:
     return found
 
 
-def _by_class(file: h5py.File, wanted: Collection[str], names: dict[str, str]) -> Found:
-    """Keras 3's layout: groups named by class and number, numbered weights; newer ones tell the layer's name too."""
-    found = Found()
+def _by_class(file: h5py.File, wanted: Collection[str], names: dict[str, str]) -> FileContent:
+    """The layout of Keras 3: groups named by class and number, with numbered weights; newer files name the layer."""
+    found = FileContent()
     for path, group in _groups(file):
         layer = _text(group.attrs.get("name", names.get(path, "")))
         if layer in wanted:
@@ -122,7 +137,7 @@ def _by_class(file: h5py.File, wanted: Collection[str], names: dict[str, str]) -
 
 
 def _groups(group: h5py.Group) -> Iterator[tuple[str, h5py.Group]]:
-    """The layers of a file in Keras 3's layout, and their ``vars``."""
+    """Paths of the layers of a file in the layout of Keras 3, and their groups ``vars``."""
     for name, item in group.items():
         if isinstance(item, h5py.Group):
             if name == "vars":
@@ -132,7 +147,7 @@ def _groups(group: h5py.Group) -> Iterator[tuple[str, h5py.Group]]:
 
 
 def _paths(model: dict[str, Any], folder: str) -> Iterator[tuple[str, str]]:
-    """The group of each layer of a model, and the layer's name."""
+    """Path of the group of each layer of a model, and the layer's name."""
     seen: dict[str, int] = {}
     for layer in _layers(model):
         kind = _snake_case(layer["class_name"])
@@ -154,7 +169,7 @@ def _layers(model: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _input_size(model: dict[str, Any], wanted: Collection[str]) -> int | None:
-    """The edge of the input of the model that has the wanted layers, at whatever depth it stands."""
+    """Edge of the input of the model that has the wanted layers; it may be nested in another model."""
     layers = _layers(model)
     if any(layer["config"].get("name") in wanted for layer in layers):
         for layer in layers:

@@ -1,4 +1,4 @@
-"""Frozen networks as TensorFlow graphs; imported in the Python workers alone, for TensorFlow takes seconds."""
+"""Frozen networks as TensorFlow graphs. Imported only where features are computed: to load TensorFlow takes seconds."""
 
 from __future__ import annotations
 
@@ -15,10 +15,22 @@ _ACTIVATIONS = {"relu": tf.relu, "relu6": tf.relu6, "": tf.identity}
 
 
 def build(frozen: Frozen, threads: int) -> Callable[[np.ndarray], np.ndarray]:
-    """Make a function of a network.
+    """Make a function of a network that has layers.
 
-    A session on a graph of constants: its optimizer makes one oneDNN operation of each convolution, bias, activation
-    and addition, and a call does not pass through Python's eager layers.
+    It runs a session on a graph of constants. TensorFlow's optimizer merges each convolution with its bias, activation
+    and addition into one oneDNN operation. A call does not go through the eager layers in Python.
+
+    Parameters
+    ----------
+    frozen : Frozen
+        The network.
+    threads : int
+        Threads within one operation. Operations run one after another.
+
+    Returns
+    -------
+    callable
+        Photographs, uint8 (b, s, s, 3), RGB, to features, float32 (b, d).
     """
     size = frozen.input_size
     with tf.Graph().as_default() as graph:
@@ -36,7 +48,20 @@ def build(frozen: Frozen, threads: int) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def features(frozen: Frozen, photographs: tf.Tensor) -> tf.Tensor:
-    """The operations that make features, float32 (b, d), of photographs, uint8 (b, s, s, 3), in the graph at hand."""
+    """Add a network's operations to the current graph.
+
+    Parameters
+    ----------
+    frozen : Frozen
+        The network.
+    photographs : tf.Tensor
+        uint8 (b, s, s, 3), RGB, where s is the network's input size.
+
+    Returns
+    -------
+    tf.Tensor
+        Features, float32 (b, d).
+    """
     values = tf.cast(_preprocessed(frozen, photographs), frozen.precision)
     return _pooled(frozen, tf.cast(_convolved(frozen, values), tf.float32))
 
@@ -63,7 +88,7 @@ def _convolved(frozen: Frozen, values: tf.Tensor) -> tf.Tensor:
 
 
 def _layer(frozen: Frozen, layer: Convolution, values: tf.Tensor) -> tf.Tensor:
-    # In bfloat16 these are rounded here, once, and not at every call.
+    # For bfloat16 they are rounded here, once, not in every call.
     kernel, bias = (tf.constant(array, frozen.precision) for array in frozen.folded[layer.name])
     convolve: Any = tf.depthwise_conv2d if layer.depthwise else tf.conv2d
     values = convolve(values, kernel, [1, layer.stride, layer.stride, 1], "SAME")

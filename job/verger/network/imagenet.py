@@ -1,4 +1,4 @@
-"""Keras' own weights, trained on ImageNet: in a folder, in Keras' cache, or from where Keras keeps them."""
+"""Keras' own weights, trained on ImageNet: from a folder, from Keras' cache, or downloaded from its server."""
 
 from __future__ import annotations
 
@@ -19,9 +19,14 @@ from verger.network.mobilenet_v2 import PUBLISHED_ALPHAS
 from verger.storage.stores import storage_of
 from verger.storage.uri import canonical, join
 
-# As in keras.applications; keras.utils.get_file is not used, for it imports TensorFlow and writes to stdout.
+# keras.utils.get_file is not used: it imports TensorFlow and writes to stdout.
 URL = "https://storage.googleapis.com/tensorflow/keras-applications/"
+"""The same as in keras.applications."""
+
 SIZES = (96, 128, 160, 192, 224)
+"""Edges in pixels of the inputs for which there are MobileNetV2 weights."""
+
+# As in keras.applications, which states none for MobileNetV2.
 _MD5 = {
     "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5": "6d6bbae143d832006294945121d1f1fc",
     "vgg16_weights_tf_dim_ordering_tf_kernels.h5": "64373286793e3c8b2b4e3219cbf3544b",
@@ -30,18 +35,24 @@ _TIMEOUT_S = 20
 
 
 def find(config: RunConfig) -> tuple[str, bytes]:
-    """Find or fetch the file that Keras would use.
+    """Find the file that Keras would use, or download it into Keras' cache.
+
+    Parameters
+    ----------
+    config : RunConfig
+        ``backbone``, ``alpha`` and ``input_size`` name the file; ``weights_dir`` is searched first.
 
     Returns
     -------
     path : str
-        Where it is, or where it was fetched from.
+        Where it was found: a path, or the address from which it was downloaded.
     data : bytes
+        The file.
 
     Raises
     ------
     WeightsError
-        It is nowhere to be had, or is not the file that Keras knows.
+        There is no such file, it cannot be downloaded, or its MD5 is not the one that Keras states.
     """
     without_top, with_top = _names(config)
     folders = list(_folders(config))
@@ -60,13 +71,13 @@ def find(config: RunConfig) -> tuple[str, bytes]:
             + (", or use --weights bundled" if config.backbone == "mobilenet_v2" else ""),
         ) from error
     data = _verified(url, without_top, data)
-    with suppress(VergerError):  # a cache that cannot be written is no reason to stop
+    with suppress(VergerError):  # go on without a cache
         storage_of(folders[-1]).write(join(folders[-1], without_top), data)
     return url, data
 
 
 def _names(config: RunConfig) -> tuple[str, str]:
-    """Keras' file names without and with the classifier."""
+    """Names of Keras' files without and with the classifier."""
     stem = f"{config.backbone}_weights_tf_dim_ordering_tf_kernels"
     if config.backbone == "vgg16":
         return f"{stem}_notop.h5", f"{stem}.h5"
@@ -81,7 +92,7 @@ def _names(config: RunConfig) -> tuple[str, str]:
 def _folders(config: RunConfig) -> Iterator[str]:
     if config.weights_dir is not None:
         yield canonical(config.weights_dir)
-    yield os.path.join(sys.prefix, "weights")  # where the image has those with which it was built
+    yield os.path.join(sys.prefix, "weights")  # where the container image has its weights
     yield canonical(join(os.environ.get("KERAS_HOME") or "~/.keras", "models"))
 
 
@@ -96,8 +107,10 @@ def _download(url: str) -> bytes:
     console = Console(stderr=True)
     with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as response:
         size = int(response.headers.get("Content-Length", 0))
-        says = f"Downloading {url.rpartition('/')[2]}"
-        with wrap_file(response, size, description=says, console=console, disable=not console.is_terminal) as file:
+        description = f"Downloading {url.rpartition('/')[2]}"
+        with wrap_file(
+            response, size, description=description, console=console, disable=not console.is_terminal
+        ) as file:
             data = b"".join(iter(lambda: file.read(1 << 16), b""))
     if size and len(data) != size:
         raise OSError(f"{len(data)} of {size} bytes came")

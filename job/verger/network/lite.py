@@ -1,4 +1,4 @@
-"""Networks as TensorFlow Lite models, for phones; TensorFlow is imported when the first one is made."""
+"""Networks as TensorFlow Lite models, for phones. TensorFlow is imported when the first model is made."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from verger.network.frozen import Frozen
-from verger.network.installed import needed
+from verger.network.tensorflow_version import explain_import_errors
 
 INPUT = "photograph"
 """Name of the input: uint8 (1, s, s, 3), RGB."""
@@ -28,25 +28,32 @@ _WARM_UP = 5
 def convert(
     frozen: Frozen, weights: npt.ArrayLike, bias: npt.ArrayLike, int8: bool = False, logits: bool = False
 ) -> bytes:
-    """A network with a dense layer behind its features: photographs to probabilities.
+    """Convert a network with a dense layer behind it: from photographs to probabilities.
 
     Parameters
     ----------
     frozen : Frozen
-        Computed in float32, whatever its precision.
+        The network. It is computed in float32, whatever its precision.
     weights : array_like, shape (d, classes)
+        Of the dense layer, for d features; float32 in the model.
     bias : array_like, shape (classes,)
+        Of the dense layer; float32 in the model.
     int8 : bool
-        Whether weights are quantized to 8 bits (dynamic range: activations are quantized as they come).
+        Whether to quantize weights to 8 bits ("dynamic range": activations are quantized when they are computed).
     logits : bool
-        Whether the softmax is left out.
+        Whether to leave out the softmax.
 
     Returns
     -------
     bytes
-        The model, with the one signature ``serving_default``, from `INPUT` to `OUTPUT`.
+        The model. It has one signature, ``serving_default``, from `INPUT` to `OUTPUT`.
+
+    Raises
+    ------
+    UsageError
+        TensorFlow is not installed, or cannot be loaded.
     """
-    with quietly():
+    with suppress_stderr():
         tf = _tensorflow()
         from verger.network import graph
 
@@ -54,8 +61,8 @@ def convert(
 
         def classify(photograph: Any) -> dict[str, Any]:
             features = graph.features(replace(frozen, precision="float32"), photograph)
-            found = tf.matmul(features, kernel) + offset
-            return {OUTPUT: found if logits else tf.nn.softmax(found)}
+            scores = tf.matmul(features, kernel) + offset
+            return {OUTPUT: scores if logits else tf.nn.softmax(scores)}
 
         size = frozen.input_size
         module = tf.Module()
@@ -67,52 +74,86 @@ def convert(
 
 
 class Lite:
-    """A model that can be run.
+    """A TensorFlow Lite model, ready to run.
 
     Parameters
     ----------
     model : bytes
+        A model that `convert` has made.
     threads : int
+        Threads of the interpreter.
+
+    Raises
+    ------
+    UsageError
+        TensorFlow is not installed, or cannot be loaded.
     """
 
     def __init__(self, model: bytes, threads: int = 1) -> None:
-        with quietly(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that a package of its own will have the interpreter one day
+        with suppress_stderr(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the interpreter's future move to another package
             interpreter = _tensorflow().lite.Interpreter(model_content=model, num_threads=threads)
             interpreter.allocate_tensors()
             self._run = interpreter.get_signature_runner()
 
     def __call__(self, photograph: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """Probabilities, shape (classes,), of a photograph, shape (s, s, 3)."""
+        """Compute the output for one photograph.
+
+        Parameters
+        ----------
+        photograph : uint8 array (s, s, 3)
+            RGB.
+
+        Returns
+        -------
+        float32 array (classes,)
+            Probabilities, or logits where the model was made without softmax.
+        """
         return np.asarray(self._run(**{INPUT: photograph[None]})[OUTPUT][0])
 
     def milliseconds(self, photograph: npt.NDArray[np.uint8], times: int) -> npt.NDArray[np.float64]:
-        """How long so many calls took, one by one, after a few that warm up."""
-        taken = []
+        """Measure how long calls take, after five calls to warm up.
+
+        Parameters
+        ----------
+        photograph : uint8 array (s, s, 3)
+            Input of every call.
+        times : int
+            How many calls to measure.
+
+        Returns
+        -------
+        float64 array (times,)
+            Milliseconds of each call.
+        """
+        milliseconds = []
         for _ in range(_WARM_UP + times):
             began = time.perf_counter()
             self(photograph)
-            taken.append(1e3 * (time.perf_counter() - began))
-        return np.array(taken[_WARM_UP:])
+            milliseconds.append(1e3 * (time.perf_counter() - began))
+        return np.array(milliseconds[_WARM_UP:])
 
 
 def _tensorflow() -> Any:
-    with needed():
+    with explain_import_errors():
         import tensorflow as tf
 
-        tf.lite.TFLiteConverter, tf.lite.Interpreter  # noqa: B018  # loaded when first asked for
+        tf.lite.TFLiteConverter, tf.lite.Interpreter  # noqa: B018  # loaded at the first access
     return tf
 
 
 @contextmanager
-def quietly() -> Iterator[None]:
-    """What TensorFlow's libraries write to stderr of themselves goes nowhere; errors are raised all the same."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # for what they write later
+def suppress_stderr() -> Iterator[None]:
+    """Discard what TensorFlow's libraries write to stderr; exceptions are raised as usual.
+
+    It replaces the file descriptor of the whole process, as the libraries do not write through Python.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # for later messages
     sys.stderr.flush()
     kept = os.dup(2)
     try:
-        with open(os.devnull, "wb") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
+        with open(os.devnull, "wb") as null:
+            os.dup2(null.fileno(), 2)
         yield
     finally:
         sys.stderr.flush()

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 from verger.network.recipe import Convolution, Operation, Recipe, shapes
 
-# Those for which there are weights trained on ImageNet.
+# Width multipliers for which Keras publishes weights trained on ImageNet.
 PUBLISHED_ALPHAS = (1.0, 0.75, 0.5, 0.35, 1.3, 1.4)
-# Filters at alpha 1 and stride of the inverted residual blocks; the paper's table 2.
+# (filters at alpha 1, stride) of each inverted residual block: the paper's table 2.
 _BLOCKS = (
     (16, 1),
     *((24, 2), (24, 1)),
@@ -22,9 +22,19 @@ _EXPANSION = 6
 
 
 def recipe(alpha: float) -> Recipe:
-    """The layers of MobileNetV2 with width multiplier ``alpha``.
+    """The layers of MobileNetV2.
 
-    Keras pads before a convolution of stride 2 in a layer of its own; that is what ``SAME`` does, at odd sizes too.
+    Keras has a padding layer before each convolution of stride 2. ``SAME`` pads in the same way, at odd sizes too.
+
+    Parameters
+    ----------
+    alpha : float
+        Width multiplier: all numbers of filters are multiplied by it.
+
+    Returns
+    -------
+    Recipe
+        Sandler et al. 2018, arXiv:1801.04381, table 2, without the classifier.
     """
     channels = _divisible(32 * alpha)
     operations: list[Operation] = [Convolution("Conv1", (3, 3, 3, channels), 2, "bn_Conv1", "relu6")]
@@ -38,7 +48,7 @@ def recipe(alpha: float) -> Recipe:
 
 
 def _block(number: int, channels: int, filters: int, stride: int) -> list[Operation]:
-    """An inverted residual block: expand, convolve each channel, project."""
+    """An inverted residual block: expand, depthwise convolution, project."""
     prefix = f"block_{number}" if number else "expanded_conv"
     wide = _EXPANSION * channels if number else channels
 
@@ -53,23 +63,28 @@ def _block(number: int, channels: int, filters: int, stride: int) -> list[Operat
 
 
 def _divisible(filters: float) -> int:
-    """The multiple of 8 that is nearest, but no more than 10 % below."""
+    """The nearest multiple of 8 that is no more than 10 % below, as in Keras."""
     rounded = max(8, int(filters + 4) // 8 * 8)
     return rounded + 8 if rounded < 0.9 * filters else rounded
 
 
 def alpha_of(found: Mapping[str, tuple[int, ...]], wanted: float | None = None) -> float:
-    """The width multiplier of which these weights are, or else the published one that comes nearest.
+    """The width multiplier to which weights belong.
 
-    Several multipliers can mean the same widths. So that the same weights always get the same name, the roundest
-    of them is taken, whatever was asked for.
+    Several multipliers can give the same widths. The one with the fewest digits is taken, whatever was asked for: the
+    same weights must always have the same name.
 
     Parameters
     ----------
     found : mapping of str to tuple of int
-        Shapes by canonical name.
+        Shapes of the weights by canonical name.
     wanted : float, optional
-        Looked at last.
+        The multiplier that was asked for; tried last.
+
+    Returns
+    -------
+    float
+        If none fits, the published multiplier to which most of the shapes belong.
     """
     hundredths = sorted(range(5, 201), key=lambda hundredth: (hundredth % 5 > 0, hundredth % 10 > 0, hundredth))
     for alpha in (*PUBLISHED_ALPHAS, *(hundredth / 100 for hundredth in hundredths), wanted):

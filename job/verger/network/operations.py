@@ -1,10 +1,11 @@
-"""TensorFlow's operations on graphs, without the rest of TensorFlow: imported in the processes that compute features.
+"""TensorFlow's operations on graphs, without the rest of TensorFlow. Only processes that compute features import it.
 
-``import tensorflow`` loads Keras, data sets, strategies of distribution and all of two APIs: most of the seconds that a
-worker takes before its first photograph. None of it is needed to build a graph and to run it. A package that holds
-nothing stands in its place while the modules below are loaded; whoever imports TensorFlow or Keras later gets all of
-it. Another thread that imports it meanwhile gets the package that holds nothing: a process imports this module before
-it starts threads that use TensorFlow.
+``import tensorflow`` loads Keras, tf.data, distribution strategies and two whole APIs. That takes most of the seconds
+before a worker's first photograph, and none of it is needed to build and run a graph. So while the modules below are
+imported, an empty package stands in the place of ``tensorflow``. Later imports of TensorFlow or Keras get all of it.
+
+Import this module before threads that use TensorFlow are started: a thread that imports TensorFlow at the same time
+would get the empty package.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from importlib.abc import MetaPathFinder
 from importlib.util import find_spec, module_from_spec
 from typing import Any
 
-from verger.network.installed import needed
+from verger.network.tensorflow_version import explain_import_errors
 
 __all__ = [
     "ConfigProto",
@@ -45,14 +46,14 @@ __all__ = [
 _NAME = "tensorflow"
 
 
-class _Whole(MetaPathFinder):
-    """Keras begins in the middle of TensorFlow, which must be whole by then."""
+class _TensorFlowBeforeKeras(MetaPathFinder):
+    """Loads all of TensorFlow when Keras is imported: Keras imports from it, and must not find only a part."""
 
     def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> None:
         if fullname == "keras":
             sys.meta_path.remove(self)
             if _NAME not in sys.modules:
-                sys.modules[fullname] = None  # type: ignore[assignment]  # else TensorFlow loads it, before it is whole
+                sys.modules[fullname] = None  # type: ignore[assignment]  # else TensorFlow would import Keras while it is half loaded
                 try:
                     importlib.import_module(_NAME)
                 finally:
@@ -60,9 +61,10 @@ class _Whole(MetaPathFinder):
 
 
 @contextmanager
-def _bare() -> Iterator[None]:
+def _empty_package() -> Iterator[None]:
+    """Put an empty package in the place of TensorFlow, so that the import of a submodule does not load all of it."""
     spec = None if _NAME in sys.modules else find_spec(_NAME)
-    if spec is None:  # loaded before, or not installed: which the import says best
+    if spec is None:  # already loaded; or not installed, then the import below raises
         yield
         return
     sys.modules[_NAME] = module_from_spec(spec)
@@ -70,10 +72,10 @@ def _bare() -> Iterator[None]:
         yield
     finally:
         del sys.modules[_NAME]
-        sys.meta_path.insert(0, _Whole())
+        sys.meta_path.insert(0, _TensorFlowBeforeKeras())
 
 
-with needed(), _bare():
+with explain_import_errors(), _empty_package():
     from tensorflow.core.protobuf.config_pb2 import ConfigProto
     from tensorflow.python.client.session import Session
     from tensorflow.python.framework.constant_op import constant

@@ -1,4 +1,4 @@
-"""The layers of a convolutional network as data: their weights, their cost, folding, random weights."""
+"""The layers of a convolutional network as data: their weights, their cost, folding, and random weights."""
 
 from __future__ import annotations
 
@@ -9,25 +9,27 @@ from typing import Literal
 import numpy as np
 
 Tensors = dict[str, np.ndarray]
+"""Weights, float32, by canonical name: ``layer/weight``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Convolution:
-    """A convolution, what normalises it, and its activation; padded as ``SAME``, height and width first.
+    """A convolution with its batch normalisation and activation. Padding is ``SAME``.
 
     Attributes
     ----------
     name : str
         Keras' name of the layer.
     kernel : tuple of int
-        height, width, channels in, channels out; of a depthwise one height, width, channels, 1.
+        Shape: (height, width, channels in, channels out); of a depthwise convolution (height, width, channels, 1).
     stride : int
+        In both directions, pixels.
     norm : str, optional
-        Name of the batch normalisation that follows; without one, there is a bias.
-    activation : str
-        Empty where the layer is linear.
+        Name of the batch normalisation that follows. A convolution without one has a bias.
+    activation : {"relu", "relu6", ""}
+        Empty if there is none.
     depthwise : bool
-        Each channel is convolved by itself.
+        Whether each channel is convolved separately.
     """
 
     name: str
@@ -38,14 +40,14 @@ class Convolution:
     depthwise: bool = False
 
     def __str__(self) -> str:
-        """One line that tells all of it; goes into the fingerprint, so that it must stay as it is."""
+        """All of it in one line. It is part of the fingerprint, so it must not change."""
         kind = "depthwise" if self.depthwise else "conv"
         shape = "x".join(map(str, self.kernel))
         return f"{kind} {self.name} {shape} /{self.stride} {self.norm or 'bias'} {self.activation or 'linear'}"
 
     @property
     def channels(self) -> int:
-        """Channels that come out."""
+        """Number of output channels."""
         return self.kernel[2] if self.depthwise else self.kernel[3]
 
     @property
@@ -60,33 +62,85 @@ class Convolution:
         return shapes | {f"{self.norm}/{weight}": (self.channels,) for weight in norm}
 
 
-# "keep" remembers what comes in, "add" adds what was kept last; "max_pool" is 2x2 with stride 2, unpadded.
 Operation = Convolution | Literal["keep", "add", "max_pool"]
-Recipe = tuple[Operation, ...]
-Folded = dict[str, tuple[np.ndarray, np.ndarray]]
+"""``keep`` remembers its input, ``add`` adds what was kept last; ``max_pool`` is 2x2 with stride 2 and no padding."""
 
-# Of every batch normalisation in Keras' MobileNetV2.
+Recipe = tuple[Operation, ...]
+"""What a network does, from first to last."""
+
+Folded = dict[str, tuple[np.ndarray, np.ndarray]]
+"""Kernel and bias by layer, float32."""
+
 EPSILON = 1e-3
+"""Added to the variance in every batch normalisation of Keras' MobileNetV2."""
 
 
 def convolutions(recipe: Recipe) -> list[Convolution]:
-    """The layers of a recipe that have weights."""
+    """The layers of a recipe that have weights.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        Any network.
+
+    Returns
+    -------
+    list of Convolution
+        In the order of the recipe.
+    """
     return [operation for operation in recipe if isinstance(operation, Convolution)]
 
 
 def shapes(recipe: Recipe) -> dict[str, tuple[int, ...]]:
-    """Shapes of all weights by canonical name."""
+    """Shapes of all weights of a network.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        Any network.
+
+    Returns
+    -------
+    dict of str to tuple of int
+        By canonical name, in the order of the recipe.
+    """
     return {name: shape for layer in convolutions(recipe) for name, shape in layer.weights.items()}
 
 
 def output_shape(recipe: Recipe, size: int) -> tuple[int, int, int]:
-    """Height, width and channels of what comes out, for a square input of ``size``."""
+    """Shape of a network's output for one photograph.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        Any network.
+    size : int
+        Edge of the square input, pixels.
+
+    Returns
+    -------
+    tuple of int
+        Height, width, channels.
+    """
     edge, channels, _ = _walk(recipe, size)
     return edge, edge, channels
 
 
 def multiplications(recipe: Recipe, size: int) -> int:
-    """Multiplications for one photograph."""
+    """Number of multiplications that a network needs for one photograph.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        Any network.
+    size : int
+        Edge of the square input, pixels.
+
+    Returns
+    -------
+    int
+        Of the convolutions.
+    """
     return _walk(recipe, size)[2]
 
 
@@ -103,18 +157,19 @@ def _walk(recipe: Recipe, size: int) -> tuple[int, int, int]:
 
 
 def fold(recipe: Recipe, tensors: Mapping[str, np.ndarray]) -> Folded:
-    """Fold batch normalisation into the convolutions before it, in float64.
+    """Fold each batch normalisation into the convolution before it, in float64.
 
     Parameters
     ----------
     recipe : Recipe
+        The network.
     tensors : mapping of str to array
-        Canonical tensors of just these shapes; variances above ``-EPSILON``.
+        All its weights by canonical name, of the shapes that `shapes` gives. Variances are above ``-EPSILON``.
 
     Returns
     -------
     dict of str to (kernel, bias)
-        By layer, float32; kernels have the shapes of the recipe.
+        float32, by layer. Kernels have the recipe's shapes, biases are (channels out,).
     """
     folded = {}
     for layer in convolutions(recipe):
@@ -131,7 +186,20 @@ def fold(recipe: Recipe, tensors: Mapping[str, np.ndarray]) -> Folded:
 
 
 def random_tensors(recipe: Recipe, seed: int) -> Tensors:
-    """Seeded weights through which features neither vanish nor explode (He et al. 2015, arXiv:1502.01852)."""
+    """Random weights, scaled so that features neither vanish nor explode (He et al. 2015, arXiv:1502.01852).
+
+    Parameters
+    ----------
+    recipe : Recipe
+        The network.
+    seed : int
+        Of the random numbers.
+
+    Returns
+    -------
+    dict of str to float32 array
+        By canonical name. Kernels are normal with variance 2 / fan-in; batch normalisations change nothing.
+    """
     generator = np.random.default_rng(seed)
     tensors: Tensors = {}
     for name, shape in shapes(recipe).items():

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from verger.network.recipe import Convolution, Operation, Recipe
 
-# Convolutions and filters of the five blocks.
+# (convolutions, filters) of each of the five blocks: configuration D in the paper's table 1.
 _BLOCKS = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))
 
 
 def recipe() -> Recipe:
-    """The layers of VGG16."""
+    """The layers of VGG16: Simonyan and Zisserman 2014, arXiv:1409.1556, without the classifier."""
     operations: list[Operation] = []
     channels = 3
     for block, (count, filters) in enumerate(_BLOCKS, start=1):

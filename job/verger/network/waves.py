@@ -1,4 +1,4 @@
-"""How the photographs of a run are cut: into waves that are committed together, and a wave into tasks."""
+"""How the photographs of a run are divided: into waves, which are committed as a whole, and a wave into tasks."""
 
 from __future__ import annotations
 
@@ -6,19 +6,49 @@ import math
 
 from verger.config import RunConfig
 
-# A wave is at least a minute of work, so that its start and its commit do not count.
+# Seconds of work in a wave. Its start and its commit take little time beside a minute.
 WAVE_SECONDS = 60
-# Batches a task: enough that starting it and padding its last batch do not count, few enough to balance cores.
+# Batches per task. With more, tasks balance the cores badly; with fewer, their start and padding cost too much.
 _TASK_BATCHES = 16
 
 
 def wave_size(config: RunConfig, cores: int, rate: float) -> int:
-    """Photographs of one wave, where a core computes ``rate`` of them a second."""
+    """Number of photographs in a wave.
+
+    Parameters
+    ----------
+    config : RunConfig
+        ``wave_size``, if it is set, and ``batch_size``.
+    cores : int
+        Cores that compute.
+    rate : float
+        Photographs per second per core.
+
+    Returns
+    -------
+    int
+        At least one batch, unless ``wave_size`` says otherwise.
+    """
     return config.wave_size or max(config.batch_size, round(cores * WAVE_SECONDS * rate))
 
 
 def partition_count(rows: int, cores: int, config: RunConfig) -> int:
-    """Tasks of one wave: every core busy, and none with a batch that is mostly padding."""
+    """Number of tasks of a wave: all cores are busy, and no task has a batch that is mostly padding.
+
+    Parameters
+    ----------
+    rows : int
+        Photographs of the wave.
+    cores : int
+        Cores that compute.
+    config : RunConfig
+        ``partitions``, if it is set, and ``batch_size``.
+
+    Returns
+    -------
+    int
+        At least 1.
+    """
     if config.partitions:
         return min(config.partitions, rows)
     large = math.ceil(rows / (_TASK_BATCHES * config.batch_size))

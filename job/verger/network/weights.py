@@ -1,4 +1,4 @@
-"""Weights: where they come from, and whether they are those of the network."""
+"""Weights of a network: where they come from, and whether they fit the network."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ import numpy as np
 from verger.config import RunConfig
 from verger.errors import NothingToReadError, StoreError, WeightsError
 from verger.network import imagenet, mobilenet_v2
-from verger.network.formats import INPUT_SIZE, Found, parse
+from verger.network.formats import INPUT_SIZE, FileContent, parse
 from verger.network.recipe import EPSILON, Recipe, Tensors, random_tensors, shapes
 from verger.storage.stores import storage_of
 from verger.storage.uri import canonical
 
-# Made by scripts/bundle_weights.py; where they come from is told in NOTICE.
+# Made by scripts/bundle_weights.py; NOTICE says where they come from.
 BUNDLED = "mobilenet_v2_1.0_224_no_top.int8.npz"
 BUNDLED_SHA256 = "526aa0a5b17dda6763e0731664d3d6c347f27ff4fd5b3cc71e4c85e1b81e5df6"
 _BUNDLED_SIZE = 224
@@ -27,18 +27,18 @@ _BUNDLED_SIZE = 224
 
 @dataclass(frozen=True, eq=False)
 class Weights:
-    """The tensors of a network and where they come from.
+    """The weights of a network and where they come from.
 
     Attributes
     ----------
     source : str
         For people: a path, or how they were made.
-    tensors : dict of str to array
-        float32, by canonical name ``layer/weight``: the same whatever file they come from.
+    tensors : dict of str to float32 array
+        By canonical name, ``layer/weight``: the same names for all kinds of files.
     sha256 : str, optional
-        Of the file, where there is one.
+        Of the file, in hexadecimal, if there is a file.
     input_size : int, optional
-        Edge of the square input for which they were trained, where that is known.
+        Edge of the square input for which they were trained, pixels, if it is known.
     """
 
     source: str
@@ -47,17 +47,17 @@ class Weights:
     input_size: int | None = None
 
     def __bool__(self) -> bool:
-        """Whether there are any: pixels need none."""
+        """Whether there are any: `pixels` has none."""
         return bool(self.tensors)
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shapes of the tensors."""
+        """Shapes of the tensors, by canonical name."""
         return {name: tensor.shape for name, tensor in self.tensors.items()}
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 over the tensors: name, type, shape and little-endian values of each, sorted by name."""
+        """SHA-256 in hexadecimal, over name, type, shape and little-endian values of each tensor, sorted by name."""
         total = hashlib.sha256()
         for name, tensor in sorted(self.tensors.items()):
             total.update(f"{name} {tensor.dtype.name} {tensor.shape}\n".encode())
@@ -65,7 +65,7 @@ class Weights:
         return total.hexdigest()
 
     def to_npz(self) -> bytes:
-        """The same bytes for the same tensors; `load` reads them back to the same fingerprint."""
+        """The weights as an .npz file: the same bytes for the same tensors. `load` reads it to the same fingerprint."""
         arrays = dict(sorted(self.tensors.items()))
         if self.input_size:
             arrays[INPUT_SIZE] = np.asarray(self.input_size)
@@ -75,49 +75,57 @@ class Weights:
 
 
 def load(config: RunConfig, layout: Recipe) -> Weights:
-    """The weights that a run asks for, as far as they have the layers of ``layout``.
+    """Load the weights that a run asks for.
 
     Parameters
     ----------
     config : RunConfig
+        ``weights``, ``weights_sha256``, ``weights_dir``, ``seed``, and what names a file of ``imagenet``.
     layout : Recipe
-        Which layers there are; `check` says whether the shapes are right. Random weights have those of ``layout``.
+        The layers to look for. Random weights get its shapes; the shapes of others are compared by `check`.
+
+    Returns
+    -------
+    Weights
+        Those of the layers of ``layout`` that were found.
 
     Raises
     ------
     WeightsError
-        They are not to be had, cannot be read, or have another SHA-256 than ``weights_sha256``.
+        They cannot be found or read, or their SHA-256 is not ``weights_sha256``.
     """
     if config.weights == "random":
-        _compare(None, config.weights_sha256, "random")
+        _check_sha256(None, config.weights_sha256, "random")
         return Weights(f"random (seed {config.seed})", random_tensors(layout, config.seed))
     if config.weights == "bundled":
         return _bundled(config.weights_sha256)
     path, data = _read(config)
     sha256 = hashlib.sha256(data).hexdigest()
-    _compare(sha256, config.weights_sha256, path)
+    _check_sha256(sha256, config.weights_sha256, path)
     try:
-        found = parse(data, {name.rpartition("/")[0] for name in shapes(layout)})
-        tensors = _canonical(found, layout)
+        content = parse(data, {name.rpartition("/")[0] for name in shapes(layout)})
+        tensors = _canonical(content, layout)
     except ValueError as error:
         raise WeightsError(f"weights {path}: {error}", "Give a .h5, .keras or .npz file of Keras") from error
-    return Weights(path, tensors, sha256, found.input_size or _size_in_name(path))
+    return Weights(path, tensors, sha256, content.input_size or _size_in_name(path))
 
 
 def check(weights: Weights, recipe: Recipe, network: str) -> None:
-    """Whether these are the weights of a recipe, and can be computed with.
+    """Check that weights fit a network and are valid numbers.
 
     Parameters
     ----------
     weights : Weights
+        The weights to check.
     recipe : Recipe
+        The layers of the network.
     network : str
-        What the recipe makes, for people.
+        Name of the network, for the message.
 
     Raises
     ------
     WeightsError
-        Naming the first tensor that is missing, has another shape, or holds what no weight can be.
+        Names the first tensor that is missing, has another shape, or holds invalid numbers.
     """
     where, advice = f"weights {weights.source}", "Give weights that fit --backbone and --alpha"
     for name, shape in shapes(recipe).items():
@@ -139,20 +147,25 @@ def _bundled(wanted_sha256: str | None) -> Weights:
     sha256 = hashlib.sha256(data).hexdigest()
     if sha256 != BUNDLED_SHA256:
         raise WeightsError(f"the bundled weights have SHA-256 {sha256}, not {BUNDLED_SHA256}", "Install verger again")
-    _compare(sha256, wanted_sha256, "bundled")
+    _check_sha256(sha256, wanted_sha256, "bundled")
     with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
         tensors = unpack(dict(arrays))
     return Weights("bundled (MobileNetV2 trained on ImageNet, from 8-bit weights)", tensors, sha256, _BUNDLED_SIZE)
 
 
 def unpack(arrays: Tensors) -> Tensors:
-    """Canonical tensors from the bundled form.
+    """Unpack the bundled file of 8-bit weights.
 
     Parameters
     ----------
     arrays : dict of str to array
-        ``layer/kernel`` int8 with ``layer/kernel_scale`` float32, and ``norm/beta`` float32: the other weights of a
-        batch normalisation are those that leave its input as it is.
+        ``layer/kernel`` int8, its ``layer/kernel_scale`` float32, and ``norm/beta`` float32. The other weights of
+        batch normalisations are not stored: they are those that leave its input unchanged.
+
+    Returns
+    -------
+    dict of str to float32 array
+        By canonical name.
     """
     tensors = {}
     for name, shape in shapes(mobilenet_v2.recipe(1.0)).items():
@@ -180,21 +193,21 @@ def _read(config: RunConfig) -> tuple[str, bytes]:
         raise WeightsError(f"weights: {error.what}", "Check --weights and --weights-dir") from error
 
 
-def _compare(sha256: str | None, wanted: str | None, where: str) -> None:
+def _check_sha256(sha256: str | None, wanted: str | None, where: str) -> None:
     if wanted is not None and sha256 != wanted:
         has = f"SHA-256 {sha256}" if sha256 else "no SHA-256, for there is no file"
         raise WeightsError(f"weights {where}: {has}; --weights-sha256 says {wanted}", "Check which of the two is right")
 
 
-def _canonical(found: Found, layout: Recipe) -> Tensors:
-    """Weights by canonical name: by the file's own where it has them, else in the order in which Keras keeps them."""
+def _canonical(content: FileContent, layout: Recipe) -> Tensors:
+    """Weights by canonical name: as the file names them if it uses these names, else by Keras' order in a layer."""
     by_layer: dict[str, list[str]] = {}
     for name in shapes(layout):
         layer, _, weight = name.rpartition("/")
         by_layer.setdefault(layer, []).append(weight)
     tensors = {}
     for layer, weights in by_layer.items():
-        arrays = found.layers.get(layer, {})
+        arrays = content.layers.get(layer, {})
         if len(arrays) == len(weights) and set(arrays) != set(weights):
             arrays = dict(zip(weights, arrays.values(), strict=True))
         for weight in weights:
@@ -210,6 +223,6 @@ def _float32(array: np.ndarray, name: str) -> np.ndarray:
 
 
 def _size_in_name(path: str) -> int | None:
-    """Keras' files say it in their names: ``..._0.35_96_no_top.h5``."""
+    """The input size in the name of a file of Keras, such as ``..._0.35_96_no_top.h5``."""
     stated = re.search(r"_(96|128|160|192|224)(?=[_.])", path.rpartition("/")[2])
     return int(stated[1]) if stated else None

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from verger.batches import batched
 from verger.errors import Reason, Rejection
 from verger.network.inference import Infer, build
 from verger.photographs import images
-from verger.prefetch import batched, prefetch_map
+from verger.prefetch import prefetch_map
 from verger.storage.buckets import Bucket, connect
 from verger.storage.stores import storage_of
 from verger.tables.schemas import FEATURES

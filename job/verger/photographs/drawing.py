@@ -126,6 +126,11 @@ class View:
             RGB, 0 to 1.
         by : float
             Standard deviation of the factor by which each channel is multiplied.
+
+        Returns
+        -------
+        float array (3,) or (height, width, 3)
+            RGB.
         """
         return np.asarray(colour) * (1 + self._rng.normal(0, by, 3))
 
@@ -138,6 +143,11 @@ class View:
             Its middle, in ``u`` and ``v``.
         radius : float
             Units.
+
+        Returns
+        -------
+        float array (height, width)
+            0 in the middle, 1 at the rim.
         """
         return np.hypot(self.u - x, self.v - y) / radius
 
@@ -150,6 +160,11 @@ class View:
             Through which it goes, in ``u`` and ``v``.
         thickness : float
             Half of its width, units.
+
+        Returns
+        -------
+        float array (height, width)
+            0 in the middle, 1 at the rim.
         """
         nearest = np.full_like(self.u, np.inf)
         for (x0, y0), (x1, y1) in pairwise(points):
@@ -168,6 +183,11 @@ class View:
             negative.
         x, y : float
             The middle of the disc, in ``u`` and ``v``.
+
+        Returns
+        -------
+        float array (height, width)
+            0 in the middle, 1 at the rim.
         """
         theta = np.rad2deg(np.arctan2(self.v - y, self.u - x))
         radius = np.ones_like(self.u)
@@ -187,6 +207,11 @@ class View:
             Length of a leaf, units.
         points : int
             Number of leaves.
+
+        Returns
+        -------
+        float array (height, width)
+            0 in the middle, 1 at the rim.
         """
         theta = np.arctan2(self.v - y, self.u - x)
         reach = radius * (0.28 + 0.72 * np.abs(np.cos(theta * points / 2)) ** 3)

@@ -19,24 +19,25 @@ from verger.errors import Reason, Rejection
 from verger.photographs.memory import MemoryBudget, release_free_memory
 
 MAX_BYTES = 256 * 2**20
-"""Longest file that is decoded; an uncompressed 16-bit photograph of 40 megapixels is shorter."""
+"""Most bytes of a file that is decoded. An uncompressed 16-bit photograph of 40 megapixels has fewer."""
 
 MAX_PIXELS = 120_000_000
-"""Most pixels that are decoded: phones take 108 megapixels, which are 430 MB once decoded."""
+"""Most pixels of a photograph that is decoded. Phones take 108 megapixels, which are 430 MB when decoded."""
 
-# However many threads decode: together they take the memory of the largest photograph, and eight of 12 megapixels pass.
+# All threads together take no more memory than the largest photograph. Eight of 12 megapixels fit.
 _BUDGET = MemoryBudget(MAX_PIXELS)
-_LARGE = 32_000_000  # pixels whose memory goes back to the system, else each thread would keep as much; it costs 10 ms
+# From so many pixels on, their memory is given back to the system, which takes 10 ms. Else each thread would keep it.
+_LARGE = 32_000_000
 
 MIN_EDGE = 8
-"""Shortest edge, pixels: what is smaller is a tracking pixel or an icon, not a photograph."""
+"""Shortest edge, pixels. Smaller images are tracking pixels or icons, not photographs."""
 
-# What Pillow may decode here. Its other decoders (about forty) are never shown a byte.
+# The formats that are decoded. Pillow's other decoders, about forty, are not used: each could have security holes.
 FORMATS = frozenset({"JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "HEIF"})
 assert {TiffImagePlugin.TiffImageFile.format, WebPImagePlugin.WebPImageFile.format} <= FORMATS  # imported to register
 
-# How images begin: those of FORMATS, and those that are recognised only to say that they are not supported.
-_BEGINNINGS = re.compile(
+# The first bytes of images: those of FORMATS, and those that are recognised only to be rejected as unsupported.
+_SIGNATURES = re.compile(
     rb"(?P<JPEG>\xff\xd8)"
     rb"|(?P<PNG>\x89PNG)"
     rb"|(?P<GIF>GIF8)"
@@ -66,26 +67,16 @@ _BEGINNINGS = re.compile(
 
 _FILTERS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 
-# How a photograph becomes upright, by its EXIF orientation.
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-_ORIENTATION = 0x0112
+# Keys of Image.info that may hold an orientation.
 _ORIENTED_BY = {"exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif"}
 
-# How Pillow, and libheif behind it, say that a file ends too early, or is of a kind that they do not know.
-_CUT = re.compile(r"truncated|end of file|insufficient|too small|cannot read full", re.IGNORECASE)
+# Parts of the messages by which Pillow and libheif say that a file ends too early, or that they do not support it.
+_TRUNCATED = re.compile(r"truncated|end of file|insufficient|too small|cannot read full", re.IGNORECASE)
 _UNSUPPORTED = re.compile(r"not support|unsupported|cannot handle|unknown pixel mode|not available", re.IGNORECASE)
 
-# Pillow warns of odd metadata and of many pixels: the first do no harm, the second are MAX_PIXELS' affair.
+# Pillow warns about unusual metadata, which does no harm, and about many pixels, for which there is MAX_PIXELS.
 warnings.filterwarnings("ignore", module=r"PIL\.")
-logging.getLogger("PIL").addHandler(logging.NullHandler())  # what nobody listens to is not printed
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # else Python would print its errors
 
 
 class Decoded(NamedTuple):
@@ -94,9 +85,9 @@ class Decoded(NamedTuple):
     Attributes
     ----------
     rgb : uint8 array (size, size, 3)
-        Read-only.
+        Red, green and blue, 0 to 255; read-only.
     width, height : int
-        Of the photograph when it is upright, pixels.
+        Of the upright photograph before it was resized, pixels.
     """
 
     rgb: NDArray[np.uint8]
@@ -107,9 +98,9 @@ class Decoded(NamedTuple):
 def decode(data: bytes, size: int, resample: str = "bicubic", fit: str = "stretch") -> Decoded:
     """Decode a photograph, turn it upright and make it a square of RGB.
 
-    Thread-safe; the work is done outside Python's lock. Of an animation the first frame is taken; transparency
-    is laid over white; 16-bit grey is scaled to 8 bits. A photograph is taken only when all its pixels are there,
-    which a JPEG says by its end marker alone: one without it is truncated.
+    It is thread-safe, and Pillow releases Python's global lock while it works. The first frame of an animation is
+    taken. Transparent parts become white. 16-bit grey is scaled to 8 bits. A photograph with missing pixels is
+    rejected. A JPEG without its end marker is one of these: nothing else says whether all its pixels are there.
 
     Parameters
     ----------
@@ -120,70 +111,76 @@ def decode(data: bytes, size: int, resample: str = "bicubic", fit: str = "stretc
     resample : {"bicubic", "bilinear"}
         Pillow's filter.
     fit : {"stretch", "crop", "pad"}
-        Stretched to the square, cropped in the middle, or padded with white.
+        Stretch it to the square, crop the middle, or pad it with white.
 
     Returns
     -------
     Decoded
+        The square, and the size that the photograph had.
 
     Raises
     ------
     Rejection
-        Whatever is wrong with the file; no other exception that a decoder may raise.
+        For anything that is wrong with the file. Whatever a decoder raises becomes a Rejection.
     """
-    resampling, squared = _FILTERS[resample], _FITS[fit]
-    kind = _kind(data)
+    resampling, fitted = _FILTERS[resample], _FITS[fit]
+    format = _format(data)
     try:
-        with Image.open(io.BytesIO(data), formats=(kind,)) as image:
+        with Image.open(io.BytesIO(data), formats=(format,)) as image:
             _check_edges(*image.size)
-            with _room(image, image.width * image.height):
-                return _decoded(image, lambda upright: squared(upright, size, resampling))
+            with _reserved(image, image.width * image.height):
+                return _decoded(image, lambda upright: fitted(upright, size, resampling))
     except Rejection:
         raise
-    except Exception as error:  # decoders raise whatever they like: OSError, SyntaxError, struct.error, MemoryError ...
-        raise _verdict(kind, data, error) from None
+    except Exception as error:  # decoders raise OSError, SyntaxError, struct.error, MemoryError and others
+        raise _rejection(format, data, error) from None
 
 
 def thumbnail(data: bytes, edge: int, quality: int = 70, most: int = MAX_PIXELS) -> bytes:
-    """A small JPEG of a photograph: upright, transparency on white, and without any metadata.
+    """Make a small JPEG of a photograph: upright, white where it was transparent, without any metadata.
 
     Parameters
     ----------
     data : bytes
         The whole file.
     edge : int
-        Its longer edge at most, pixels.
+        Longer edge of the thumbnail at most, pixels.
     quality : int
-        Of the JPEG.
+        Of the JPEG, 1 to 95.
     most : int
-        A photograph of more pixels is too large; of most JPEGs only those count that are decoded for so small a one.
+        Limit of the pixels to decode. Most JPEGs can be decoded at a smaller size, of which the pixels count.
+
+    Returns
+    -------
+    bytes
+        The JPEG file.
 
     Raises
     ------
     Rejection
-        As `decode`.
+        As `decode` does, and where there are more pixels to decode than ``most``.
     """
-    kind = _kind(data)
+    format = _format(data)
     try:
-        with Image.open(io.BytesIO(data), formats=(kind,)) as image:
+        with Image.open(io.BytesIO(data), formats=(format,)) as image:
             _check_edges(*image.size)
             whole = image.width * image.height
-            image.draft(None, (2 * edge, 2 * edge))  # a JPEG is decoded at no more than it needs
-            # A progressive one is whole in memory all the same.
+            image.draft(None, (2 * edge, 2 * edge))  # decode a JPEG at the smallest size that suffices
+            # A progressive JPEG is held in memory whole even so.
             pixels = whole if image.info.get("progressive") else image.width * image.height
             if pixels > most:
                 raise Rejection(Reason.TOO_LARGE, f"{pixels:,} pixels to decode, the limit is {most:,}")
-            with _room(image, pixels):
-                return _shrunk(image, edge, quality)
+            with _reserved(image, pixels):
+                return _thumbnail(image, edge, quality)
     except Rejection:
         raise
     except Exception as error:
-        raise _verdict(kind, data, error) from None
+        raise _rejection(format, data, error) from None
 
 
 @contextmanager
-def _room(image: Image.Image, pixels: int) -> Iterator[None]:
-    """Room in memory for what is decoded."""
+def _reserved(image: Image.Image, pixels: int) -> Iterator[None]:
+    """Reserve memory for the pixels to decode; free it at the end."""
     with _BUDGET.reserve(pixels):
         try:
             yield
@@ -193,40 +190,41 @@ def _room(image: Image.Image, pixels: int) -> Iterator[None]:
                 release_free_memory()
 
 
-def _decoded(image: Image.Image, squared: Callable[[Image.Image], Image.Image]) -> Decoded:
-    upright = _upright(image)
-    return Decoded(np.asarray(squared(_rgb(upright))), *upright.size)
+def _decoded(image: Image.Image, fitted: Callable[[Image.Image], Image.Image]) -> Decoded:
+    _load_upright(image)
+    return Decoded(np.asarray(fitted(_rgb(image))), *image.size)
 
 
-def _shrunk(image: Image.Image, edge: int, quality: int) -> bytes:
-    small = _rgb(_upright(image))
+def _thumbnail(image: Image.Image, edge: int, quality: int) -> bytes:
+    _load_upright(image)
+    small = _rgb(image)
     small.thumbnail((edge, edge), Image.Resampling.BICUBIC)
-    small.info = {}  # else Pillow would write the photograph's comment
+    small.info = {}  # else Pillow would copy the photograph's comment
     sink = io.BytesIO()
     small.save(sink, "JPEG", quality=quality, optimize=True)
     return sink.getvalue()
 
 
-def _kind(data: bytes) -> str:
-    """The format, from the first bytes; a Rejection unless it can be decoded here."""
+def _format(data: bytes) -> str:
+    """The format, by the first bytes; a Rejection if it cannot be decoded here."""
     if not data:
         raise Rejection(Reason.EMPTY, "0 bytes")
     if len(data) > MAX_BYTES:
         raise Rejection(Reason.TOO_LARGE, f"{len(data):,} bytes, the limit is {MAX_BYTES:,}")
-    found = _BEGINNINGS.match(data)
+    found = _SIGNATURES.match(data)
     if found is None or found.lastgroup is None:
         raise Rejection(Reason.NOT_AN_IMAGE, f"begins with {data[:12]!r}, as no image does")
-    kind = found.lastgroup
-    if kind not in FORMATS:
-        raise Rejection(Reason.UNSUPPORTED_FORMAT, f"{kind.replace('_', ' ')} is not supported")
-    if kind == "HEIF" and not _heif():
+    format = found.lastgroup
+    if format not in FORMATS:
+        raise Rejection(Reason.UNSUPPORTED_FORMAT, f"{format.replace('_', ' ')} is not supported")
+    if format == "HEIF" and not _heif():
         raise Rejection(Reason.UNSUPPORTED_FORMAT, "HEIF needs the extra verger[heic]")
-    return kind
+    return format
 
 
 @cache
 def _heif() -> bool:
-    """Whether HEIF can be decoded; the decoder is loaded when the first such photograph comes."""
+    """Whether HEIF can be decoded. The decoder is loaded at the first call."""
     try:
         import pillow_heif
     except ImportError:
@@ -242,24 +240,20 @@ def _check_edges(width: int, height: int) -> None:
         raise Rejection(Reason.TOO_SMALL, f"{width} x {height} pixels, the least edge is {MIN_EDGE}")
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    """Load the pixels, and turn them as the EXIF or XMP block says (Pillow turns TIFF itself)."""
-    image.load()  # before the look at the metadata, which in PNG may follow the pixels
-    if not image.info.keys() & _ORIENTED_BY:
-        return image
-    try:
-        turn = _TURNS.get(image.getexif().get(_ORIENTATION, 1))
-    except Exception:  # a damaged EXIF block takes nothing from the pixels
-        turn = None
-    if turn is None:
-        return image
-    turned = image.transpose(turn)
-    turned.info = image.info  # the transparent colour
-    return turned
+def _load_upright(image: Image.Image) -> None:
+    """Load the pixels, and turn them as EXIF or XMP says. Pillow has already turned a TIFF when it is loaded."""
+    image.load()  # before the metadata are read: in a PNG they may follow the pixels
+    if image.info.keys() & _ORIENTED_BY:
+        try:
+            ImageOps.exif_transpose(image, in_place=True)
+        except MemoryError:
+            raise
+        except Exception:  # damaged metadata; where the orientation can be read, the pixels are turned by now
+            return
 
 
 def _rgb(image: Image.Image) -> Image.Image:
-    """Any mode to RGB, transparency laid over white."""
+    """Convert any mode to RGB, with white behind transparent parts."""
     if image.mode.startswith("I") or image.mode == "F":
         image = _scaled(image)
     if image.has_transparency_data:
@@ -267,14 +261,14 @@ def _rgb(image: Image.Image) -> Image.Image:
         white = Image.new("RGB", image.size, "white")
         white.paste(colours, mask=colours)
         return white
-    return image if image.mode == "RGB" else image.convert("RGB")  # convert copies even where nothing is to be done
+    return image if image.mode == "RGB" else image.convert("RGB")  # convert would make a copy
 
 
 def _scaled(image: Image.Image) -> Image.Image:
-    """Grey of more than 8 bits to 8 bits, by scaling; Pillow's own conversion clips.
+    """Scale grey of more than 8 bits to 8 bits. Pillow's own conversion would clip it.
 
-    White is 65,535 in 16 bits. Where the mode does not say (32 bits, floats), it is the least of the usual
-    ranges that holds the brightest pixel, else the brightest pixel.
+    In 16 bits white is 65,535. With 32 bits or floats the file does not say what is white: it is the smallest of the
+    usual ranges that contains the brightest pixel, or else the brightest pixel.
     """
     values = np.asarray(image, dtype=np.float32)
     values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
@@ -303,23 +297,23 @@ def _padded(image: Image.Image, size: int, resampling: Image.Resampling) -> Imag
 _FITS = {"stretch": _stretched, "crop": _cropped, "pad": _padded}
 
 
-def _verdict(kind: str, data: bytes, error: Exception) -> Rejection:
-    """The reason behind what a decoder raised."""
-    said = _refusal(kind, data) if isinstance(error, UnidentifiedImageError) else str(error)
-    message = f"{kind}: {said or type(error).__name__}"
+def _rejection(format: str, data: bytes, error: Exception) -> Rejection:
+    """Translate what a decoder raised."""
+    said = _open_error(format, data) if isinstance(error, UnidentifiedImageError) else str(error)
+    message = f"{format}: {said or type(error).__name__}"
     if isinstance(error, (Image.DecompressionBombError, Image.DecompressionBombWarning)):
         return Rejection(Reason.TOO_LARGE, message)
     if isinstance(error, MemoryError):
-        return Rejection(Reason.UNREADABLE, f"{kind}: not enough memory to decode it")
-    if _UNSUPPORTED.search(said) and not (_CUT.search(said) or _cut_short(kind, data)):
+        return Rejection(Reason.UNREADABLE, f"{format}: not enough memory to decode it")
+    if _UNSUPPORTED.search(said) and not (_TRUNCATED.search(said) or _is_cut(format, data)):
         return Rejection(Reason.UNSUPPORTED_FORMAT, message)
-    # Cut or damaged, the same bytes will not decode tomorrow either.
+    # Cut or damaged: permanent, as the same bytes will not decode tomorrow either.
     return Rejection(Reason.TRUNCATED, message)
 
 
-def _refusal(kind: str, data: bytes) -> str:
-    """Why Pillow would not open the file, which Image.open keeps to itself."""
-    factory, accept = Image.OPEN[kind]
+def _open_error(format: str, data: bytes) -> str:
+    """Why Pillow cannot open the file. Image.open does not say it, so its steps are repeated here."""
+    factory, accept = Image.OPEN[format]
     if accept and isinstance(accept(data[:16]), str):
         return "not supported by this build of Pillow"
     try:
@@ -329,12 +323,12 @@ def _refusal(kind: str, data: bytes) -> str:
     return ""
 
 
-def _cut_short(kind: str, data: bytes) -> bool:
-    """Whether the file says of itself that more should follow; asked only once its decoder has failed."""
-    if kind in ("WEBP", "BMP"):
-        start, extra = (4, 8) if kind == "WEBP" else (2, 0)
+def _is_cut(format: str, data: bytes) -> bool:
+    """Whether a file that cannot be decoded is shorter than it says, or has no end marker."""
+    if format in ("WEBP", "BMP"):
+        start, extra = (4, 8) if format == "WEBP" else (2, 0)
         return int.from_bytes(data[start : start + 4], "little") + extra > len(data)
-    if kind == "TIFF":
+    if format == "TIFF":
         return int.from_bytes(data[4:8], "little" if data.startswith(b"II") else "big") >= len(data)
-    ending = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82", "GIF": b";"}.get(kind, b"")
+    ending = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82", "GIF": b";"}.get(format, b"")
     return not data.rstrip(b"\0").endswith(ending)

@@ -1,4 +1,4 @@
-"""Which photographs there are below a folder, and which of them a run takes."""
+"""Which photographs there are below a folder, and which of them a run uses."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from verger.batches import batched
 from verger.config import RunConfig
 from verger.errors import NothingToReadError
-from verger.prefetch import batched
 from verger.storage.base import Entry
 from verger.storage.stores import storage_of
 from verger.storage.uri import canonical
@@ -30,16 +30,19 @@ SCHEMA = pa.schema(
         ("size", pa.int64()),
     ]
 )
-"""A photograph a row; ``label``, the folder that holds it, and ``split``, what a folder above it says, may be null."""
+"""One row per photograph. ``label`` is the folder it is in, ``split`` what a folder above says; both may be null.
+
+``version`` changes when the file does; ``size`` is in bytes.
+"""
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tiff", ".tif", ".heic", ".heif")
 
 _RAW = ".3fr .arw .cr2 .cr3 .crw .dng .erf .iiq .mef .mos .mrw .nef .nrw .orf .pef .raf .raw .rw2 .sr2 .srf .srw .x3f"
 UNREAD = frozenset(f"{_RAW} .avif .avifs .hif .j2k .jfif .jp2 .jpe .jxl .psd .tga".split())
-"""Suffixes of images, cameras' raw ones among them, that are not read."""
+"""Suffixes of images that are not read, among them the raw formats of cameras."""
 
 HIDDEN, NOT_UTF8 = "(hidden)", "(not UTF-8)"
-"""What is ignored whatever its suffix: below these keys instead."""
+"""Keys under which `Inventory.ignored` counts hidden files and names that are not UTF-8, whatever their suffix."""
 
 _SPLITS = {
     "train": "Training",
@@ -51,7 +54,7 @@ _SPLITS = {
     "testing": "Test",
 }
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_CHUNK = 1 << 16
+_CHUNK = 1 << 16  # entries that are handled at a time
 
 
 @dataclass(frozen=True)
@@ -61,9 +64,9 @@ class Inventory:
     Attributes
     ----------
     photographs : pyarrow.Table
-        ``SCHEMA``, sorted by path, each path once.
-    ignored : dict
-        Number of other files by suffix (lower case, ``""`` where there is none), or by HIDDEN or NOT_UTF8.
+        Schema `SCHEMA`, sorted by path, each path once.
+    ignored : dict of str to int
+        Number of other files by suffix (lower case, ``""`` if there is none), `HIDDEN` or `NOT_UTF8`.
     """
 
     photographs: pa.Table
@@ -71,12 +74,22 @@ class Inventory:
 
 
 def take(folder: str) -> Inventory:
-    """List the photographs below ``folder``, at any depth.
+    """List the photographs below a folder, at any depth.
+
+    Parameters
+    ----------
+    folder : str
+        Local path or URI.
+
+    Returns
+    -------
+    Inventory
+        At least one photograph, and what else was found.
 
     Raises
     ------
     NothingToReadError
-        No such folder, or no photograph in it.
+        There is no such folder, or no photograph in it.
     StoreError
         The store refuses or cannot be reached.
     """
@@ -91,9 +104,21 @@ def take(folder: str) -> Inventory:
 
 
 def from_entries(entries: Iterable[Entry], root: str) -> Inventory:
-    """Sort what a store lists below ``root`` into photographs and the rest.
+    """Find the photographs among the files of a folder.
 
-    A chunk at a time, so that of a million entries only the columns are ever held.
+    Entries are handled in chunks: of a million entries only the columns are in memory.
+
+    Parameters
+    ----------
+    entries : iterable of Entry
+        What a store lists below ``root``.
+    root : str
+        The folder, as a canonical path. Label, split and hidden folders are looked for below it.
+
+    Returns
+    -------
+    Inventory
+        Possibly without photographs.
     """
     ignored: Counter[str] = Counter()
     tables = [_photographs(chunk, root, ignored) for chunk in batched(entries, _CHUNK)]
@@ -102,10 +127,10 @@ def from_entries(entries: Iterable[Entry], root: str) -> Inventory:
 
 
 def _photographs(entries: list[Entry], root: str, ignored: Counter[str]) -> pa.Table:
-    """The photographs among ``entries``; the others are counted into ``ignored``."""
+    """The photographs among ``entries``. The others are counted in ``ignored``."""
     try:
         path = pa.array([entry.path for entry in entries], pa.string())
-    except UnicodeEncodeError:  # names from the days of Latin-1, which Python reads as surrogates
+    except UnicodeEncodeError:  # names in an old encoding such as Latin-1, which Python reads as surrogates
         readable = [entry for entry in entries if not _SURROGATE.search(entry.path)]
         ignored[NOT_UTF8] += len(entries) - len(readable)
         return _photographs(readable, root, ignored)
@@ -127,7 +152,7 @@ def _below(path: pa.Array, root: str) -> pa.Array:
 
 
 def _label_and_split(below: pa.Array) -> tuple[pa.Array, pa.Array]:
-    """The folder that holds each photograph, unless it is a split; and the split nearest to the photograph."""
+    """Of each photograph the folder it is in, unless that is a split, and the nearest split above it."""
     label = _extract(below, r"(?s)(?:^|/)(?P<it>[^/]+)/[^/]*$")
     label = pc.if_else(pc.is_in(pc.utf8_lower(label), pa.array(_SPLITS)), pa.scalar(None, pa.string()), label)
     split = _extract(below, rf"(?is)^(?:.*/)?(?P<it>{'|'.join(_SPLITS)})/")
@@ -135,12 +160,12 @@ def _label_and_split(below: pa.Array) -> tuple[pa.Array, pa.Array]:
 
 
 def _extract(texts: pa.Array, pattern: str) -> pa.Array:
-    """What the group ``it`` of ``pattern`` matches; null where the pattern does not."""
+    """What the group ``it`` of a pattern matches; null where the pattern does not match."""
     return pc.struct_field(pc.extract_regex(texts, pattern), "it")
 
 
 def _unique(photographs: pa.Table) -> pa.Table:
-    """Each path once, the last of its kind, of a table sorted by path."""
+    """Each path once, of a table sorted by path. The last row of a path is kept."""
     path = photographs["path"]
     last = pc.not_equal(path[:-1], path[1:])
     if pc.all(last, min_count=0).as_py():
@@ -149,46 +174,68 @@ def _unique(photographs: pa.Table) -> pa.Table:
 
 
 def others(ignored: dict[str, int]) -> str:
-    """What was found beside photographs, the most first; '' where there is nothing."""
+    """Say what was found beside photographs.
+
+    Parameters
+    ----------
+    ignored : dict of str to int
+        Number of files by suffix, as in `Inventory`.
+
+    Returns
+    -------
+    str
+        The total and the commonest suffixes; empty if there are no other files.
+    """
     number = sum(ignored.values())
     return f"{number:,} other file{'s' if number != 1 else ''} ({by_suffix(ignored)})" if number else ""
 
 
 def by_suffix(ignored: dict[str, int]) -> str:
-    """How many there are of what, the most first."""
+    """Say how many files there are of the five commonest suffixes.
+
+    Parameters
+    ----------
+    ignored : dict of str to int
+        Number of files by suffix, as in `Inventory`.
+
+    Returns
+    -------
+    str
+        The commonest suffix first.
+    """
     most = sorted(ignored.items(), key=lambda item: (-item[1], item[0]))
     named = [f"{count:,} {suffix or 'without suffix'}" for suffix, count in most[:5]]
     return ", ".join(named + ["more kinds"] * (len(most) > 5))
 
 
 def select(photographs: pa.Table, config: RunConfig, root: str) -> pa.Table:
-    """The subset that ``config`` asks for.
+    """Select the photographs that a run asks for.
 
     Parameters
     ----------
     photographs : pyarrow.Table
-        ``SCHEMA``.
+        Schema `SCHEMA`.
     config : RunConfig
-        Its ``label`` and ``exclude`` globs, ``max_labels`` and ``max_photographs``. The last takes the same
-        photographs on every machine, as many of each label as possible.
+        ``label``, ``exclude``, ``max_labels`` and ``max_photographs``. The last selects the same photographs on every
+        machine, with labels as evenly represented as possible.
     root : str
-        The folder that was listed.
+        Path or URI of the folder that was listed. ``exclude`` is compared with paths below it.
 
     Returns
     -------
     pyarrow.Table
-        ``SCHEMA``, in the order of ``photographs``.
+        Schema `SCHEMA`, in the order of ``photographs``.
 
     Raises
     ------
     NothingToReadError
-        Nothing is left.
+        No photograph is selected.
     """
     chosen = photographs
     if config.label:
-        chosen = chosen.filter(_is_labelled(chosen, _matching(_labels(chosen), config.label)))
+        chosen = chosen.filter(_is_labelled(chosen, _matching_any(_labels(chosen), config.label)))
     if config.exclude:
-        excluded = _is_labelled(chosen, _matching(_labels(chosen), config.exclude))
+        excluded = _is_labelled(chosen, _matching_any(_labels(chosen), config.exclude))
         below = _below(chosen["path"], canonical(root)).to_pylist()
         glob = re.compile("|".join(map(translate, config.exclude)))
         excluded = pc.or_(excluded, pa.array([glob.match(path) is not None for path in below], pa.bool_()))
@@ -206,7 +253,18 @@ def select(photographs: pa.Table, config: RunConfig, root: str) -> pa.Table:
 
 
 def label_counts(photographs: pa.Table) -> dict[str, int]:
-    """Number of photographs by label, in the order of names; ``""`` counts those without."""
+    """Count photographs by label.
+
+    Parameters
+    ----------
+    photographs : pyarrow.Table
+        With a column ``label``.
+
+    Returns
+    -------
+    dict of str to int
+        In the order of the labels. ``""`` counts photographs without a label.
+    """
     counts = pc.value_counts(pc.fill_null(photographs["label"], "")).to_pylist()
     return dict(sorted((count["values"], count["counts"]) for count in counts))
 
@@ -215,7 +273,7 @@ def _labels(photographs: pa.Table) -> list[str]:
     return sorted(pc.unique(photographs["label"]).drop_null().to_pylist())
 
 
-def _matching(labels: list[str], globs: tuple[str, ...]) -> list[str]:
+def _matching_any(labels: list[str], globs: tuple[str, ...]) -> list[str]:
     return [label for label in labels if any(fnmatchcase(label, glob) for glob in globs)]
 
 
@@ -225,10 +283,10 @@ def _is_labelled(photographs: pa.Table, labels: list[str]) -> pa.ChunkedArray:
 
 
 def _balanced(photographs: pa.Table, number: int, root: str) -> NDArray[np.intp]:
-    """Places of ``number`` photographs, ascending.
+    """Row numbers of ``number`` photographs, ascending.
 
-    Within its label every photograph has a rank, by the hash of its path. The lowest ranks are taken, whatever
-    their label: so each label gives the same number until it has no more.
+    Every photograph has a rank within its label, by the hash of its path. The lowest ranks are taken. So
+    all labels are equally represented, as far as they have enough photographs.
     """
     below = _below(photographs["path"], root).to_pylist()
     hashes = np.fromiter(map(_hash, below), np.uint64, len(below))
@@ -245,13 +303,13 @@ def _hash(path: str) -> int:
 
 
 def _selection(config: RunConfig) -> str:
-    """The selection as it was asked for."""
+    """The settings of the selection, for the message."""
     asked = [f"label {glob}" for glob in config.label] + [f"exclude {glob}" for glob in config.exclude]
     asked += [f"max-labels {config.max_labels}"] if config.max_labels is not None else []
     return ", ".join(asked)
 
 
 def _few(names: list[str]) -> str:
-    """The first names of a list."""
+    """The first ten names of a list, for the message."""
     more = [f"and {len(names) - 10:,} more"] if len(names) > 10 else []
     return ", ".join(names[:10] + more) or "none"

@@ -35,6 +35,10 @@ class MemoryBudget:
         ----------
         pixels : int
             Of the photograph. One that is larger than the whole budget takes all of it.
+
+        Yields
+        ------
+        None
         """
         needed, ticket = min(pixels, self._total), object()
         with self._changed:

@@ -1,4 +1,4 @@
-"""Whether a run could work here: one finding a check."""
+"""Checks of whether a run could work here; each gives one line."""
 
 from __future__ import annotations
 
@@ -27,20 +27,33 @@ from verger.spark.session import MINIMUM_JAVA, java_version, session, uses_s3
 from verger.storage.base import AlreadyPublishedError
 from verger.storage.stores import storage_of
 from verger.storage.uri import apart, bucket_name, canonical, join
+from verger.units import bytes_text
 
-PYTHONS = ((3, 11), (3, 13))
-WORKER_BYTES = 1_300_000_000  # a Python worker with TensorFlow and a network, one a core
-TEMPORARY_BYTES = 1_000_000_000
-LOOKED_AT = 1000  # entries of the input
+SUPPORTED_PYTHONS = ((3, 11), (3, 13))  # the oldest and the newest
+WORKER_BYTES = 1_300_000_000  # memory of a Python worker with TensorFlow and a network; each core has one
+TEMPORARY_BYTES = 1_000_000_000  # disk for temporary files
+MAX_LISTED = 1000  # files of the input that are listed
 
 
 class Skipped(Exception):
-    """A check that had nothing to look at."""
+    """Raised by a check that has nothing to check."""
 
 
 @dataclass(frozen=True)
-class Finding:
-    """What one check found, on one line."""
+class CheckResult:
+    """What one check found, on one line.
+
+    Attributes
+    ----------
+    name : str
+        Of the check.
+    verdict : {"ok", "fails", "skipped"}
+        Whether the check holds.
+    line : str
+        What was found; where the check fails, what to do about it.
+    exit_code : ExitCode
+        With which a run would end where the check fails; else DONE.
+    """
 
     name: str
     verdict: Literal["ok", "fails", "skipped"]
@@ -56,59 +69,65 @@ def examine(
     absent: dict[str, str] | None = None,
     stale_after: float = 24,
     fix: bool = False,
-) -> Iterator[Finding]:
-    """Run every check, each as it is asked for.
+) -> Iterator[CheckResult]:
+    """Run all checks, each when its result is requested.
 
     Parameters
     ----------
     config : RunConfig
-    absent : dict, optional
-        The values of ``input`` and ``output`` that mean that there is none: their checks are skipped.
+        Settings of the run.
+    absent : dict of str to str, optional
+        The values of ``input`` and ``output`` that stand for "not given": the checks of these are skipped.
     stale_after : float, optional
-        The age, in hours, from which on an upload below the output is one that nobody will finish.
+        Hours after which an unfinished upload below the output counts as stale: nobody will finish it.
     fix : bool, optional
-        Whether to abort these.
+        Whether to abort stale uploads.
+
+    Yields
+    ------
+    CheckResult
+        One a check.
     """
     given = config.model_dump(include={"input", "output"})
     source, output = (None if absent and uri == absent[name] else uri for name, uri in given.items())
-    yield _find("Python", _python)
-    java = _find("Java", _java)
+    yield _check("Python", _python)
+    java = _check("Java", _java)
     yield java
-    residency = _find("Residency", lambda: _residency(source, output, config))
+    residency = _check("Residency", lambda: _residency(source, output, config))
     yield residency
-    # Where it is not known where a bucket stands, nothing more is asked of it.
-    open_ = residency.verdict != "fails"
-    yield _find("Jars", lambda: s3a.class_path() if uses_s3(config) else _skip("no s3:// output given"))
-    yield _find("Spark", lambda: _spark(config, open_) if java.verdict == "ok" else _skip("it needs Java"))
-    yield _find("TensorFlow", lambda: _tensorflow() if config.backbone != "pixels" else _skip("pixels needs none"))
-    yield _find("Weights", lambda: _weights(config, open_))
-    yield _find("Input", lambda: _input(_asked(source, "input", open_)))
-    yield _find("Output", lambda: _output(_asked(output, "output", open_), source))
-    yield _find("Uploads", lambda: _uploads(_asked(output, "output", open_), stale_after, fix))
-    yield _find("Disk", lambda: _disk(config))
-    yield _find("Memory", lambda: _memory(config))
+    # Without a known region inside the EU, a bucket is not accessed any further.
+    buckets_allowed = residency.verdict != "fails"
+    yield _check("Jars", lambda: s3a.class_path() if uses_s3(config) else _skip("no s3:// output given"))
+    yield _check("Spark", lambda: _spark(config, buckets_allowed) if java.verdict == "ok" else _skip("it needs Java"))
+    yield _check("TensorFlow", lambda: _tensorflow() if config.backbone != "pixels" else _skip("pixels needs none"))
+    yield _check("Weights", lambda: _weights(config, buckets_allowed))
+    yield _check("Input", lambda: _input(_place(source, "input", buckets_allowed)))
+    yield _check("Output", lambda: _output(_place(output, "output", buckets_allowed), source))
+    yield _check("Uploads", lambda: _uploads(_place(output, "output", buckets_allowed), stale_after, fix))
+    yield _check("Disk", lambda: _disk(config))
+    yield _check("Memory", lambda: _memory(config))
 
 
-def _asked(uri: str | None, role: str, open_: bool) -> str:
-    """A place that may be looked at."""
+def _place(uri: str | None, role: str, buckets_allowed: bool) -> str:
+    """The canonical path or URI of a place that may be accessed."""
     if uri is None:
         raise Skipped(f"no --{role} given")
     place = canonical(uri)
-    if bucket_name(place) and not open_:
-        raise Skipped("residency first")
+    if bucket_name(place) and not buckets_allowed:
+        raise Skipped("the Residency check failed")
     return place
 
 
-def _find(name: str, check: Callable[[], str]) -> Finding:
+def _check(name: str, check: Callable[[], str]) -> CheckResult:
     try:
-        return Finding(name, "ok", check())
+        return CheckResult(name, "ok", check())
     except Skipped as reason:
-        return Finding(name, "skipped", str(reason))
+        return CheckResult(name, "skipped", str(reason))
     except VergerError as error:
-        return Finding(name, "fails", error.line, error.exit_code)
-    except Exception as error:  # whatever a broken installation raises is a finding, too
+        return CheckResult(name, "fails", error.line, error.exit_code)
+    except Exception as error:  # a broken installation may raise anything
         line = " ".join(f"{type(error).__name__}: {error}".split())
-        return Finding(name, "fails", line[:300], ExitCode.USAGE)
+        return CheckResult(name, "fails", line[:300], ExitCode.USAGE)
 
 
 def _skip(reason: str) -> str:
@@ -117,8 +136,8 @@ def _skip(reason: str) -> str:
 
 def _python() -> str:
     version = ".".join(map(str, sys.version_info[:3]))
-    low, high = ("{}.{}".format(*bound) for bound in PYTHONS)
-    if not PYTHONS[0] <= sys.version_info[:2] <= PYTHONS[1]:
+    low, high = ("{}.{}".format(*bound) for bound in SUPPORTED_PYTHONS)
+    if not SUPPORTED_PYTHONS[0] <= sys.version_info[:2] <= SUPPORTED_PYTHONS[1]:
         raise UsageError(f"Python {version} is not supported", f"Install verger with Python {low} to {high}")
     return version
 
@@ -136,10 +155,10 @@ def _java() -> str:
     return f"{version} ({where})"
 
 
-def _spark(config: RunConfig, open_: bool) -> str:
+def _spark(config: RunConfig, buckets_allowed: bool) -> str:
     """Start Spark as a run would, and send a row through a Python worker and back."""
-    alone = {} if open_ else {"output": os.curdir}
-    with session(config.model_copy(update={"cores": 1, "event_log": None, **alone})) as spark:
+    local_output = {} if buckets_allowed else {"output": os.curdir}
+    with session(config.model_copy(update={"cores": 1, "event_log": None, **local_output})) as spark:
         rows = spark.range(1, numPartitions=1).mapInArrow(lambda batches: batches, "id long").count()
         if rows != 1:
             raise UsageError(f"Spark {spark.version} lost a row between Java and Python", "Install its locked version")
@@ -147,7 +166,7 @@ def _spark(config: RunConfig, open_: bool) -> str:
 
 
 def _tensorflow() -> str:
-    """Import it in a process of its own, so that this one stays light and survives an illegal instruction."""
+    """Import TensorFlow in a process of its own, since an illegal instruction would end this one."""
     script = "import tensorflow; print(tensorflow.__version__)"
     quiet = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=quiet, check=False)
@@ -157,20 +176,20 @@ def _tensorflow() -> str:
     return done.stdout.strip()
 
 
-def _weights(config: RunConfig, open_: bool) -> str:
+def _weights(config: RunConfig, buckets_allowed: bool) -> str:
     if "weights" in places(config, "weights"):
-        _asked(config.weights, "weights", open_)
+        _place(config.weights, "weights", buckets_allowed)
     network = resolve(config)
     return f"{network.fingerprint}, {network.dimension:,} features; {network.weights.source}"
 
 
 def _input(source: str) -> str:
-    seen = list(islice(storage_of(source).list(source), LOOKED_AT))
+    seen = list(islice(storage_of(source).list(source), MAX_LISTED))
     photographs = [entry for entry in seen if entry.path.lower().endswith(SUFFIXES)]
     if not photographs:
         raise NothingToReadError(f"no photograph among the first {len(seen)} files of {source}", "Check the path")
     storage_of(source).read_version(photographs[0].path, photographs[0].version)
-    more = " or more" if len(seen) == LOOKED_AT else ""
+    more = " or more" if len(seen) == MAX_LISTED else ""
     return f"{source}, {len(photographs):,}{more} photographs"
 
 
@@ -184,14 +203,14 @@ def _residency(source: str | None, output: str | None, config: RunConfig) -> str
 
 
 def _output(output: str, source: str | None) -> str:
-    """Write, read back and remove an object of our own; what is published once must stay."""
+    """Write, read back and delete a probe; check that what was published once is not overwritten."""
     if source:
         apart(source, output)
     storage, probe = storage_of(output), join(output, f"_doctor-{secrets.token_hex(4)}")
     try:
         storage.publish_once(probe, b"verger")
         if storage.read(probe) != b"verger":
-            raise StoreError(f"{output} gives back something else than was written", "Choose another output")
+            raise StoreError(f"{output} returns other bytes than were written", "Choose another output")
         with suppress(AlreadyPublishedError):
             storage.publish_once(probe, b"another")
             raise StoreError(f"{output} ignores If-None-Match: a run could be overwritten", "Use another store")
@@ -208,7 +227,7 @@ def _uploads(output: str, stale_after: float, fix: bool) -> str:
     found = list(uploads.stale(output, datetime.now(UTC) - timedelta(hours=stale_after)))
     if found and not fix:
         raise StoreError(
-            f"{len(found)} uploads below {output} were begun over {stale_after:g} hours ago and never finished; "
+            f"{len(found)} uploads below {output} were started over {stale_after:g} hours ago and never finished; "
             "their parts are stored and paid for",
             "Abort them with --fix, and see manifests/aws for a rule that does so",
         )
@@ -223,33 +242,37 @@ def _disk(config: RunConfig) -> str:
     free = shutil.disk_usage(existing).free
     if free < TEMPORARY_BYTES:
         raise DoesNotFitError(
-            f"{folder} has {_gb(free)} free, less than {_gb(TEMPORARY_BYTES)}",
+            f"{folder} has {bytes_text(free)} free, less than {bytes_text(TEMPORARY_BYTES)}",
             "Free some, or choose another --local-dir",
         )
-    return f"{_gb(free)} free in {folder}"
+    return f"{bytes_text(free)} free in {folder}"
 
 
 def _memory(config: RunConfig) -> str:
     cores = config.cores or available_cores()
     needed, available = config.driver_bytes + cores * WORKER_BYTES, available_memory()
-    line = f"{_gb(available)} available, {_gb(needed)} needed: driver {config.driver_memory} and {cores} workers"
+    what = f"driver {config.driver_memory} and {cores} workers"
+    line = f"{bytes_text(available)} available, {bytes_text(needed)} needed: {what}"
     if available < needed:
         raise DoesNotFitError(line, "Give fewer --cores or less --driver-memory")
     return line
 
 
 def available_memory() -> int:
-    """Bytes that this process and its children can still take, a container's limit (cgroup v2) included."""
+    """Memory that this process and its children can still take.
+
+    Returns
+    -------
+    int
+        Bytes; a container's limit (cgroup v2) is taken into account.
+    """
     lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
     available = int(lines["MemAvailable"].split()[0]) << 10
     group = Path("/sys/fs/cgroup")
     limit = (group / "memory.max").read_text().strip() if (group / "memory.max").is_file() else "max"
     if limit != "max":
         statistics = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
-        used = int((group / "memory.current").read_text()) - int(statistics["inactive_file"])  # cache goes when asked
+        # The kernel frees inactive cache on demand.
+        used = int((group / "memory.current").read_text()) - int(statistics["inactive_file"])
         available = min(available, int(limit) - used)
     return available
-
-
-def _gb(size: int) -> str:
-    return f"{size / 1e9:.1f} GB"

@@ -1,4 +1,4 @@
-"""What a run would do, how long it would take and what it would cost; nothing is written."""
+"""What a run would do, how long it would take and what it would cost, without writing anything."""
 
 from __future__ import annotations
 
@@ -20,23 +20,26 @@ from verger.network.backbones import Network, resolve
 from verger.photographs import inventory
 from verger.planning import prices
 from verger.planning.cost import Bill, Item, bill
-from verger.planning.workload import Workload, foresee
+from verger.planning.workload import Workload, estimate_workload
 from verger.residency.preflight import admit, places
 from verger.storage.buckets import is_aws
 from verger.storage.uri import apart, bucket_name
 from verger.tables import manifest, runs
+from verger.tables.manifest import Manifest
 from verger.tables.store import FeatureStore, gone, matching, without
 from verger.text import one_line
+from verger.units import bytes_text, estimated_seconds_text, eur_column
 
-# Seconds before the first photograph: the session, and TensorFlow's import in each worker.
+# Seconds before the first photograph: start of the Spark session, and import of TensorFlow in each worker.
 START_S = 6.0
-# A network's own rate is for photographs of 100x100, of about this size; larger ones take longer to decode.
-SMALL_BYTES = 6_000
+# A network's rate was measured on photographs of 100 x 100 pixels, of about so many bytes; larger ones take longer to
+# decode.
+BENCHMARK_BYTES = 6_000
 DECODED_BYTES_PER_S = 16e6  # JPEG, one core
-# A run of fewer photographs has mostly measured how long its workers took to start.
-ENOUGH_TO_MEASURE = 1000
-# Of so many finished runs, the newest, at most so many measurements count.
-LOOKED_AT, MEASUREMENTS = 20, 5
+# The rate of a run of fewer photographs depends mostly on how long its workers took to start.
+MIN_MEASURED_PHOTOGRAPHS = 1000
+# So many finished runs are read, the newest, and at most so many of their rates are used.
+MAX_RUNS_READ, MAX_RATES = 20, 5
 
 
 @dataclass(frozen=True)
@@ -45,27 +48,37 @@ class Plan:
 
     Attributes
     ----------
-    input, output, fingerprint : str
+    input, output : str
+        Their paths or URIs.
+    fingerprint : str
+        Of the features, which names their folder in the store.
     listed, known, rejected, new, gone : int
-        Photographs: chosen; with features in the store; remembered as rejected; to compute; in the store but no
+        Photographs: selected; with features in the store; remembered as rejected; to compute; in the store but no
         longer in the input.
     labels : dict of str to int
+        Photographs of each label.
     ignored : dict of str to int
         Other files, by suffix.
     bytes, new_bytes : int
-        Size of the photographs listed, and of those to read.
+        Bytes of the photographs listed, and of those to read.
     nodes, node_cores : int
+        Number of nodes that the estimate is for, and cores of each.
     photographs_per_s_per_core : float
+        Photographs that one core computes in a second.
     rate_source : str
         Where that rate comes from.
     seconds : float
+        Wall time until the last feature is computed.
     components : int
-        Width of the projection.
+        Principal components of a photograph.
     components_source : str
-        Where that figure comes from.
+        Where that number comes from.
     workload : Workload
+        Requests, bytes and hours.
     cost : Bill
+        What these cost.
     warnings : list of str
+        What the user should know about the store.
     """
 
     input: str
@@ -92,29 +105,45 @@ class Plan:
     warnings: list[str]
 
     def as_dict(self) -> dict[str, Any]:
-        """The plan as JSON takes it."""
+        """The plan as JSON has it.
+
+        Returns
+        -------
+        dict
+            The attributes by name, with dicts for workload and cost.
+        """
         return asdict(self)
 
 
 def plan(config: RunConfig, nodes: int = 1, node_cores: int | None = None) -> Plan:
-    """Subtract what the store has from what the input has, and estimate the rest.
+    """Find the photographs that a run would compute, and estimate its time and cost.
 
     Parameters
     ----------
     config : RunConfig
-    nodes, node_cores : int
-        What to estimate for; default: this machine, or ``config.cores`` of it.
+        Settings of the run.
+    nodes : int
+        Nodes to estimate for.
+    node_cores : int, optional
+        Cores of each; default: ``config.cores``, else those of this machine.
+
+    Returns
+    -------
+    Plan
+        For this input, this output and these nodes.
 
     Raises
     ------
     UsageError
         Input and output contain one another.
-    ResidencyError, StoreError
-        A bucket of them is not in the EU, or refuses.
+    ResidencyError
+        One of the buckets is not in the EU.
+    StoreError
+        A store refuses or cannot be reached.
     NothingToReadError
         There is no photograph.
     WeightsError
-        The weights, which name the store's folder, are not to be had.
+        The weights, on which the fingerprint depends, cannot be read.
     """
     source, output = apart(config.input, config.output)
     residency = admit(places(config, "input", "output", "weights"), config, written={"output"}, tried=False)
@@ -127,11 +156,11 @@ def plan(config: RunConfig, nodes: int = 1, node_cores: int | None = None) -> Pl
     new = without(without(chosen, stored), refused)
     node_cores = node_cores or config.cores or available_cores()
     history = _history(output, network.fingerprint)
-    rate, rate_source = _rate(history, network, _total(chosen) / chosen.num_rows)
+    rate, rate_source = _rate(history, network, _total_bytes(chosen) / chosen.num_rows)
     components, components_source = _components(history, config, network, chosen.num_rows)
     core_s = new.num_rows / rate
     seconds = START_S + core_s / (nodes * node_cores)
-    work = foresee(
+    work = estimate_workload(
         config,
         network,
         keys=found.photographs.num_rows + sum(found.ignored.values()),
@@ -144,7 +173,7 @@ def plan(config: RunConfig, nodes: int = 1, node_cores: int | None = None) -> Pl
         nodes=nodes,
         node_cores=node_cores,
     )
-    region, aws = _standing(config, output, residency.region(output))
+    region, aws = _region_and_provider(config, output, residency.region(output))
     return Plan(
         input=source,
         output=output,
@@ -156,8 +185,8 @@ def plan(config: RunConfig, nodes: int = 1, node_cores: int | None = None) -> Pl
         gone=gone(stored, source, found.photographs["path"]),
         labels=inventory.label_counts(chosen),
         ignored=found.ignored,
-        bytes=_total(chosen),
-        new_bytes=_total(new),
+        bytes=_total_bytes(chosen),
+        new_bytes=_total_bytes(new),
         nodes=nodes,
         node_cores=node_cores,
         photographs_per_s_per_core=round(rate, 2),
@@ -171,12 +200,12 @@ def plan(config: RunConfig, nodes: int = 1, node_cores: int | None = None) -> Pl
     )
 
 
-def _total(photographs: pa.Table) -> int:
+def _total_bytes(photographs: pa.Table) -> int:
     return int(pc.sum(photographs["size"]).as_py() or 0)
 
 
-def _standing(config: RunConfig, output: str, region: str | None) -> tuple[str | None, bool]:
-    """The region of the output as far as it is known, and whether AWS is to be paid for the store."""
+def _region_and_provider(config: RunConfig, output: str, region: str | None) -> tuple[str | None, bool]:
+    """The region of the output, as far as it is known, and whether AWS charges for the store."""
     name = bucket_name(output)
     if name is None:
         return region, True
@@ -186,46 +215,53 @@ def _standing(config: RunConfig, output: str, region: str | None) -> tuple[str |
     return region or bucket.region, is_aws(config.endpoint_url or bucket.endpoint_url)
 
 
-def _history(output: str, fingerprint: str) -> list[dict[str, Any]]:
-    """Manifests of the last finished runs with these features, the newest first."""
+def _history(output: str, fingerprint: str) -> list[Manifest]:
+    """Manifests of the last finished runs with this fingerprint, newest first."""
     finished = [run_id for run_id, done in runs.run_ids(output) if done]
     documents = []
-    for run_id in reversed(finished[-LOOKED_AT:]):
-        with suppress(
-            NothingToReadError, StoreError
-        ):  # one that is damaged or newer tells nothing, and hinders nothing
+    for run_id in reversed(finished[-MAX_RUNS_READ:]):
+        with suppress(NothingToReadError, StoreError):  # an unreadable manifest is skipped
             documents.append(manifest.read(runs.Run(output, run_id)))
-    return [document for document in documents if document["features"]["fingerprint"] == fingerprint]
+    return [document for document in documents if document.features.fingerprint == fingerprint]
 
 
-def _rate(history: list[dict[str, Any]], network: Network, mean_bytes: float) -> tuple[float, str]:
-    """Photographs a second and core, and where that figure comes from: the output's own measurements if it has any."""
+def _rate(history: list[Manifest], network: Network, mean_bytes: float) -> tuple[float, str]:
+    """Photographs a second and core, measured by this output's runs if possible, and where that rate comes from."""
     measured = [
-        float(document["throughput"]["photographs_per_s_per_core"])
+        document.throughput.photographs_per_s_per_core
         for document in history
-        if document["photographs"]["computed"] >= ENOUGH_TO_MEASURE
-    ][:MEASUREMENTS]
+        if document.photographs.computed >= MIN_MEASURED_PHOTOGRAPHS
+    ][:MAX_RATES]
     if len(measured) == 1:
         return measured[0], "measured by the last run that computed enough here"
     if measured:
         return median(measured), f"the median of the last {len(measured)} runs that computed enough here"
-    seconds = 1 / network.photographs_per_s_per_core + max(0.0, mean_bytes - SMALL_BYTES) / DECODED_BYTES_PER_S
+    seconds = 1 / network.photographs_per_s_per_core + max(0.0, mean_bytes - BENCHMARK_BYTES) / DECODED_BYTES_PER_S
     return 1 / seconds, "our benchmark's figures; once a large run was measured, its own"
 
 
-def _components(
-    history: list[dict[str, Any]], config: RunConfig, network: Network, photographs: int
-) -> tuple[int, str]:
-    """The width of the projection, and where that figure comes from."""
+def _components(history: list[Manifest], config: RunConfig, network: Network, photographs: int) -> tuple[int, str]:
+    """The number of components, and where it comes from."""
     if config.components:
         return config.components, "as set"
     if history:
-        return int(history[0]["pca"]["n_components"]), "as in the last run"
+        return history[0].pca.n_components, "as in the last run"
     return min(network.dimension, photographs), "at most, as no run has told yet"
 
 
 def table(planned: Plan) -> Group:
-    """Draw a plan for a terminal."""
+    """A plan as tables for a terminal.
+
+    Parameters
+    ----------
+    planned : Plan
+        What to show.
+
+    Returns
+    -------
+    rich.console.Group
+        For `rich.console.Console.print`.
+    """
     return Group(_facts(planned), "", _counts(planned), "", _prices(planned), "", _notes(planned))
 
 
@@ -235,10 +271,10 @@ def _facts(planned: Plan) -> Table:
         "Input": planned.input,
         "Output": planned.output,
         "Features": planned.fingerprint,
-        "Labels": f"{len(planned.labels):,} ({_listing(planned.labels)})",
+        "Labels": f"{len(planned.labels):,} ({_largest_counts(planned.labels)})",
         "Work": f"about {planned.workload.core_hours:,.3g} core hours, at {planned.photographs_per_s_per_core:,.1f} "
         f"photographs/s a core ({planned.rate_source})",
-        "Time": f"about {_duration(planned.seconds)} on {planned.nodes:,} x {planned.node_cores} cores",
+        "Time": f"about {estimated_seconds_text(planned.seconds)} on {planned.nodes:,} x {planned.node_cores} cores",
     }
     for name, value in rows.items():
         facts.add_row(name, Text(one_line(value)))
@@ -251,47 +287,47 @@ def _counts(planned: Plan) -> Table:
     counts = Table.grid(padding=(0, 2))
     counts.add_column(justify="right")
     rows = [
-        (planned.listed, f"photographs listed ({planned.bytes / 1e6:,.1f} MB)"),
+        (planned.listed, f"photographs listed ({bytes_text(planned.bytes)})"),
         (planned.known, "known: their features are in the store"),
         (planned.rejected, "rejected before, not read again"),
-        (planned.new, f"new, to compute ({planned.new_bytes / 1e6:,.1f} MB)"),
-        (planned.gone, "gone: in the store, no longer in the folder"),
+        (planned.new, f"new, to compute ({bytes_text(planned.new_bytes)})"),
+        (planned.gone, "gone: in the store, no longer in the input"),
     ]
     if planned.ignored:
-        rows.append((sum(planned.ignored.values()), f"other files, ignored ({_listing(planned.ignored)})"))
+        rows.append((sum(planned.ignored.values()), f"other files, ignored ({_largest_counts(planned.ignored)})"))
     for count, what in rows:
         counts.add_row(f"{count:,}", Text(one_line(what)))
     return counts
 
 
 def _prices(planned: Plan) -> Table:
-    """The bill, a line an item; what is unknown says so."""
+    """The bill, one line for each item."""
     lines = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
-    lines.add_column(f"In {prices.named(planned.cost.region)}")
+    lines.add_column(f"In {prices.region_name(planned.cost.region)}")
     lines.add_column("amount", justify="right")
     lines.add_column("")
     lines.add_column("price")
     lines.add_column("EUR", justify="right")
     for item in planned.cost.items:
-        lines.add_row(item.what, _amount(item), item.unit, str(item.price or "unknown"), _eur(item.eur))
+        lines.add_row(item.what, _amount(item), item.unit, str(item.price or "unknown"), eur_column(item.eur))
     if planned.cost.eur is not None:
         total = "Sum of what is known" if planned.cost.unknown else "Sum"
-        lines.add_row(total, "", "", "", _eur(planned.cost.eur), style="bold")
+        lines.add_row(total, "", "", "", eur_column(planned.cost.eur), style="bold")
     if planned.cost.eur_per_1000 is not None:
-        lines.add_row("A thousand photographs", "", "", "", _eur(planned.cost.eur_per_1000))
+        lines.add_row("A thousand photographs", "", "", "", eur_column(planned.cost.eur_per_1000))
     return lines
 
 
 def _notes(planned: Plan) -> Table:
-    """What is unknown, who says the prices, how things were counted and what was assumed, and what would be cheaper."""
+    """Unknown prices, sources of the known ones, how things were counted, what was assumed, and the cheapest region."""
     priced = planned.cost
-    named: dict[str, list[str]] = {}
+    by_source: dict[str, list[str]] = {}
     for item in priced.items:
         if item.price:
-            named.setdefault(item.price.stated, []).append(item.what)
+            by_source.setdefault(item.price.stated, []).append(item.what)
     notes = {
         "Unknown": ["; ".join(priced.unknown)] if priced.unknown else [],
-        "Prices": [f"{'; '.join(items)}: {source}" for source, items in named.items()]
+        "Prices": [f"{'; '.join(items)}: {source}" for source, items in by_source.items()]
         + [f"EUR 1 = {priced.usd_per_eur}: {priced.usd_per_eur.stated}"],
         "Counted": [f"{item.what}: {item.how}" for item in priced.items]
         + [f"{planned.components:,} components, {planned.components_source}"],
@@ -307,32 +343,19 @@ def _notes(planned: Plan) -> Table:
 
 def _cheaper(priced: Bill) -> str:
     region, saving = priced.cheapest["region"], priced.cheapest["saving"]
-    name = f"{prices.named(region)}, of the EU regions whose node price is known"
+    name = f"{prices.region_name(region)}, of the EU regions whose node price is known"
     if saving is None or region == priced.region:
         return name
-    return f"{name}: EUR {_eur(priced.cheapest['eur'])} for the nodes, {saving:.0%} less"
+    return f"{name}: EUR {eur_column(priced.cheapest['eur'])} for the nodes, {saving:.0%} less"
 
 
 def _amount(item: Item) -> str:
     return f"{item.units:,.0f}" if item.unit == "requests" else f"{item.units:,.3g}"
 
 
-def _eur(eur: float | None) -> str:
-    """EUR to the cent where it is cents, and finer below."""
-    if eur is None:
-        return "unknown"
-    return f"{eur:,.2f}" if eur >= 10 else f"{eur:.4f}"
-
-
-def _listing(counts: dict[str, int], at_most: int = 8) -> str:
+def _largest_counts(counts: dict[str, int], at_most: int = 8) -> str:
     """The largest counts by name, as in "Apple: 3, Pear: 2, and 5 more"."""
     largest = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     shown = [f"{name or '(none)'}: {count:,}" for name, count in largest[:at_most]]
     shown += [f"and {len(largest) - at_most} more"] if len(largest) > at_most else []
     return ", ".join(shown)
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"

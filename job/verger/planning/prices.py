@@ -1,4 +1,4 @@
-"""Prices that somebody published, each with its source and date. What is not here is unknown, never guessed.
+"""Published prices, each with its source and date. A price that is not here is unknown; none is guessed.
 
 `docs/cost.md` says how each was found.
 """
@@ -13,16 +13,22 @@ from verger.residency.regions import EU
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """What something costs, and who says so.
+    """A price, and who published it.
 
     Attributes
     ----------
     amount : float
-        Of ``currency``, for ``per`` of what is paid for.
-    source, date : str
-        Who stated it, and the day or month of which it holds (ISO 8601).
+        In ``currency``, for ``per`` units.
+    source : str
+        Who published it, or the option that gave it.
+    date : str or None
+        Day or month for which it holds (ISO 8601); None where an option gave it.
+    per : int
+        Units that the amount is for.
+    currency : {"USD", "EUR"}
+        Of ``amount``.
     discount : float
-        Share by which less is assumed to be paid.
+        Share of the amount, from 0 to 1, that is assumed not to be paid.
     """
 
     amount: float
@@ -33,7 +39,20 @@ class Price:
     discount: float = 0.0
 
     def eur(self, units: float, usd_per_eur: float) -> float:
-        """The price of so many units in EUR."""
+        """What units cost.
+
+        Parameters
+        ----------
+        units : float
+            Number of units.
+        usd_per_eur : float
+            Exchange rate.
+
+        Returns
+        -------
+        float
+            EUR, after the discount.
+        """
         price = units / self.per * self.amount * (1 - self.discount)
         return price / usd_per_eur if self.currency == "USD" else price
 
@@ -45,20 +64,30 @@ class Price:
 
     @property
     def stated(self) -> str:
-        """Who says so, and when."""
+        """Source and date as text."""
         return f"{self.source}, {self.date}" if self.date else self.source
 
 
 @dataclass(frozen=True, slots=True)
-class S3:
-    """What a region's S3 charges for the standard class."""
+class S3Prices:
+    """What S3 charges in a region, for the standard storage class.
+
+    Attributes
+    ----------
+    write : Price
+        Of PUT, POST and LIST requests.
+    read : Price
+        Of GET and HEAD requests.
+    month : Price
+        Of a GiB that is stored for a month.
+    """
 
     write: Price
     read: Price
     month: Price
 
 
-NODE, NODE_VCPU = "m5.xlarge", 4
+NODE_TYPE, NODE_VCPU = "m5.xlarge", 4
 PARIS = "eu-west-3"
 
 CITIES = {
@@ -72,6 +101,7 @@ CITIES = {
 _PROJECT = ("a student project's table of AWS on-demand prices", "2023-12")
 _S3_PARIS = ("AWS's price list of S3 in eu-west-3", "2026-09-28")
 
+# USD an hour for one node of NODE_TYPE.
 NODE_HOUR = {
     region: Price(usd, *_PROJECT)
     for region, usd in {
@@ -83,26 +113,43 @@ NODE_HOUR = {
     }.items()
 }
 
-# Of others than Paris nobody was found who says the price and the day.
-STORE = {
-    PARIS: S3(
+# For other regions than Paris no source was found that gives both a price and its date.
+S3_PRICES = {
+    PARIS: S3Prices(
         write=Price(0.0053, *_S3_PARIS, per=1_000),
         read=Price(0.0042, *_S3_PARIS, per=10_000),
         month=Price(0.024, *_S3_PARIS),
     )
 }
 
-# AWS names no region in stating it; it is used for the regions above only.
+# USD an hour. AWS publishes it without naming a region; it is used for the regions above only.
 CONTROL_PLANE_HOUR = Price(0.10, "AWS Containers Blog on EKS prices, Kubernetes in standard support", "2024-04")
 
-EURO = Price(1.1050, "ECB euro foreign exchange reference rate", "2023-12-29")
+USD_PER_EUR = Price(1.1050, "ECB euro foreign exchange reference rate", "2023-12-29")
 
 
-def named(region: str) -> str:
-    """A region with its city, where it is one of the table."""
+def region_name(region: str) -> str:
+    """A region with its city, where the city is known.
+
+    Parameters
+    ----------
+    region : str
+        Code such as ``eu-west-3``.
+
+    Returns
+    -------
+    str
+        Such as ``eu-west-3 (Paris)``.
+    """
     return f"{region} ({CITIES[region]})" if region in CITIES else region
 
 
-def cheapest() -> str:
-    """The region in the EU with the lowest known price of a node hour."""
+def cheapest_region() -> str:
+    """The region in the EU with the lowest known price of a node hour.
+
+    Returns
+    -------
+    str
+        Code such as ``eu-north-1``.
+    """
     return min(EU & NODE_HOUR.keys(), key=lambda region: NODE_HOUR[region].amount)

@@ -1,55 +1,57 @@
-"""What a run takes, counted before it runs: requests to the store, bytes that it adds, hours of nodes."""
+"""What a run will take, estimated beforehand: requests to the store, bytes that it adds, hours of nodes."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 
+from verger.batches import slices
 from verger.config import RunConfig
 from verger.network.backbones import Network
 from verger.network.waves import partition_count, wave_size
 
-# Keys that one LIST tells of.
-KEYS_A_PAGE = 1000
+# Keys that one LIST request returns at most.
+KEYS_PER_LIST = 1000
 
-# Requests of Spark 4.3.0 and the magic committer of hadoop-aws 3.5.0 for one write, counted at the store:
-# so many a file (a task writes one), and so many a write whatever it holds. Deletes are free.
+# Requests of Spark 4.3.0 and the magic committer of hadoop-aws 3.5.0 for one write, counted at the store: for each
+# file (a task writes one), and for each write whatever it holds. Deletes are free.
 _PUT_A_FILE, _PUT_A_WRITE = 7, 3  # a multipart upload's start, part and end; marker, .pending and .pendingset; _SUCCESS
 _LIST_A_FILE, _LIST_A_WRITE = 5, 12
 _GET_A_FILE, _GET_A_WRITE = 9, 10
-# The same for reading a small Parquet file.
+# The same for each read of a small Parquet file.
 _LIST_A_SPARK_READ, _GET_A_SPARK_READ = 1, 6
 _GET_AN_ARROW_READ = 5
 # Spark reads the features to centre them, to fit the components, and to project them.
 _PASSES = 3
-# The manifest, latest.json and names/<name>.json, the components and their numbers; once a store, its fingerprint and
-# its weights.
+# The manifest, latest.json and names/<name>.json, pca.npz and pca.json; once in a store, its fingerprint and weights.
 _OWN_FILES, _STORE_FILES = 5, 2
-# The audit's table, the classifier and what is known of it, the page and its pictures; photographs on it, at most.
+# Files of the audit (its table), the classifier (two) and the report (page and pictures).
 _AUDIT_FILES, _CLASSIFIER_FILES, _REPORT_FILES = 1, 2, 4
-_PICTURED = 600
+# Photographs that the report shows at most; each is read again.
+_REPORT_PHOTOGRAPHS = 600
 
-# Bytes of a row beside its numbers: path, version, digest, label, sizes, time.
+# Bytes of a row besides its features or components: path, version, digest, label, sizes, time.
 _ROW_BYTES = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """What a run takes.
+    """What a run will take.
 
     Attributes
     ----------
     core_hours : float
-        Computing alone, at the measured rate.
+        Hours of one core, for computing features alone, at the measured rate.
     hours : float
-        From the start to the last feature.
+        Wall time from the start to the last feature.
     nodes, node_cores : int
+        Number of nodes, and cores of each.
     waves, files : int
-        Commits of features, and Parquet files that they make.
+        Commits of features, and Parquet files that these write.
     lists, puts, gets : int
         Requests, as S3 prices them: PUT with POST, GET with HEAD.
     feature_bytes, projection_bytes : int
-        What the run adds to the store, not compressed.
+        Bytes that the run adds to the store, before compression.
     """
 
     core_hours: float
@@ -66,11 +68,11 @@ class Workload:
 
     @property
     def vcpu_hours(self) -> float:
-        """Every core, as long as the run lasts: rented cores are paid for, idle or not."""
+        """Hours of all cores, idle or not: all rented cores are paid for while the run lasts."""
         return self.hours * self.nodes * self.node_cores
 
 
-def foresee(
+def estimate_workload(
     config: RunConfig,
     network: Network,
     *,
@@ -84,34 +86,43 @@ def foresee(
     nodes: int,
     node_cores: int,
 ) -> Workload:
-    """Count what a run will take.
+    """Estimate what a run will take.
 
     Parameters
     ----------
     config : RunConfig
+        Gives sizes of waves and batches, and whether there will be a classifier and a report.
     network : Network
+        Gives the number of features, and photographs a second and core.
     keys : int
-        Everything below the input, photographs or not.
+        Objects below the input, photographs or not.
     listed, new : int
-        Photographs chosen, and those of them to compute.
+        Photographs selected, and those of them whose features are to be computed.
     stored_files : int
         Parquet files of features that the store has.
     components : int
-        Width of the projection.
-    core_hours, hours, nodes, node_cores
+        Principal components of a photograph.
+    core_hours, hours : float
         As in `Workload`.
+    nodes, node_cores : int
+        As in `Workload`.
+
+    Returns
+    -------
+    Workload
+        Requests are counted as docs/cost.md explains.
     """
     cores = nodes * node_cores
     size = wave_size(config, cores, network.photographs_per_s_per_core)
-    waves = [min(size, new - start) for start in range(0, new, size)]
+    waves = [wave.stop - wave.start for wave in slices(new, size)]
     files = sum(partition_count(rows, cores, config) for rows in waves)
-    parts = min(cores, listed)  # of the projection: a file a core
-    writes, written, features = len(waves) + 1, files + parts, stored_files + files
-    listings = 3 * max(1, math.ceil(features / KEYS_A_PAGE))  # the store's own: before, after, and the rejects
-    read = stored_files + (features if new else 0) + parts  # what is known before and after; the table, read back
-    looked = 2 * (
-        features + parts
-    )  # digests and features, names and components: a sample of them, whole where it is small
+    projection_files = min(cores, listed)  # one a core
+    writes, written, features = len(waves) + 1, files + projection_files, stored_files + files
+    listings = 3 * max(1, math.ceil(features / KEYS_PER_LIST))  # the feature store before and after, and the rejects
+    # What is stored, before and after; the table, which is read back.
+    read = stored_files + (features if new else 0) + projection_files
+    # Of both, insight reads narrow columns, then a sample of the numbers, which is all rows where these are few.
+    sampled = 2 * (features + projection_files)
     return Workload(
         core_hours=core_hours,
         hours=hours,
@@ -119,7 +130,7 @@ def foresee(
         node_cores=node_cores,
         waves=len(waves),
         files=files,
-        lists=math.ceil(keys / KEYS_A_PAGE)
+        lists=math.ceil(keys / KEYS_PER_LIST)
         + listings
         + _LIST_A_FILE * written
         + _LIST_A_WRITE * writes
@@ -134,9 +145,9 @@ def foresee(
         gets=new
         + _GET_A_FILE * written
         + _GET_A_WRITE * writes
-        + _GET_AN_ARROW_READ * (read + looked)
+        + _GET_AN_ARROW_READ * (read + sampled)
         + _GET_A_SPARK_READ * _PASSES * features
-        + (min(listed, _PICTURED) if config.report else 0),
+        + (min(listed, _REPORT_PHOTOGRAPHS) if config.report else 0),
         feature_bytes=new * (4 * network.dimension + _ROW_BYTES),
         projection_bytes=listed * (4 * components + _ROW_BYTES),
     )

@@ -6,15 +6,33 @@ import json
 import platform
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import Any, Self
+
+from pydantic import Field
 
 from verger import __version__
 from verger.config import RunConfig
 from verger.errors import NothingToReadError, StoreError
-from verger.jsonable import dump, timestamp
+from verger.jsonable import dump, finite, timestamp
 from verger.residency.guard import Residency
 from verger.storage.stores import storage_of
 from verger.storage.uri import join
+from verger.tables.manifest_parts import (
+    AuditSummary,
+    ClassifierResult,
+    Cost,
+    Environment,
+    Features,
+    Number,
+    Part,
+    PcaSummary,
+    Photographs,
+    Place,
+    Projection,
+    ReportPage,
+    ResidencyRecord,
+    Throughput,
+)
 from verger.tables.runs import Run
 
 SCHEMA_VERSION = 1
@@ -28,78 +46,222 @@ _PACKAGES = {
 }
 
 
-def fitting(run: Run, document: dict[str, Any]) -> Run:
-    """The run that fitted the PCA of a finished run, by its manifest: itself, or one that may be in another output."""
-    fitted_by = str(document["pca"]["fitted_by"])
-    folder = str(document["pca"].get("fitted_in", join(run.output, "runs", fitted_by)))
+class Opening(Part):
+    """How a manifest and a failure begin: what ran, when, with which settings, from where to where."""
+
+    schema_version: int = Field(description="1. Keys may be added to it; none is renamed or removed.")
+    run_id: str = Field(description="The run: UTC time, name and six hex digits.")
+    verger_version: str = Field(description="Version of Verger.")
+    started_at: str = Field(description="When the run began, ISO 8601 in UTC.")
+    finished_at: str = Field(description="When it ended, ISO 8601 in UTC.")
+    config: dict[str, Any] = Field(
+        description="Every setting of the run, as that version of Verger had them (`verger schema`); no secret."
+    )
+    input: Place = Field(description="Where the photographs are.")
+    output: Place = Field(description="Where the results are.")
+
+    @classmethod
+    def of(
+        cls, run: Run, config: RunConfig, residency: Residency, started_at: datetime, finished_at: datetime
+    ) -> Opening:
+        """The opening of a run's record.
+
+        Parameters
+        ----------
+        run : Run
+        config : RunConfig
+            Its ``input`` and ``output`` are canonical.
+        residency : Residency
+            Knows the regions of both.
+        started_at, finished_at : datetime
+            With a time zone.
+
+        Returns
+        -------
+        Opening
+            To be put into a `Manifest` or `Failure` by ``**dict(opening)``.
+        """
+        return Opening(
+            schema_version=SCHEMA_VERSION,
+            run_id=run.run_id,
+            verger_version=__version__,
+            started_at=timestamp(started_at),
+            finished_at=timestamp(finished_at),
+            config=config.model_dump(mode="json"),
+            input=Place(uri=config.input, region=residency.region(config.input)),
+            output=Place(uri=config.output, region=residency.region(config.output)),
+        )
+
+
+class Manifest(Opening):
+    """The record of a run that readers trust; manifest.json."""
+
+    photographs: Photographs = Field(description="How many there are.")
+    labels: dict[str, int] = Field(
+        description="Photographs listed, by label; under the empty label, those without one."
+    )
+    features: Features = Field(description="What the network makes of a photograph.")
+    rejected_by_reason: dict[str, int] = Field(description="Photographs rejected, by reason.")
+    pca: PcaSummary = Field(description="The principal components.")
+    projection: Projection = Field(description="The table.")
+    audit: AuditSummary | None = Field(
+        default=None, description="What the audit has found (docs/classifier.md); absent where it could not be made."
+    )
+    classifier: ClassifierResult | None = Field(
+        default=None,
+        description="The first classifier (docs/classifier.md), or why there is none; absent with `--no-classifier`, "
+        "and where it could not be made.",
+    )
+    report: ReportPage | None = Field(
+        default=None, description="The page; absent with `--no-report`, and where it could not be drawn."
+    )
+    timings_s: dict[str, Number] = Field(description="Seconds, by stage.")
+    throughput: Throughput = Field(description="How fast features were computed.")
+    cost: Cost = Field(description="What the cores of the run cost from its start to its end.")
+    residency: ResidencyRecord = Field(description="Where data stood.")
+    environment: Environment = Field(
+        description="Versions of what features and components depend on; null for what is not installed."
+    )
+    warnings: list[str] = Field(description="What the run has warned of, each once, in order.")
+
+    @classmethod
+    def parse(cls, data: bytes, path: str) -> Self:
+        """A manifest from the bytes of its file.
+
+        Parameters
+        ----------
+        data : bytes
+        path : str
+            Where they are from, for messages.
+
+        Raises
+        ------
+        StoreError
+            They are no manifest, or that of a newer schema version.
+        """
+        try:
+            document = json.loads(data)
+            if document["schema_version"] > SCHEMA_VERSION:
+                raise StoreError(f"{path} was written by a newer verger", "Upgrade verger")
+            return cls.model_validate(document)
+        except (ValueError, KeyError, TypeError):
+            raise StoreError(f"{path} is no manifest of verger", "Choose another run, or move the file away") from None
+
+
+class Failure(Opening):
+    """What a run that failed leaves in place of a manifest, as far as it came; failure.json."""
+
+    exit_code: int = Field(description="Exit code of the process.")
+    message: str = Field(description="What failed, in one line.")
+    photographs: Photographs | None = Field(description="How many there are, as far as the run came; null before that.")
+    rejected_by_reason: dict[str, int] | None = Field(description="Photographs rejected, by reason; null before that.")
+
+
+def fitting(run: Run, document: Manifest) -> Run:
+    """The run that fitted the PCA of a finished run.
+
+    Parameters
+    ----------
+    run : Run
+    document : Manifest
+        That of ``run``.
+
+    Returns
+    -------
+    Run
+        ``run`` itself, or one that may be in another output.
+    """
+    fitted_by = document.pca.fitted_by
+    folder = document.pca.fitted_in or join(run.output, "runs", fitted_by)
     return Run(folder.removesuffix(f"/runs/{fitted_by}"), fitted_by)
 
 
 def opening(
     run: Run, config: RunConfig, residency: Residency, started_at: datetime, finished_at: datetime
 ) -> dict[str, Any]:
-    """How a manifest and a failure begin: what ran, when, with which settings, from where to where."""
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "run_id": run.run_id,
-        "verger_version": __version__,
-        "started_at": timestamp(started_at),
-        "finished_at": timestamp(finished_at),
-        "config": config.model_dump(mode="json"),
-        "input": {"uri": config.input, "region": residency.region(config.input)},
-        "output": {"uri": config.output, "region": residency.region(config.output)},
-    }
+    """How a manifest and a failure begin, as their files have it: `Opening.of`."""
+    return Opening.of(run, config, residency, started_at, finished_at).as_dict()
 
 
 def closing(residency: Residency, warnings: list[str]) -> dict[str, Any]:
     """How a manifest ends: where the data stood, what software ran, what was warned of."""
     return {
         "residency": residency.as_dict(),
-        "environment": environment(),
+        "environment": environment().as_dict(),
         "warnings": warnings,
     }
 
 
-def environment() -> dict[str, str | None]:
-    """Versions of what features and components depend on; None for what is not installed."""
-    found: dict[str, str | None] = {"python": platform.python_version()}
+def environment() -> Environment:
+    """Versions of what features and components depend on.
+
+    Returns
+    -------
+    Environment
+        None for what is not installed.
+    """
+    found: dict[str, str | None] = {}
     for name, package in _PACKAGES.items():
         try:
             found[name] = version(package)
         except PackageNotFoundError:
             found[name] = None
-    return found
+    return Environment.model_validate({"python": platform.python_version(), **found})
 
 
-def publish(run: Run, manifest: dict[str, Any]) -> None:
-    """Make a run one that readers trust. The last thing that is written into its folder."""
-    storage_of(run.output).publish_once(run.path("manifest.json"), dump(manifest))
+def publish(run: Run, document: Manifest | dict[str, Any]) -> None:
+    """Make a run one that readers trust. The last thing that is written into its folder.
+
+    Parameters
+    ----------
+    run : Run
+    document : Manifest or dict
+        The manifest; a dict is checked.
+
+    Raises
+    ------
+    AlreadyPublishedError
+        The run has one.
+    pydantic.ValidationError
+        The dict is no manifest.
+    """
+    manifest = Manifest.model_validate(finite(document)) if isinstance(document, dict) else document
+    storage_of(run.output).publish_once(run.path("manifest.json"), dump(manifest.as_dict()))
 
 
-def record_failure(run: Run, failure: dict[str, Any]) -> None:
-    """Leave failure.json where a manifest would have been."""
-    storage_of(run.output).write(run.path("failure.json"), dump(failure))
+def record_failure(run: Run, document: Failure | dict[str, Any]) -> None:
+    """Leave failure.json where a manifest would have been.
+
+    Parameters
+    ----------
+    run : Run
+    document : Failure or dict
+        The failure; a dict is checked.
+
+    Raises
+    ------
+    pydantic.ValidationError
+        The dict is no failure.
+    """
+    failure = Failure.model_validate(finite(document)) if isinstance(document, dict) else document
+    storage_of(run.output).write(run.path("failure.json"), dump(failure.as_dict()))
 
 
-def read(run: Run) -> dict[str, Any]:
+def read(run: Run) -> Manifest:
     """The manifest of a run.
+
+    Parameters
+    ----------
+    run : Run
 
     Raises
     ------
     NothingToReadError
         The run has none: it is running, or died.
+    StoreError
+        It is damaged, or of a newer schema version.
     """
     storage, path = storage_of(run.output), run.path("manifest.json")
     if not storage.exists(path):
         raise NothingToReadError(f"{run.folder} has no manifest.json: it is running or it failed", "Choose another run")
-    return _parse(storage.read(path), path)
-
-
-def _parse(data: bytes, path: str) -> dict[str, Any]:
-    try:
-        document = json.loads(data)
-        if document["schema_version"] > SCHEMA_VERSION:
-            raise StoreError(f"{path} was written by a newer verger", "Upgrade verger")
-    except (ValueError, KeyError, TypeError):
-        raise StoreError(f"{path} is no manifest of verger", "Choose another run, or move the file away") from None
-    return dict(document)
+    return Manifest.parse(storage.read(path), path)

@@ -133,7 +133,7 @@ def load_features(uri: str, as_: Literal["arrow", "pandas"] = "arrow") -> Any:
 
 def _features(run: Run) -> pa.Table:
     """The stored rows of a run's photographs, with the labels and splits of its table."""
-    fingerprint = manifest.read(run)["features"]["fingerprint"]
+    fingerprint = manifest.read(run).features.fingerprint
     wanted = projection(run).to_table(columns=["path", "label", "split", "version"])
     store = FeatureStore(run.output, fingerprint)
     files = sorted(pc.unique(matching(store.known(), wanted)["file"]).to_pylist())

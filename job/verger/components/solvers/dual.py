@@ -1,4 +1,4 @@
-"""Exact PCA of few photographs with many features: the n x n Gram matrix instead of the d x d scatter."""
+"""Exact PCA of few photographs with many features: the dual problem, with the n x n Gram matrix of the rows."""
 
 from __future__ import annotations
 
@@ -11,113 +11,124 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from verger.components.aggregation import Partial, broadcast, row_blocks, total
+from verger.batches import slices
+from verger.components.aggregation import PartialSum, aggregate, broadcast, row_blocks
 from verger.components.moments import Moments
-from verger.components.rows import Array, chunks
-from verger.components.solvers.gram import lower_triangle
-from verger.components.solvers.products import positions, transpose_times
-from verger.components.solvers.spectrum import Spectrum, eigen, ranked
+from verger.components.rows import Float64Array, chunks
+from verger.components.solvers.decomposition import Decomposition, eigendecomposition, significant_eigenvalues
+from verger.components.solvers.gram import assemble_lower_triangle
+from verger.components.solvers.products import row_numbers, transpose_times
 
 if TYPE_CHECKING:
     from pyspark import Broadcast
     from pyspark.sql import DataFrame
 
-# Float64 that a task unpacks at a time: all photographs, some columns.
+# Bytes of float64 that a task unpacks at a time: a stripe, which is all photographs and some features.
 _STRIPE_BYTES = 32 << 20
-_STRIPES = "stripe int, positions binary, values binary"
+_STRIPES = "stripe int, row_numbers binary, values binary"
 
 
-def solve(features: DataFrame, moments: Moments, standardize: bool) -> Spectrum:
-    """All eigenvalues of the covariance, and eigenvectors on demand (a further pass).
+def solve(features: DataFrame, moments: Moments, standardize: bool) -> Decomposition:
+    """All eigenvalues of the covariance matrix, and eigenvectors on demand, by a further pass.
 
-    With X the centred and scaled rows, X X' has the eigenvalues of X' X, and u of the one is X' u / |X' u| of
-    the other. X X' is summed over stripes of columns: the features are shuffled once, each number to one task,
-    whereas blocks of rows would have to meet each other. A task holds the lower triangle (4 n n bytes) and a
-    stripe.
+    With X the centred and scaled rows, X X' has the eigenvalues of X' X. For an eigenvector u of X X', the
+    eigenvector of X' X is X' u / |X' u|. X X' is summed over stripes of columns: the features are shuffled once,
+    each number to one task, whereas every block of rows would have to meet every other. A task holds the lower
+    triangle (4 n n bytes) and a stripe.
 
     Parameters
     ----------
     features : pyspark.sql.DataFrame
-        Columns ``path``, which is unique, and ``features``.
+        Columns ``path string``, which is unique, and ``features array<float>``.
     moments : Moments
         Of these features.
     standardize : bool
+        Whether features are divided by their standard deviations.
+
+    Returns
+    -------
+    Decomposition
+        Exact.
+
+    Raises
+    ------
+    ValueError
+        The features are not those of the moments, or paths are not unique.
     """
-    standard = moments.standard(standardize)
+    scaler = moments.scaler(standardize)
     paths = features.select("path").toArrow()["path"].combine_chunks().sort()
     if len(paths) != moments.n or len(paths.unique()) != moments.n:
         raise ValueError(f"{moments.n} rows, then {len(paths)} with {len(paths.unique())} paths")
-    variances, vectors = eigen(_gram(features, moments, standardize, paths))
+    eigenvalues, vectors = eigendecomposition(_gram(features, moments, standardize, paths))
 
-    def components(k: int) -> Array:
-        found = transpose_times(features, standard, paths, vectors[:, :k]).T
-        return np.ascontiguousarray(found / np.linalg.norm(found, axis=1, keepdims=True))
+    def components(k: int) -> Float64Array:
+        directions = transpose_times(features, scaler, paths, vectors[:, :k]).T
+        return np.ascontiguousarray(directions / np.linalg.norm(directions, axis=1, keepdims=True))
 
     dimension = len(moments.mean)
-    return Spectrum(
+    return Decomposition(
         moments.n,
-        standard,
-        moments.variance(standard),
-        ranked(variances / (moments.n - 1), moments.n, dimension),
+        scaler,
+        moments.total_variance(scaler),
+        significant_eigenvalues(eigenvalues / (moments.n - 1), moments.n, dimension),
         components,
     )
 
 
-def _gram(features: DataFrame, moments: Moments, standardize: bool, paths: pa.Array) -> Array:
+def _gram(features: DataFrame, moments: Moments, standardize: bool, paths: pa.Array) -> Float64Array:
     """The lower triangle of X X', float64, shape (n, n), rows in the order of ``paths``."""
     n, dimension = moments.n, len(moments.mean)
     spark = features.sparkSession
     tasks = 2 * spark.sparkContext.defaultParallelism
     width = max(1, min(_STRIPE_BYTES // (8 * n), -(-dimension // tasks)))
-    with broadcast(spark, (moments.standard(standardize), paths)) as sent:
-        cut = features.mapInArrow(_Cut(sent, width), _STRIPES)
+    with broadcast(spark, (moments.scaler(standardize), paths)) as shared:
+        cut = features.mapInArrow(_CutIntoStripes(shared, width), _STRIPES)
         # Sorted, so that a stripe is complete before the next begins, whatever the shuffle delivers first.
         stripes = cut.repartitionById(tasks, cut["stripe"] % tasks).sortWithinPartitions("stripe")
-        found = total(stripes, _Products(sent, width), size=n * (n + 1) // 2, tasks=tasks)
-    return lower_triangle([partial.values for partial in found], n)
+        sums = aggregate(stripes, _GramSums(shared, width), size=n * (n + 1) // 2, tasks=tasks)
+    return assemble_lower_triangle([partial.values for partial in sums], n)
 
 
 @dataclass(frozen=True)
-class _Cut:
-    """The function of mapInArrow: rows in, their stripes of ``width`` columns out, as they are, in float32."""
+class _CutIntoStripes:
+    """The function of mapInArrow: feature rows in, their stripes of ``width`` features out, unscaled, in float32."""
 
-    sent: Broadcast[Any]
+    shared: Broadcast[Any]
     width: int
 
     def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        standard, known = self.sent.value
-        dimension = len(standard.mean)
+        scaler, all_paths = self.shared.value
+        dimension = len(scaler.mean)
         for paths, rows in chunks(batches, dimension):
-            where = positions(paths, known).tobytes()
-            starts = range(0, dimension, self.width)
-            values = [rows[:, start : start + self.width].astype(np.float32).tobytes() for start in starts]
+            numbers = row_numbers(paths, all_paths).tobytes()
+            values = [rows[:, which].astype(np.float32).tobytes() for which in slices(dimension, self.width)]
             yield pa.RecordBatch.from_arrays(
                 [
-                    pa.array(range(len(starts)), pa.int32()),
-                    pa.array([where] * len(starts), pa.binary()),
+                    pa.array(range(len(values)), pa.int32()),
+                    pa.array([numbers] * len(values), pa.binary()),
                     pa.array(values, pa.binary()),
                 ],
-                names=["stripe", "positions", "values"],
+                names=["stripe", "row_numbers", "values"],
             )
 
 
 @dataclass(frozen=True)
-class _Products:
-    """What stripes add to the lower triangle of X X', in blocks of rows of that matrix."""
+class _GramSums:
+    """The lower triangle of X X' of a partition's stripes, in blocks of rows of that matrix."""
 
-    sent: Broadcast[Any]
+    shared: Broadcast[Any]
     width: int
 
-    def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[Partial]:
-        standard, known = self.sent.value
-        n = len(known)
+    def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[PartialSum]:
+        scaler, all_paths = self.shared.value
+        n = len(all_paths)
         pieces = (piece for batch in batches for piece in zip(*(c.to_pylist() for c in batch.columns), strict=True))
         for stripe, same in groupby(pieces, key=itemgetter(0)):
-            which = slice(stripe * self.width, min((stripe + 1) * self.width, len(standard.mean)))
+            which = slice(stripe * self.width, min((stripe + 1) * self.width, len(scaler.mean)))
             rows = np.empty((n, which.stop - which.start))
-            for _, where, values in same:
-                into = np.frombuffer(where, np.int32)
-                rows[into] = np.frombuffer(values, np.float32).reshape(len(into), -1)
-            standard.columns(which).centre(rows)
+            for _, number_bytes, values in same:
+                numbers = np.frombuffer(number_bytes, np.int32)
+                rows[numbers] = np.frombuffer(values, np.float32).reshape(len(numbers), -1)
+            scaler.select_features(which).transform_in_place(rows)
             for block, part in enumerate(row_blocks(n, n)):
-                yield Partial(block, n, (rows[part] @ rows[: part.stop].T).ravel())
+                yield PartialSum(block, n, (rows[part] @ rows[: part.stop].T).ravel())

@@ -9,79 +9,128 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from verger.components.aggregation import Partial, row_blocks, total
-from verger.components.moments import Moments, centre, nothing
-from verger.components.rows import Array, chunks
-from verger.components.solvers.spectrum import Spectrum, eigen, ranked
+from verger.components.aggregation import PartialSum, aggregate, row_blocks
+from verger.components.moments import Moments, subtract_mean
+from verger.components.rows import Float64Array, chunks
+from verger.components.solvers.decomposition import Decomposition, eigendecomposition, significant_eigenvalues
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 
-def solve(features: DataFrame, dimension: int, standardize: bool, tasks: int | None = None) -> Spectrum:
-    """All eigenvalues and eigenvectors of the covariance.
+def solve(features: DataFrame, dimension: int, standardize: bool, tasks: int | None = None) -> Decomposition:
+    """All eigenvalues and eigenvectors of the covariance matrix.
 
     Parameters
     ----------
     features : pyspark.sql.DataFrame
-        Columns ``path`` and ``features``.
+        Columns ``path string`` and ``features array<float>``.
     dimension : int
+        Features of a row, d.
     standardize : bool
+        Whether features are divided by their standard deviations.
     tasks : int, optional
-        As in `aggregation.total`.
+        As in `aggregation.aggregate`.
+
+    Returns
+    -------
+    Decomposition
+        Exact.
 
     Raises
     ------
     VergerError
-        As `Moments.checked` says.
+        As in `Moments.validated`.
     """
-    moments, scatter = _measure(features, dimension, tasks)
-    standard = moments.standard(standardize)
-    if standard.scale is not None:
-        scatter /= standard.scale
-        scatter /= standard.scale[:, None]
+    moments, scatter = _moments_and_scatter(features, dimension, tasks)
+    scaler = moments.scaler(standardize)
+    if scaler.scale is not None:
+        scatter /= scaler.scale
+        scatter /= scaler.scale[:, None]
     scatter /= moments.n - 1
-    variances, vectors = eigen(scatter)
-    return Spectrum(
+    variances, vectors = eigendecomposition(scatter)
+    return Decomposition(
         moments.n,
-        standard,
-        moments.variance(standard),
-        ranked(variances, moments.n, dimension),
+        scaler,
+        moments.total_variance(scaler),
+        significant_eigenvalues(variances, moments.n, dimension),
         lambda k: vectors[:, :k].T.copy(),
     )
 
 
-def _measure(features: DataFrame, dimension: int, tasks: int | None) -> tuple[Moments, Array]:
-    contributions = Scatter(dimension)
+def _moments_and_scatter(features: DataFrame, dimension: int, tasks: int | None) -> tuple[Moments, Float64Array]:
+    scatter_sums = ScatterSums(dimension)
     size = dimension * (dimension + 1) // 2
-    found = total(features, contributions, contributions.spread, size=size, tasks=tasks)
-    scatter = lower_triangle([partial.values for partial in found], dimension)
-    moments = Moments(found[0].n, found[0].mean[0], scatter.diagonal().copy()) if found else nothing(dimension)
-    return moments.checked(), scatter
+    sums = aggregate(features, scatter_sums, scatter_sums.mean_correction, size=size, tasks=tasks)
+    scatter = assemble_lower_triangle([partial.values for partial in sums], dimension)
+    if not sums:
+        return Moments.of_no_rows(dimension).validated(), scatter
+    return Moments(sums[0].n, sums[0].mean[0], scatter.diagonal().copy()).validated(), scatter
 
 
 @dataclass(frozen=True)
-class Scatter:
-    """What rows add to the lower triangle of the scatter about their mean, in blocks of rows of that matrix."""
+class ScatterSums:
+    """The lower triangle of the scatter matrix of a partition's rows about their mean, in blocks of its rows.
+
+    Attributes
+    ----------
+    dimension : int
+        Features of a row, d; the scatter matrix is d x d.
+    """
 
     dimension: int
 
-    def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[Partial]:
-        for _, rows in chunks(batches, self.dimension):
-            mean = centre(rows)
-            for block, which in enumerate(row_blocks(self.dimension, self.dimension)):
-                yield Partial(block, len(rows), (rows[:, which].T @ rows[:, : which.stop]).ravel(), mean)
+    def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[PartialSum]:
+        """Compute the partial sums of one partition.
 
-    def spread(self, block: int, delta: Array) -> Array:
-        """What two means that differ by ``delta`` add to a block."""
+        Parameters
+        ----------
+        batches : iterable of pyarrow.RecordBatch
+            With columns ``path string`` and ``features array<float>``.
+
+        Yields
+        ------
+        PartialSum
+            One a block and chunk of rows.
+        """
+        for _, rows in chunks(batches, self.dimension):
+            mean = subtract_mean(rows)
+            for block, which in enumerate(row_blocks(self.dimension, self.dimension)):
+                yield PartialSum(block, len(rows), (rows[:, which].T @ rows[:, : which.stop]).ravel(), mean)
+
+    def mean_correction(self, block: int, delta: Float64Array) -> Float64Array:
+        """The `aggregation.MeanCorrection` of the scatter matrix.
+
+        Parameters
+        ----------
+        block : int
+            Number of the block of rows.
+        delta : ndarray of float64, shape (d,)
+            Difference between two means.
+
+        Returns
+        -------
+        ndarray of float64, shape (m,)
+            The block's part of the outer product of ``delta`` with itself.
+        """
         which = row_blocks(self.dimension, self.dimension)[block]
         return np.outer(delta[which], delta[: which.stop]).ravel()
 
 
-def lower_triangle(blocks: list[Array], size: int) -> Array:
-    """The lower triangle of a symmetric matrix (size, size) from blocks of its rows, each up to its diagonal.
+def assemble_lower_triangle(blocks: list[Float64Array], size: int) -> Float64Array:
+    """The lower triangle of a symmetric matrix from blocks of its rows.
 
-    Above the diagonal some elements are zero; LAPACK does not read them.
+    Parameters
+    ----------
+    blocks : list of ndarray of float64
+        Flat; the block of ``row_blocks(size, size)[i]`` has the columns up to that block's last row.
+    size : int
+        Rows of the matrix.
+
+    Returns
+    -------
+    ndarray of float64, shape (size, size)
+        Above the diagonal some elements are zero; LAPACK does not read them.
     """
     matrix = np.zeros((size, size))
     for which, values in zip(row_blocks(size, size), blocks, strict=False):

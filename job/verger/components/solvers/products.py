@@ -1,4 +1,4 @@
-"""Products of the centred rows with narrow matrices, a pass over the features each."""
+"""Products of the centred rows with narrow matrices, each by a pass over the features."""
 
 from __future__ import annotations
 
@@ -7,88 +7,116 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from verger.components.aggregation import Partial, broadcast, row_blocks, total
-from verger.components.moments import Standard
-from verger.components.rows import Array, chunks
+from verger.batches import slices
+from verger.components.aggregation import PartialSum, aggregate, broadcast, row_blocks
+from verger.components.moments import Scaler
+from verger.components.rows import Float64Array, chunks
 
 if TYPE_CHECKING:
     from pyspark import Broadcast
     from pyspark.sql import DataFrame
 
-# A task holds a product (d, columns) and a factor: more columns take further passes.
+# Bytes of a product (d, columns), and of a factor, that a task may hold: more columns take further passes.
 TASK_BYTES = 96 << 20
 
 
-def covariance_times(features: DataFrame, standard: Standard, basis: Array) -> Array:
-    """X' (X B) for the centred and scaled rows X (n, d).
+def covariance_times(features: DataFrame, scaler: Scaler, basis: Float64Array) -> Float64Array:
+    """X' (X B) for the centred and scaled rows X (n, d): n - 1 times the covariance matrix times B.
 
     Parameters
     ----------
     features : pyspark.sql.DataFrame
-        Columns ``path`` and ``features``.
-    standard : Standard
+        Columns ``path string`` and ``features array<float>``.
+    scaler : Scaler
+        Of these features; gives X.
     basis : ndarray of float64, shape (d, l)
+        B.
 
     Returns
     -------
     ndarray of float64, shape (d, l)
+        The product.
     """
-    return _times(features, standard, basis, None)
+    return _product(features, scaler, basis, None)
 
 
-def transpose_times(features: DataFrame, standard: Standard, paths: pa.Array, weights: Array) -> Array:
+def transpose_times(features: DataFrame, scaler: Scaler, paths: pa.Array, weights: Float64Array) -> Float64Array:
     """X' W for the centred and scaled rows X (n, d).
 
     Parameters
     ----------
     features : pyspark.sql.DataFrame
-        Columns ``path`` and ``features``.
-    standard : Standard
+        Columns ``path string`` and ``features array<float>``.
+    scaler : Scaler
+        Of these features; gives X.
     paths : pyarrow.Array of string
-        The path that each row of ``weights`` belongs to.
+        The path of each row of ``weights``, n in all.
     weights : ndarray of float64, shape (n, k)
+        W.
 
     Returns
     -------
     ndarray of float64, shape (d, k)
+        The product.
     """
-    return _times(features, standard, weights, paths)
+    return _product(features, scaler, weights, paths)
 
 
-def _times(features: DataFrame, standard: Standard, factor: Array, paths: pa.Array | None) -> Array:
-    dimension, columns = len(standard.mean), factor.shape[1]
-    step = max(1, TASK_BYTES // (8 * max(dimension, len(factor))))
+def _product(features: DataFrame, scaler: Scaler, factor: Float64Array, paths: pa.Array | None) -> Float64Array:
+    """X' (X factor), or X' factor where ``paths`` name the rows of the factor."""
+    dimension, columns = len(scaler.mean), factor.shape[1]
     product = np.empty((dimension, columns))
-    for start in range(0, columns, step):
-        part = np.ascontiguousarray(factor[:, start : start + step])
-        with broadcast(features.sparkSession, (standard, part, paths)) as sent:
-            found = total(features, _Contributions(sent), size=dimension * part.shape[1])
-        for which, partial in zip(row_blocks(dimension, part.shape[1]), found, strict=True):
-            product[which, start : start + step] = partial.values.reshape(-1, part.shape[1])
+    for these in slices(columns, max(1, TASK_BYTES // (8 * max(dimension, len(factor))))):
+        part = np.ascontiguousarray(factor[:, these])
+        with broadcast(features.sparkSession, (scaler, part, paths)) as shared:
+            sums = aggregate(features, _ProductSums(shared), size=dimension * part.shape[1])
+        for which, partial in zip(row_blocks(dimension, part.shape[1]), sums, strict=True):
+            product[which, these] = partial.values.reshape(-1, part.shape[1])
     return product
 
 
 @dataclass(frozen=True)
-class _Contributions:
-    sent: Broadcast[Any]
+class _ProductSums:
+    """What a partition's rows add to the product, in blocks of rows of the product."""
 
-    def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[Partial]:
-        standard, factor, known = self.sent.value
-        dimension = len(standard.mean)
+    shared: Broadcast[Any]
+
+    def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[PartialSum]:
+        scaler, factor, all_paths = self.shared.value
+        dimension = len(scaler.mean)
         for paths, rows in chunks(batches, dimension):
-            standard.centre(rows)
-            weights = rows @ factor if known is None else factor[positions(paths, known)]
+            scaler.transform_in_place(rows)
+            weights = rows @ factor if all_paths is None else factor[row_numbers(paths, all_paths)]
             for block, which in enumerate(row_blocks(dimension, factor.shape[1])):
-                yield Partial(block, len(rows), (rows[:, which].T @ weights).ravel())
+                yield PartialSum(block, len(rows), (rows[:, which].T @ weights).ravel())
 
 
-def positions(paths: pa.Array, known: pa.Array) -> np.ndarray[Any, np.dtype[np.int32]]:
-    """Where each path stands among the known ones; ValueError for one that is not there."""
-    found = pc.index_in(paths, value_set=known)
+def row_numbers(paths: pa.Array, all_paths: pa.Array) -> npt.NDArray[np.int32]:
+    """Position of each path among all paths.
+
+    Parameters
+    ----------
+    paths : pyarrow.Array of string
+        Paths of the rows at hand.
+    all_paths : pyarrow.Array of string
+        Paths of all rows, unique.
+
+    Returns
+    -------
+    ndarray of int32, shape (len(paths),)
+        Positions in ``all_paths``.
+
+    Raises
+    ------
+    ValueError
+        A path is not among them.
+    """
+    found = pc.index_in(paths, value_set=all_paths)
     if found.null_count:
         raise ValueError("the features are not those of the pass before")
-    where: np.ndarray[Any, np.dtype[np.int32]] = found.to_numpy(zero_copy_only=False)
-    return where
+    numbers: npt.NDArray[np.int32] = found.to_numpy(zero_copy_only=False)
+    return numbers

@@ -1,4 +1,4 @@
-"""PCA where neither the d x d nor the n x n matrix fits: subspace iteration with a state of d x l numbers."""
+"""PCA where neither the d x d nor the n x n matrix fits: randomized subspace iteration, which holds d x l matrices."""
 
 from __future__ import annotations
 
@@ -7,173 +7,188 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from verger.components.moments import Moments
-from verger.components.rows import Array
+from verger.components.rows import Float64Array
+from verger.components.solvers.decomposition import (
+    Decomposition,
+    RequestedComponents,
+    eigendecomposition,
+    significant_eigenvalues,
+)
 from verger.components.solvers.products import covariance_times
-from verger.components.solvers.spectrum import Request, Spectrum, eigen, ranked
-from verger.errors import DoesNotFitError
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 # Matrices of d x l that the driver holds at once: basis, image, their product, and three of LAPACK's for QR.
-_STATE = 6
-# Directions to begin with where a share is asked for.
-_FIRST = 64
-# Passes over the features after the last growth: q = 4 applications, and one for the values.
-_PASSES = 5
-# After so many more passes a larger subspace is tried; where there is no room for one, so many are enough.
-_SLOW, _LAST = 10, 40
-# Of the number of components, and of the total variance where that number is asked for.
-_SURPLUS, _RESIDUE = 1.02, 1e-5
+_MATRICES_HELD = 6
+# Directions to begin with where an explained variance ratio is requested.
+_INITIAL_DIRECTIONS = 64
+# Passes over the features after the subspace last grew: q = 4 power iterations, and one for the eigenvalues.
+_MIN_PASSES = 5
+# After so many passes without convergence a larger subspace is tried.
+_GROW_AFTER = 10
+# Where memory allows no larger subspace, no more passes than this.
+_MAX_PASSES = 40
+# Further passes may lower the number of components by this factor at most,
+_COMPONENTS_TOLERANCE = 1.02
+# or, where that number was requested, raise the explained variance ratio by this much at most.
+_RATIO_TOLERANCE = 1e-5
 
 
 def solve(
-    features: DataFrame, moments: Moments, standardize: bool, request: Request, seed: int, budget: int
-) -> Spectrum:
-    """The leading eigenvalues and eigenvectors of the covariance C, as many as are asked for.
+    features: DataFrame, moments: Moments, standardize: bool, request: RequestedComponents, seed: int, budget: int
+) -> Decomposition:
+    """The leading eigenvalues and eigenvectors of the covariance matrix C, as many as are requested.
 
     Subspace iteration of Halko, Martinsson and Tropp ("Finding structure with randomness", SIAM Review 53, 2011,
-    algorithm 4.4) on C: each pass forms Y = C Q, a Rayleigh-Ritz step gives values and vectors, and Q is the QR
+    algorithm 4.4) on C. Each pass forms Y = C Q, a Rayleigh-Ritz step gives values and vectors, and Q becomes the QR
     factor of Y. Ritz values are never larger than the eigenvalues, and the total variance is known exactly, so
     no fewer components are taken than are needed. Directions that were found are kept when the subspace grows.
 
     Parameters
     ----------
     features : pyspark.sql.DataFrame
-        Columns ``path`` and ``features``.
+        Columns ``path string`` and ``features array<float>``.
     moments : Moments
         Of these features.
     standardize : bool
-    request : Request
+        Whether features are divided by their standard deviations.
+    request : RequestedComponents
         A number of components is lowered to what n and d allow.
     seed : int
+        Of the random directions to begin with.
     budget : int
         Bytes of memory that the driver may use.
 
     Returns
     -------
-    Spectrum
-        Its rank is that of the subspace looked at, which has some directions more than are asked for.
+    Decomposition
+        Its rank is that of the subspace, which has some directions more than were requested.
 
     Raises
     ------
     DoesNotFitError
-        The directions that fit the budget do not reach what is asked for.
+        The directions that fit the budget are not enough for the request.
     """
-    standard = moments.standard(standardize)
-    dimension, variance = len(moments.mean), moments.variance(standard)
-    limit = min(moments.n - 1, dimension)
-    room = min(limit, budget // (_STATE * 8 * dimension))
-    if room == 0:
-        raise does_not_fit(request, 0, 0.0, budget)
-    search = _Search(request, limit, room)
-    random = np.random.default_rng(seed)
-    basis = _orthonormal(random.standard_normal((dimension, search.size)))
+    scaler = moments.scaler(standardize)
+    dimension, variance = len(moments.mean), moments.total_variance(scaler)
+    max_rank = min(moments.n - 1, dimension)
+    max_directions = min(max_rank, budget // (_MATRICES_HELD * 8 * dimension))
+    if max_directions == 0:
+        raise request.does_not_fit(0, 0.0, budget)
+    convergence = _Convergence(request, max_rank, max_directions)
+    generator = np.random.default_rng(seed)
+    basis = _orthonormal(generator.standard_normal((dimension, convergence.size)))
     while True:
-        image = covariance_times(features, standard, basis) / (moments.n - 1)
-        values, rotation = eigen(basis.T @ image)
-        if search.ends(np.cumsum(values) / variance):
+        image = covariance_times(features, scaler, basis) / (moments.n - 1)
+        eigenvalues, rotation = eigendecomposition(basis.T @ image)
+        if convergence.reached(np.cumsum(eigenvalues) / variance):
             break
         image = image @ rotation
-        fresh = random.standard_normal((dimension, search.size - len(values)))
-        basis = _orthonormal(np.hstack([image, fresh]) if fresh.size else image)
-    if search.needed > search.size:
-        raise does_not_fit(request, search.size, search.share, budget)
-    return Spectrum(
+        new_directions = generator.standard_normal((dimension, convergence.size - len(eigenvalues)))
+        basis = _orthonormal(np.hstack([image, new_directions]) if new_directions.size else image)
+    if convergence.needed > convergence.size:
+        raise request.does_not_fit(convergence.size, convergence.ratio, budget)
+    return Decomposition(
         moments.n,
-        standard,
+        scaler,
         variance,
-        ranked(values, moments.n, dimension),
+        significant_eigenvalues(eigenvalues, moments.n, dimension),
         lambda k: np.ascontiguousarray((basis @ rotation[:, :k]).T),
     )
 
 
-def does_not_fit(request: Request, components: int, share: float, budget: int) -> DoesNotFitError:
-    """Say what was asked for, and what half of the driver's memory allows."""
-    asked = (
-        f"{request.components} components" if request.variance is None else f"{request.variance:.2%} of the variance"
-    )
-    return DoesNotFitError(
-        f"{asked} asked for: {components} components fit half of the driver's memory ({budget >> 20} MB), "
-        f"and they reach {share:.2%}",
-        "Give more --driver-memory, or ask for less",
-    )
-
-
-def _orthonormal(columns: Array) -> Array:
+def _orthonormal(columns: Float64Array) -> Float64Array:
     return np.linalg.qr(columns)[0]
 
 
-class _Search:
+class _Convergence:
     """How large the subspace should be, and when to stop.
+
+    Parameters
+    ----------
+    request : RequestedComponents
+        What must be reached.
+    max_rank : int
+        Rank that the covariance matrix has at most.
+    max_directions : int
+        Directions that fit the memory, at most ``max_rank``.
 
     Attributes
     ----------
     size : int
         Directions of the next pass.
     needed : int
-        Directions that it takes, as far as is known; more than ``size`` where they do not suffice.
-    share : float
-        Share of the variance reached.
+        Directions that the request takes, as far as is known; more than ``size`` where these are not enough.
+    ratio : float
+        Explained variance ratio reached.
     """
 
-    def __init__(self, request: Request, limit: int, room: int) -> None:
-        self._request, self._limit, self._room = request, limit, room
+    def __init__(self, request: RequestedComponents, max_rank: int, max_directions: int) -> None:
+        self._request, self._max_rank, self._max_directions = request, max_rank, max_directions
         self.needed = 0
-        self.share = 0.0
-        self.size = min(room, _FIRST if request.components is None else _padded(min(request.components, limit)))
-        self._history: list[Array] = []
+        self.ratio = 0.0
+        wanted = _INITIAL_DIRECTIONS
+        if request.components is not None:
+            wanted = _with_oversampling(min(request.components, max_rank))
+        self.size = min(max_directions, wanted)
+        self._history: list[Float64Array] = []
 
-    def ends(self, shares: Array) -> bool:
-        """Take note of a pass, and say whether it was the last.
+    def reached(self, cumulative_ratios: Float64Array) -> bool:
+        """Record a pass, and say whether it was the last; where it was not, ``size`` may have grown.
 
         Parameters
         ----------
-        shares : ndarray of float64, shape (size,)
-            Share of the variance in the first direction, the first two, and so on.
+        cumulative_ratios : ndarray of float64, shape (size,)
+            Explained variance ratio of the first direction, of the first two together, and so on.
+
+        Returns
+        -------
+        bool
+            Whether to stop.
         """
-        self._history.append(shares)
-        self.share = float(shares[-1])
-        self.needed = min(self._request.count(shares), self._limit)
+        self._history.append(cumulative_ratios)
+        self.ratio = float(cumulative_ratios[-1])
+        self.needed = min(self._request.needed(cumulative_ratios), self._max_rank)
         passes = len(self._history)
-        if self.size == self._limit:  # C has no directions beyond: two passes find them all
+        if self.size == self._max_rank:  # C has no further directions: two passes find them all
             return passes >= 2
-        if passes >= _PASSES and self._settled():
+        if passes >= _MIN_PASSES and self._within_tolerance():
             return True
-        if self._room == self.size:
-            return passes >= _LAST
+        if self._max_directions == self.size:
+            return passes >= _MAX_PASSES
         self._grow(passes)
         return False
 
-    def _settled(self) -> bool:
+    def _within_tolerance(self) -> bool:
         """Whether further passes would change the number of components by 2 % at most.
 
-        What they would add is extrapolated from the last three, twice over to be on the safe side.
+        What they would add is extrapolated from the last three, and doubled to be on the safe side.
         """
         before, last, now = self._history[-3:]
         gain = np.maximum(now - last, 0.0)
         rate = np.clip(gain / np.maximum(last - before, 1e-300), 0.3, 0.97)
         to_come = 2 * gain * rate / (1 - rate)
         if self.needed > self.size:
-            return self.size == self._room and self._request.count(now + to_come) > self.size
+            return self.size == self._max_directions and self._request.needed(now + to_come) > self.size
         if self._request.variance is None:
-            return bool(to_come[self.needed - 1] <= _RESIDUE)
-        return self.needed <= _SURPLUS * self._request.count(now + to_come)
+            return bool(to_come[self.needed - 1] <= _RATIO_TOLERANCE)
+        return self.needed <= _COMPONENTS_TOLERANCE * self._request.needed(now + to_come)
 
     def _grow(self, passes: int) -> None:
-        """More directions where they do not suffice, or are too few beyond the needed ones to settle soon."""
+        """Add directions where there are not enough, or too few beyond the needed ones to converge soon."""
         size = self.size
         if self.needed > size:
             size = 2 * size if passes >= 2 else size
         elif self.size < self.needed + max(10, self.needed // 4):
-            size = _padded(self.needed)
-        elif passes >= _SLOW:
+            size = _with_oversampling(self.needed)
+        elif passes >= _GROW_AFTER:
             size = size * 3 // 2
         if size > self.size:
-            self.size = min(size, self._room)
+            self.size = min(size, self._max_directions)
             self._history = []
 
 
-def _padded(components: int) -> int:
-    """Directions beyond the wanted ones make these settle sooner."""
+def _with_oversampling(components: int) -> int:
+    """Directions for so many components: more than these, so that these converge sooner."""
     return components + max(10, components // 2)

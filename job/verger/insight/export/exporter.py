@@ -25,7 +25,7 @@ from verger.jsonable import dump, timestamp
 from verger.network import lite
 from verger.network.backbones import Network, as_fitted, resolve_fitted
 from verger.network.lite import INPUT, OUTPUT, Lite
-from verger.network.lite_metadata import described, labels_text
+from verger.network.lite_metadata import add_metadata, labels_text
 from verger.progress import Progress
 from verger.residency.preflight import admit
 from verger.storage.stores import storage_of
@@ -151,7 +151,8 @@ def export(config: RunConfig, run_uri: str, photographs: int | None, progress: P
 
 def _finished(config: RunConfig, run_uri: str) -> FinishedRun:
     run = runs.find(run_uri)
-    manifest = manifests.read(run)
+    document = manifests.read(run)
+    manifest = document.as_dict()
     classifier = manifest.get("classifier", {})
     if "path" not in classifier:
         why = f" ({classifier['absent']})" if "absent" in classifier else ""
@@ -160,7 +161,7 @@ def _finished(config: RunConfig, run_uri: str) -> FinishedRun:
             "Run again on photographs of two labels or more, without --no-classifier",
         )
     settings = {name: manifest["config"].get(name) for name in ("class_regex", "group_regex")}
-    config = as_fitted(config, run.output, manifest).model_copy(
+    config = as_fitted(config, run.output, document).model_copy(
         update={
             "input": manifest["input"]["uri"],
             "output": run.output,
@@ -170,7 +171,7 @@ def _finished(config: RunConfig, run_uri: str) -> FinishedRun:
         }
     )
     model, _ = models.load(run.path("model"))
-    return FinishedRun(run, manifest, config, resolve_fitted(config, manifest), Pca.load(run.path("pca")), model)
+    return FinishedRun(run, manifest, config, resolve_fitted(config, document), Pca.load(run.path("pca")), model)
 
 
 def _describe(finished: FinishedRun) -> dict[str, Any]:
@@ -218,7 +219,7 @@ def _convert(finished: FinishedRun, description: dict[str, Any]) -> dict[str, by
     text = f"Tells {len(finished.model.classes)} classes apart: the classifier of run {finished.run.run_id} of Verger."
     files = {"verger.json": dump(description).decode()}
     return {
-        kind: described(
+        kind: add_metadata(
             lite.convert(frozen, *layer, int8=kind == "int8"), "Verger", text, tensors, finished.model.classes, files
         )
         for kind in FILES

@@ -257,7 +257,7 @@ def compare(
 
 def _features(frozen: Frozen, pixels: Pixels) -> Float32Array:
     """As the run computes them."""
-    with lite.quietly():
+    with lite.suppress_stderr():
         infer = build(frozen, available_cores())
         starts = range(0, len(pixels), _BATCH_SIZE)
         return np.concatenate([infer(pixels[start : start + _BATCH_SIZE]) for start in starts])

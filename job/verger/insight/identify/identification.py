@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from verger.batches import batched
 from verger.config import RunConfig
 from verger.errors import NothingToReadError, Rejection, VergerError
 from verger.insight.identify.loaded_run import LoadedRun, load
 from verger.insight.identify.photographs import expand_folders, read_photograph
 from verger.network.backbones import as_fitted, resolve_fitted
 from verger.photographs import images
-from verger.prefetch import batched, prefetch_map
+from verger.prefetch import prefetch_map
 from verger.progress import Progress
 from verger.residency.preflight import admit
 from verger.storage.uri import bucket_name, canonical
@@ -133,11 +134,12 @@ def identify(
     """
     admit({"run": canonical(run_uri)}, config)
     run = runs.find(run_uri)
-    manifest = manifests.read(run)
+    document = manifests.read(run)
+    manifest = document.as_dict()
     uris = [canonical(uri) for uri in photographs]
     for uri in {bucket_name(uri): uri for uri in uris if bucket_name(uri)}.values():
         admit({"photographs": uri}, config)
-    network = resolve_fitted(as_fitted(config, run.output, manifest), manifest)
+    network = resolve_fitted(as_fitted(config, run.output, document), document)
     read = prefetch_map(lambda item: read_photograph(item, network), expand_folders(uris), _READERS, 2 * BATCH_SIZE)
     loaded = None
     for batch in batched(read, BATCH_SIZE):

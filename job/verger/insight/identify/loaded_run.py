@@ -23,7 +23,7 @@ from verger.insight.references import ARRAYS, CosineSpace, References
 from verger.insight.sample import MAX_PHOTOGRAPHS, stratified
 from verger.network.backbones import Network
 from verger.network.inference import build
-from verger.network.lite import quietly
+from verger.network.lite import suppress_stderr
 from verger.progress import Progress
 from verger.storage.base import intact
 from verger.storage.stores import storage_of
@@ -128,7 +128,7 @@ def load(config: RunConfig, run: Run, manifest: dict[str, Any], network: Network
     with progress.stage("run", f"Reading run {run.run_id}"), ThreadPoolExecutor(1) as pool:
         reading = pool.submit(_read, config, run, manifest)
         quiet = config.log_level not in ("debug", "info")
-        with quietly() if quiet else progress.stage("network"):
+        with suppress_stderr() if quiet else progress.stage("network"):
             infer = build(network.freeze(), available_cores())
         return LoadedRun(run.run_id, network, infer, **reading.result())
 

@@ -64,7 +64,7 @@ def compare(run: Run, pca: Pca, manifest: dict[str, Any], previous: Run) -> RunD
         None where the earlier run cannot be read any more.
     """
     try:
-        earlier = manifests.read(previous)
+        earlier = manifests.read(previous).as_dict()
         old, new = (_photographs(each) for each in (previous, run))
         comparable = _feature_space(earlier) == _feature_space(manifest)
         angles = angles_between(Pca.load(previous.path("pca")), pca) if comparable else None

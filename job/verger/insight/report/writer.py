@@ -70,7 +70,7 @@ def redraw(config: RunConfig, run_uri: str, progress: Progress) -> str:
     """
     admit({"run": canonical(run_uri)}, config, written={"run"})
     run = runs.find(run_uri)
-    manifest = manifests.read(run)
+    manifest = manifests.read(run).as_dict()
     source, seed = str(manifest["input"]["uri"]), manifest["config"].get("seed", config.seed)
     config = config.model_copy(update={"input": source, "output": run.output, "seed": seed})
     try_read = partial(_warn_if_unreadable, progress=progress)
