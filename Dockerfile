@@ -93,7 +93,6 @@ ARG BASE
 ARG VERSION=0.1.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="verger" \
-    org.opencontainers.image.source="https://github.com/verger/verger" \
     org.opencontainers.image.description="Fruit photographs to CNN features to principal components, on Spark" \
     org.opencontainers.image.licenses="Apache-2.0" \
     org.opencontainers.image.version="${VERSION}" \

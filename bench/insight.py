@@ -33,6 +33,8 @@ from verger.config import RunConfig
 from verger.insight.analysis import Analysis
 from verger.progress import Progress
 from verger.residency.guard import Residency
+from verger.storage.local import LocalStorage
+from verger.storage.stores import Stores
 from verger.tables import manifest
 from verger.tables.runs import Run
 from verger.tables.schemas import FEATURES, PROJECTION
@@ -57,7 +59,7 @@ def features(start: int, stop: int, labels: int, directions: np.ndarray) -> np.n
 
 def make(output: str, photographs: int, labels: int, k: int) -> None:
     """Write an output as runs leave them, but for the manifest."""
-    run, store = Run(output, RUN), FeatureStore(output, "bench")
+    run, store = Run(output, RUN, LocalStorage()), FeatureStore(LocalStorage(), output, "bench")
     strength = np.arange(1, 201) ** -0.6
     directions = np.random.default_rng(0).normal(size=(200, D)) * strength[:, None] / np.sqrt((strength**2).sum())
     waves = [(start, min(start + WAVE, photographs)) for start in range(0, photographs, WAVE)]
@@ -77,7 +79,7 @@ def make(output: str, photographs: int, labels: int, k: int) -> None:
         {"components": k},
         D,
         "gram",
-    ).save(run.path("pca"))
+    ).save(run.path("pca"), run.storage)
     Path(run.path("projection")).mkdir(parents=True)
     for number, (start, stop) in enumerate(waves):
         rows = features(start, stop, labels, directions) if number else first
@@ -116,7 +118,7 @@ def document(output: str, photographs: int, labels: int, pca: dict[str, Any]) ->
     counts = {"listed": photographs, "known": 0, "computed": photographs, "rejected": 0, "gone": 0}
     residency = Residency([], {}, [])
     return {
-        **manifest.opening(Run(output, RUN), config, residency, now, now),
+        **manifest.opening(Run(output, RUN, LocalStorage()), config, residency, now, now),
         "photographs": {**counts, "ignored": {}, "projected": photographs},
         "labels": {f"label {n:03d}": photographs // labels for n in range(labels)},
         "rejected_by_reason": {},
@@ -133,12 +135,12 @@ def document(output: str, photographs: int, labels: int, pca: dict[str, Any]) ->
 def look(output: str, photographs: int, labels: int) -> None:
     """What a run does once its table is written; prints each stage's seconds, and the memory at most, as JSON."""
     config = RunConfig(input="/in", output=output, group_regex=GROUPS)
-    run = Run(output, RUN)
+    run = Run(output, RUN, LocalStorage())
     shutil.rmtree(run.path("audit"), ignore_errors=True)  # of the round before
-    made = document(output, photographs, labels, Pca.load(run.path("pca")).summary())
+    made = document(output, photographs, labels, Pca.load(run.path("pca"), run.storage).summary())
     with open(os.devnull, "w") as quiet, Progress(quiet) as progress:
-        analysis = Analysis(run, config, progress, lambda **_: None)
-        made |= analysis.analyse(FeatureStore(output, "bench"))
+        analysis = Analysis(run, config, Stores(), progress, lambda **_: None)
+        made |= analysis.analyse(FeatureStore(run.storage, output, "bench"))
         made |= analysis.draw(made)
         if progress.warnings:
             sys.exit(f"bench: {progress.warnings}")

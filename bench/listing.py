@@ -88,12 +88,13 @@ def main() -> None:
         "AWS_REGION": "eu-west-3",
     }
     from verger.photographs import inventory
-    from verger.storage.stores import storage_of
+    from verger.storage.stores import Stores
 
-    next(iter(storage_of("s3://bucket").list("s3://bucket/photographs")))  # boto3 is loaded
+    stores = Stores()
+    next(iter(stores.of("s3://bucket").list("s3://bucket/photographs")))  # boto3 is loaded
     before = resource.getrusage(resource.RUSAGE_SELF)
     began = time.perf_counter()
-    found = inventory.take("s3://bucket/photographs").photographs
+    found = inventory.take("s3://bucket/photographs", stores).photographs
     seconds = time.perf_counter() - began
     after = resource.getrusage(resource.RUSAGE_SELF)
     peak = (after.ru_maxrss - before.ru_maxrss) * 1024

@@ -12,9 +12,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from verger.config import load
+from verger.config import NetworkSettings, load
 from verger.errors import UsageError, VergerError
 from verger.network.backbones import resolve
+from verger.storage.stores import Stores
 
 
 def keep(given: Path, folder: Path, weights: str, sha256: str | None, backbone: str) -> None:
@@ -42,7 +43,7 @@ def keep(given: Path, folder: Path, weights: str, sha256: str | None, backbone: 
                 "Put it into the folder weights beside the Dockerfile: --build-arg WEIGHTS=weights/FILE",
             )
         asked = {"weights": source, "weights_sha256": sha256, "backbone": backbone}
-        resolve(load(asked, absent={"input": "-", "output": "-"}))
+        resolve(load(asked, None, NetworkSettings), Stores())
         (found,) = Path(cache, "models").iterdir() if weights == "imagenet" else [file]
         shutil.copy(found, folder)
 

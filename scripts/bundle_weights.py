@@ -15,10 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
-from verger.config import RunConfig
+from verger.config import NetworkSettings
 from verger.network import mobilenet_v2
 from verger.network.recipe import Tensors
 from verger.network.weights import BUNDLED, load, unpack
+from verger.storage.stores import Stores
 
 TARGET = Path(__file__).parents[1] / "job" / "verger" / "network" / "data" / BUNDLED
 LEVELS = 127
@@ -73,8 +74,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", help="the .h5 file")
     source = parser.parse_args().source
-    # Of the settings, only the weights matter here.
-    weights = load(RunConfig(input="in", output="out", weights=source), mobilenet_v2.recipe(1.0))
+    weights = load(NetworkSettings(weights=source), mobilenet_v2.recipe(1.0), Stores())
     arrays = pack(weights.tensors)
     for name, tensor in unpack(arrays).items():
         if tensor.tobytes() != weights.tensors[name].tobytes():

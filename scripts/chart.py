@@ -18,7 +18,7 @@ from typing import Any
 
 import yaml
 
-from verger.config import GROUPS, RunConfig
+from verger.config import HEADINGS, RunConfig
 from verger.residency import regions
 
 CHART = Path(__file__).parents[1] / "charts" / "verger"
@@ -120,7 +120,7 @@ def _rows(fields: Schema, defaults: Schema, prefix: str = "") -> Iterator[tuple[
 
 def _settings() -> Iterator[str]:
     """The settings of a run, by the groups of ``verger run --help``."""
-    for group in GROUPS:
+    for group in HEADINGS:
         rows = []
         for name, field in RunConfig.model_fields.items():
             assert isinstance(field.json_schema_extra, dict)

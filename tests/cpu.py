@@ -30,11 +30,12 @@ _BELOW_BF16 = _BELOW_AVX512 | {"AVX512_CORE", "AVX512_CORE_VNNI"}
 _COMPUTE = """
 import sys
 import numpy as np
-from verger.config import RunConfig
+from verger.config import NetworkSettings
 from verger.network.backbones import resolve
 from verger.network.inference import build
+from verger.storage.stores import Stores
 photographs = np.load(sys.argv[1])
-found = resolve(RunConfig(input="in", output="out", input_size=photographs.shape[1]))
+found = resolve(NetworkSettings(input_size=photographs.shape[1]), Stores())
 np.save(sys.argv[2], build(found.freeze())(photographs))
 """
 

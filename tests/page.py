@@ -125,7 +125,9 @@ AUDIT = {
     "counts": {kind: {"found": 0, "listed": 0} for kind in ISSUE_TEXTS} | {"duplicate": {"found": 3, "listed": 2}},
     "sample": "all 40 photographs",
     "near_duplicates": {"cosine": 0.97, "pairs": 0, "photographs_compared": 40},
+    "outliers": {"robust_standard_deviations": 6.0},
     "thin_labels": {"photographs_below": 10},
+    "path": "runs/x/audit",
 }
 
 

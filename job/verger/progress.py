@@ -20,7 +20,7 @@ from rich.progress import Progress as Bar
 from rich.text import Text
 
 from verger import log
-from verger.config import RunConfig
+from verger.config import LogSettings
 from verger.errors import ExitCode
 from verger.text import one_line
 
@@ -77,9 +77,9 @@ class Progress:
             self._console = Console(file=self._stream, highlight=False)  # type: ignore[arg-type]
 
     @classmethod
-    def of(cls, config: RunConfig) -> Self:
-        """As a run's settings ask for it."""
-        return cls(None, config.progress_interval, config.log_level, config.log_format)
+    def of(cls, settings: LogSettings) -> Self:
+        """As the settings ask for it."""
+        return cls(None, settings.progress_interval, settings.log_level, settings.log_format)
 
     def __enter__(self) -> Self:
         return self

@@ -16,6 +16,7 @@ import pytest
 from tests.e2e.cluster import Cluster, Release
 from tests.e2e.observer import Observer
 from tests.integration import runs
+from verger.storage.stores import Stores
 from verger.tables.runs import Run, latest
 
 INPUT, OUTPUT, EVENTS = "s3://photos/e2e", "s3://lake/e2e", "s3://lake/e2e-events"
@@ -121,7 +122,7 @@ def first(cluster: Cluster, photographs: Path, release: Any, tmp_path_factory: p
         state = one.ended()
     assert state == "COMPLETED", f"{one.message}\n{one.log()[-3000:]}"
     MEASURED.append(f"{one.seconds:.1f} s from helm install to COMPLETED for 672 photographs, by two executors")
-    run = latest(OUTPUT, one.name)
+    run = latest(Stores().of(OUTPUT), OUTPUT, one.name)
     assert run is not None
     return Finished(one, run, observer, cluster.things() - before, one.log())
 

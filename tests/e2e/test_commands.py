@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.e2e.conftest import INPUT, OUTPUT, Finished
+from verger.storage.stores import Stores
 from verger.tables import manifest, runs
 
 
@@ -14,7 +15,7 @@ def test_photographs_are_put_into_the_space_of_an_earlier_run(first: Finished, r
     settings = {"input": INPUT, "output": OUTPUT, "max_photographs": 48}
     one.install(tmp_path, {"command": "project", "fittedRun": first.run.folder, "run": settings})
     assert one.ended() == "COMPLETED", one.message
-    made = runs.latest(OUTPUT, one.name)
+    made = runs.latest(Stores().of(OUTPUT), OUTPUT, one.name)
     assert made is not None
     document = manifest.read(made).as_dict()
     assert document["pca"]["fitted_by"] == first.run.run_id

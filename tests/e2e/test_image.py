@@ -290,7 +290,7 @@ def test_a_change_of_the_job_changes_the_last_layers_alone(image: str, tmp_path:
         for tag in tags:
             done = docker("build", "--tag", tag, source, timeout=280)
             assert done.returncode == 0, done.stdout + done.stderr
-            (source / "job" / "verger" / "pipeline.py").open("a").write("# A change.\n")
+            (source / "job" / "verger" / "pipeline" / "story.py").open("a").write("# A change.\n")
         before, after = (json.loads(docker("image", "inspect", tag).stdout)[0] for tag in tags)
         layers, changed = before["RootFS"]["Layers"], after["RootFS"]["Layers"]
         assert len(layers) == len(changed)

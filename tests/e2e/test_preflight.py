@@ -9,6 +9,7 @@ from typing import Any
 from tests.e2e.cluster import Cluster
 from tests.e2e.conftest import INPUT, OUTPUT
 from tests.e2e.observer import wait_for
+from verger.storage.stores import Stores
 from verger.tables import manifest, runs
 
 
@@ -27,7 +28,7 @@ def test_a_suspended_release_is_examined_and_let_go(
     (let_go,) = [line.partition("kubectl ")[2] for line in one.notes.splitlines() if "patch sparkapplication" in line]
     cluster.kubectl(*shlex.split(let_go))
     assert one.ended() == "COMPLETED"
-    assert manifest.read(runs.latest(OUTPUT, one.name)).photographs.projected == 24
+    assert manifest.read(runs.latest(Stores().of(OUTPUT), OUTPUT, one.name)).photographs.projected == 24
 
 
 def test_helm_test_says_what_is_wrong(cluster: Cluster, photographs: Path, release: Any, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from tests.cpu import assert_within_tolerance
 from tests.e2e import event_log
 from tests.e2e.cluster import Cluster
 from tests.e2e.conftest import INPUT, OUTPUT, Finished
-from verger.storage.stores import storage_of
+from verger.storage.stores import Stores
 from verger.storage.uri import join
 from verger.tables import manifest, runs
 
@@ -76,7 +76,7 @@ def test_the_components_are_those_of_a_machine_alone(run: runs.Run, local: Path,
 
 
 def test_the_report_is_beside_the_table(run: runs.Run, published: dict[str, Any]) -> None:
-    page = storage_of(run.output).read(join(run.output, published["report"]["path"])).decode()
+    page = run.storage.read(join(run.output, published["report"]["path"])).decode()
     assert page.startswith("<!doctype html>")
     assert "data:image/jpeg;base64," in page
     assert published["classifier"]["accuracy"] > published["classifier"]["baselines"]["majority"]
@@ -89,7 +89,7 @@ def test_a_second_release_computes_nothing(first: Finished, release: Any, tmp_pa
     program = "helm4" if shutil.which("helm4") else "helm"  # either installs the same
     second.install(tmp_path, {"run": {"input": INPUT, "output": OUTPUT}}, program=program)
     assert second.ended() == "COMPLETED"
-    published = runs.latest(OUTPUT, second.name)
+    published = runs.latest(Stores().of(OUTPUT), OUTPUT, second.name)
     assert published is not None
     counts = manifest.read(published).as_dict()["photographs"]
     assert (counts["known"], counts["computed"]) == (PHOTOGRAPHS, 0)

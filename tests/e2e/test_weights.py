@@ -9,6 +9,7 @@ from typing import Any
 from tests.e2e.cluster import Cluster
 from tests.e2e.conftest import INPUT, OUTPUT
 from tests.e2e.observer import Observer
+from verger.storage.stores import Stores
 from verger.tables import manifest, runs
 
 CLAIM = "e2e-weights"
@@ -93,7 +94,7 @@ def test_executors_need_no_weights(
         one.uninstall()
         cluster.kubectl("delete", "pvc", CLAIM, "--wait=false")
     assert cluster.get(*of_release)["items"] == []
-    document = manifest.read(runs.latest(OUTPUT, one.name)).as_dict()
+    document = manifest.read(runs.latest(Stores().of(OUTPUT), OUTPUT, one.name)).as_dict()
     assert document["photographs"]["computed"] == 64
     assert document["features"]["fingerprint"].startswith("mobilenet_v2-a0.35-")
     for name, pod in observer.pods.items():

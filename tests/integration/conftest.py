@@ -17,6 +17,7 @@ from tests.integration.s3 import Minio, Versity
 from tests.integration.s3_runs import COUNT, Place, Tables, reach
 from verger.config import RunConfig
 from verger.spark.session import session
+from verger.storage.stores import Stores
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -36,7 +37,7 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     """A session with two cores. Tests must not stop it."""
     folder = tmp_path_factory.mktemp("spark")
     config = RunConfig(input=str(folder / "in"), output=str(folder / "out"), cores=2, local_dir=str(folder / "local"))
-    with session(config) as spark:
+    with session(config, Stores(), config.output, config.input) as spark:
         yield spark
 
 

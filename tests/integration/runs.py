@@ -44,9 +44,9 @@ def config(folder: Path, **settings: Any) -> RunConfig:
 
 
 def run(spark: Any, folder: Path, **settings: Any) -> dict[str, Any]:
-    """A run in this process, in the session of all tests."""
+    """A run in this process, in the session of all tests; its manifest."""
     with open(os.devnull, "w") as quiet, Progress(quiet) as progress:
-        return pipeline.run(config(folder, **settings), spark, progress)
+        return pipeline.run(config(folder, **settings), spark, progress).as_dict()
 
 
 def verger(*arguments: str, inject: str = "", cwd: Path | None = None, **popen: Any) -> subprocess.Popen[str]:

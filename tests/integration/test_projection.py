@@ -9,6 +9,7 @@ import pytest
 from tests.features import decaying, frame, shapes, table
 from verger.components.pca import Pca, fit
 from verger.components.projection import measure_drift, project
+from verger.storage.local import LocalStorage
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -69,7 +70,7 @@ def test_a_loaded_pca_projects_the_same(spark: SparkSession, tmp_path: Path) -> 
     rows = decaying(50, 12)
     features = frame(spark, rows, 2)
     pca = fitted(features, 12)
-    pca.save(str(tmp_path))
+    pca.save(str(tmp_path), LocalStorage())
     loaded = projected(features, Pca.load(str(tmp_path)), spark)
     np.testing.assert_array_equal(loaded["pca_features"], projected(features, pca, spark)["pca_features"])
 

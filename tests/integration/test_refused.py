@@ -16,6 +16,7 @@ from verger import pipeline
 from verger.errors import TooManyRejectedError
 from verger.photographs import inventory
 from verger.progress import Progress
+from verger.storage.stores import Stores
 
 KNOWN, NEW, BAD = 100, 40, 10
 
@@ -120,8 +121,8 @@ def test_what_may_pass_is_tried_again(spark, tmp_path: Path, monkeypatch: pytest
     elsewhere, take = tmp_path / "elsewhere", inventory.take
     paths = [path for number in range(KNOWN, KNOWN + BAD) for path in (tmp_path / "in").glob(f"*/{number:04d}.png")]
 
-    def vanishing(source: str) -> inventory.Inventory:
-        found = take(source)
+    def vanishing(source: str, stores: Stores) -> inventory.Inventory:
+        found = take(source, stores)
         elsewhere.mkdir()
         for path in paths:
             path.rename(elsewhere / path.name)

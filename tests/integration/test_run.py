@@ -16,8 +16,11 @@ import verger
 from tests.bad_files import make as make_bad_files
 from tests.integration.runs import config, photograph, photographs, run
 from verger import pipeline
+from verger.config import PruneSettings
 from verger.errors import NothingToReadError, StoreError, TooManyRejectedError, UsageError, VergerError, WeightsError
 from verger.progress import Progress
+from verger.storage.local import LocalStorage
+from verger.storage.stores import Stores
 from verger.tables import manifest, runs
 
 
@@ -49,7 +52,7 @@ def test_a_run_publishes_a_table_that_can_be_trusted(spark, place: Path) -> None
     assert matrix(table).shape == (40, done["pca"]["n_components"])
     assert json.loads((place / "out" / "latest.json").read_text())["run_id"] == done["run_id"]
     assert json.loads((place / "out" / "names" / "verger.json").read_text())["run_id"] == done["run_id"]
-    assert manifest.read(runs.find(str(place / "out"))).as_dict() == json.loads(json.dumps(done))
+    assert manifest.read(runs.find(str(place / "out"), Stores())).as_dict() == json.loads(json.dumps(done))
 
 
 def test_the_table_is_what_scikit_learn_computes(spark, place: Path) -> None:
@@ -203,7 +206,7 @@ def test_a_photograph_that_was_rejected_elsewhere_and_is_known_here_is_known(spa
     first = run(spark, place)
     known = verger.load(str(place / "out")).slice(0, 1).to_pylist()[0]
     row = {"path": known["path"], "version": known["version"], "reason": "unsupported_format", "at": datetime.now(UTC)}
-    store = FeatureStore(str(place / "out"), first["features"]["fingerprint"])
+    store = FeatureStore(LocalStorage(), str(place / "out"), first["features"]["fingerprint"])
     store.remember("another-run", "00000", pa.Table.from_pylist([row], schema=REJECTED))
     counts = run(spark, place)["photographs"]
     assert (counts["known"], counts["rejected"], counts["projected"]) == (40, 0, 40)
@@ -315,7 +318,7 @@ def test_reusing_the_latest_pca(spark, place: Path) -> None:
 
 def project(spark, folder: Path, run_uri: Path, **settings):
     with open(os.devnull, "w") as quiet, Progress(quiet) as progress:
-        return pipeline.project(config(folder, **settings), str(run_uri), spark, progress)
+        return pipeline.project(config(folder, **settings), str(run_uri), spark, progress).as_dict()
 
 
 def test_projecting_new_photographs_is_what_transform_does(spark, place: Path) -> None:
@@ -382,7 +385,7 @@ def test_pruning_what_is_gone_keeps_the_table(spark, place: Path) -> None:
         path.unlink()
     expected = run(spark, place)
     with open(os.devnull, "w") as quiet, Progress(quiet) as progress:
-        removed = pipeline.prune(config(place), 1, True, progress)
+        removed = pipeline.prune(PruneSettings(output=str(place / "out")), 1, True, progress)
     assert removed == {"runs": 1, "unfinished": 0, "photographs": 10}
     done = run(spark, place)
     assert done["photographs"]["computed"] == done["photographs"]["gone"] == 0

@@ -13,12 +13,11 @@ from typing import Any
 import pytest
 
 from tests.unit.s3_answers import Store, handler_of
-from verger.storage import buckets
 
 
 @pytest.fixture
 def example_keys(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Nothing but a pair of keys, and no bucket that is connected."""
+    """Nothing but a pair of keys, and no file of AWS's."""
     for name in list(os.environ):
         if name.startswith("AWS_") or name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
@@ -27,7 +26,6 @@ def example_keys(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setattr(buckets, "_connected", {})
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import pytest
 from verger.config import RunConfig
 from verger.errors import ResidencyError, VergerError
 from verger.residency.guard import Residency, guard
-from verger.storage import buckets
+from verger.storage.stores import Stores
 
 XML = '<?xml version="1.0" encoding="UTF-8"?>'
 REGION = "x-amz-bucket-region"
@@ -100,14 +100,15 @@ def elsewhere(store: Store, **settings: Any) -> RunConfig:
 PLACES = {"input": "s3://photos/2024", "output": "s3://lake/verger"}
 
 
-def check(config: RunConfig, places: dict[str, str] | None = None) -> Residency:
-    return guard(places or PLACES, config, written={"output"})
+def check(config: RunConfig, places: dict[str, str] | None = None, stores: Stores | None = None) -> Residency:
+    return guard(stores or Stores(), places or PLACES, config, written={"output"})
 
 
 def refused(config: RunConfig, places: dict[str, str] | None = None, by: type[VergerError] = ResidencyError) -> str:
+    stores = Stores()
     with pytest.raises(VergerError) as caught:
-        check(config, places)
+        check(config, places, stores)
     assert type(caught.value) is by, caught.value.line
-    assert not buckets.connected(), "a bucket of a refused run was connected"
+    assert not stores.buckets, "a bucket of a refused run was connected"
     assert "not-to-be-shown" not in caught.value.line
     return caught.value.line

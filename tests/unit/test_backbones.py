@@ -27,12 +27,14 @@ from verger.network.recipe import (
     shapes,
 )
 from verger.network.weights import Weights
+from verger.storage.stores import Stores
 
 SMALL: dict[str, Any] = {"weights": "random", "alpha": 0.35}
 
 
 def network(**settings: Any) -> Network:
-    return resolve(RunConfig(**{"input": "in", "output": "out", **settings}))
+    config = RunConfig(**{"input": "in", "output": "out", **settings})
+    return resolve(config, Stores(), config.seed)
 
 
 class TestRecipes:
@@ -181,8 +183,9 @@ class TestNetwork:
 import sys
 from verger.config import RunConfig
 from verger.network.backbones import resolve
+from verger.storage.stores import Stores
 for settings in ({}, {"backbone": "pixels"}, {"weights": "random", "alpha": 0.35}):
-    resolve(RunConfig(input="in", output="out", **settings)).freeze()
+    resolve(RunConfig(input="in", output="out", **settings), Stores()).freeze()
 assert not {"tensorflow", "keras", "pyspark"} & sys.modules.keys(), sys.modules.keys()
 """
         done = subprocess.run([sys.executable, "-c", script], cwd=ROOT / "job", capture_output=True, text=True)

@@ -12,16 +12,23 @@ from typing import get_args
 import pytest
 
 import verger
-from verger import closing
-from verger.cli import main
-from verger.config import GROUPS, RunConfig
+from verger.cli import main, summary
+from verger.config import HEADINGS, RunConfig
 from verger.errors import ExitCode, NothingToReadError, Terminated, TooManyRejectedError
+from verger.tables.manifest import Manifest
 
 COMMANDS = [
     "run", "plan", "project", "identify", "report", "export", "compact", "prune", "doctor", "sample", "schema"
 ]  # fmt: skip
 
-MANIFEST = {
+DOCUMENT = {
+    "schema_version": 1, "verger_version": "0.1.0", "config": {}, "labels": {"Apple": 1300}, "warnings": [],
+    "features": {
+        "fingerprint": "pixels-20", "backbone": "pixels", "weights_sha256": None, "dimension": 1200, "path": "f",
+    },
+    "timings_s": {}, "cost": {"eur": None, "eur_per_1000": None, "assumptions": []},
+    "environment": {"python": "3.11.7"},
+    "residency": {"verdict": "local", "evidence": [], "opt_ins": []},
     "run_id": "20260301T120000Z-verger-0a1b2c",
     "started_at": "2026-03-01T12:00:00.000000Z",
     "finished_at": "2026-03-01T12:00:24.120000Z",
@@ -34,11 +41,13 @@ MANIFEST = {
     "rejected_by_reason": {"truncated": 3, "not_an_image": 7, "empty": 0},
     "pca": {
         "n_components": 2, "requested": {"variance": 0.8}, "explained_variance_ratio": [0.6, 0.25, 0.1],
-        "fitted_by": "20260301T120000Z-verger-0a1b2c",
+        "fitted_by": "20260301T120000Z-verger-0a1b2c", "solver": "gram", "n_photographs": 1290, "rank": 3,
+        "total_variance": 1.0, "path": "runs/20260301T120000Z-verger-0a1b2c/pca",
     },
-    "projection": {"path": "runs/20260301T120000Z-verger-0a1b2c/projection", "rows": 1290},
+    "projection": {"path": "runs/20260301T120000Z-verger-0a1b2c/projection", "rows": 1290, "columns": 2},
     "throughput": {"photographs_per_s": 83.4, "photographs_per_s_per_core": 41.7},
 }  # fmt: skip
+MANIFEST = Manifest.model_validate(DOCUMENT)
 
 
 @pytest.fixture
@@ -104,8 +113,8 @@ class TestHelp:
 
     def test_groups_come_in_their_order(self, call):
         _, out, _ = call("run", "--help")
-        headings = [heading for heading in re.findall(r"╭─ ([^─]+?) ─", out) if heading in GROUPS]
-        assert headings == list(GROUPS)
+        headings = [heading for heading in re.findall(r"╭─ ([^─]+?) ─", out) if heading in HEADINGS]
+        assert headings == list(HEADINGS)
 
     def test_defaults_and_choices_are_those_of_the_fields(self, call):
         _, out, _ = call("run", "--help")
@@ -276,10 +285,10 @@ class TestEndings:
         code, out, err = call("run", *PLACES)
         *lines, last = err.splitlines()
         assert (code, out) == (0, "")
-        assert lines == closing.lines(MANIFEST) + closing.next_lines(MANIFEST)
+        assert lines == summary.lines(MANIFEST) + summary.next_lines(MANIFEST)
         done = json.loads(last)
         assert done["event"] == "done"
-        assert (done["run_id"], done["computed"], done["n_components"]) == (MANIFEST["run_id"], 1290, 2)
+        assert (done["run_id"], done["computed"], done["n_components"]) == (MANIFEST.run_id, 1290, 2)
         assert done["seconds"] == 24.1
 
 

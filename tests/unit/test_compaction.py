@@ -16,10 +16,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from verger.errors import StoreError
+from verger.storage.local import LocalStorage
 from verger.tables import compaction
 from verger.tables.pruning import prune_gone
 from verger.tables.schemas import FEATURES
-from verger.tables.store import FeatureStore, without
+from verger.tables.store import FeatureStore, anti_join
 
 FINGERPRINT = "pixels-2-f32-000000000000"
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -39,7 +40,7 @@ def copied(_: Any, store: FeatureStore, files: list[str], losers: pa.Table, uri:
     table = ds.dataset(files).to_table([*FEATURES.names, "__filename"]).rename_columns([*FEATURES.names, "file"])
     folder = Path(uri.removeprefix("file://"))
     folder.mkdir()
-    kept = without(table, losers, on=["path", "version", "file"]).drop_columns("file")
+    kept = anti_join(table, losers, on=["path", "version", "file"]).drop_columns("file")
     pq.write_table(kept, folder / f"part-00000-{folder.name[-6:]}.zstd.parquet")
 
 
@@ -49,14 +50,14 @@ def _without_spark(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def compact(output: Path, hours: float = 0, warn: Callable[[str], None] = pytest.fail) -> dict[str, int]:
-    counts = compaction.compact(str(output), None, warn, lambda: NOON + timedelta(hours=hours))  # type: ignore[arg-type]
+    counts = compaction.compact(LocalStorage(), str(output), None, warn, lambda: NOON + timedelta(hours=hours))  # type: ignore[arg-type]
     assert counts.pop("fingerprints") == 1
     return counts
 
 
 def features(output: Path) -> dict[str, list[float]]:
     """What readers see: the features of each path."""
-    known = FeatureStore(str(output), FINGERPRINT).known()
+    known = FeatureStore(LocalStorage(), str(output), FINGERPRINT).known()
     seen = {}
     for row in known.to_pylist():
         rows = pq.read_table(row["file"])
@@ -102,7 +103,7 @@ def test_small_files_become_one_and_go_a_day_later(output: Path) -> None:
         }
     ]
     assert features(output) == SEEN
-    assert set(FeatureStore(str(output), FINGERPRINT).known()["file"].to_pylist()) == {str(new)}
+    assert set(FeatureStore(LocalStorage(), str(output), FINGERPRINT).known()["file"].to_pylist()) == {str(new)}
     assert compact(output, hours=23.9) == NOTHING
     assert compact(output, hours=24) == NOTHING | {"deleted": 3}
     assert files(output) == [new]
@@ -302,7 +303,9 @@ def test_a_wave_that_is_not_committed_is_not_touched(output: Path) -> None:
 def test_pruning_what_is_gone_goes_with_compacting(output: Path) -> None:
     compact(output)
     present = pa.chunked_array([pa.array(["/p", "/q"])])
-    assert prune_gone(str(output), "/", present, pytest.fail) == 4  # of four files, two rows each of /r and /s
+    assert (
+        prune_gone(LocalStorage(), str(output), "/", present, pytest.fail) == 4
+    )  # of four files, two rows each of /r and /s
     left = {path: SEEN[path] for path in ("/p", "/q")}
     for hours in (24, 48, 72):
         assert features(output) == left
@@ -315,20 +318,20 @@ def test_fingerprints_are_never_mixed(output: Path) -> None:
     other = "pixels-3-f32-000000000000"
     for wave in range(2):
         put(output, f"20261101T000000Z-a-000000-0000{wave}/other-{wave}.parquet", "/p", f"/{wave}", fingerprint=other)
-    counts = compaction.compact(str(output), None, pytest.fail, lambda: NOON)  # type: ignore[arg-type]
+    counts = compaction.compact(LocalStorage(), str(output), None, pytest.fail, lambda: NOON)  # type: ignore[arg-type]
     assert counts == {"fingerprints": 2, "files_before": 5, "files_after": 2, "rows": 7, "deleted": 0}
     assert features(output) == SEEN
-    assert FeatureStore(str(output), other).known()["path"].to_pylist() == ["/0", "/1", "/p"]
+    assert FeatureStore(LocalStorage(), str(output), other).known()["path"].to_pylist() == ["/0", "/1", "/p"]
 
 
 def test_an_empty_output_has_nothing_to_compact(tmp_path: Path) -> None:
-    counts = compaction.compact(str(tmp_path), None, pytest.fail)  # type: ignore[arg-type]
+    counts = compaction.compact(LocalStorage(), str(tmp_path), None, pytest.fail)  # type: ignore[arg-type]
     assert counts == {"fingerprints": 0} | NOTHING
 
 
 def test_due_at_many_small_files_and_when_old_ones_may_go(output: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def due(hours: float = 0) -> bool:
-        return compaction.due(str(output), lambda: NOON + timedelta(hours=hours))
+        return compaction.due(LocalStorage(), str(output), lambda: NOON + timedelta(hours=hours))
 
     assert not due()
     monkeypatch.setattr(compaction, "MANY", 3)
@@ -337,6 +340,6 @@ def test_due_at_many_small_files_and_when_old_ones_may_go(output: Path, monkeypa
     monkeypatch.setattr(compaction, "MANY", 4)  # of one fingerprint
     assert not due()
     monkeypatch.setattr(compaction, "MANY", 3)
-    compaction.compact(str(output), None, pytest.fail, lambda: NOON)  # type: ignore[arg-type]
+    compaction.compact(LocalStorage(), str(output), None, pytest.fail, lambda: NOON)  # type: ignore[arg-type]
     assert not due(23.9)  # those that are replaced do not count
     assert due(24)

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from verger.config import GROUPS, RunConfig, load
+from verger.config import HEADINGS, DoctorSettings, PruneSettings, RunConfig, load
 from verger.errors import ExitCode, UsageError
 
 PLACES = {"input": "photographs", "output": "out"}
@@ -49,9 +49,23 @@ class TestPrecedence:
     def test_places_may_come_from_the_file(self, file):
         assert load({}, file("input: a\noutput: b")).output == "b"
 
-    def test_absent_is_least(self, file):
-        config = load({"output": "b"}, file("batch_size: 4"), absent={"input": "-", "output": "-"})
-        assert (config.input, config.output, config.batch_size) == ("-", "b", 4)
+    def test_a_command_gets_no_place_that_it_was_not_given(self, file):
+        config = load({"output": "b"}, file("batch_size: 4"), DoctorSettings)
+        assert (config.input, config.output, config.batch_size) == (None, "b", 4)
+
+    def test_a_command_takes_its_own_settings_from_the_file_of_a_run(self, file):
+        config = load({}, file("input: a\noutput: b\nbatch_size: 4\nregion: eu-west-3"), PruneSettings)
+        assert (config.output, config.region) == ("b", "eu-west-3")
+        assert not hasattr(config, "input") and not hasattr(config, "batch_size")
+
+    @pytest.mark.parametrize("wrong", ["batch_size: 0", "unknown: 1"])
+    def test_all_of_a_file_is_checked_whatever_the_command_takes(self, file, wrong):
+        with pytest.raises(UsageError, match=wrong.partition(":")[0]):
+            load({"output": "b"}, file(wrong), PruneSettings)
+
+    def test_what_a_command_requires_is_required(self):
+        with pytest.raises(UsageError, match="output: is required"):
+            load({}, None, PruneSettings)
 
     def test_the_environment_says_globs_with_commas(self, monkeypatch):
         monkeypatch.setenv("VERGER_LABEL", "Apple*, Pear")
@@ -166,12 +180,12 @@ class TestModel:
     def test_every_setting_is_described_and_grouped(self, name):
         field = RunConfig.model_fields[name]
         assert field.description.endswith(".")
-        assert field.json_schema_extra["group"] in GROUPS
+        assert field.json_schema_extra["group"] in HEADINGS
 
     def test_fields_of_a_group_stand_together_in_the_order_of_groups(self):
         groups = [field.json_schema_extra["group"] for field in RunConfig.model_fields.values()]
-        assert list(dict.fromkeys(groups)) == list(GROUPS)
-        assert groups == sorted(groups, key=GROUPS.index)
+        assert list(dict.fromkeys(groups)) == list(HEADINGS)
+        assert groups == sorted(groups, key=HEADINGS.index)
 
     def test_it_is_frozen(self):
         with pytest.raises(ValidationError):

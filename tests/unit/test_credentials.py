@@ -14,8 +14,9 @@ from botocore import exceptions as failures
 from tests.web import Answer, Request, serving
 from verger.config import RunConfig
 from verger.errors import NothingToReadError, StoreError, UsageError, VergerError
-from verger.storage import buckets, credentials
-from verger.storage.buckets import Bucket
+from verger.storage import credentials, refusals
+from verger.storage.buckets import Bucket, is_aws
+from verger.storage.stores import Stores
 
 SECRET = "not-to-be-shown"
 WHERE = "s3://orchard/photographs"
@@ -23,8 +24,7 @@ WHERE = "s3://orchard/photographs"
 
 @pytest.fixture(autouse=True)
 def environment(example_keys: None) -> None:
-    """Nothing but a pair of keys, and no client that was made with others."""
-    credentials._client.cache_clear()
+    """Nothing but a pair of keys."""
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ class TestEndpoint:
         ],
     )
     def test_which_hosts_are_aws(self, url: str | None, theirs: bool) -> None:
-        assert buckets.is_aws(url) is theirs
+        assert is_aws(url) is theirs
 
 
 class TestRegion:
@@ -209,8 +209,8 @@ def keys_as_json(**more: str) -> Answer:
 def refused(endpoint: str, ask: str = "list_objects_v2", **more: object) -> VergerError:
     """What a request ends in."""
     bucket = Bucket("orchard", "eu-west-3", endpoint, path_style=True)
-    with pytest.raises(VergerError) as caught, credentials.explained(WHERE):
-        getattr(credentials.client(bucket, patient=False), ask)(Bucket="orchard", **more)
+    with pytest.raises(VergerError) as caught, refusals.translate_errors(WHERE):
+        getattr(Stores().client(bucket, patient=False), ask)(Bucket="orchard", **more)
     assert SECRET not in caught.value.line
     return caught.value
 
@@ -268,8 +268,8 @@ class TestRefusals:
         assert error.line == WHERE + says
 
     def test_every_code_that_is_known_is_tried(self) -> None:
-        by_status = {code for code in credentials._SAME if code.isdigit()}
-        assert credentials._REFUSALS.keys() | credentials._SAME.keys() <= REFUSED.keys() | by_status
+        by_status = {code for code in refusals._SAME if code.isdigit()}
+        assert refusals._REFUSALS.keys() | refusals._SAME.keys() <= REFUSED.keys() | by_status
 
     def test_writing_to_no_bucket_is_the_stores_refusal(self) -> None:
         with serving(lambda _: Answer("<Error><Code>NoSuchBucket</Code></Error>", 404)) as web:
@@ -314,9 +314,9 @@ class TestNoAnswer:
         assert "cannot be reached (SSH-2.0-OpenSSH_9.2" in error.line
 
     def test_an_answer_that_breaks_off(self) -> None:
-        error = credentials.explain(failures.IncompleteReadError(actual_bytes=1, expected_bytes=2), WHERE)
+        error = refusals.explain(failures.IncompleteReadError(actual_bytes=1, expected_bytes=2), WHERE)
         assert isinstance(error, StoreError)
         assert "what the store sent is not whole" in error.line
 
     def test_other_errors_are_not_ours_to_explain(self) -> None:
-        assert credentials.explain(KeyError("x"), WHERE) is None
+        assert refusals.explain(KeyError("x"), WHERE) is None

@@ -5,28 +5,28 @@ import pytest
 from PIL import Image
 
 from verger.cli import main
-from verger.config import RunConfig
+from verger.config import DoctorSettings
 from verger.errors import ExitCode
 from verger.planning import doctor
 
 
 @pytest.fixture
-def config(tmp_path, monkeypatch) -> RunConfig:
+def config(tmp_path, monkeypatch) -> DoctorSettings:
     """What holds here, without Spark, which the integration tests start."""
     monkeypatch.setattr(doctor, "_spark", lambda *_: "not started in unit tests")
     monkeypatch.setattr(doctor, "java_version", lambda: 17)
     (tmp_path / "in").mkdir()
     Image.new("RGB", (8, 8)).save(tmp_path / "in" / "a.png")
-    return RunConfig(
+    return DoctorSettings(
         input=str(tmp_path / "in"), output=str(tmp_path / "out"), backbone="pixels", cores=1, driver_memory="1m"
     )
 
 
-def check_results(config: RunConfig, **absent: str) -> dict[str, doctor.CheckResult]:
-    return {result.name: result for result in doctor.examine(config, absent or None)}
+def check_results(config: DoctorSettings) -> dict[str, doctor.CheckResult]:
+    return {result.name: result for result in doctor.examine(config)}
 
 
-def with_settings(config: RunConfig, **settings) -> RunConfig:
+def with_settings(config: DoctorSettings, **settings) -> DoctorSettings:
     return config.model_copy(update=settings)
 
 
@@ -41,13 +41,13 @@ def test_every_check_gives_one_result_and_all_hold(config, tmp_path):
 
 
 def test_checks_of_an_input_and_output_that_were_not_given_are_skipped(config):
-    found = check_results(with_settings(config, input="-", output="-"), input="-", output="-")
+    found = check_results(with_settings(config, input=None, output=None))
     assert (found["Input"].verdict, found["Output"].verdict) == ("skipped", "skipped")
     assert found["Input"].line == "no --input given"
 
 
 def test_an_output_alone_is_checked(config, tmp_path):
-    found = check_results(with_settings(config, input="-"), input="-", output="-")
+    found = check_results(with_settings(config, input=None))
     assert (found["Input"].verdict, found["Output"].verdict) == ("skipped", "ok")
 
 

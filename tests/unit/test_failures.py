@@ -177,12 +177,12 @@ def test_other_errors(text: str, kind: type[Exception], says: str) -> None:
 def test_what_is_a_defect_stays_one() -> None:
     error = ValueError("[PATH_NOT_FOUND] Path does not exist: s3a://lake/absent. SQLSTATE: 42K03")
     assert failures.explain(error) is None
-    with pytest.raises(ValueError, match="PATH_NOT_FOUND"), failures.explained():
+    with pytest.raises(ValueError, match="PATH_NOT_FOUND"), failures.translate_errors():
         raise error
 
 
-def test_explained_keeps_the_cause() -> None:
+def test_a_translated_error_keeps_the_cause() -> None:
     error = Py4JJavaError(MET["no answer"][0])
-    with pytest.raises(StoreError) as known, failures.explained():
+    with pytest.raises(StoreError) as known, failures.translate_errors():
         raise error
     assert known.value.__cause__ is error

@@ -24,7 +24,7 @@ from tests.unit.s3_answers import (
 )
 from verger.config import RunConfig
 from verger.errors import NothingToReadError, StoreError
-from verger.storage import buckets
+from verger.storage.stores import Stores
 from verger.storage.uri import canonical
 
 pytestmark = pytest.mark.usefixtures("example_keys")
@@ -35,8 +35,9 @@ pytestmark = pytest.mark.usefixtures("example_keys")
 
 def test_paths_of_this_machine_need_no_boto3() -> None:
     script = (
-        "import sys; from verger.residency.guard import guard; from verger.config import RunConfig\n"
-        "found = guard({'input': '/a', 'output': '/b'}, RunConfig(input='a', output='b'))\n"
+        "import sys; from verger.residency.guard import guard; from verger.storage.stores import Stores\n"
+        "from verger.config import RunConfig\n"
+        "found = guard(Stores(), {'input': '/a', 'output': '/b'}, RunConfig(input='a', output='b'))\n"
         "print(found.as_dict(), found.region('/a'), 'boto3' in sys.modules, 'kubernetes' in sys.modules)"
     )
     ran = subprocess.run(
@@ -53,7 +54,8 @@ def test_paths_of_this_machine_need_no_boto3() -> None:
 
 def test_buckets_in_two_regions_of_the_eu_pass_and_are_connected_with_their_own(aws: Store) -> None:
     aws.heads = {"photos": Answer(region="eu-north-1"), "lake": Answer(region="eu-west-3")}
-    found = check(on_aws(aws, region="us-east-1"))
+    stores = Stores()
+    found = check(on_aws(aws, region="us-east-1"), stores=stores)
     assert (found.verdict, found.opt_ins) == ("eu", [])
     assert found.evidence[:2] == [
         "s3://photos is in eu-north-1 (HeadBucket's x-amz-bucket-region, AWS)",
@@ -62,7 +64,7 @@ def test_buckets_in_two_regions_of_the_eu_pass_and_are_connected_with_their_own(
     assert [found.region(uri) for uri in (*PLACES.values(), "/local", "s3://other/a")] == [
         *("eu-north-1", "eu-west-3", None, None)
     ]
-    assert {bucket.name: bucket.region for bucket in buckets.connected()} == found.regions
+    assert {bucket.name: bucket.region for bucket in stores.buckets} == found.regions
     # A region outside that is configured is not asked: the first question goes to one in the EU.
     assert aws.seen[0] == "HEAD photos bucket eu-central-1"
 
@@ -221,12 +223,13 @@ def test_an_undeclared_store_is_asked_nothing(store: Store) -> None:
 @pytest.mark.parametrize("region", ["eu-west-3", "gra", "fr-par", "default", "eu-central-3", "de-fra-1", None])
 def test_what_a_declared_store_reports_is_evidence(store: Store, region: str | None) -> None:
     store.heads = {"lake": Answer(region=region)}
-    found = check(elsewhere(store, region="eu-north-1"), {"output": "s3://lake/verger"})
+    stores = Stores()
+    found = check(elsewhere(store, region="eu-north-1"), {"output": "s3://lake/verger"}, stores)
     said = f"reports {region or 'no region'}; declared as standing in the EU (store_location: eu)"
     assert found.evidence[0] == f"s3://lake at 127.0.0.1:{store.port} {said}"
     assert found.verdict == "eu"
     assert found.region("s3://lake") == region
-    assert [bucket.region for bucket in buckets.connected()] == [region or "eu-north-1"]
+    assert [bucket.region for bucket in stores.buckets] == [region or "eu-north-1"]
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from tests.conftest import ROOT
 from verger.config import RunConfig
 from verger.network.backbones import resolve
 from verger.network.mobilenet_v2 import PUBLISHED_ALPHAS
+from verger.storage.stores import Stores
 
 NAME = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"
 # Replaces the download from Keras' server.
@@ -32,7 +33,7 @@ def npz(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = RunConfig(input="-", output="-", weights="random", alpha=1.0)
     assert config.alpha in PUBLISHED_ALPHAS
     path = tmp_path_factory.mktemp("weights") / "mine.npz"
-    path.write_bytes(resolve(config).weights.to_npz())
+    path.write_bytes(resolve(config, Stores()).weights.to_npz())
     return path
 
 

@@ -22,6 +22,7 @@ from verger.photographs.inventory import (
     take,
 )
 from verger.storage.base import Entry
+from verger.storage.stores import Stores
 
 ROOT = "/data/fruits"
 
@@ -59,7 +60,7 @@ def test_take_lists_a_folder(tmp_path: Path) -> None:
     photograph.parent.mkdir(parents=True)
     photograph.write_bytes(b"12345")
     (tmp_path / "notes.TXT").write_text("x")
-    inventory = take(str(tmp_path))
+    inventory = take(str(tmp_path), Stores())
     assert inventory.photographs.schema == SCHEMA
     assert inventory.photographs.to_pylist() == [
         {
@@ -71,7 +72,7 @@ def test_take_lists_a_folder(tmp_path: Path) -> None:
         }
     ]
     assert inventory.ignored == {".txt": 1}
-    assert take(f"file://{tmp_path}/").photographs == inventory.photographs
+    assert take(f"file://{tmp_path}/", Stores()).photographs == inventory.photographs
 
 
 def test_suffixes_in_any_case_are_found_and_other_files_are_counted() -> None:
@@ -106,7 +107,7 @@ def test_the_root_of_the_file_system_can_be_listed() -> None:
 def test_names_that_are_not_utf8_are_ignored_and_counted(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"x")
     Path(os.fsdecode(os.fsencode(tmp_path) + b"/p\xeache.jpg")).write_bytes(b"x")  # as Latin-1 wrote it
-    inventory = take(str(tmp_path))
+    inventory = take(str(tmp_path), Stores())
     assert [Path(path).name for path in inventory.photographs["path"].to_pylist()] == ["a.jpg"]
     assert inventory.ignored == {NOT_UTF8: 1}
 
@@ -176,7 +177,7 @@ def test_without_photographs_the_message_names_the_other_files(tmp_path: Path) -
     for name in ("a.txt", "b.txt", "c.csv", "d", ".e.jpg"):
         (tmp_path / name).write_text("x")
     with pytest.raises(NothingToReadError) as caught:
-        take(str(tmp_path))
+        take(str(tmp_path), Stores())
     assert caught.value.what == (
         f"no photograph in {tmp_path}: 5 other files (2 .txt, 1 without suffix, 1 (hidden), 1 .csv)"
     )
@@ -185,9 +186,9 @@ def test_without_photographs_the_message_names_the_other_files(tmp_path: Path) -
 
 def test_an_empty_or_missing_folder_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(NothingToReadError, match="it is empty"):
-        take(str(tmp_path))
+        take(str(tmp_path), Stores())
     with pytest.raises(NothingToReadError, match="does not exist"):
-        take(str(tmp_path / "absent"))
+        take(str(tmp_path / "absent"), Stores())
 
 
 def test_label_counts() -> None:
@@ -281,7 +282,7 @@ def test_an_empty_selection_names_its_settings() -> None:
 
 
 def test_real_photographs(data: Path) -> None:
-    inventory = take(str(data / "fruits"))
+    inventory = take(str(data / "fruits"), Stores())
     assert inventory.photographs.num_rows == 4788
     counts = label_counts(inventory.photographs)
     assert len(counts) == 57

@@ -16,6 +16,7 @@ import pytest
 
 from tests.conftest import ROOT
 from verger import cli, log
+from verger.cli import exit_codes
 
 TS = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
 
@@ -92,7 +93,7 @@ def message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The file that a pod has."""
     path = tmp_path / "termination-log"
     path.touch()
-    monkeypatch.setattr(cli, "TERMINATION_LOG", path)
+    monkeypatch.setattr(exit_codes, "TERMINATION_LOG", path)
     return path
 
 

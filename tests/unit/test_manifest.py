@@ -19,6 +19,7 @@ from verger.config import RunConfig
 from verger.errors import NothingToReadError, StoreError
 from verger.residency.guard import Residency
 from verger.storage.base import AlreadyPublishedError
+from verger.storage.local import LocalStorage
 from verger.tables import manifest, runs
 from verger.tables.manifest import Failure, Manifest, Opening
 from verger.tables.manifest_parts import Absent, Classifier, OptIn, Part, Photographs
@@ -34,7 +35,7 @@ def exactly(value: Any) -> str:
 
 def put(tmp_path: Path, text: str) -> runs.Run:
     """A run with this text for a manifest."""
-    run = runs.new_run(str(tmp_path), "verger", NOON)
+    run = runs.new_run(LocalStorage(), str(tmp_path), "verger", NOON)
     path = Path(run.path("manifest.json"))
     path.parent.mkdir(parents=True)
     path.write_text(text)
@@ -43,13 +44,13 @@ def put(tmp_path: Path, text: str) -> runs.Run:
 
 def test_a_run_without_manifest_is_not_trusted(tmp_path: Path) -> None:
     with pytest.raises(NothingToReadError, match="no manifest"):
-        manifest.read(runs.new_run(str(tmp_path), "verger", NOON))
+        manifest.read(runs.new_run(LocalStorage(), str(tmp_path), "verger", NOON))
 
 
 def test_a_manifest_is_written_once(tmp_path: Path) -> None:
     run = finished(tmp_path)
     with pytest.raises(AlreadyPublishedError):
-        manifest.publish(run, manifest_with())
+        manifest.publish(run, Manifest.model_validate(manifest_with()))
 
 
 def test_a_manifest_of_a_newer_verger_is_refused(tmp_path: Path) -> None:
@@ -77,8 +78,8 @@ def test_a_manifest_of_version_0_1_0_is_read_and_dumped_unchanged(tmp_path: Path
 
 @pytest.mark.parametrize("name", MANIFESTS)
 def test_a_manifest_of_version_0_1_0_is_published_unchanged(tmp_path: Path, name: str) -> None:
-    run = runs.new_run(str(tmp_path), "verger", NOON)
-    manifest.publish(run, recorded(name))
+    run = runs.new_run(LocalStorage(), str(tmp_path), "verger", NOON)
+    manifest.publish(run, Manifest.model_validate(recorded(name)))
     assert exactly(json.loads(Path(run.path("manifest.json")).read_text())) == exactly(recorded(name))
     assert manifest.read(run) == Manifest.model_validate(recorded(name))
 
@@ -86,10 +87,9 @@ def test_a_manifest_of_version_0_1_0_is_published_unchanged(tmp_path: Path, name
 def test_a_failure_of_version_0_1_0_is_read_and_recorded_unchanged(tmp_path: Path) -> None:
     failure = Failure.model_validate(recorded("failure-0.1.0"))
     assert (failure.exit_code, failure.photographs and failure.photographs.rejected) == (6, 7)
-    run = runs.new_run(str(tmp_path), "verger", NOON)
-    for given in (failure, recorded("failure-0.1.0")):
-        manifest.record_failure(run, given)
-        assert exactly(json.loads(Path(run.path("failure.json")).read_text())) == exactly(recorded("failure-0.1.0"))
+    run = runs.new_run(LocalStorage(), str(tmp_path), "verger", NOON)
+    manifest.record_failure(run, failure)
+    assert exactly(json.loads(Path(run.path("failure.json")).read_text())) == exactly(recorded("failure-0.1.0"))
 
 
 def test_every_key_of_the_kept_manifests_is_a_field() -> None:
@@ -140,8 +140,9 @@ def test_keys_that_older_manifests_lack_stay_absent() -> None:
 
 
 def test_a_number_that_is_not_finite_is_null(tmp_path: Path) -> None:
-    run = runs.new_run(str(tmp_path), "verger", NOON)
-    manifest.publish(run, manifest_with(pca={"total_variance": math.nan, "explained_variance_ratio": [0.5, math.inf]}))
+    run = runs.new_run(LocalStorage(), str(tmp_path), "verger", NOON)
+    document = manifest_with(pca={"total_variance": math.nan, "explained_variance_ratio": [0.5, math.inf]})
+    manifest.publish(run, Manifest.model_validate(document))
     written = json.loads(Path(run.path("manifest.json")).read_text())
     assert written["pca"]["total_variance"] is None
     assert written["pca"]["explained_variance_ratio"] == [0.5, None]
@@ -151,26 +152,28 @@ def test_a_number_that_is_not_finite_is_null(tmp_path: Path) -> None:
 
 
 def test_the_run_that_fitted_the_pca_may_be_in_another_output() -> None:
-    run = runs.Run("/data/out2", "20261129T094917Z-other-4ec0da")
+    run = runs.Run("/data/out2", "20261129T094917Z-other-4ec0da", LocalStorage())
     projected = Manifest.model_validate(recorded("manifest-0.1.0-projected"))
-    assert manifest.fitting(run, projected) == runs.Run("/data/out", "20261129T094628Z-verger-75e69c")
+    assert manifest.fitting_run(run, projected) == (
+        "20261129T094628Z-verger-75e69c",
+        "/data/out/runs/20261129T094628Z-verger-75e69c",
+    )
     older = recorded("manifest-0.1.0-projected")
     del older["pca"]["fitted_in"]
-    assert manifest.fitting(run, Manifest.model_validate(older)) == runs.Run(
-        "/data/out2", "20261129T094628Z-verger-75e69c"
+    assert manifest.fitting_run(run, Manifest.model_validate(older)) == (
+        "20261129T094628Z-verger-75e69c",
+        "/data/out2/runs/20261129T094628Z-verger-75e69c",
     )
 
 
 def test_a_manifest_is_put_together_from_typed_parts() -> None:
     config = RunConfig(input="/in", output="/out")
-    run = runs.Run("/out", "20260102T120000Z-verger-0a1b2c")
+    run = runs.Run("/out", "20260102T120000Z-verger-0a1b2c", LocalStorage())
     opening = Opening.of(run, config, Residency([], {}, []), NOON, NOON + timedelta(seconds=90))
     rest = {name: part for name, part in Manifest.model_validate(manifest_with()) if name not in Opening.model_fields}
     made = Manifest(**dict(opening), **rest | {"photographs": Photographs(listed=3, computed=3)})
     assert exactly(made.as_dict()) == exactly(
-        manifest_with()
-        | manifest.opening(run, config, Residency([], {}, []), NOON, NOON + timedelta(seconds=90))
-        | {"photographs": {"listed": 3, "computed": 3}}
+        manifest_with() | opening.as_dict() | {"photographs": {"listed": 3, "computed": 3}}
     )
     assert made.started_at == "2026-01-02T12:00:00.000000Z"
 

@@ -20,6 +20,7 @@ from verger.components.solvers.decomposition import (
     significant_eigenvalues,
 )
 from verger.errors import ExitCode, NothingToReadError, VergerError
+from verger.storage.local import LocalStorage
 
 
 def pca_of_six_features(scaled: bool = True) -> Pca:
@@ -98,7 +99,7 @@ def test_signs_do_not_depend_on_rounding() -> None:
 @pytest.mark.parametrize("scaled", [True, False])
 def test_a_saved_pca_is_loaded_unchanged(tmp_path: Path, scaled: bool) -> None:
     pca = pca_of_six_features(scaled)
-    pca.save(str(tmp_path / "pca"))
+    pca.save(str(tmp_path / "pca"), LocalStorage())
     loaded = Pca.load(str(tmp_path / "pca"))
     rows = decaying(9, 6, seed=3)
     np.testing.assert_array_equal(loaded.transform(rows), pca.transform(rows))
@@ -111,7 +112,7 @@ def test_a_saved_pca_is_loaded_unchanged(tmp_path: Path, scaled: bool) -> None:
 
 def test_a_saved_pca_can_be_applied_with_numpy_alone(tmp_path: Path) -> None:
     pca = pca_of_six_features()
-    pca.save(str(tmp_path))
+    pca.save(str(tmp_path), LocalStorage())
     rows = decaying(9, 6, seed=3)
     with np.load(tmp_path / "pca.npz", allow_pickle=False) as saved:
         by_hand = (rows - saved["mean"]) / saved["scale"] @ saved["components"].T
@@ -121,7 +122,7 @@ def test_a_saved_pca_can_be_applied_with_numpy_alone(tmp_path: Path) -> None:
 
 
 def test_load_and_transform_do_not_import_spark(tmp_path: Path) -> None:
-    pca_of_six_features().save(str(tmp_path))
+    pca_of_six_features().save(str(tmp_path), LocalStorage())
     script = (
         "import sys; from verger.components.pca import Pca; import verger.components.projection\n"
         f"assert Pca.load({str(tmp_path)!r}).transform([[0.0] * 6]).shape == (1, 4)\n"

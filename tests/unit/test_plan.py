@@ -19,6 +19,8 @@ from verger.network.backbones import resolve
 from verger.photographs import inventory
 from verger.planning import plan as planning
 from verger.planning.plan import plan
+from verger.storage.local import LocalStorage
+from verger.storage.stores import Stores
 from verger.tables import manifest, runs
 from verger.tables.schemas import FEATURES, REJECTED
 
@@ -37,7 +39,7 @@ def config(tmp_path) -> RunConfig:
 def store_rows(config: RunConfig, kind: str, rows: list[dict]) -> None:
     """Rows as a run would have left them in the store."""
     schema = {"features": FEATURES, "rejects": REJECTED}[kind]
-    folder = Path(config.output, kind, resolve(config).fingerprint, "run-0")
+    folder = Path(config.output, kind, resolve(config, Stores()).fingerprint, "run-0")
     folder.mkdir(parents=True)
     pq.write_table(pa.Table.from_pylist(rows, schema), folder / "part-0.parquet")
 
@@ -53,14 +55,14 @@ def finished_run(config: RunConfig, fingerprint: str, rate: float | None, comput
         throughput={"photographs_per_s_per_core": rate},
         pca={"n_components": 7},
     )
-    run = runs.Run(config.output, run_id)
-    manifest.publish(run, document)
+    run = runs.Run(config.output, run_id, LocalStorage())
+    manifest.publish(run, manifest.Manifest.model_validate(document))
     runs.point_latest(run, "verger", document["started_at"])
     return run_id
 
 
 def listed_photographs(config: RunConfig) -> list[dict]:
-    return inventory.take(config.input).photographs.to_pylist()
+    return inventory.take(config.input, Stores()).photographs.to_pylist()
 
 
 class TestPlan:
@@ -102,7 +104,7 @@ class TestPlan:
 
     def test_a_damaged_file_of_the_store_is_a_warning(self, config):
         store_rows(config, "features", listed_photographs(config))
-        part = Path(config.output, "features", resolve(config).fingerprint, "run-0", "part-0.parquet")
+        part = Path(config.output, "features", resolve(config, Stores()).fingerprint, "run-0", "part-0.parquet")
         part.write_bytes(part.read_bytes()[:-10])
         planned = plan(config)
         assert (planned.known, planned.new) == (0, 5)
@@ -110,7 +112,7 @@ class TestPlan:
 
     def test_more_cores_take_less_time_and_cost_the_same_work(self, config, monkeypatch):
         monkeypatch.setattr(planning, "START_S", 0.0)
-        finished_run(config, resolve(config).fingerprint, 0.01)
+        finished_run(config, resolve(config, Stores()).fingerprint, 0.01)
         one, twelve = plan(config, 1, 1), plan(config, 3, 4)
         assert one.seconds == pytest.approx(500)
         assert twelve.seconds == pytest.approx(500 / 12, abs=0.1)
@@ -125,7 +127,7 @@ class TestPlan:
 
     def test_the_number_of_components_is_as_set_or_as_in_the_last_run_or_the_maximum(self, config):
         assert (plan(config).components, plan(config).components_source) == (5, "at most, as no run has told yet")
-        finished_run(config, resolve(config).fingerprint, None, 0)
+        finished_run(config, resolve(config, Stores()).fingerprint, None, 0)
         assert (plan(config).components, plan(config).components_source) == (7, "as in the last run")
         config = config.model_copy(update={"components": 3})
         assert (plan(config).components, plan(config).components_source) == (3, "as set")
@@ -135,37 +137,39 @@ class TestRate:
     def test_the_rate_for_small_photographs_is_that_of_the_network(self, config):
         config = config.model_copy(update={"backbone": "mobilenet_v2", "weights": "random"})
         assert plan(config).photographs_per_s_per_core == pytest.approx(
-            resolve(config).photographs_per_s_per_core, abs=0.01
+            resolve(config, Stores()).photographs_per_s_per_core, abs=0.01
         )
 
     def test_large_photographs_lower_the_rate(self, config):
         with open(f"{config.input}/apple/0.png", "ab") as file:
             file.write(bytes(5 << 20))
-        assert plan(config).photographs_per_s_per_core < resolve(config).photographs_per_s_per_core / 10
+        assert plan(config).photographs_per_s_per_core < resolve(config, Stores()).photographs_per_s_per_core / 10
 
     def test_a_rate_measured_by_a_run_of_this_output_is_preferred(self, config):
-        finished_run(config, resolve(config).fingerprint, 12.5)
+        finished_run(config, resolve(config, Stores()).fingerprint, 12.5)
         planned = plan(config)
         assert planned.photographs_per_s_per_core == 12.5
         assert planned.rate_source == "measured by the last run that computed enough here"
 
     def test_of_several_measured_rates_the_median_of_the_last_five_is_taken(self, config):
         for day, rate in enumerate([1000, 900, 10, 11, 50, 12, 13], start=1):
-            finished_run(config, resolve(config).fingerprint, rate, day=day)
-        finished_run(config, resolve(config).fingerprint, 0.1, computed=3, day=20)
+            finished_run(config, resolve(config, Stores()).fingerprint, rate, day=day)
+        finished_run(config, resolve(config, Stores()).fingerprint, 0.1, computed=3, day=20)
         planned = plan(config)
         assert planned.photographs_per_s_per_core == 12
         assert planned.rate_source == "the median of the last 5 runs that computed enough here"
 
     def test_a_damaged_manifest_is_skipped(self, config):
-        finished_run(config, resolve(config).fingerprint, 12.5)
-        run_id = finished_run(config, resolve(config).fingerprint, 14, day=2)
+        finished_run(config, resolve(config, Stores()).fingerprint, 12.5)
+        run_id = finished_run(config, resolve(config, Stores()).fingerprint, 14, day=2)
         Path(config.output, "runs", run_id, "manifest.json").write_text("{")
         assert plan(config).photographs_per_s_per_core == 12.5
 
     @pytest.mark.parametrize(("same", "rate", "computed"), [(False, 12.5, 5000), (True, None, 0), (True, 0.6, 28)])
     def test_rates_of_other_networks_and_of_small_runs_are_not_used(self, config, same, rate, computed):
-        finished_run(config, resolve(config).fingerprint if same else "vgg16-224-f32-000000000000", rate, computed)
+        finished_run(
+            config, resolve(config, Stores()).fingerprint if same else "vgg16-224-f32-000000000000", rate, computed
+        )
         assert "benchmark" in plan(config).rate_source
 
 

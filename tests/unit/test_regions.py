@@ -14,6 +14,7 @@ from verger.config import RunConfig
 from verger.errors import ResidencyError
 from verger.residency import nodes, regions
 from verger.residency.guard import Residency, guard
+from verger.storage.stores import Stores
 
 pytestmark = pytest.mark.usefixtures("example_keys")
 
@@ -49,20 +50,20 @@ def test_a_declared_node_region_is_an_opt_in_where_a_node_stood_there_or_nobody_
 ) -> None:
     declared = {"region": "fr-par", "country": "FR", "basis": "DPA with Scaleway: of 2026-03-01"}
     config = RunConfig(input="i", output="o", node_region=(SCALEWAY, "eu-west-3:FR:not needed there"))
-    found = guard({"input": "/a", "output": "/b"}, config)
+    found = guard(Stores(), {"input": "/a", "output": "/b"}, config)
     assert found.opt_ins == [declared]
     assert "pods might run in fr-par (node_region); where they did was not verified" in found.evidence
     verified = config.model_copy(update={"verify_nodes": True})
     for region, opt_ins in (("eu-west-3", []), ("fr-par", [declared])):
         monkeypatch.setattr(nodes, "driver", lambda _, region=region: region)
-        assert guard({"input": "/a", "output": "/b"}, verified).opt_ins == opt_ins
+        assert guard(Stores(), {"input": "/a", "output": "/b"}, verified).opt_ins == opt_ins
 
 
 @pytest.mark.parametrize("region", ["us-east-1", "EU-WEST-2", "cn-north-1"])
 def test_a_region_of_aws_outside_the_eu_cannot_be_declared(region: str) -> None:
     config = RunConfig(input="i", output="o", node_region=(f"{region}:FR:by mistake",))
     with pytest.raises(ResidencyError, match=f"{region} is AWS's name of a region outside the EU"):
-        guard({"input": "/a", "output": "/b"}, config)
+        guard(Stores(), {"input": "/a", "output": "/b"}, config)
 
 
 def test_a_declared_node_region_says_nothing_of_buckets(aws: Store, store: Store) -> None:
@@ -75,4 +76,4 @@ def test_verifying_nodes_where_there_is_no_cluster_is_refused(monkeypatch: pytes
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
     config = RunConfig(input="i", output="o", verify_nodes=True)
     with pytest.raises(ResidencyError, match="--verify-nodes is for runs in a Kubernetes cluster"):
-        guard({"input": "/a", "output": "/b"}, config)
+        guard(Stores(), {"input": "/a", "output": "/b"}, config)

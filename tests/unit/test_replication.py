@@ -14,7 +14,6 @@ from tests.unit.s3_answers import (
     refused,
     replicated,
 )
-from verger.storage import buckets
 
 pytestmark = pytest.mark.usefixtures("example_keys")
 
@@ -37,7 +36,6 @@ def test_a_copy_in_the_eu_is_evidence_and_one_outside_refuses_what_is_written(aw
     aws.heads = {"lake": Answer(region="eu-west-3"), "copy": Answer(403, region="eu-north-1")}
     aws.replication = {"lake": replicated("arn:aws:s3:::copy")}
     assert check(on_aws(aws), {"output": "s3://lake"}).evidence[1] == "s3://lake replicates to copy in eu-north-1"
-    buckets._connected.clear()
     aws.heads["copy"] = Answer(403, region="us-west-2")
     line = refused(on_aws(aws), {"output": "s3://lake"})
     assert "what is written to s3://lake is replicated to copy, which is in us-west-2" in line
@@ -77,6 +75,5 @@ def test_another_store_s_copy_is_not_looked_for_in_this_store(store: Store, arn:
     store.replication = {"lake": replicated(arn)}
     assert check(elsewhere(store), {"output": "s3://lake"}).evidence[1].startswith(words)
     assert not [seen for seen in store.seen if "HEAD copy" in seen]
-    buckets._connected.clear()
     store.replication = {"lake": replicated("arn:minio:replication:us-east-1:c5be6b16:copy")}
     assert "us-east-1" in refused(elsewhere(store), {"output": "s3://lake"})

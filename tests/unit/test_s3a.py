@@ -12,7 +12,6 @@ import trustme
 from verger.config import RunConfig
 from verger.errors import UsageError
 from verger.spark import s3a
-from verger.storage import buckets
 from verger.storage.buckets import Bucket
 
 PHOTOGRAPHS = Bucket("photographs", "eu-west-3")
@@ -28,7 +27,6 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "not-to-be-shown")
     monkeypatch.setenv("AWS_SESSION_TOKEN", "nor-this")
-    monkeypatch.setattr(buckets, "_connected", {})
 
 
 def settings(*buckets: Bucket, **more: str) -> dict[str, str]:

@@ -11,7 +11,8 @@ import pytest
 
 from verger.errors import DoesNotFitError, NothingToReadError, Reason, Rejection, StoreError, UsageError
 from verger.storage.base import AlreadyPublishedError
-from verger.storage.stores import storage_of
+from verger.storage.local import LocalStorage
+from verger.storage.stores import Stores
 from verger.storage.uri import canonical, contains, join
 
 
@@ -33,7 +34,7 @@ def test_a_place_has_one_name(uri: str, path: str) -> None:
 
 def test_an_object_is_found_whatever_its_name() -> None:
     key = "in/../a//./b.jpg"
-    assert storage_of(f"s3://orchard/{key}").key(f"s3://orchard/{key}") == key  # type: ignore[attr-defined]
+    assert Stores().of(f"s3://orchard/{key}").key(f"s3://orchard/{key}") == key  # type: ignore[attr-defined]
 
 
 def test_a_relative_path_is_made_absolute() -> None:
@@ -61,7 +62,7 @@ def test_listing_is_recursive_and_survives_a_loop_of_links(tmp_path: Path) -> No
     (tmp_path / "nowhere").symlink_to(tmp_path / "missing")
     (tmp_path / "itself").symlink_to(tmp_path / "itself")
     os.mkfifo(tmp_path / "pipe.jpg")
-    found = {entry.path: entry.size for entry in storage_of("/").list(str(tmp_path))}
+    found = {entry.path: entry.size for entry in LocalStorage().list(str(tmp_path))}
     assert found == {str(tmp_path / "a/b/x"): 3, str(tmp_path / "y"): 0}
 
 
@@ -69,11 +70,11 @@ def test_listing_is_recursive_and_survives_a_loop_of_links(tmp_path: Path) -> No
 def test_listing_what_is_no_folder_says_so(tmp_path: Path, make) -> None:
     make(tmp_path / "in")
     with pytest.raises(NothingToReadError, match=r"in (does not exist|is a file)"):
-        list(storage_of("/").list(str(tmp_path / "in")))
+        list(LocalStorage().list(str(tmp_path / "in")))
 
 
 def test_a_photograph_is_read_in_the_version_that_was_listed(tmp_path: Path) -> None:
-    storage, path = storage_of("/"), tmp_path / "x"
+    storage, path = LocalStorage(), tmp_path / "x"
     path.write_bytes(b"one")
     (entry,) = storage.list(str(tmp_path))
     assert storage.read_version(entry.path, entry.version) == b"one"
@@ -87,7 +88,7 @@ def test_a_photograph_is_read_in_the_version_that_was_listed(tmp_path: Path) -> 
 
 
 def test_a_stream_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
-    storage, path = storage_of("/"), tmp_path / "x"
+    storage, path = LocalStorage(), tmp_path / "x"
     storage.write(str(path), b"old")
     with pytest.raises(ZeroDivisionError), storage.stream(str(path)) as file:
         file.write(b"half of the new")
@@ -97,7 +98,7 @@ def test_a_stream_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
 
 
 def test_publishing_once_refuses_to_replace(tmp_path: Path) -> None:
-    storage, path = storage_of("/"), str(tmp_path / "deep" / "x")
+    storage, path = LocalStorage(), str(tmp_path / "deep" / "x")
     storage.publish_once(path, b"first")
     with pytest.raises(AlreadyPublishedError):
         storage.publish_once(path, b"second")
@@ -105,7 +106,7 @@ def test_publishing_once_refuses_to_replace(tmp_path: Path) -> None:
 
 
 def test_of_many_publishers_one_wins(tmp_path: Path) -> None:
-    storage, path, won = storage_of("/"), str(tmp_path / "x"), []
+    storage, path, won = LocalStorage(), str(tmp_path / "x"), []
 
     def publish(number: int) -> None:
         try:
@@ -124,7 +125,7 @@ def test_of_many_publishers_one_wins(tmp_path: Path) -> None:
 
 
 def test_updates_do_not_lose_one_another(tmp_path: Path) -> None:
-    storage, path = storage_of("/"), str(tmp_path / "count")
+    storage, path = LocalStorage(), str(tmp_path / "count")
 
     def count() -> None:
         for _ in range(20):
@@ -148,17 +149,17 @@ def test_errors_of_the_system_become_lines(tmp_path: Path, monkeypatch: pytest.M
 
     monkeypatch.setattr(os, "fsync", fails)
     with pytest.raises(error, match=str(tmp_path)):
-        storage_of("/").write(join(str(tmp_path), "x"), b"data")
+        LocalStorage().write(join(str(tmp_path), "x"), b"data")
     assert os.listdir(tmp_path) == []
 
 
 def test_reading_what_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(NothingToReadError, match="does not exist"):
-        storage_of("/").read(str(tmp_path / "x"))
+        LocalStorage().read(str(tmp_path / "x"))
 
 
 def test_deleting_what_is_not_there_is_no_error(tmp_path: Path) -> None:
-    storage = storage_of("/")
+    storage = LocalStorage()
     (tmp_path / "a" / "b").mkdir(parents=True)
     storage.delete(str(tmp_path / "a"))
     storage.delete(str(tmp_path / "a"))

@@ -17,11 +17,12 @@ from tests.manifests import recorded
 from tests.unit.test_runs import finished
 from verger.errors import NothingToReadError, StoreError
 from verger.storage.base import Entry, Storage
+from verger.storage.local import LocalStorage
 from verger.tables import manifest, runs
 from verger.tables.pruning import prune_gone, prune_runs
 from verger.tables.reader import load
 from verger.tables.schemas import FEATURES, PROJECTION, REJECTED
-from verger.tables.store import FeatureStore, deduplicate, matching, parquet_files, vanished, without
+from verger.tables.store import FeatureStore, anti_join, deduplicate, parquet_files, semi_join, vanished
 
 FINGERPRINT = "pixels-20-f32-000000000000"
 
@@ -42,7 +43,7 @@ def put(output: Path, file: str, *keys: tuple[str, str]) -> Path:
 
 @pytest.fixture
 def store(tmp_path: Path) -> FeatureStore:
-    return FeatureStore(str(tmp_path), FINGERPRINT)
+    return FeatureStore(LocalStorage(), str(tmp_path), FINGERPRINT)
 
 
 def test_an_empty_store_knows_nothing(store: FeatureStore) -> None:
@@ -69,7 +70,7 @@ def test_what_is_being_written_is_not_seen(store: FeatureStore, tmp_path: Path, 
 
 def test_an_output_below_a_hidden_folder_is_seen(tmp_path: Path) -> None:
     put(tmp_path / ".cache" / "_out", "run-00000/part.parquet", ("/p", "1"))
-    assert FeatureStore(str(tmp_path / ".cache" / "_out"), FINGERPRINT).known().num_rows == 1
+    assert FeatureStore(LocalStorage(), str(tmp_path / ".cache" / "_out"), FINGERPRINT).known().num_rows == 1
 
 
 @pytest.mark.parametrize("damage", [lambda data: data[:-20], lambda data: data[:4] + bytes(60) + data[64:]])
@@ -78,7 +79,7 @@ def test_a_damaged_file_is_left_out_with_a_warning(tmp_path: Path, damage) -> No
     damaged = put(tmp_path, "run-00001/part-0.parquet", ("/q", "1"))
     damaged.write_bytes(damage(damaged.read_bytes()))
     warnings: list[str] = []
-    store = FeatureStore(str(tmp_path), FINGERPRINT, warnings.append)
+    store = FeatureStore(LocalStorage(), str(tmp_path), FINGERPRINT, warnings.append)
     assert store.known()["path"].to_pylist() == ["/p"]
     assert len(warnings) == 1
     assert str(damaged) in warnings[0]
@@ -99,7 +100,7 @@ def test_a_file_that_vanishes_is_no_damage_and_makes_the_store_list_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(tmp_path, "run-00000/part-0.parquet", ("/p", "1"))
-    store = FeatureStore(str(tmp_path), FINGERPRINT, pytest.fail)
+    store = FeatureStore(LocalStorage(), str(tmp_path), FINGERPRINT, pytest.fail)
     vanishing(monkeypatch, tmp_path / "ghost.parquet")
     assert store.known()["path"].to_pylist() == ["/p"]
     vanishing(monkeypatch, tmp_path / "ghost.parquet", tmp_path / "another.parquet")
@@ -114,7 +115,7 @@ def test_what_the_system_refuses_is_no_damage(tmp_path: Path, monkeypatch: pytes
     file = put(tmp_path, "run-00000/part-0.parquet", ("/p", "1"))
     monkeypatch.setattr("verger.tables.store.ds.dataset", refused)
     with pytest.raises(StoreError, match=f"{file} cannot be read: .*Permission denied"):
-        FeatureStore(str(tmp_path), FINGERPRINT, pytest.fail).known()
+        FeatureStore(LocalStorage(), str(tmp_path), FINGERPRINT, pytest.fail).known()
 
 
 def test_a_folder_that_vanishes_as_it_is_listed_is_listed_again(
@@ -130,7 +131,7 @@ def test_a_folder_that_vanishes_as_it_is_listed_is_listed_again(
         return scandir(folder)
 
     monkeypatch.setattr("os.scandir", scanned)
-    assert FeatureStore(str(tmp_path), FINGERPRINT, pytest.fail).known().num_rows == 1
+    assert FeatureStore(LocalStorage(), str(tmp_path), FINGERPRINT, pytest.fail).known().num_rows == 1
     assert not gone.exists()
 
 
@@ -196,9 +197,9 @@ def test_refused_batches_are_kept_until_nothing_of_them_is_left(store: FeatureSt
 def test_joins_go_by_path_and_version() -> None:
     left = rows(("/p", "1"), ("/q", "1"), ("/r", "1"))
     right = rows(("/q", "1"), ("/p", "2"))
-    assert without(left, right)["path"].to_pylist() == ["/p", "/r"]
-    assert matching(left, right)["path"].to_pylist() == ["/q"]
-    assert without(left, right.slice(0, 0)).num_rows == 3
+    assert anti_join(left, right)["path"].to_pylist() == ["/p", "/r"]
+    assert semi_join(left, right)["path"].to_pylist() == ["/q"]
+    assert anti_join(left, right.slice(0, 0)).num_rows == 3
 
 
 def test_deduplicating_one_row_or_none() -> None:
@@ -221,7 +222,7 @@ def test_pruning_drops_rows_of_photographs_that_are_gone(store: FeatureStore, tm
     kept = put(tmp_path, "run-00002/part-0.zstd.parquet", ("/in/p", "2"))
     before = kept.stat().st_mtime_ns
     present = pa.chunked_array([pa.array(["/in/p"])])
-    assert prune_gone(str(tmp_path), "/in", present, pytest.fail) == 2
+    assert prune_gone(LocalStorage(), str(tmp_path), "/in", present, pytest.fail) == 2
     assert not mixed.exists()
     assert not gone.exists()
     assert kept.stat().st_mtime_ns == before
@@ -233,23 +234,24 @@ def test_pruning_drops_rows_of_photographs_that_are_gone(store: FeatureStore, tm
     ]
     rewritten = pq.read_table(known["file"][0].as_py())
     assert rewritten["features"].to_pylist() == [[1.0, 2.0], [1.0, 2.0]]
-    assert prune_gone(str(tmp_path), "/in", present, pytest.fail) == 0
+    assert prune_gone(LocalStorage(), str(tmp_path), "/in", present, pytest.fail) == 0
 
 
 def test_pruning_drops_from_refused_batches_what_is_gone(store: FeatureStore, tmp_path: Path) -> None:
     store.refuse("run-a", rows(("/in/p", "1"), ("/in/q", "1")))
     store.refuse("run-b", rows(("/in/q", "1")))
-    assert prune_gone(str(tmp_path), "/in", pa.chunked_array([["/in/p"]]), pytest.fail) == 0
+    assert prune_gone(LocalStorage(), str(tmp_path), "/in", pa.chunked_array([["/in/p"]]), pytest.fail) == 0
     assert store.refused().select(["path", "version"]).to_pylist() == [{"path": "/in/p", "version": "1"}]
 
 
 def test_pruning_keeps_the_newest_runs_and_those_that_are_pointed_at(tmp_path: Path) -> None:
+    failure = manifest.Failure.model_validate(recorded("failure-0.1.0"))
     named = finished(tmp_path, 0, "apples")
     old, new = finished(tmp_path, 1), finished(tmp_path, 2)
-    died = runs.new_run(str(tmp_path), "verger", datetime(2026, 1, 1, tzinfo=UTC))
-    manifest.record_failure(died, recorded("failure-0.1.0"))
-    running = runs.new_run(str(tmp_path), "verger", datetime.now(UTC))
-    manifest.record_failure(running, recorded("failure-0.1.0"))
+    died = runs.new_run(LocalStorage(), str(tmp_path), "verger", datetime(2026, 1, 1, tzinfo=UTC))
+    manifest.record_failure(died, failure)
+    running = runs.new_run(LocalStorage(), str(tmp_path), "verger", datetime.now(UTC))
+    manifest.record_failure(running, failure)
     killed = put(tmp_path, f"{died.run_id}-00000/_temporary/0/part-0.parquet", ("/p", "1"))
     writing = put(tmp_path, f"{running.run_id}-00000/_temporary/0/part-0.parquet", ("/p", "1"))
     magic = put(tmp_path, f"{died.run_id}-00001/__magic_job-0a/tasks/part-0.parquet", ("/p", "1"))
@@ -258,8 +260,12 @@ def test_pruning_keeps_the_newest_runs_and_those_that_are_pointed_at(tmp_path: P
         put(tmp_path, f"{died.run_id}-00000/part-1.parquet", ("/q", "1")),
         put(tmp_path, "compacted-20260101T000000Z-0b0b0b/part-2.parquet", ("/q", "1")),
     ]
-    assert prune_runs(str(tmp_path), 1) == {"runs": 1, "unfinished": 1}
+    assert prune_runs(LocalStorage(), str(tmp_path), 1) == {"runs": 1, "unfinished": 1}
     assert not any(path.exists() for path in (killed, magic, compacting))
     assert all(path.exists() for path in (writing, *committed))
-    assert {run_id for run_id, _ in runs.run_ids(str(tmp_path))} == {named.run_id, new.run_id, running.run_id}
+    assert {run_id for run_id, _ in runs.run_ids(LocalStorage(), str(tmp_path))} == {
+        named.run_id,
+        new.run_id,
+        running.run_id,
+    }
     assert not Path(old.folder).exists()

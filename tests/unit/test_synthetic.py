@@ -15,6 +15,7 @@ from verger.photographs import fruit, synthetic
 from verger.photographs.images import decode
 from verger.photographs.inventory import label_counts, take
 from verger.photographs.synthetic import SampleCounts, draw
+from verger.storage.stores import Stores
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +31,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def test_counts_match_the_files(sample: Path) -> None:
-    inventory = take(str(sample))
+    inventory = take(str(sample), Stores())
     assert inventory.photographs.num_rows == 303
     assert inventory.ignored == {".txt": 1}
     assert set(label_counts(inventory.photographs)) == set(fruit.VARIETIES)
@@ -39,7 +40,7 @@ def test_counts_match_the_files(sample: Path) -> None:
 
 def test_only_the_broken_files_are_rejected(sample: Path) -> None:
     rejected = {}
-    for path in take(str(sample)).photographs["path"].to_pylist():
+    for path in take(str(sample), Stores()).photographs["path"].to_pylist():
         try:
             decode(Path(path).read_bytes(), 32)
         except Rejection as rejection:

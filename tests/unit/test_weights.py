@@ -24,13 +24,15 @@ from verger.errors import ExitCode, WeightsError
 from verger.network import imagenet, weights
 from verger.network.backbones import Network, resolve
 from verger.network.recipe import Tensors
+from verger.storage.stores import Stores
 
 NO_TOP = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.35_96_no_top.h5"
 TOP = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.35_96.h5"
 
 
 def network(**settings: Any) -> Network:
-    return resolve(RunConfig(input="in", output="out", **settings))
+    config = RunConfig(input="in", output="out", **settings)
+    return resolve(config, Stores(), config.seed)
 
 
 def refused(**settings: Any) -> str:

@@ -6,9 +6,10 @@ from verger.config import RunConfig
 from verger.network.backbones import resolve
 from verger.network.waves import partition_count, wave_size
 from verger.planning.workload import Workload, estimate_workload
+from verger.storage.stores import Stores
 
 CONFIG = RunConfig(input="/in", output="/out", backbone="pixels", wave_size=1000, partitions=10)
-NETWORK = resolve(CONFIG)
+NETWORK = resolve(CONFIG, Stores())
 
 
 def estimated(config: RunConfig = CONFIG, **given: Any) -> Workload:

@@ -13,8 +13,8 @@ import numpy.typing as npt
 from verger.components.rows import Float64Array
 from verger.components.solvers import selection
 from verger.components.solvers.decomposition import Decomposition, RequestedComponents, fix_signs
-from verger.storage.base import intact
-from verger.storage.stores import storage_of
+from verger.storage.base import Storage, raise_if_corrupt
+from verger.storage.stores import Stores
 from verger.storage.uri import join
 
 if TYPE_CHECKING:
@@ -147,13 +147,15 @@ class Pca:
             "standardized": self.scale is not None,
         }
 
-    def save(self, folder: str) -> None:
+    def save(self, folder: str, storage: Storage) -> None:
         """Write ``pca.npz`` (the arrays) and ``pca.json`` (the numbers).
 
         Parameters
         ----------
         folder : str
             Path or URI of the folder; files of these names are overwritten.
+        storage : Storage
+            The store that holds it.
 
         Raises
         ------
@@ -165,18 +167,19 @@ class Pca:
         np.savez(sink, **arrays)
         numbers = {name: getattr(self, name) for name in _NUMBERS}
         described = {"dimension": len(self.mean), "n_components": self.n_components, **numbers}
-        storage = storage_of(folder)
         storage.write(join(folder, "pca.npz"), sink.getvalue())
         storage.write(join(folder, "pca.json"), (json.dumps(described, indent=2) + "\n").encode())
 
     @classmethod
-    def load(cls, folder: str) -> Pca:
+    def load(cls, folder: str, storage: Storage | None = None) -> Pca:
         """Read what `save` wrote.
 
         Parameters
         ----------
         folder : str
             Path or URI of the folder, ``runs/<run_id>/pca`` for a run.
+        storage : Storage, optional
+            The store that holds it; default: found by the folder's name.
 
         Returns
         -------
@@ -190,11 +193,11 @@ class Pca:
         StoreError
             It is damaged, or the store refuses or cannot be reached.
         """
-        storage, text, arrays = storage_of(folder), join(folder, "pca.json"), join(folder, "pca.npz")
-        with intact(text):
+        storage, text, arrays = storage or Stores().of(folder), join(folder, "pca.json"), join(folder, "pca.npz")
+        with raise_if_corrupt(text):
             described = json.loads(storage.read(text))
             numbers = {name: described[name] for name in _NUMBERS}
-        with intact(arrays), np.load(io.BytesIO(storage.read(arrays)), allow_pickle=False) as saved:
+        with raise_if_corrupt(arrays), np.load(io.BytesIO(storage.read(arrays)), allow_pickle=False) as saved:
             values: dict[str, Any] = {name: saved[name] for name in _ARRAYS if name != "scale" or name in saved}
         return cls(**{"scale": None} | values, **numbers)
 

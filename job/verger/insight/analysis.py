@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from verger.components.pca import Pca
 from verger.config import RunConfig
 from verger.progress import Progress
-from verger.spark.failures import dispensable
+from verger.spark.failures import warn_on_error
+from verger.storage.stores import Stores
 from verger.tables import runs
 from verger.tables.runs import Run
 from verger.tables.store import FeatureStore
@@ -56,6 +57,8 @@ class Analysis:
         The run whose table is written, its manifest not yet.
     config : RunConfig
         The run's.
+    stores : Stores
+        How photographs are reached, for thumbnails.
     progress : Progress
         Told of the stages, and of what could not be done.
     show : callable
@@ -71,6 +74,7 @@ class Analysis:
         self,
         run: Run,
         config: RunConfig,
+        stores: Stores,
         progress: Progress,
         show: Callable[..., None],
         standardize: bool | None = None,
@@ -78,6 +82,7 @@ class Analysis:
     ) -> None:
         self.run = run
         self.config = config
+        self.stores = stores
         self.progress = progress
         self.show = show
         self.standardize = config.standardized if standardize is None else standardize
@@ -104,7 +109,7 @@ class Analysis:
         with self._warn_on_error("nothing was audited, and no classifier fitted"), self.progress.stage("sample"):
             from verger.insight import sample
 
-            self.sample = sample.draw_sample(self.run, store, self.config)
+            self.sample = sample.draw_sample(self.run, store, self.config, self.config.input)
         if self.sample is None:
             return results
         if self.config.classifier:
@@ -137,8 +142,8 @@ class Analysis:
 
             issues = self.audit.table if self.audit else None
             classifier = self.classification.document() if self.classification else None
-            previous = runs.latest(self.run.output, self.config.name)
-            report = content.gather(self.run, document, self.sample, issues, classifier, previous)
+            previous = runs.latest(self.run.storage, self.run.output, self.config.name)
+            report = content.gather(self.run, document, self.sample, issues, classifier, previous, self.stores)
             return {"report": {"path": self.run.relative(writer.write(self.run, report))}}
         return {}
 
@@ -146,9 +151,12 @@ class Analysis:
         """A classifier, or what the manifest says where the photographs allow none."""
         from verger.insight.classification import classifier
 
-        foreign_pca = self.fitted_by and classifier.ForeignPca(self.fitted_by, Pca.load(self.run.path("pca")))
+        foreign_pca = None
+        if self.fitted_by:
+            pca = Pca.load(self.run.path("pca"), self.run.storage)
+            foreign_pca = classifier.ForeignPca(self.fitted_by, pca)
         try:
-            return classifier.classify(sample, self.config, self.progress.warn, foreign_pca or None), {}
+            return classifier.classify(sample, self.config, self.progress.warn, foreign_pca), {}
         except classifier.NoClassifierError as error:
             if self.config.class_regex is not None:
                 self.progress.warn(f"no classifier was fitted: {error}")
@@ -160,7 +168,7 @@ class Analysis:
             classification = classification.with_near_duplicates(self.audit.seen_in_training)
         folder = self.run.path("model")
         summary = {**classification.summary(), "path": self.run.relative(folder)}
-        classification.save(folder)
+        classification.save(folder, self.run.storage)
         self.classification = classification
         return summary
 
@@ -169,7 +177,7 @@ class Analysis:
 
         audit = checks.audit(sample, predictions_of(classification), self.standardize)
         summary = {**audit.summary(), "path": self.run.relative(self.run.path("audit"))}
-        audit.save(self.run.path("audit", "part-00000.zstd.parquet"))
+        audit.save(self.run.path("audit", "part-00000.zstd.parquet"), self.run.storage)
         self.audit = audit
         return summary
 
@@ -183,7 +191,7 @@ class Analysis:
         self.show(**{name: number for name, number in numbers.items() if number is not None})
 
     def _warn_on_error(self, failure: str) -> AbstractContextManager[None]:
-        return dispensable(failure, self.progress.warn)
+        return warn_on_error(failure, self.progress.warn)
 
 
 def predictions_of(classification: Classification | None) -> Predictions | None:

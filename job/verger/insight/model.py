@@ -11,8 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from verger.insight.arrays import Float64Array
-from verger.storage.base import intact
-from verger.storage.stores import storage_of
+from verger.storage.base import Storage, raise_if_corrupt
 from verger.storage.uri import join
 
 ARRAYS, DOCUMENT = "classifier.npz", "classifier.json"
@@ -74,13 +73,15 @@ class Model:
         """
         return softmax(self.logits(components))
 
-    def save(self, folder: str) -> None:
+    def save(self, folder: str, storage: Storage) -> None:
         """Write ``classifier.npz``; the names of the classes are not in it.
 
         Parameters
         ----------
         folder : str
             Canonical URI.
+        storage : Storage
+            That the folder is in.
         """
         sink = io.BytesIO()
         np.savez(
@@ -91,16 +92,18 @@ class Model:
             intercepts=self.intercepts,
             temperature=np.float64(self.temperature),
         )
-        storage_of(folder).write(join(folder, ARRAYS), sink.getvalue())
+        storage.write(join(folder, ARRAYS), sink.getvalue())
 
 
-def load(folder: str) -> tuple[Model, dict[str, Any]]:
+def load(folder: str, storage: Storage) -> tuple[Model, dict[str, Any]]:
     """Read what a run keeps of its classifier.
 
     Parameters
     ----------
     folder : str
         Canonical URI of the run's folder ``model``.
+    storage : Storage
+        That the folder is in.
 
     Returns
     -------
@@ -115,11 +118,11 @@ def load(folder: str) -> tuple[Model, dict[str, Any]]:
     StoreError
         It is damaged.
     """
-    storage, document_path, arrays_path = storage_of(folder), join(folder, DOCUMENT), join(folder, ARRAYS)
-    with intact(document_path):
+    document_path, arrays_path = join(folder, DOCUMENT), join(folder, ARRAYS)
+    with raise_if_corrupt(document_path):
         document = json.loads(storage.read(document_path))
         classes = list(document["classes"])
-    with intact(arrays_path), np.load(io.BytesIO(storage.read(arrays_path)), allow_pickle=False) as saved:
+    with raise_if_corrupt(arrays_path), np.load(io.BytesIO(storage.read(arrays_path)), allow_pickle=False) as saved:
         arrays = {name: saved[name] for name in ("mean", "coefficients", "intercepts")}
         scale, temperature = float(saved["scale"]), float(saved["temperature"])
     return Model(classes=classes, scale=scale, temperature=temperature, **arrays), document

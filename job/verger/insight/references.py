@@ -9,8 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from verger.insight.arrays import Float32Array, Float64Array, Indices
-from verger.storage.base import intact
-from verger.storage.stores import storage_of
+from verger.storage.base import Storage, raise_if_corrupt
 from verger.storage.uri import join
 
 ARRAYS = "known.npz"
@@ -130,26 +129,30 @@ class References:
         cosines = [(block @ self.directions.T).max(axis=1) for block in blocks]
         return np.asarray(np.clip(1 - np.concatenate([np.empty(0, np.float32), *cosines]), 0, 2), np.float32)
 
-    def save(self, folder: str) -> None:
+    def save(self, folder: str, storage: Storage) -> None:
         """Write ``known.npz``.
 
         Parameters
         ----------
         folder : str
             Canonical URI.
+        storage : Storage
+            That the folder is in.
         """
         sink = io.BytesIO()
         np.savez(sink, mean=self.space.mean, whitening=self.space.whitening, references=self.directions)
-        storage_of(folder).write(join(folder, ARRAYS), sink.getvalue())
+        storage.write(join(folder, ARRAYS), sink.getvalue())
 
     @classmethod
-    def load(cls, folder: str) -> References:
+    def load(cls, folder: str, storage: Storage) -> References:
         """Read what `save` wrote.
 
         Parameters
         ----------
         folder : str
             Canonical URI.
+        storage : Storage
+            That the folder is in.
 
         Raises
         ------
@@ -159,5 +162,5 @@ class References:
             It is damaged.
         """
         path = join(folder, ARRAYS)
-        with intact(path), np.load(io.BytesIO(storage_of(folder).read(path)), allow_pickle=False) as saved:
+        with raise_if_corrupt(path), np.load(io.BytesIO(storage.read(path)), allow_pickle=False) as saved:
             return cls(CosineSpace(saved["mean"], saved["whitening"]), saved["references"])

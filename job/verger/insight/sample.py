@@ -10,15 +10,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
-from verger.config import RunConfig
+from verger.config import AnalysisSettings
 from verger.errors import NothingToReadError
 from verger.insight.arrays import Float32Array, Float64Array, Indices, category_codes
-from verger.storage.base import intact
-from verger.storage.stores import storage_of
+from verger.storage.base import raise_if_corrupt
 from verger.tables import reader
 from verger.tables.runs import Run
 from verger.tables.schemas import FEATURES
-from verger.tables.store import FILE, KEY, FeatureStore, deduplicate, matching, relisted
+from verger.tables.store import FILE, KEY, FeatureStore, deduplicate, retry_if_vanished, semi_join
 
 MAX_CATALOGUED = 2_000_000
 """Photographs of a run up to which all of them are in the catalogue."""
@@ -83,7 +82,7 @@ class Sample:
         return list(pc.utf8_slice_codeunits(photographs["path"], len(self.root.rstrip("/")) + 1).to_pylist())
 
 
-def draw_sample(run: Run, store: FeatureStore, config: RunConfig) -> Sample:
+def draw_sample(run: Run, store: FeatureStore, settings: AnalysisSettings, source: str) -> Sample:
     """Sample a run whose table is written; its manifest need not be.
 
     Parameters
@@ -92,8 +91,10 @@ def draw_sample(run: Run, store: FeatureStore, config: RunConfig) -> Sample:
         The run to sample.
     store : FeatureStore
         The store that holds the run's features.
-    config : RunConfig
-        ``driver_memory`` bounds the sample, ``seed`` draws it, ``input`` is the folder of the photographs.
+    settings : AnalysisSettings
+        ``driver_memory`` bounds the sample, ``seed`` draws it.
+    source : str
+        Canonical URI of the input folder.
 
     Raises
     ------
@@ -102,23 +103,23 @@ def draw_sample(run: Run, store: FeatureStore, config: RunConfig) -> Sample:
     StoreError
         One of these files is damaged.
     """
-    return relisted(lambda: _draw_sample(run, store, config), store.folder)
+    return retry_if_vanished(lambda: _draw_sample(run, store, settings, source), store.folder)
 
 
-def _draw_sample(run: Run, store: FeatureStore, config: RunConfig) -> Sample:
-    with intact(run.path("projection")):
+def _draw_sample(run: Run, store: FeatureStore, settings: AnalysisSettings, source: str) -> Sample:
+    with raise_if_corrupt(run.path("projection")):
         rows = reader.projection(run).to_table(_COLUMNS).sort_by([(name, "ascending") for name in KEY])
     if not rows.num_rows:
         raise NothingToReadError(f"the run's table, {run.path('projection')}, is gone", "Run again")
-    stored = matching(store.known(), rows)  # both are sorted by path, and a run has one version of each path
+    stored = semi_join(store.known(), rows)  # both are sorted by path, and a run has one version of each path
     if stored.num_rows != rows.num_rows:
         raise NothingToReadError(f"{rows.num_rows - stored.num_rows} photographs of the run are not in {store.folder}")
     k = _list_length(reader.projection(run), "pca_features")
     d = _list_length(_feature_files(store, stored["file"][:1]), "features")
-    random = np.random.default_rng(config.seed)
-    chosen = _draw(rows, stored, min(MAX_PHOTOGRAPHS, _max_rows(k, config)), random)
+    random = np.random.default_rng(settings.seed)
+    chosen = _draw(rows, stored, min(MAX_PHOTOGRAPHS, _max_rows(k, settings)), random)
     photographs, files = rows.take(chosen), stored.take(chosen)
-    feature_rows = _draw(photographs, files, min(MAX_WITH_FEATURES, _max_rows(_FEATURE_COPIES * d, config)), random)
+    feature_rows = _draw(photographs, files, min(MAX_WITH_FEATURES, _max_rows(_FEATURE_COPIES * d, settings)), random)
     whole = rows.num_rows <= MAX_CATALOGUED
     catalogue = _with_digests(rows, store, stored) if whole else _with_digests(photographs, store, files)
     feature_files = _feature_files(store, files.take(feature_rows)["file"])
@@ -128,9 +129,9 @@ def _draw_sample(run: Run, store: FeatureStore, config: RunConfig) -> Sample:
         components=_read_lists(reader.projection(run), "pca_features", photographs, k),
         feature_rows=feature_rows,
         features=_read_lists(feature_files, "features", photographs.take(feature_rows), d),
-        root=config.input,
+        root=source,
         total=rows.num_rows,
-        description=_description(rows.num_rows, len(chosen), len(feature_rows), config.seed),
+        description=_description(rows.num_rows, len(chosen), len(feature_rows), settings.seed),
     )
 
 
@@ -174,9 +175,9 @@ def _draw(rows: pa.Table, files: pa.Table, number: int, random: np.random.Genera
     return stratified(category_codes(rows["label"]), number, ranks)
 
 
-def _max_rows(width: int, config: RunConfig) -> int:
+def _max_rows(width: int, settings: AnalysisSettings) -> int:
     """Rows of so many float32 values that the driver's memory allows."""
-    return max(1, config.driver_bytes // _MEMORY_SHARE // (4 * width))
+    return max(1, settings.driver_bytes // _MEMORY_SHARE // (4 * width))
 
 
 def _list_length(dataset: ds.Dataset, column: str) -> int:
@@ -185,15 +186,13 @@ def _list_length(dataset: ds.Dataset, column: str) -> int:
 
 
 def _feature_files(store: FeatureStore, files: pa.ChunkedArray) -> ds.Dataset:
-    return ds.dataset(
-        sorted(pc.unique(files).to_pylist()), schema=FEATURES, filesystem=storage_of(store.output).arrow()
-    )
+    return ds.dataset(sorted(pc.unique(files).to_pylist()), schema=FEATURES, filesystem=store.storage.arrow())
 
 
 def _with_digests(rows: pa.Table, store: FeatureStore, stored: pa.Table) -> pa.Table:
     """The rows, which are sorted by path, with the SHA-256 of each photograph."""
     found = _feature_files(store, stored["file"]).to_table([*KEY, "sha256", FILE])
-    return rows.append_column("sha256", deduplicate(matching(found, rows), FILE)["sha256"])
+    return rows.append_column("sha256", deduplicate(semi_join(found, rows), FILE)["sha256"])
 
 
 def _read_lists(dataset: ds.Dataset, column: str, photographs: pa.Table, width: int) -> Float32Array:

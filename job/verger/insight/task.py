@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from verger.components.pca import Pca
-from verger.config import RunConfig
+from verger.config import AnalysisSettings
 from verger.insight.arrays import Float32Array, Indices, category_codes
 from verger.insight.reduction import Reduction
 from verger.insight.sample import Sample
@@ -136,7 +136,7 @@ def task_of(
     sample: Sample,
     codes: Indices,
     n_classes: int,
-    config: RunConfig,
+    config: AnalysisSettings,
     warn: Callable[[str], None] = lambda _: None,
     fixed_pca: Pca | None = None,
 ) -> Task:
@@ -150,7 +150,7 @@ def task_of(
         The class of each of the sample's photographs; -1 where it has none.
     n_classes : int
         Number of classes.
-    config : RunConfig
+    config : AnalysisSettings
         Its ``group_regex``, ``standardized`` and ``seed`` are used.
     warn : callable
         See `groups_of`.

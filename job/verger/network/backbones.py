@@ -6,25 +6,24 @@ import hashlib
 import json
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from verger.config import RunConfig
+from verger.config import NetworkSettings
 from verger.errors import UsageError, WeightsError
 from verger.network import mobilenet_v2, vgg16, weights
 from verger.network.frozen import Frozen, Preprocessing
 from verger.network.recipe import Recipe, fold, multiplications, output_shape
 from verger.network.weights import Weights
+from verger.storage.stores import Stores
 from verger.storage.uri import join
-
-if TYPE_CHECKING:
-    from verger.tables.manifest import Manifest
+from verger.tables.manifest import Manifest
 
 __all__ = [
     "FEATURES_VERSION",
     "FEATURE_TOLERANCE",
     "Frozen",
     "Network",
-    "as_fitted",
+    "fitted_settings",
     "resolve",
     "resolve_fitted",
 ]
@@ -167,7 +166,7 @@ class Network:
         )
 
 
-def resolve(config: RunConfig) -> Network:
+def resolve(config: NetworkSettings, stores: Stores, seed: int = 0) -> Network:
     """Load and check the network that a run asks for.
 
     The input size defaults to what the weights say. Any other size is allowed too, because all layers are convolutions.
@@ -175,8 +174,11 @@ def resolve(config: RunConfig) -> Network:
 
     Parameters
     ----------
-    config : RunConfig
-        The settings of the network, and ``seed`` for random weights.
+    config : NetworkSettings
+    stores : Stores
+        How its weights are reached.
+    seed : int
+        Of random weights.
 
     Returns
     -------
@@ -195,10 +197,10 @@ def resolve(config: RunConfig) -> Network:
         return _network(config, None, size, "none", "float32", (), Weights("none", {}))
     if config.backbone == "vgg16":
         alpha, recipe = None, vgg16.recipe()
-        found = weights.load(config, recipe)
+        found = weights.load(config, recipe, stores, seed)
         weights.check(found, recipe, "vgg16")
     else:
-        found = weights.load(config, mobilenet_v2.recipe(config.alpha or 1.0))
+        found = weights.load(config, mobilenet_v2.recipe(config.alpha or 1.0), stores, seed)
         alpha = mobilenet_v2.alpha_of(found.shapes, config.alpha)
         recipe = mobilenet_v2.recipe(alpha)
         weights.check(found, recipe, f"mobilenet_v2 with alpha {alpha}")
@@ -209,39 +211,39 @@ def resolve(config: RunConfig) -> Network:
     return _network(config, alpha, size, config.pooling, config.precision, recipe, found)
 
 
-def as_fitted(config: RunConfig, output: str, fitted: Manifest) -> RunConfig:
-    """Settings with the network of a finished run. Its weights are stored beside its features.
+def fitted_settings(output: str, fitted: Manifest) -> dict[str, Any]:
+    """The network settings of a finished run; its weights lie beside its features.
 
     Parameters
     ----------
-    config : RunConfig
-        All other settings.
     output : str
-        Path or URI of the output that the finished run is in.
-    fitted : dict
-        The finished run's manifest.
+        Canonical folder of the run's output.
+    fitted : Manifest
+        The run's.
 
     Returns
     -------
-    RunConfig
-        A copy of ``config``, to be given to `resolve_fitted`.
+    dict
+        Fields of `verger.config.NetworkSettings`.
     """
     names = ("backbone", "pooling", "alpha", "input_size", "precision", "resample", "fit")
-    network: dict[str, Any] = {name: fitted.config[name] for name in names}
-    if network["backbone"] != "pixels":
-        network["weights"] = join(output, fitted.features.path, "weights.npz")
-    return config.model_copy(update=network | {"weights_sha256": None})
+    settings: dict[str, Any] = {name: fitted.config[name] for name in names}
+    if settings["backbone"] != "pixels":
+        settings["weights"] = join(output, fitted.features.path, "weights.npz")
+    return settings | {"weights_sha256": None}
 
 
-def resolve_fitted(config: RunConfig, fitted: Manifest) -> Network:
+def resolve_fitted(output: str, fitted: Manifest, stores: Stores) -> Network:
     """Load the network of a finished run.
 
     Parameters
     ----------
-    config : RunConfig
-        What `as_fitted` returned.
+    output : str
+        Canonical folder of the run's output.
     fitted : Manifest
-        The finished run's manifest.
+        The run's.
+    stores : Stores
+        How its weights are reached.
 
     Returns
     -------
@@ -253,14 +255,21 @@ def resolve_fitted(config: RunConfig, fitted: Manifest) -> Network:
     WeightsError
         The weights are gone, or are not those of the run.
     """
-    network = resolve(config)
+    settings = NetworkSettings(**fitted_settings(output, fitted))
+    network = resolve(settings, stores)
     if network.fingerprint != fitted.features.fingerprint:
-        raise WeightsError(f"{config.weights} makes other features than those of run {fitted.run_id}")
+        raise WeightsError(f"{settings.weights} makes other features than those of run {fitted.run_id}")
     return network
 
 
 def _network(
-    config: RunConfig, alpha: float | None, size: int, pooling: str, precision: str, recipe: Recipe, found: Weights
+    config: NetworkSettings,
+    alpha: float | None,
+    size: int,
+    pooling: str,
+    precision: str,
+    recipe: Recipe,
+    found: Weights,
 ) -> Network:
     return Network(config.backbone, alpha, size, pooling, precision, config.resample, config.fit, recipe, found)
 

@@ -13,14 +13,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark import AccumulatorParam
 
-from verger.config import RunConfig
+from verger.config import ExtractionSettings
 from verger.errors import DoesNotFitError, Reason, Rejection
 from verger.network.backbones import Frozen, Network
 from verger.network.waves import partition_count, wave_size
 from verger.network.worker import Extractor, Processed, rejected_row
 from verger.spark.failures import worker_lost
 from verger.spark.session import write_parquet
-from verger.storage.buckets import connected
+from verger.storage.buckets import Bucket
 from verger.tables.schemas import REJECTED
 from verger.tables.store import FeatureStore
 
@@ -120,10 +120,12 @@ class Extraction:
         Each wave becomes a directory of its own in it, so a crash loses at most the waves in flight.
     run_id : str
         Begins the names of these directories.
-    config : RunConfig
+    config : ExtractionSettings
         Batch size, wave size, partitions, and the share of photographs that may be rejected.
     report : callable
         Called about twice a second with two numbers of photographs: processed so far, and rejected of these.
+    buckets : tuple of Bucket
+        How the buckets are reached that photographs may be in.
     """
 
     def __init__(
@@ -132,8 +134,9 @@ class Extraction:
         network: Network,
         store: FeatureStore,
         run_id: str,
-        config: RunConfig,
+        config: ExtractionSettings,
         report: Callable[[int, int], None],
+        buckets: tuple[Bucket, ...] = (),
     ) -> None:
         self._spark = spark
         self._network = network
@@ -141,6 +144,7 @@ class Extraction:
         self._run_id = run_id
         self._config = config
         self._report = report
+        self._buckets = buckets
         self._cores = spark.sparkContext.defaultParallelism
         self._frozen: Broadcast[Frozen] = spark.sparkContext.broadcast(network.freeze())
         self._in_flight: dict[str, Accumulator[Processed]] = {}
@@ -275,5 +279,5 @@ class Extraction:
             fit=network.fit,
             batch_size=config.batch_size,
             processed=processed,
-            buckets=connected(),
+            buckets=self._buckets,
         )

@@ -13,10 +13,10 @@ from http.client import HTTPException
 from rich.console import Console
 from rich.progress import wrap_file
 
-from verger.config import RunConfig
+from verger.config import NetworkSettings
 from verger.errors import VergerError, WeightsError
 from verger.network.mobilenet_v2 import PUBLISHED_ALPHAS
-from verger.storage.stores import storage_of
+from verger.storage.stores import Stores
 from verger.storage.uri import canonical, join
 
 # keras.utils.get_file is not used: it imports TensorFlow and writes to stdout.
@@ -34,13 +34,15 @@ _MD5 = {
 _TIMEOUT_S = 20
 
 
-def find(config: RunConfig) -> tuple[str, bytes]:
+def find(config: NetworkSettings, stores: Stores) -> tuple[str, bytes]:
     """Find the file that Keras would use, or download it into Keras' cache.
 
     Parameters
     ----------
-    config : RunConfig
+    config : NetworkSettings
         ``backbone``, ``alpha`` and ``input_size`` name the file; ``weights_dir`` is searched first.
+    stores : Stores
+        How the folders are reached.
 
     Returns
     -------
@@ -59,8 +61,8 @@ def find(config: RunConfig) -> tuple[str, bytes]:
     for folder in folders:
         for name in (without_top, with_top):
             path = join(folder, name)
-            if storage_of(path).exists(path):
-                return path, _verified(path, name, storage_of(path).read(path))
+            if stores.of(path).exists(path):
+                return path, _verified(path, name, stores.of(path).read(path))
     url = f"{URL}{config.backbone}/{without_top}"
     try:
         data = _download(url)
@@ -72,11 +74,11 @@ def find(config: RunConfig) -> tuple[str, bytes]:
         ) from error
     data = _verified(url, without_top, data)
     with suppress(VergerError):  # go on without a cache
-        storage_of(folders[-1]).write(join(folders[-1], without_top), data)
+        stores.of(folders[-1]).write(join(folders[-1], without_top), data)
     return url, data
 
 
-def _names(config: RunConfig) -> tuple[str, str]:
+def _names(config: NetworkSettings) -> tuple[str, str]:
     """Names of Keras' files without and with the classifier."""
     stem = f"{config.backbone}_weights_tf_dim_ordering_tf_kernels"
     if config.backbone == "vgg16":
@@ -89,7 +91,7 @@ def _names(config: RunConfig) -> tuple[str, str]:
     return f"{stem}_{alpha}_{size}_no_top.h5", f"{stem}_{alpha}_{size}.h5"
 
 
-def _folders(config: RunConfig) -> Iterator[str]:
+def _folders(config: NetworkSettings) -> Iterator[str]:
     if config.weights_dir is not None:
         yield canonical(config.weights_dir)
     yield os.path.join(sys.prefix, "weights")  # where the container image has its weights

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from verger.config import RunConfig
+from verger.config import ExtractionSettings
 
 # Seconds of work in a wave. Its start and its commit take little time beside a minute.
 WAVE_SECONDS = 60
@@ -12,12 +12,12 @@ WAVE_SECONDS = 60
 _TASK_BATCHES = 16
 
 
-def wave_size(config: RunConfig, cores: int, rate: float) -> int:
+def wave_size(config: ExtractionSettings, cores: int, rate: float) -> int:
     """Number of photographs in a wave.
 
     Parameters
     ----------
-    config : RunConfig
+    config : ExtractionSettings
         ``wave_size``, if it is set, and ``batch_size``.
     cores : int
         Cores that compute.
@@ -32,7 +32,7 @@ def wave_size(config: RunConfig, cores: int, rate: float) -> int:
     return config.wave_size or max(config.batch_size, round(cores * WAVE_SECONDS * rate))
 
 
-def partition_count(rows: int, cores: int, config: RunConfig) -> int:
+def partition_count(rows: int, cores: int, config: ExtractionSettings) -> int:
     """Number of tasks of a wave: all cores are busy, and no task has a batch that is mostly padding.
 
     Parameters
@@ -41,7 +41,7 @@ def partition_count(rows: int, cores: int, config: RunConfig) -> int:
         Photographs of the wave.
     cores : int
         Cores that compute.
-    config : RunConfig
+    config : ExtractionSettings
         ``partitions``, if it is set, and ``batch_size``.
 
     Returns

@@ -11,12 +11,12 @@ from importlib import resources
 
 import numpy as np
 
-from verger.config import RunConfig
+from verger.config import NetworkSettings
 from verger.errors import NothingToReadError, StoreError, WeightsError
 from verger.network import imagenet, mobilenet_v2
 from verger.network.formats import INPUT_SIZE, FileContent, parse
 from verger.network.recipe import EPSILON, Recipe, Tensors, random_tensors, shapes
-from verger.storage.stores import storage_of
+from verger.storage.stores import Stores
 from verger.storage.uri import canonical
 
 # Made by scripts/bundle_weights.py; NOTICE says where they come from.
@@ -74,15 +74,19 @@ class Weights:
         return file.getvalue()
 
 
-def load(config: RunConfig, layout: Recipe) -> Weights:
+def load(config: NetworkSettings, layout: Recipe, stores: Stores, seed: int = 0) -> Weights:
     """Load the weights that a run asks for.
 
     Parameters
     ----------
-    config : RunConfig
-        ``weights``, ``weights_sha256``, ``weights_dir``, ``seed``, and what names a file of ``imagenet``.
+    config : NetworkSettings
+        ``weights``, ``weights_sha256``, ``weights_dir``, and what names a file of ``imagenet``.
     layout : Recipe
         The layers to look for. Random weights get its shapes; the shapes of others are compared by `check`.
+    stores : Stores
+        How a file is reached.
+    seed : int
+        Of random weights.
 
     Returns
     -------
@@ -96,10 +100,10 @@ def load(config: RunConfig, layout: Recipe) -> Weights:
     """
     if config.weights == "random":
         _check_sha256(None, config.weights_sha256, "random")
-        return Weights(f"random (seed {config.seed})", random_tensors(layout, config.seed))
+        return Weights(f"random (seed {seed})", random_tensors(layout, seed))
     if config.weights == "bundled":
         return _bundled(config.weights_sha256)
-    path, data = _read(config)
+    path, data = _read(config, stores)
     sha256 = hashlib.sha256(data).hexdigest()
     _check_sha256(sha256, config.weights_sha256, path)
     try:
@@ -183,12 +187,12 @@ def unpack(arrays: Tensors) -> Tensors:
     return tensors
 
 
-def _read(config: RunConfig) -> tuple[str, bytes]:
+def _read(config: NetworkSettings, stores: Stores) -> tuple[str, bytes]:
     try:
         if config.weights == "imagenet":
-            return imagenet.find(config)
+            return imagenet.find(config, stores)
         path = canonical(config.weights)
-        return path, storage_of(path).read(path)
+        return path, stores.of(path).read(path)
     except (NothingToReadError, StoreError) as error:
         raise WeightsError(f"weights: {error.what}", "Check --weights and --weights-dir") from error
 

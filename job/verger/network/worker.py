@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,8 +17,8 @@ from verger.errors import Reason, Rejection
 from verger.network.inference import Infer, build
 from verger.photographs import images
 from verger.prefetch import prefetch_map
-from verger.storage.buckets import Bucket, connect
-from verger.storage.stores import storage_of
+from verger.storage.buckets import Bucket
+from verger.storage.stores import Stores
 from verger.tables.schemas import FEATURES
 
 if TYPE_CHECKING:
@@ -82,19 +83,17 @@ class Extractor:
         pyarrow.RecordBatch
             Schema FEATURES; rows of the photographs that were not rejected, in the order of the input.
         """
-        for bucket in self.buckets:
-            connect(bucket)
         rows = (row for batch in batches for row in batch.to_pylist())
-        outcomes = prefetch_map(self._read, rows, _READERS, 2 * self.batch_size)
+        outcomes = prefetch_map(partial(self._read, stores_of(self.buckets)), rows, _READERS, 2 * self.batch_size)
         for batch in batched(self._accepted(outcomes), self.batch_size):
             yield self._infer(batch)
 
-    def _read(self, row: dict[str, Any]) -> tuple[dict[str, Any], images.Decoded | Rejection]:
+    def _read(self, stores: Stores, row: dict[str, Any]) -> tuple[dict[str, Any], images.Decoded | Rejection]:
         """Read and decode one photograph."""
         try:
             if row["size"] > images.MAX_BYTES:  # before it fills the memory
                 raise Rejection(Reason.TOO_LARGE, f"{row['size']:,} bytes, the limit is {images.MAX_BYTES:,}")
-            data = storage_of(row["path"]).read_version(row["path"], row["version"])
+            data = stores.of(row["path"]).read_version(row["path"], row["version"])
             row["sha256"] = hashlib.sha256(data).hexdigest()
             return row, images.decode(data, self.input_size, self.resample, self.fit)
         except Rejection as rejection:
@@ -127,6 +126,18 @@ class Extractor:
         columns["features"] = pa.ListArray.from_arrays(offsets, np.ascontiguousarray(features).ravel())
         columns["extracted_at"] = [datetime.now(UTC)] * len(batch)
         return pa.record_batch(columns, schema=FEATURES)
+
+
+@lru_cache(maxsize=1)
+def stores_of(buckets: tuple[Bucket, ...]) -> Stores:
+    """How this worker process reaches the buckets: clients are made once, and kept from task to task.
+
+    Parameters
+    ----------
+    buckets : tuple of Bucket
+        As the driver has connected them.
+    """
+    return Stores(buckets)
 
 
 # By fingerprint. Built once per Python worker process, which Spark uses for many tasks.

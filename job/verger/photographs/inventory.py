@@ -18,7 +18,7 @@ from verger.batches import batched
 from verger.config import RunConfig
 from verger.errors import NothingToReadError
 from verger.storage.base import Entry
-from verger.storage.stores import storage_of
+from verger.storage.stores import Stores
 from verger.storage.uri import canonical
 
 SCHEMA = pa.schema(
@@ -73,13 +73,15 @@ class Inventory:
     ignored: dict[str, int]
 
 
-def take(folder: str) -> Inventory:
+def take(folder: str, stores: Stores) -> Inventory:
     """List the photographs below a folder, at any depth.
 
     Parameters
     ----------
     folder : str
         Local path or URI.
+    stores : Stores
+        How it is reached.
 
     Returns
     -------
@@ -94,7 +96,7 @@ def take(folder: str) -> Inventory:
         The store refuses or cannot be reached.
     """
     root = canonical(folder)
-    inventory = from_entries(storage_of(root).list(root), root)
+    inventory = from_entries(stores.of(root).list(root), root)
     if inventory.photographs.num_rows == 0:
         raise NothingToReadError(
             f"no photograph in {root}: {others(inventory.ignored) or 'it is empty'}",

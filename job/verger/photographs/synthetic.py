@@ -14,7 +14,7 @@ from PIL import Image
 from verger.errors import UsageError
 from verger.photographs.fruit import VARIETIES, photograph
 from verger.storage.base import Storage
-from verger.storage.stores import storage_of
+from verger.storage.stores import Stores
 from verger.storage.uri import canonical, join
 
 EDGE = 100  # pixels, of most photographs, as in Fruits-360
@@ -51,7 +51,7 @@ class _Drawing(NamedTuple):
     mask: Image.Image
 
 
-def draw(folder: str, photographs: int = 300, seed: int = 0) -> SampleCounts:
+def draw(folder: str, photographs: int = 300, seed: int = 0, stores: Stores | None = None) -> SampleCounts:
     """Draw fruit photographs below ``folder``, in the layout of Fruits-360.
 
     Files that are there already stay as they are. The same call again draws nothing, and a call that asks for more
@@ -65,6 +65,8 @@ def draw(folder: str, photographs: int = 300, seed: int = 0) -> SampleCounts:
         How many to draw. A few broken files come on top.
     seed : int
         Seed of the random numbers. Another seed gives other photographs.
+    stores : Stores, optional
+        How the folder is reached; default: as the environment says.
 
     Returns
     -------
@@ -79,7 +81,7 @@ def draw(folder: str, photographs: int = 300, seed: int = 0) -> SampleCounts:
         The store refuses or cannot be reached.
     """
     root = canonical(folder)
-    storage = storage_of(root)
+    storage = (stores or Stores()).of(root)
     present = _start_or_resume(storage, root, _README.format(seed=seed).encode())
     files = {join(root, name): file for name, file in _files(photographs, seed).items()}
     with ThreadPoolExecutor(4) as pool:  # one file is drawn while others are written

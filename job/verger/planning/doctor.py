@@ -16,7 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Literal
 
-from verger.config import RunConfig
+from verger.config import DoctorSettings
 from verger.cores import available_cores
 from verger.errors import DoesNotFitError, ExitCode, NothingToReadError, StoreError, UsageError, VergerError
 from verger.network.backbones import resolve
@@ -25,8 +25,8 @@ from verger.residency.preflight import admit, places
 from verger.spark import s3a
 from verger.spark.session import MINIMUM_JAVA, java_version, session, uses_s3
 from verger.storage.base import AlreadyPublishedError
-from verger.storage.stores import storage_of
-from verger.storage.uri import apart, bucket_name, canonical, join
+from verger.storage.stores import Stores
+from verger.storage.uri import bucket_name, canonical, join, require_disjoint
 from verger.units import bytes_text
 
 SUPPORTED_PYTHONS = ((3, 11), (3, 13))  # the oldest and the newest
@@ -64,20 +64,13 @@ class CheckResult:
         return f"{self.verdict:<8}{self.name:<12}{self.line}"
 
 
-def examine(
-    config: RunConfig,
-    absent: dict[str, str] | None = None,
-    stale_after: float = 24,
-    fix: bool = False,
-) -> Iterator[CheckResult]:
+def examine(config: DoctorSettings, stale_after: float = 24, fix: bool = False) -> Iterator[CheckResult]:
     """Run all checks, each when its result is requested.
 
     Parameters
     ----------
-    config : RunConfig
-        Settings of the run.
-    absent : dict of str to str, optional
-        The values of ``input`` and ``output`` that stand for "not given": the checks of these are skipped.
+    config : DoctorSettings
+        Settings of the run; checks of an input or output that is not given are skipped.
     stale_after : float, optional
         Hours after which an unfinished upload below the output counts as stale: nobody will finish it.
     fix : bool, optional
@@ -88,22 +81,30 @@ def examine(
     CheckResult
         One a check.
     """
-    given = config.model_dump(include={"input", "output"})
-    source, output = (None if absent and uri == absent[name] else uri for name, uri in given.items())
+    stores, source, output = Stores(), config.input, config.output
     yield _check("Python", _python)
     java = _check("Java", _java)
     yield java
-    residency = _check("Residency", lambda: _residency(source, output, config))
+    residency = _check("Residency", lambda: _residency(stores, config))
     yield residency
     # Without a known region inside the EU, a bucket is not accessed any further.
     buckets_allowed = residency.verdict != "fails"
-    yield _check("Jars", lambda: s3a.class_path() if uses_s3(config) else _skip("no s3:// output given"))
-    yield _check("Spark", lambda: _spark(config, buckets_allowed) if java.verdict == "ok" else _skip("it needs Java"))
+    yield _check(
+        "Jars", lambda: s3a.class_path() if uses_s3(output, config.event_log) else _skip("no s3:// output given")
+    )
+    yield _check(
+        "Spark",
+        lambda: (
+            _spark(stores, config, output if buckets_allowed else None)
+            if java.verdict == "ok"
+            else _skip("it needs Java")
+        ),
+    )
     yield _check("TensorFlow", lambda: _tensorflow() if config.backbone != "pixels" else _skip("pixels needs none"))
-    yield _check("Weights", lambda: _weights(config, buckets_allowed))
-    yield _check("Input", lambda: _input(_place(source, "input", buckets_allowed)))
-    yield _check("Output", lambda: _output(_place(output, "output", buckets_allowed), source))
-    yield _check("Uploads", lambda: _uploads(_place(output, "output", buckets_allowed), stale_after, fix))
+    yield _check("Weights", lambda: _weights(stores, config, buckets_allowed))
+    yield _check("Input", lambda: _input(stores, _place(source, "input", buckets_allowed)))
+    yield _check("Output", lambda: _output(stores, _place(output, "output", buckets_allowed), source))
+    yield _check("Uploads", lambda: _uploads(stores, _place(output, "output", buckets_allowed), stale_after, fix))
     yield _check("Disk", lambda: _disk(config))
     yield _check("Memory", lambda: _memory(config))
 
@@ -155,10 +156,9 @@ def _java() -> str:
     return f"{version} ({where})"
 
 
-def _spark(config: RunConfig, buckets_allowed: bool) -> str:
+def _spark(stores: Stores, config: DoctorSettings, output: str | None) -> str:
     """Start Spark as a run would, and send a row through a Python worker and back."""
-    local_output = {} if buckets_allowed else {"output": os.curdir}
-    with session(config.model_copy(update={"cores": 1, "event_log": None, **local_output})) as spark:
+    with session(config.model_copy(update={"cores": 1, "event_log": None}), stores, output) as spark:
         rows = spark.range(1, numPartitions=1).mapInArrow(lambda batches: batches, "id long").count()
         if rows != 1:
             raise UsageError(f"Spark {spark.version} lost a row between Java and Python", "Install its locked version")
@@ -176,37 +176,37 @@ def _tensorflow() -> str:
     return done.stdout.strip()
 
 
-def _weights(config: RunConfig, buckets_allowed: bool) -> str:
-    if "weights" in places(config, "weights"):
+def _weights(stores: Stores, config: DoctorSettings, buckets_allowed: bool) -> str:
+    if places(weights=config.weights):
         _place(config.weights, "weights", buckets_allowed)
-    network = resolve(config)
+    network = resolve(config, stores, config.seed)
     return f"{network.fingerprint}, {network.dimension:,} features; {network.weights.source}"
 
 
-def _input(source: str) -> str:
-    seen = list(islice(storage_of(source).list(source), MAX_LISTED))
+def _input(stores: Stores, source: str) -> str:
+    storage = stores.of(source)
+    seen = list(islice(storage.list(source), MAX_LISTED))
     photographs = [entry for entry in seen if entry.path.lower().endswith(SUFFIXES)]
     if not photographs:
         raise NothingToReadError(f"no photograph among the first {len(seen)} files of {source}", "Check the path")
-    storage_of(source).read_version(photographs[0].path, photographs[0].version)
+    storage.read_version(photographs[0].path, photographs[0].version)
     more = " or more" if len(seen) == MAX_LISTED else ""
     return f"{source}, {len(photographs):,}{more} photographs"
 
 
-def _residency(source: str | None, output: str | None, config: RunConfig) -> str:
-    given = [role for role, uri in (("input", source), ("output", output)) if uri]
-    asked = places(config, *given, "event log", "weights")
+def _residency(stores: Stores, config: DoctorSettings) -> str:
+    asked = places(input=config.input, output=config.output, event_log=config.event_log, weights=config.weights)
     if not any(map(bucket_name, asked.values())):
         raise Skipped("no bucket given")
-    found = admit(asked, config, written={"output", "event log"})
+    found = admit(stores, asked, config, written={"output", "event log"})
     return f"{found.verdict}: {'; '.join(found.evidence)}"
 
 
-def _output(output: str, source: str | None) -> str:
+def _output(stores: Stores, output: str, source: str | None) -> str:
     """Write, read back and delete a probe; check that what was published once is not overwritten."""
     if source:
-        apart(source, output)
-    storage, probe = storage_of(output), join(output, f"_doctor-{secrets.token_hex(4)}")
+        require_disjoint(source, output)
+    storage, probe = stores.of(output), join(output, f"_doctor-{secrets.token_hex(4)}")
     try:
         storage.publish_once(probe, b"verger")
         if storage.read(probe) != b"verger":
@@ -219,12 +219,14 @@ def _output(output: str, source: str | None) -> str:
     return f"{output} can be written"
 
 
-def _uploads(output: str, stale_after: float, fix: bool) -> str:
-    if bucket_name(output) is None:
+def _uploads(stores: Stores, output: str, stale_after: float, fix: bool) -> str:
+    name = bucket_name(output)
+    if name is None:
         raise Skipped("no s3:// output given")
     from verger.storage import uploads
 
-    found = list(uploads.stale(output, datetime.now(UTC) - timedelta(hours=stale_after)))
+    client = stores.client(stores.bucket(name))
+    found = list(uploads.stale(client, output, datetime.now(UTC) - timedelta(hours=stale_after)))
     if found and not fix:
         raise StoreError(
             f"{len(found)} uploads below {output} were started over {stale_after:g} hours ago and never finished; "
@@ -232,11 +234,11 @@ def _uploads(output: str, stale_after: float, fix: bool) -> str:
             "Abort them with --fix, and see manifests/aws for a rule that does so",
         )
     for upload in found:
-        uploads.abort(upload)
+        uploads.abort(client, upload)
     return f"{len(found)} stale uploads aborted" if found else "no stale upload"
 
 
-def _disk(config: RunConfig) -> str:
+def _disk(config: DoctorSettings) -> str:
     folder = config.local_dir or tempfile.gettempdir()
     existing = next(place for place in (Path(folder).absolute(), *Path(folder).absolute().parents) if place.exists())
     free = shutil.disk_usage(existing).free
@@ -248,7 +250,7 @@ def _disk(config: RunConfig) -> str:
     return f"{bytes_text(free)} free in {folder}"
 
 
-def _memory(config: RunConfig) -> str:
+def _memory(config: DoctorSettings) -> str:
     cores = config.cores or available_cores()
     needed, available = config.driver_bytes + cores * WORKER_BYTES, available_memory()
     what = f"driver {config.driver_memory} and {cores} workers"

@@ -22,11 +22,13 @@ from verger.planning import prices
 from verger.planning.cost import Bill, Item, bill
 from verger.planning.workload import Workload, estimate_workload
 from verger.residency.preflight import admit, places
+from verger.storage.base import Storage
 from verger.storage.buckets import is_aws
-from verger.storage.uri import apart, bucket_name
+from verger.storage.stores import Stores
+from verger.storage.uri import bucket_name, require_disjoint
 from verger.tables import manifest, runs
 from verger.tables.manifest import Manifest
-from verger.tables.store import FeatureStore, gone, matching, without
+from verger.tables.store import FeatureStore, anti_join, gone, semi_join
 from verger.text import one_line
 from verger.units import bytes_text, estimated_seconds_text, eur_column
 
@@ -145,17 +147,20 @@ def plan(config: RunConfig, nodes: int = 1, node_cores: int | None = None) -> Pl
     WeightsError
         The weights, on which the fingerprint depends, cannot be read.
     """
-    source, output = apart(config.input, config.output)
-    residency = admit(places(config, "input", "output", "weights"), config, written={"output"}, tried=False)
-    found = inventory.take(source)
+    source, output = require_disjoint(config.input, config.output)
+    stores = Stores()
+    asked = places(input=source, output=output, weights=config.weights)
+    residency = admit(stores, asked, config, written={"output"}, tried=False)
+    found = inventory.take(source, stores)
     chosen = inventory.select(found.photographs, config, source)
-    network = resolve(config)
+    network = resolve(config, stores, config.seed)
     warnings: list[str] = []
-    store = FeatureStore(output, network.fingerprint, warnings.append)
-    stored, refused = store.known(), matching(chosen, store.rejected())
-    new = without(without(chosen, stored), refused)
+    storage = stores.of(output)
+    store = FeatureStore(storage, output, network.fingerprint, warnings.append)
+    stored, refused = store.known(), semi_join(chosen, store.rejected())
+    new = anti_join(anti_join(chosen, stored), refused)
     node_cores = node_cores or config.cores or available_cores()
-    history = _history(output, network.fingerprint)
+    history = _history(storage, output, network.fingerprint)
     rate, rate_source = _rate(history, network, _total_bytes(chosen) / chosen.num_rows)
     components, components_source = _components(history, config, network, chosen.num_rows)
     core_s = new.num_rows / rate
@@ -173,7 +178,7 @@ def plan(config: RunConfig, nodes: int = 1, node_cores: int | None = None) -> Pl
         nodes=nodes,
         node_cores=node_cores,
     )
-    region, aws = _region_and_provider(config, output, residency.region(output))
+    region, aws = _region_and_provider(stores, config, output, residency.region(output))
     return Plan(
         input=source,
         output=output,
@@ -204,24 +209,22 @@ def _total_bytes(photographs: pa.Table) -> int:
     return int(pc.sum(photographs["size"]).as_py() or 0)
 
 
-def _region_and_provider(config: RunConfig, output: str, region: str | None) -> tuple[str | None, bool]:
+def _region_and_provider(stores: Stores, config: RunConfig, output: str, region: str | None) -> tuple[str | None, bool]:
     """The region of the output, as far as it is known, and whether AWS charges for the store."""
     name = bucket_name(output)
     if name is None:
         return region, True
-    from verger.storage import credentials
-
-    bucket = credentials.connection(name)
+    bucket = stores.bucket(name)
     return region or bucket.region, is_aws(config.endpoint_url or bucket.endpoint_url)
 
 
-def _history(output: str, fingerprint: str) -> list[Manifest]:
+def _history(storage: Storage, output: str, fingerprint: str) -> list[Manifest]:
     """Manifests of the last finished runs with this fingerprint, newest first."""
-    finished = [run_id for run_id, done in runs.run_ids(output) if done]
+    finished = [run_id for run_id, done in runs.run_ids(storage, output) if done]
     documents = []
     for run_id in reversed(finished[-MAX_RUNS_READ:]):
         with suppress(NothingToReadError, StoreError):  # an unreadable manifest is skipped
-            documents.append(manifest.read(runs.Run(output, run_id)))
+            documents.append(manifest.read(runs.Run(output, run_id, storage)))
     return [document for document in documents if document.features.fingerprint == fingerprint]
 
 

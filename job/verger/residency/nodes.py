@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from verger.config import RunConfig
+from verger.config import ResidencySettings
 from verger.errors import ResidencyError
 from verger.residency import regions
 from verger.spark.jobs import cancel_until
@@ -32,7 +32,7 @@ class _Unanswered(Exception):
     """Kubernetes cannot be asked, or says what may be over in a moment."""
 
 
-def driver(config: RunConfig) -> str:
+def driver(settings: ResidencySettings) -> str:
     """The region of the node on which this process's pod runs.
 
     Raises
@@ -48,13 +48,13 @@ def driver(config: RunConfig) -> str:
         raise _closed("the driver's", error) from error
     if region is None:
         raise ResidencyError(f"the driver's pod {name} is on no node yet", "See what Kubernetes says of it")
-    if not regions.allowed_for_nodes(region, config):
-        raise regions.node_refusal("the driver's node is", region, config)
+    if not regions.allowed_for_nodes(region, settings):
+        raise regions.node_refusal("the driver's node is", region, settings)
     return region
 
 
 @contextmanager
-def watched(spark: SparkSession, config: RunConfig) -> Iterator[Executors]:
+def watched(spark: SparkSession, settings: ResidencySettings) -> Iterator[Executors]:
     """Verify every executor's node, those present at once and the others as they join, for as long as it lasts.
 
     An executor in a region that is not allowed, or in one that cannot be told, ends the run: Spark's jobs are
@@ -69,9 +69,9 @@ def watched(spark: SparkSession, config: RunConfig) -> Iterator[Executors]:
     ------
     ResidencyError
     """
-    executors = Executors(spark, config)
+    executors = Executors(spark, settings)
     master = spark.sparkContext.master or ""
-    if not config.verify_nodes or master.startswith("local"):
+    if not settings.verify_nodes or master.startswith("local"):
         yield executors
         return
     if not master.startswith("k8s"):
@@ -91,10 +91,10 @@ class Executors:
         Pod to region, of all that were verified.
     """
 
-    def __init__(self, spark: SparkSession, config: RunConfig) -> None:
+    def __init__(self, spark: SparkSession, settings: ResidencySettings) -> None:
         self.regions: dict[str, str] = {}
         self._context = spark.sparkContext
-        self._config = config
+        self._settings = settings
         self._refused: ResidencyError | None = None
         self._over = threading.Event()
         self._watching = False
@@ -171,8 +171,8 @@ class Executors:
         name = pod.metadata.name
         if name in self.regions or (region := cluster.region(pod)) is None:
             return
-        if not regions.allowed_for_nodes(region, self._config):
-            raise regions.node_refusal(f"the node of executor {name} is", region, self._config)
+        if not regions.allowed_for_nodes(region, self._settings):
+            raise regions.node_refusal(f"the node of executor {name} is", region, self._settings)
         self.regions[name] = region
 
     def _refuse(self, refused: ResidencyError) -> None:

@@ -6,11 +6,11 @@ import secrets
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
-from verger.config import RunConfig
+from verger.config import AccessSettings
 from verger.errors import NothingToReadError, StoreError
-from verger.residency import guard
-from verger.residency.guard import Residency
-from verger.storage.uri import bucket_name, canonical, join
+from verger.residency.guard import Residency, guard
+from verger.storage.stores import Stores
+from verger.storage.uri import S3, bucket_name, canonical, join
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -21,28 +21,40 @@ _TRIED = 3
 _OBJECTS = ("weights", "photographs")
 
 
-def places(config: RunConfig, *roles: str) -> dict[str, str]:
-    """Canonical URIs, by role, of the places that these settings name.
+def places(
+    *, input: str | None = None, output: str | None = None, event_log: str | None = None, weights: str | None = None
+) -> dict[str, str]:
+    """Canonical URIs, by role, of the places that a command touches.
 
     Parameters
     ----------
-    config : RunConfig
-    *roles : str
-        Of ``input``, ``output``, ``event log`` and ``weights``, those that the command touches.
+    input, output, event_log : str, optional
+        Local paths or URIs.
+    weights : str, optional
+        The setting of that name; ``bundled``, ``imagenet`` and ``random`` name no place.
     """
-    weights = None if config.weights in ("bundled", "imagenet", "random") else config.weights
-    named = {"input": config.input, "output": config.output, "event log": config.event_log, "weights": weights}
-    return {role: canonical(uri) for role, uri in named.items() if uri and role in roles}
+    if weights in ("bundled", "imagenet", "random"):
+        weights = None
+    named = {"input": input, "output": output, "event log": event_log, "weights": weights}
+    return {role: canonical(uri) for role, uri in named.items() if uri}
 
 
-def admit(places: Mapping[str, str], config: RunConfig, written: Collection[str] = (), tried: bool = True) -> Residency:
+def admit(
+    stores: Stores,
+    places: Mapping[str, str],
+    settings: AccessSettings,
+    written: Collection[str] = (),
+    tried: bool = True,
+) -> Residency:
     """Ask where every bucket stands, then whether it may be read and written; nothing is left there.
 
     Parameters
     ----------
+    stores : Stores
+        In which the buckets are connected.
     places : mapping of str to str
         Canonical URIs by role: input, output, weights, ...
-    config : RunConfig
+    settings : AccessSettings
     written : collection of str
         The roles that are written to.
     tried : bool
@@ -57,25 +69,18 @@ def admit(places: Mapping[str, str], config: RunConfig, written: Collection[str]
     NothingToReadError
         There is no such bucket.
     """
-    if any(map(bucket_name, places.values())):
-        from verger.storage import credentials
-
-        credentials.renew()  # the environment of a notebook may have changed since its last run
-    admitted = guard.guard(places, config, written)
+    admitted = guard(stores, places, settings, written)
     for role, uri in places.items():
         if bucket_name(uri):
-            _try(uri, listed=role not in _OBJECTS, written=tried and role in written)
+            _try(stores, uri, listed=role not in _OBJECTS, written=tried and role in written)
     return admitted
 
 
-def _try(uri: str, listed: bool, written: bool) -> None:
-    from verger.storage import credentials
-    from verger.storage.s3 import S3Storage
-
+def _try(stores: Stores, uri: str, listed: bool, written: bool) -> None:
     name = bucket_name(uri)
     assert name is not None
-    bucket = credentials.connection(name)
-    client, key = credentials.client(bucket, patient=False), S3Storage(bucket).key(uri)
+    bucket = stores.bucket(name)
+    client, key = stores.client(bucket, patient=False), uri.removeprefix(f"{S3}{name}").removeprefix("/")
     if listed:
         _read(client, name, join(key, "") if key else "", uri)
     if written:
@@ -84,16 +89,16 @@ def _try(uri: str, listed: bool, written: bool) -> None:
 
 def _read(client: S3Client, bucket: str, prefix: str, uri: str) -> None:
     """A listing, which unlike HEAD says why it is refused; and the first byte of an object."""
-    from verger.storage import credentials
+    from verger.storage.refusals import no_store, translate_errors
 
-    with credentials.explained(uri):
+    with translate_errors(uri):
         page = client.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=_TRIED)
     if "Name" not in page:  # a web server's page parses as an answer without anything in it
-        raise credentials.no_store(uri)
+        raise no_store(uri)
     denied = None
     for item in page.get("Contents", []):
         try:
-            with credentials.explained(f"s3://{bucket}/{item['Key']}"):
+            with translate_errors(f"s3://{bucket}/{item['Key']}"):
                 span = {"Range": "bytes=0-0"} if item["Size"] else {}
                 client.get_object(Bucket=bucket, Key=item["Key"], **span)["Body"].close()  # type: ignore[arg-type]
             return
@@ -107,10 +112,10 @@ def _read(client: S3Client, bucket: str, prefix: str, uri: str) -> None:
 
 def _write(client: S3Client, bucket: str, key: str, uri: str) -> None:
     """An upload that is begun and abandoned, as the committer begins them: it asks for the right, and shows nothing."""
-    from verger.storage import credentials
+    from verger.storage.refusals import translate_errors
 
     probe = join(key, f"_preflight-{secrets.token_hex(4)}").removeprefix("/")
-    with credentials.explained(uri):
+    with translate_errors(uri):
         begun = client.create_multipart_upload(Bucket=bucket, Key=probe)
         client.abort_multipart_upload(Bucket=bucket, Key=probe, UploadId=begun["UploadId"])
         try:  # what is published once must stay: a store that looks at no condition would let a run be overwritten

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from verger.config import RunConfig
+from verger.config import ResidencySettings
 from verger.errors import ResidencyError
 
 # AWS's regions in the EU, and the European Sovereign Cloud's. Not every name that begins with eu- is one.
@@ -19,23 +19,23 @@ _ABROAD = re.compile(rf"(us|us-gov|(us|eu)-iso[a-z]?|ca|mx|sa|af|me|il|ap|cn)-(?
 _ON_AWS = re.compile(rf"(?<![a-z])[a-z]{{2,4}}(-[a-z]+)?-(?!-){_COMPASS}-[0-9]+")
 
 
-def basis(region: str, config: RunConfig) -> str | None:
+def basis(region: str, settings: ResidencySettings) -> str | None:
     """The legal basis that was given for a region outside the EU, if one was."""
-    return {"eu-west-2": config.allow_london, "eu-central-2": config.allow_zurich}.get(region)
+    return {"eu-west-2": settings.allow_london, "eu-central-2": settings.allow_zurich}.get(region)
 
 
-def allowed(region: str, config: RunConfig) -> bool:
+def allowed(region: str, settings: ResidencySettings) -> bool:
     """Whether data may be in an AWS region."""
-    return region in EU or basis(region, config) is not None
+    return region in EU or basis(region, settings) is not None
 
 
-def abroad(region: str, config: RunConfig) -> bool:
+def abroad(region: str, settings: ResidencySettings) -> bool:
     """Whether what any store calls its region is an AWS region in which data may not be.
 
     Other stores' names are free: one that is not AWS's says nothing.
     """
     region = region.lower()
-    return (region in OPT_INS or _ABROAD.fullmatch(region) is not None) and not allowed(region, config)
+    return (region in OPT_INS or _ABROAD.fullmatch(region) is not None) and not allowed(region, settings)
 
 
 def named(host: str) -> list[str]:
@@ -43,7 +43,7 @@ def named(host: str) -> list[str]:
     return [found[0] for found in _ON_AWS.finditer(host.lower())]
 
 
-def declared(config: RunConfig) -> dict[str, dict[str, str]]:
+def declared(settings: ResidencySettings) -> dict[str, dict[str, str]]:
     """The regions of other clouds on whose nodes pods may stand: region, country and legal basis, by region.
 
     Raises
@@ -52,38 +52,38 @@ def declared(config: RunConfig) -> dict[str, dict[str, str]]:
         One has the name of a region of AWS's that is outside the EU.
     """
     found = {}
-    for entry in config.node_region:
+    for entry in settings.node_region:
         region, country, text = entry.split(":", 2)
-        if abroad(region, config):
+        if abroad(region, settings):
             raise ResidencyError(
                 f"--node-region {region} is AWS's name of a region outside the EU",
                 "Declare there only what another cloud calls its regions in the EU",
             )
-        if not allowed(region, config):
+        if not allowed(region, settings):
             found[region] = {"region": region, "country": country, "basis": text}
     return found
 
 
-def allowed_for_nodes(region: str, config: RunConfig) -> bool:
+def allowed_for_nodes(region: str, settings: ResidencySettings) -> bool:
     """Whether a pod may run on a node there: in AWS's regions for data, and in those declared of other clouds."""
-    return allowed(region, config) or region in declared(config)
+    return allowed(region, settings) or region in declared(settings)
 
 
-def opt_ins(used: Iterable[str], config: RunConfig, of_nodes: Iterable[str] = ()) -> list[dict[str, str]]:
+def opt_ins(used: Iterable[str], settings: ResidencySettings, of_nodes: Iterable[str] = ()) -> list[dict[str, str]]:
     """What the manifest keeps of the regions that were used by opt-in: each with its legal basis.
 
     Parameters
     ----------
     used : iterable of str
         Regions of any kind.
-    config : RunConfig
+    settings : ResidencySettings
     of_nodes : iterable of str
         Regions in which nodes stood; what another cloud's store calls its region is no such.
     """
     nodes = set(of_nodes)
-    kept = {region: entry for region, entry in declared(config).items() if region in nodes}
+    kept = {region: entry for region, entry in declared(settings).items() if region in nodes}
     for region in nodes.union(used):
-        if (text := basis(region, config)) is not None:
+        if (text := basis(region, settings)) is not None:
             kept[region] = {"region": region, "basis": text}
     return [kept[region] for region in sorted(kept)]
 
@@ -99,9 +99,9 @@ def refusal(subject: str, region: str) -> ResidencyError:
     return ResidencyError(f"{subject} in {region}, which is not in the EU", f"Use one of {', '.join(sorted(EU))}")
 
 
-def node_refusal(subject: str, region: str, config: RunConfig) -> ResidencyError:
+def node_refusal(subject: str, region: str, settings: ResidencySettings) -> ResidencyError:
     """The same of a node, whose region another cloud may have named."""
-    if abroad(region, config):
+    if abroad(region, settings):
         return refusal(subject, region)
     return ResidencyError(
         f"{subject} in {region}, which is not known to be in the EU",

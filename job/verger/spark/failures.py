@@ -38,7 +38,7 @@ _S3A = (
 
 
 @contextmanager
-def explained() -> Iterator[None]:
+def translate_errors() -> Iterator[None]:
     """Turn Spark's errors into lines that a user can act on."""
     try:
         yield
@@ -51,7 +51,7 @@ def explained() -> Iterator[None]:
 
 
 @contextmanager
-def dispensable(failure: str, warn: Callable[[str], None]) -> Iterator[None]:
+def warn_on_error(failure: str, warn: Callable[[str], None]) -> Iterator[None]:
     """What a run does not fail for: a warning says that it is missing, and why."""
     try:
         yield
@@ -60,7 +60,7 @@ def dispensable(failure: str, warn: Callable[[str], None]) -> Iterator[None]:
         warn(f"{failure}: {known.line if known else f'{type(error).__name__}: {error}'}")
 
 
-def told(error: BaseException) -> BaseException:
+def detach_error(error: BaseException) -> BaseException:
     """The error in a form that outlives the JVM, which Spark's own ask for their text whenever they are printed."""
     if not isinstance(error, Exception) or isinstance(error, VergerError):
         return error

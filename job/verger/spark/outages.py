@@ -8,17 +8,25 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 
 from verger.errors import StoreError
-from verger.storage.buckets import HURRY, PATIENCE_S, Bucket
+from verger.storage.buckets import Bucket
+from verger.storage.stores import Stores
 
 _PAUSE_S = 5
 
 
 @contextmanager
-def watched(buckets: Collection[Bucket]) -> Iterator[None]:
+def watched(stores: Stores, buckets: Collection[Bucket]) -> Iterator[None]:
     """Ask a run's buckets now and then; one that has long been silent ends Spark's work, and the context.
 
     S3A is patient with each of the many requests by which a failed task and a failed job clean up, and nobody can
     tell it to stop: of a store that is gone it would know for sure after a quarter of an hour.
+
+    Parameters
+    ----------
+    stores : Stores
+        Of the run; they fail fast once a bucket is gone.
+    buckets : collection of Bucket
+        Those that the run reads and writes.
 
     Raises
     ------
@@ -28,7 +36,7 @@ def watched(buckets: Collection[Bucket]) -> Iterator[None]:
     if not buckets:
         yield
         return
-    watch = _Watch(buckets)
+    watch = _Watch(stores, buckets)
     watch.start()
     try:
         yield
@@ -39,14 +47,15 @@ def watched(buckets: Collection[Bucket]) -> Iterator[None]:
     finally:
         watch.over.set()
         if watch.gone:
-            HURRY.clear()
+            stores.fail_fast.clear()
 
 
 class _Watch(threading.Thread):
     """Asks until the context is over, or a bucket is gone."""
 
-    def __init__(self, buckets: Collection[Bucket]) -> None:
+    def __init__(self, stores: Stores, buckets: Collection[Bucket]) -> None:
         super().__init__(name="verger-outages", daemon=True)
+        self._stores = stores
         self._buckets = buckets
         self.over = threading.Event()
         self.gone: StoreError | None = None
@@ -59,27 +68,25 @@ class _Watch(threading.Thread):
 
     def _ask(self, bucket: Bucket) -> None:
         asked = time.monotonic()
-        if _answers(bucket):
+        if _answers(self._stores, bucket):
             self._silent_since.pop(bucket.name, None)
             return
         since = self._silent_since.setdefault(bucket.name, asked)
-        if time.monotonic() - since > PATIENCE_S and not self.over.is_set():
+        if time.monotonic() - since > self._stores.patience_s and not self.over.is_set():
             self.gone = StoreError(
-                f"s3://{bucket.name}: the store at {bucket.host} has not answered for {PATIENCE_S} s",
+                f"s3://{bucket.name}: the store at {bucket.host} has not answered for {self._stores.patience_s:g} s",
                 "Run the same command again when it does: what was committed is kept",
             )
-            HURRY.set()
+            self._stores.fail_fast.set()
             _leave_spark()
 
 
-def _answers(bucket: Bucket) -> bool:
+def _answers(stores: Stores, bucket: Bucket) -> bool:
     """Whether the store says anything, if only that it refuses."""
     from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError
 
-    from verger.storage import credentials
-
     try:
-        credentials.client(bucket, patient=False).head_bucket(Bucket=bucket.name)
+        stores.client(bucket, patient=False).head_bucket(Bucket=bucket.name)
     except ClientError as error:
         return error.response["ResponseMetadata"]["HTTPStatusCode"] < 500
     except (ConnectionError, HTTPClientError):

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from verger.config import RunConfig
+from verger.config import SparkSettings
 from verger.errors import UsageError
 from verger.spark import truststore
 from verger.storage import credentials
@@ -51,7 +51,7 @@ _MAGIC = {
 }
 
 
-def settings(buckets: Iterable[Bucket], config: RunConfig) -> dict[str, str]:
+def settings(buckets: Iterable[Bucket], settings: SparkSettings) -> dict[str, str]:
     """What Spark must know to reach these buckets as boto3 reaches them.
 
     Raises
@@ -65,8 +65,8 @@ def settings(buckets: Iterable[Bucket], config: RunConfig) -> dict[str, str]:
         "fs.s3a.cross.region.access.enabled": "false",  # a bucket elsewhere is refused, not followed
         "fs.s3a.input.stream.type": "classic",
     }
-    if config.local_dir:
-        s3a["fs.s3a.buffer.dir"] = os.path.abspath(config.local_dir)
+    if settings.local_dir:
+        s3a["fs.s3a.buffer.dir"] = os.path.abspath(settings.local_dir)
     for bucket in buckets:
         own = f"fs.s3a.bucket.{bucket.name}"
         s3a[f"{own}.path.style.access"] = str(bucket.path_style).lower()

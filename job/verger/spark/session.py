@@ -11,18 +11,18 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from verger.config import RunConfig
+from verger.config import LogLevelSettings, SessionSettings
 from verger.cores import available_cores
 from verger.errors import UsageError
 from verger.spark import failures, outages, submitted
 from verger.spark.jobs import cancel_until
-from verger.storage.buckets import Bucket, connected
-from verger.storage.stores import storage_of
+from verger.storage.buckets import Bucket
+from verger.storage.stores import Stores
 from verger.storage.uri import bucket_name, canonical
 
 if TYPE_CHECKING:
@@ -84,14 +84,22 @@ def java_version() -> int | None:
 
 
 @contextmanager
-def session(config: RunConfig) -> Iterator[SparkSession]:
+def session(
+    settings: SessionSettings, stores: Stores, output: str | None, source: str | None = None
+) -> Iterator[SparkSession]:
     """A SparkSession for one run, stopped when the context ends.
 
     Parameters
     ----------
-    config : RunConfig
+    settings : SessionSettings
         ``cores``, ``driver_memory``, ``local_dir`` and ``log_level`` shape an embedded Spark;
         under spark-submit the master and memory are the submission's.
+    stores : Stores
+        In which the buckets of ``output``, ``source`` and event log are connected.
+    output : str, optional
+        Where Spark writes, a local path or URI; None where it writes nowhere.
+    source : str, optional
+        Where the photographs are.
 
     Yields
     ------
@@ -102,71 +110,87 @@ def session(config: RunConfig) -> Iterator[SparkSession]:
     UsageError
         There is no Java, or one that is too old.
     """
+    buckets = _connected(stores, source, output, settings.event_log)
+    s3 = uses_s3(output, settings.event_log)
     if "PYSPARK_GATEWAY_PORT" in os.environ:
-        with _started(_submitted(config)) as spark, outages.watched(_reached(config)):
-            spark.sparkContext.setLogLevel(_log4j_level(config))  # once more, for executors
-            yield equipped(spark, config)
+        conf = _submitted(settings, _storage_settings(settings, stores, buckets, s3), buckets if s3 else ())
+        with _started(conf) as spark, outages.watched(stores, buckets):
+            spark.sparkContext.setLogLevel(_log4j_level(settings))  # once more, for executors
+            yield equipped(spark, s3)
         return
     _require_java()
     # Or Spark looks up the machine's own name, and does not start where that has no address, as in many a container.
     os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
-    stores = _stores(config)
-    with (
-        _quiet(config) as (folder, kwargs),
-        _started(_conf(SETTINGS | stores | _embedded(config, folder)), kwargs) as spark,
-        outages.watched(_reached(config)),
-    ):
-        yield equipped(spark, config)
+    with _quiet(settings) as (folder, kwargs):
+        storage = _storage_settings(settings, stores, buckets, s3)
+        conf = _conf(SETTINGS | storage | _embedded(settings) | _java_options(folder, buckets, s3))
+        with _started(conf, kwargs) as spark, outages.watched(stores, buckets):
+            yield equipped(spark, s3)
 
 
-def _submitted(config: RunConfig) -> SparkConf:
+def _submitted(settings: SessionSettings, storage: dict[str, str], trusted: Collection[Bucket]) -> SparkConf:
     """The settings of spark-submit, completed by ours; its JVM is there, and speaks as loudly as is asked for."""
     from pyspark import SparkConf, SparkContext
 
     SparkContext._ensure_initialized()
-    submitted.require_trust(_reached(config) if uses_s3(config) else ())
-    conf = SparkConf().setAll(list((SETTINGS | _stores(config)).items()))
+    submitted.require_trust(trusted)
+    conf = SparkConf().setAll(list((SETTINGS | storage).items()))
     submitted.complete(conf)
     # Not by spark.log.level, which says so in a line of its own that no layout of the log shapes.
     conf._jconf.initializeLogIfNecessary(False)  # type: ignore[union-attr]
-    SparkContext._jvm.org.apache.spark.util.Utils.setLogLevelIfNeeded(_log4j_level(config))  # type: ignore[union-attr]
+    SparkContext._jvm.org.apache.spark.util.Utils.setLogLevelIfNeeded(_log4j_level(settings))  # type: ignore[union-attr]
     return conf
 
 
-def _stores(config: RunConfig) -> dict[str, str]:
+def _storage_settings(
+    settings: SessionSettings, stores: Stores, buckets: Collection[Bucket], s3: bool
+) -> dict[str, str]:
     """Settings of S3 and of the event log."""
-    settings = {}
-    if config.event_log:
-        place = canonical(config.event_log)
-        storage_of(place).make_folder(place)  # Spark refuses to start without it
-        settings = {"spark.eventLog.enabled": "true", "spark.eventLog.dir": storage_of(place).spark_uri(place)}
-    if uses_s3(config):
+    found = {}
+    if settings.event_log:
+        place = canonical(settings.event_log)
+        storage = stores.of(place)
+        storage.make_folder(place)  # Spark refuses to start without it
+        found = {"spark.eventLog.enabled": "true", "spark.eventLog.dir": storage.spark_uri(place)}
+    if s3:
         from verger.spark import s3a
 
-        settings |= s3a.settings(_reached(config), config)
-    return settings
+        found |= s3a.settings(buckets, settings)
+    return found
 
 
-def _reached(config: RunConfig) -> tuple[Bucket, ...]:
-    """The buckets of a run, among those that this process has connected for whatever else it did."""
-    names = {bucket_name(canonical(uri)) for uri in (config.input, config.output, config.event_log) if uri}
-    return tuple(bucket for bucket in connected() if bucket.name in names)
+def _connected(stores: Stores, *places: str | None) -> tuple[Bucket, ...]:
+    """The buckets of these places, among all that the command has connected."""
+    names = {bucket_name(canonical(uri)) for uri in places if uri}
+    return tuple(bucket for bucket in stores.buckets if bucket.name in names)
 
 
-def uses_s3(config: RunConfig) -> bool:
-    """Whether Spark itself touches a bucket: photographs are read by boto3."""
-    return any(bucket_name(canonical(uri)) for uri in (config.output, config.event_log) if uri)
+def uses_s3(output: str | None, event_log: str | None) -> bool:
+    """Whether Spark itself touches a bucket: photographs are read by boto3.
+
+    Parameters
+    ----------
+    output, event_log : str, optional
+        Local paths or URIs of what Spark writes.
+    """
+    return any(bucket_name(canonical(uri)) for uri in (output, event_log) if uri)
 
 
-def equipped(spark: SparkSession, config: RunConfig) -> SparkSession:
+def equipped(spark: SparkSession, s3: bool) -> SparkSession:
     """The session, which can write where the run writes.
+
+    Parameters
+    ----------
+    spark : SparkSession
+    s3 : bool
+        Whether that is a bucket.
 
     Raises
     ------
     UsageError
         It lacks what S3 takes.
     """
-    if uses_s3(config):
+    if s3:
         from verger.spark import s3a
 
         s3a.require_committer(spark)
@@ -180,7 +204,7 @@ def _started(conf: Any, popen_kwargs: dict[str, Any] | None = None) -> Iterator[
     from pyspark.sql import SparkSession
 
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    with failures.explained():
+    with failures.translate_errors():
         interrupts = _Interrupts()
         own = SparkContext._gateway is None and "PYSPARK_GATEWAY_PORT" not in os.environ
         if SparkContext._gateway is None:
@@ -191,15 +215,15 @@ def _started(conf: Any, popen_kwargs: dict[str, Any] | None = None) -> Iterator[
         with interrupts.waking(spark):
             yield spark
     except BaseException as error:
-        told = failures.told(error)
+        detached = failures.detach_error(error)
         # In a thread of its own, for a call that was interrupted still owns this thread's connection to the JVM.
         stopping = threading.Thread(target=_stop, args=(spark,), daemon=True)
         stopping.start()
         stopping.join(timeout=10)
         if interrupts.caught is not None and error is not interrupts.caught:
             raise interrupts.caught from error
-        if told is not error:
-            raise told from error
+        if detached is not error:
+            raise detached from error
         raise
     else:
         _stop(spark)
@@ -280,27 +304,32 @@ def _conf(settings: dict[str, str]) -> SparkConf:
     return SparkConf().setAppName("verger").setAll(list(settings.items()))
 
 
-def _embedded(config: RunConfig, folder: Path) -> dict[str, str]:
+def _embedded(settings: SessionSettings) -> dict[str, str]:
     """An embedded Spark listens on the loopback only and leaves nothing behind."""
-    log4j = (folder / "log4j2.properties").as_uri()
-    # The first compiler alone: a JVM that lives for a minute and moves bytes never earns back the second.
-    options = [f'-XX:TieredStopAtLevel=1 -Dlog4j2.configurationFile="{log4j}"']
-    settings = {
-        "spark.master": f"local[{config.cores or available_cores()}]",
-        "spark.driver.memory": config.driver_memory,
+    found = {
+        "spark.master": f"local[{settings.cores or available_cores()}]",
+        "spark.driver.memory": settings.driver_memory,
         "spark.driver.host": "127.0.0.1",
         "spark.driver.bindAddress": "127.0.0.1",
         "spark.ui.enabled": "false",
     }
-    if config.local_dir:
-        os.makedirs(config.local_dir, exist_ok=True)
-        settings["spark.local.dir"] = os.path.abspath(config.local_dir)
-    if uses_s3(config):
+    if settings.local_dir:
+        os.makedirs(settings.local_dir, exist_ok=True)
+        found["spark.local.dir"] = os.path.abspath(settings.local_dir)
+    return found
+
+
+def _java_options(folder: Path, buckets: Collection[Bucket], s3: bool) -> dict[str, str]:
+    """What the driver's JVM is started with; ``folder`` holds its log configuration and trust store."""
+    log4j = (folder / "log4j2.properties").as_uri()
+    # The first compiler alone: a JVM that lives for a minute and moves bytes never earns back the second.
+    options, class_path = [f'-XX:TieredStopAtLevel=1 -Dlog4j2.configurationFile="{log4j}"'], {}
+    if s3:
         from verger.spark import s3a
 
-        settings["spark.driver.extraClassPath"] = s3a.class_path()
-        options += s3a.trusting(folder / "authorities.p12", _reached(config))
-    return settings | {"spark.driver.extraJavaOptions": " ".join(options)}
+        class_path = {"spark.driver.extraClassPath": s3a.class_path()}
+        options += s3a.trusting(folder / "authorities.p12", buckets)
+    return class_path | {"spark.driver.extraJavaOptions": " ".join(options)}
 
 
 # Spark takes the level from its Python gateway's logger, and is at 'warn' whatever the root says where that has none.
@@ -323,22 +352,22 @@ logger.aws.level = {of_requests}
 """
 
 
-def _log4j_level(config: RunConfig) -> str:
-    return {"warning": "warn"}.get(config.log_level, config.log_level)
+def _log4j_level(settings: LogLevelSettings) -> str:
+    return {"warning": "warn"}.get(settings.log_level, settings.log_level)
 
 
 @contextmanager
-def _quiet(config: RunConfig) -> Iterator[tuple[Path, dict[str, Any]]]:
+def _quiet(settings: LogLevelSettings) -> Iterator[tuple[Path, dict[str, Any]]]:
     """A folder for the session, and how to start the JVM: out of our group, its messages only where asked for.
 
     A signal to the group, as a shell or an init system sends, must not take the JVM from under a run that ends in
     order. The JVM ends when we do: it reads our end of a pipe.
     """
     with tempfile.TemporaryDirectory(prefix="verger-") as folder:
-        level = _log4j_level(config)
+        level = _log4j_level(settings)
         log4j = Path(folder, "log4j2.properties")
         log4j.write_text(_LOG4J.format(level=level, of_requests="info" if level == "debug" else level))
-        if config.log_level in ("debug", "info"):
+        if settings.log_level in ("debug", "info"):
             yield Path(folder), {"start_new_session": True}
             return
         with open(Path(folder, "spark.log"), "wb") as log:

@@ -80,7 +80,7 @@ class Storage(Protocol):
 
 
 @contextlib.contextmanager
-def intact(path: str) -> Iterator[None]:
+def raise_if_corrupt(path: str) -> Iterator[None]:
     """Say of content that cannot be made sense of that the file is damaged: what a run has written, nobody edits.
 
     Raises

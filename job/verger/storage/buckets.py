@@ -1,9 +1,8 @@
-"""The buckets of this process, and how each is reached; light, for what never touches one imports it too."""
+"""How one bucket is reached; light, as commands that never touch a bucket import it too."""
 
 from __future__ import annotations
 
 import re
-import threading
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -46,27 +45,3 @@ def is_aws(endpoint_url: str | None) -> bool:
     """Whether an endpoint is one of AWS's: declared otherwise or not, these hosts are."""
     host = (urlsplit(endpoint_url).hostname or "") if endpoint_url else "amazonaws.com"
     return re.search(r"(^|\.)amazonaws\.(com|eu|com\.cn)\.?$", host) is not None
-
-
-PATIENCE_S = 60
-"""How long a store may be silent: one that restarts is back within this."""
-
-HURRY = threading.Event()
-"""While it is set, no client waits for a store that does not answer: the run is over, whatever the store says."""
-
-_connected: dict[str, Bucket] = {}
-
-
-def connect(bucket: Bucket) -> None:
-    """From now on this process reaches ``bucket.name`` so."""
-    _connected[bucket.name] = bucket
-
-
-def connected() -> tuple[Bucket, ...]:
-    """What was connected: executors are told of it."""
-    return tuple(_connected.values())
-
-
-def known(name: str) -> Bucket | None:
-    """How ``name`` was connected, if it was."""
-    return _connected.get(name)

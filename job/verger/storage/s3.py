@@ -12,12 +12,11 @@ import pyarrow.fs as pafs
 from botocore import exceptions as failures
 
 from verger.errors import NothingToReadError, Reason, Rejection, StoreError, VergerError
-from verger.storage import credentials
 from verger.storage.base import AlreadyPublishedError, Entry
 from verger.storage.buckets import Bucket
-from verger.storage.credentials import explained
 from verger.storage.listing import Object, objects
 from verger.storage.ranges import RangedFiles
+from verger.storage.refusals import translate_errors
 from verger.storage.uploads import Upload
 from verger.storage.uri import S3, join
 
@@ -40,15 +39,18 @@ class S3Storage:
     Parameters
     ----------
     bucket : Bucket
+    client_of : callable
+        Gives its client, which may be another from call to call.
     """
 
-    def __init__(self, bucket: Bucket) -> None:
+    def __init__(self, bucket: Bucket, client_of: Callable[[], S3Client]) -> None:
         self.bucket = bucket
+        self._client_of = client_of
 
     @property
     def client(self) -> S3Client:
-        """The client of this process."""
-        return credentials.client(self.bucket)
+        """The client as of now: a patient one, or one that fails fast."""
+        return self._client_of()
 
     def key(self, path: str) -> str:
         """The object's name in the bucket."""
@@ -57,7 +59,7 @@ class S3Storage:
     def list(self, folder: str) -> Iterator[Entry]:
         prefix = join(self.key(folder), "") if self.key(folder) else ""
         empty = True
-        with explained(folder):
+        with translate_errors(folder):
             for key, size, etag in self._objects(prefix):
                 empty = False
                 if not key.endswith("/"):  # what consoles make to show an empty folder
@@ -70,7 +72,7 @@ class S3Storage:
 
     def exists(self, path: str) -> bool:
         key = self.key(path)
-        with explained(path):
+        with translate_errors(path):
             if key and self._head(key):
                 return True
             below = self.client.list_objects_v2(Bucket=self.bucket.name, Prefix=join(key, "") if key else "", MaxKeys=1)
@@ -90,7 +92,7 @@ class S3Storage:
 
     def get(self, path: str, **conditions: str) -> tuple[bytes, Any]:
         """The content, or the range of it that the conditions ask for, and the whole answer."""
-        with explained(path):
+        with translate_errors(path):
             return self._whole(self.key(path), conditions)
 
     def _whole(self, key: str, conditions: Any) -> tuple[bytes, Any]:
@@ -116,7 +118,7 @@ class S3Storage:
         return data
 
     def write(self, path: str, data: bytes) -> None:
-        with explained(path):
+        with translate_errors(path):
             self.client.put_object(Bucket=self.bucket.name, Key=self.key(path), Body=data)
 
     def publish_once(self, path: str, data: bytes) -> None:
@@ -126,7 +128,7 @@ class S3Storage:
     def _put_if(self, path: str, data: bytes, **condition: str) -> bool:
         """Whether ``data`` is there now by this call; a put that was sent twice must not lose against itself."""
         key = self.key(path)
-        with explained(path):
+        with translate_errors(path):
             try:
                 self.client.put_object(Bucket=self.bucket.name, Key=key, Body=data, **condition)  # type: ignore[arg-type]
                 return True
@@ -158,7 +160,7 @@ class S3Storage:
 
     @contextlib.contextmanager
     def stream(self, path: str) -> Iterator[BinaryIO]:
-        with explained(path):
+        with translate_errors(path):
             upload = Upload(self.client, self.bucket.name, self.key(path))
             try:
                 yield upload  # type: ignore[misc]
@@ -169,12 +171,12 @@ class S3Storage:
 
     def make_folder(self, folder: str) -> None:
         if key := self.key(folder):  # the bucket itself is there
-            with explained(folder):
+            with translate_errors(folder):
                 self.client.put_object(Bucket=self.bucket.name, Key=join(key, ""))
 
     def delete(self, path: str) -> None:
         key = self.key(path)
-        with explained(path):
+        with translate_errors(path):
             below = [name for name, _, _ in self._objects(join(key, "") if key else "")]
             names = [*([key] if key else []), *below]
             for start in range(0, len(names), _DELETED_AT_ONCE):

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore import exceptions as failures
 
-from verger.storage import credentials
-from verger.storage.credentials import explained
+from verger.storage.refusals import translate_errors
 from verger.storage.uri import S3, bucket_name, join
 
 if TYPE_CHECKING:
@@ -94,15 +93,23 @@ class Stale:
     begun: datetime
 
 
-def stale(folder: str, before: datetime) -> Iterator[Stale]:
-    """Uploads below ``folder`` that were begun before a time.
+def stale(client: S3Client, folder: str, before: datetime) -> Iterator[Stale]:
+    """Uploads below a folder that were begun before a time.
 
     The whole bucket is listed, for MinIO finds no upload by the prefix of its name.
+
+    Parameters
+    ----------
+    client : S3Client
+        Of the folder's bucket.
+    folder : str
+        Canonical URI.
+    before : datetime
+        With a time zone.
     """
     name = bucket_name(folder)
     assert name is not None
-    client = credentials.client(credentials.connection(name))
-    with explained(folder):
+    with translate_errors(folder):
         for page in client.get_paginator("list_multipart_uploads").paginate(Bucket=name):
             for upload in page.get("Uploads", []):
                 path = f"{S3}{name}/{upload['Key']}"
@@ -111,13 +118,12 @@ def stale(folder: str, before: datetime) -> Iterator[Stale]:
                     yield Stale(path, upload["UploadId"], begun)
 
 
-def abort(upload: Stale) -> None:
+def abort(client: S3Client, upload: Stale) -> None:
     """Remove the parts of an upload; one that is gone already is no error."""
     name = bucket_name(upload.path)
     assert name is not None
-    client = credentials.client(credentials.connection(name))
     key = upload.path.removeprefix(f"{S3}{name}/")
-    with explained(upload.path):
+    with translate_errors(upload.path):
         try:
             client.abort_multipart_upload(Bucket=name, Key=key, UploadId=upload.upload_id)
         except client.exceptions.NoSuchUpload:

@@ -74,7 +74,7 @@ def contains(folder: str, path: str) -> bool:
     return inner == outer or inner.startswith(outer.rstrip("/") + "/")
 
 
-def apart(source: str, output: str) -> tuple[str, str]:
+def require_disjoint(source: str, output: str) -> tuple[str, str]:
     """Canonical forms of a run's two places.
 
     Raises

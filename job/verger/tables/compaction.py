@@ -24,10 +24,9 @@ from verger.errors import NothingToReadError, StoreError
 from verger.jsonable import dump, timestamp
 from verger.spark.session import write_parquet
 from verger.storage.base import Entry, Storage
-from verger.storage.stores import storage_of
 from verger.storage.uri import join
 from verger.tables.schemas import FEATURES
-from verger.tables.store import KEY, FeatureStore, deduplicate, named, parquet_files, relisted, without
+from verger.tables.store import KEY, FeatureStore, anti_join, deduplicate, named, parquet_files, retry_if_vanished
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -72,9 +71,8 @@ class Record:
     at: datetime
 
 
-def due(output: str, clock: Clock = _now) -> bool:
+def due(storage: Storage, output: str, clock: Clock = _now) -> bool:
     """Whether a compaction pays: many small files, or old ones whose time has come. One listing of the store."""
-    storage = storage_of(output)
     found = list(_records(storage, output, lambda _: None))
     if any(record.at + GRACE <= clock() for record in found):
         return True
@@ -85,11 +83,15 @@ def due(output: str, clock: Clock = _now) -> bool:
     return any(count >= MANY for count in Counter(_fingerprint(features, path) for path in small).values())
 
 
-def compact(output: str, spark: SparkSession, warn: Callable[[str], None], clock: Clock = _now) -> dict[str, int]:
+def compact(
+    storage: Storage, output: str, spark: SparkSession, warn: Callable[[str], None], clock: Clock = _now
+) -> dict[str, int]:
     """Merge the small files of every fingerprint, and delete what a compaction of a day ago has replaced.
 
     Parameters
     ----------
+    storage : Storage
+        The store that holds the output.
     output : str
         Canonical folder of the output.
     spark : SparkSession
@@ -110,11 +112,11 @@ def compact(output: str, spark: SparkSession, warn: Callable[[str], None], clock
         A new file lacks what it was to hold (it is removed), or the store refuses.
     """
     features = join(output, "features")
-    found = {_fingerprint(features, entry.path) for entry in parquet_files(storage_of(output), features)}
+    found = {_fingerprint(features, entry.path) for entry in parquet_files(storage, features)}
     counts = dict.fromkeys(("fingerprints", "files_before", "files_after", "rows", "deleted"), 0)
     for fingerprint in sorted(found):
-        compaction = _Compaction(FeatureStore(output, fingerprint, warn), warn, clock, counts)
-        relisted(partial(compaction.run, spark), compaction.store.folder)
+        compaction = _Compaction(FeatureStore(storage, output, fingerprint, warn), warn, clock, counts)
+        retry_if_vanished(partial(compaction.run, spark), compaction.store.folder)
         counts["fingerprints"] += 1
     return counts
 
@@ -128,7 +130,7 @@ class _Compaction:
 
     def __init__(self, store: FeatureStore, warn: Callable[[str], None], clock: Clock, counts: dict[str, int]) -> None:
         self.store = store
-        self._storage = storage_of(store.output)
+        self._storage = store.storage
         self._warn = warn
         self._clock = clock
         self._counts = counts
@@ -191,7 +193,7 @@ class _Compaction:
         folder = join(self.store.folder, f"compacted-{name}")
         try:
             if moving:
-                losers = without(rows.filter(_within(rows, moving)), winners, on=[*KEY, "file"])
+                losers = anti_join(rows.filter(_within(rows, moving)), winners, on=[*KEY, "file"])
                 _copy(spark, self.store, moving, losers, self._storage.spark_uri(folder))
             written = self._checked(folder, inputs, rows)
         except BaseException:
@@ -248,7 +250,7 @@ def _within(rows: pa.Table, files: Collection[str]) -> pa.ChunkedArray:
 def _covered(rows: pa.Table, files: Collection[str]) -> set[str]:
     """Those of ``files`` whose every photograph version stands also in a file that is not among them."""
     leaving = _within(rows, files)
-    alone = without(rows.filter(leaving), rows.filter(pc.invert(leaving)))
+    alone = anti_join(rows.filter(leaving), rows.filter(pc.invert(leaving)))
     return set(files).difference(pc.unique(alone["file"]).to_pylist())
 
 

@@ -6,16 +6,15 @@ import json
 import platform
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from pydantic import Field
 
 from verger import __version__
 from verger.config import RunConfig
 from verger.errors import NothingToReadError, StoreError
-from verger.jsonable import dump, finite, timestamp
+from verger.jsonable import dump, timestamp
 from verger.residency.guard import Residency
-from verger.storage.stores import storage_of
 from verger.storage.uri import join
 from verger.tables.manifest_parts import (
     AuditSummary,
@@ -157,23 +156,31 @@ class Failure(Opening):
     rejected_by_reason: dict[str, int] | None = Field(description="Photographs rejected, by reason; null before that.")
 
 
-def fitting(run: Run, document: Manifest) -> Run:
-    """The run that fitted the PCA of a finished run.
+class FittingRun(NamedTuple):
+    """The run that fitted a PCA, which may be in another output.
+
+    Attributes
+    ----------
+    run_id : str
+    folder : str
+        Its canonical folder.
+    """
+
+    run_id: str
+    folder: str
+
+
+def fitting_run(run: Run, document: Manifest) -> FittingRun:
+    """The run that fitted the PCA of a finished run: itself, or an earlier one.
 
     Parameters
     ----------
     run : Run
     document : Manifest
         That of ``run``.
-
-    Returns
-    -------
-    Run
-        ``run`` itself, or one that may be in another output.
     """
     fitted_by = document.pca.fitted_by
-    folder = document.pca.fitted_in or join(run.output, "runs", fitted_by)
-    return Run(folder.removesuffix(f"/runs/{fitted_by}"), fitted_by)
+    return FittingRun(fitted_by, document.pca.fitted_in or join(run.output, "runs", fitted_by))
 
 
 def opening(
@@ -209,42 +216,31 @@ def environment() -> Environment:
     return Environment.model_validate({"python": platform.python_version(), **found})
 
 
-def publish(run: Run, document: Manifest | dict[str, Any]) -> None:
+def publish(run: Run, document: Manifest) -> None:
     """Make a run one that readers trust. The last thing that is written into its folder.
 
     Parameters
     ----------
     run : Run
-    document : Manifest or dict
-        The manifest; a dict is checked.
+    document : Manifest
 
     Raises
     ------
     AlreadyPublishedError
         The run has one.
-    pydantic.ValidationError
-        The dict is no manifest.
     """
-    manifest = Manifest.model_validate(finite(document)) if isinstance(document, dict) else document
-    storage_of(run.output).publish_once(run.path("manifest.json"), dump(manifest.as_dict()))
+    run.storage.publish_once(run.path("manifest.json"), dump(document.as_dict()))
 
 
-def record_failure(run: Run, document: Failure | dict[str, Any]) -> None:
+def record_failure(run: Run, document: Failure) -> None:
     """Leave failure.json where a manifest would have been.
 
     Parameters
     ----------
     run : Run
-    document : Failure or dict
-        The failure; a dict is checked.
-
-    Raises
-    ------
-    pydantic.ValidationError
-        The dict is no failure.
+    document : Failure
     """
-    failure = Failure.model_validate(finite(document)) if isinstance(document, dict) else document
-    storage_of(run.output).write(run.path("failure.json"), dump(failure.as_dict()))
+    run.storage.write(run.path("failure.json"), dump(document.as_dict()))
 
 
 def read(run: Run) -> Manifest:
@@ -261,7 +257,7 @@ def read(run: Run) -> Manifest:
     StoreError
         It is damaged, or of a newer schema version.
     """
-    storage, path = storage_of(run.output), run.path("manifest.json")
+    storage, path = run.storage, run.path("manifest.json")
     if not storage.exists(path):
         raise NothingToReadError(f"{run.folder} has no manifest.json: it is running or it failed", "Choose another run")
     return Manifest.parse(storage.read(path), path)

@@ -14,7 +14,6 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from verger.storage.base import Storage
-from verger.storage.stores import storage_of
 from verger.storage.uri import join
 from verger.tables import runs
 from verger.tables.runs import Run
@@ -27,23 +26,31 @@ _ROWS = 1024
 _HALF_WRITTEN = re.compile(r"/[^/]+/(?:compacted-)?(?P<began>[^/]+)/(?:_temporary|__magic[^/]*)(?=/)")
 
 
-def prune_runs(output: str, keep: int) -> dict[str, int]:
+def prune_runs(storage: Storage, output: str, keep: int) -> dict[str, int]:
     """Remove all but the newest ``keep`` finished runs, and what died long ago.
+
+    Parameters
+    ----------
+    storage : Storage
+        The store that holds the output.
+    output : str
+        Canonical folder.
+    keep : int
+        How many finished runs to keep; those that a pointer names are always kept.
 
     Returns
     -------
     dict of str to int
         Removed ``runs``, and ``unfinished`` ones.
     """
-    storage = storage_of(output)
-    found = list(runs.run_ids(output))
+    found = list(runs.run_ids(storage, output))
     finished = [run_id for run_id, done in found if done]
     before = f"{datetime.now(UTC) - _UNFINISHED_FOR:%Y%m%dT%H%M%SZ}"
     unfinished = [run_id for run_id, done in found if not done and run_id < before]
-    old = sorted(set(finished[: max(len(finished) - keep, 0)]) - _pointed_at(output))
+    old = sorted(set(finished[: max(len(finished) - keep, 0)]) - _pointed_at(storage, output))
     _remove_half_written(storage, join(output, "features"), before)
     for run_id in old + unfinished:
-        run = Run(output, run_id)
+        run = Run(output, run_id, storage)
         storage.delete(run.path("manifest.json"))  # first: readers trust only a run that has one
         storage.delete(run.folder)
     return {"runs": len(old), "unfinished": len(unfinished)}
@@ -58,26 +65,41 @@ def _remove_half_written(storage: Storage, features: str, before: str) -> None:
                 storage.delete(features + half)
 
 
-def _pointed_at(output: str) -> set[str]:
-    storage, names = storage_of(output), join(output, "names")
+def _pointed_at(storage: Storage, output: str) -> set[str]:
+    names = join(output, "names")
     files = [entry.path.removeprefix(names + "/") for entry in storage.list(names)] if storage.exists(names) else []
     found = [file.removesuffix(".json") for file in files if file.endswith(".json")]
-    pointed = [runs.latest(output), *(runs.latest(output, name) for name in found)]
+    pointed = [runs.latest(storage, output), *(runs.latest(storage, output, name) for name in found)]
     return {run.run_id for run in pointed if run is not None}
 
 
-def prune_gone(output: str, source: str, present: pa.ChunkedArray, warn: Callable[[str], None]) -> int:
+def prune_gone(
+    storage: Storage, output: str, source: str, present: pa.ChunkedArray, warn: Callable[[str], None]
+) -> int:
     """Drop stored rows below ``source`` whose path is not among ``present``, of every fingerprint.
 
     A file that holds such rows is replaced by one without them, which appears before the old one goes: who reads
     meanwhile sees rows twice, which readers deduplicate, and never too few.
+
+    Parameters
+    ----------
+    storage : Storage
+        The store that holds the output.
+    output : str
+        Canonical folder.
+    source : str
+        Canonical folder of the photographs.
+    present : pyarrow.ChunkedArray of str
+        The paths of the photographs that are there.
+    warn : callable
+        Told in one line of what is left as it is: a damaged file.
 
     Returns
     -------
     int
         Photographs, counted once a fingerprint and version.
     """
-    storage, dropped = storage_of(output), 0
+    dropped = 0
     for room in ("features", "rejects", "refused"):
         for entry in parquet_files(storage, join(output, room)):
             try:

@@ -10,12 +10,12 @@ import pyarrow.csv as pacsv
 import pyarrow.dataset as ds
 
 from verger.errors import NothingToReadError, StoreError
-from verger.storage.stores import storage_of
+from verger.storage.stores import Stores
 from verger.storage.uri import join
 from verger.tables import manifest, runs
 from verger.tables.runs import Run
 from verger.tables.schemas import FEATURES, PROJECTION
-from verger.tables.store import FILE, KEY, FeatureStore, deduplicate, matching, parquet_files, relisted
+from verger.tables.store import FILE, KEY, FeatureStore, deduplicate, parquet_files, retry_if_vanished, semi_join
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 def projection(run: Run) -> ds.Dataset:
     """The projection of a run as a lazy dataset, its many parts as one table."""
-    storage = storage_of(run.output)
+    storage = run.storage
     files = [entry.path for entry in parquet_files(storage, run.path("projection"))]
     return ds.dataset(files, schema=PROJECTION, filesystem=storage.arrow())
 
@@ -59,7 +59,7 @@ def write_csv(run: Run, columns: int) -> None:
     names = [f"pca_feature_{number}" for number in range(1, columns + 1)]
     schema = pa.schema([("path", pa.string()), ("label", pa.string()), *((name, pa.float32()) for name in names)])
     path = run.path("projection.csv")
-    with storage_of(path).stream(path) as file, pacsv.CSVWriter(file, schema) as writer:
+    with run.storage.stream(path) as file, pacsv.CSVWriter(file, schema) as writer:
         for batch in projection(run).to_batches(columns=["path", "label", "pca_features"]):
             values = pc.list_flatten(batch["pca_features"]).to_numpy(zero_copy_only=False).reshape(-1, columns)
             parts = [batch["path"], batch["label"], *(pa.array(column) for column in values.T)]
@@ -94,13 +94,13 @@ def load(uri: str, as_: Literal["arrow", "pandas"] = "arrow") -> Any:
     >>> table = verger.load("out")                       # doctest: +SKIP
     >>> x = np.stack(verger.load("out", "pandas").pca_features)  # doctest: +SKIP
     """
-    run = runs.find(uri)
+    run = runs.find(uri, Stores())
 
     def attempt() -> pa.Table:
         manifest.read(run)  # readers trust only a run that has one
         return projection(run).to_table().sort_by("path")
 
-    return _as(relisted(attempt, run.folder), as_)
+    return _as(retry_if_vanished(attempt, run.folder), as_)
 
 
 @overload
@@ -127,19 +127,19 @@ def load_features(uri: str, as_: Literal["arrow", "pandas"] = "arrow") -> Any:
     NothingToReadError
         There is no finished run, or its features are gone.
     """
-    run = runs.find(uri)
-    return _as(relisted(lambda: _features(run), run.output), as_)
+    run = runs.find(uri, Stores())
+    return _as(retry_if_vanished(lambda: _features(run), run.output), as_)
 
 
 def _features(run: Run) -> pa.Table:
     """The stored rows of a run's photographs, with the labels and splits of its table."""
     fingerprint = manifest.read(run).features.fingerprint
     wanted = projection(run).to_table(columns=["path", "label", "split", "version"])
-    store = FeatureStore(run.output, fingerprint)
-    files = sorted(pc.unique(matching(store.known(), wanted)["file"]).to_pylist())
-    stored = ds.dataset(files, schema=FEATURES, filesystem=storage_of(run.output).arrow())
+    store = FeatureStore(run.storage, run.output, fingerprint)
+    files = sorted(pc.unique(semi_join(store.known(), wanted)["file"]).to_pylist())
+    stored = ds.dataset(files, schema=FEATURES, filesystem=run.storage.arrow())
     columns = [name for name in FEATURES.names if name not in ("label", "split")]
-    rows = deduplicate(matching(stored.to_table([*columns, FILE]), wanted), FILE).drop_columns(FILE)
+    rows = deduplicate(semi_join(stored.to_table([*columns, FILE]), wanted), FILE).drop_columns(FILE)
     labels = wanted.sort_by([(name, "ascending") for name in KEY])
     if rows.num_rows != labels.num_rows:
         missing = labels.num_rows - rows.num_rows

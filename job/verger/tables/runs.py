@@ -6,12 +6,13 @@ import json
 import re
 import secrets
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from verger.errors import NothingToReadError, StoreError
 from verger.jsonable import dump
-from verger.storage.stores import storage_of
+from verger.storage.base import Storage
+from verger.storage.stores import Stores
 from verger.storage.uri import canonical, join
 
 _RUN_ID = re.compile(r"^\d{8}T\d{6}Z-.+-[0-9a-f]{6}$")
@@ -27,10 +28,13 @@ class Run:
         Canonical folder of all runs and the feature store.
     run_id : str
         UTC time, name and a random part: every attempt has its own.
+    storage : Storage
+        The store that holds the output.
     """
 
     output: str
     run_id: str
+    storage: Storage = field(repr=False, compare=False)
 
     @property
     def folder(self) -> str:
@@ -46,9 +50,9 @@ class Run:
         return path.removeprefix(self.output.rstrip("/") + "/")
 
 
-def new_run(output: str, name: str, now: datetime) -> Run:
+def new_run(storage: Storage, output: str, name: str, now: datetime) -> Run:
     """A run that has not written anything yet."""
-    return Run(output, f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}-{name}-{secrets.token_hex(3)}")
+    return Run(output, f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}-{name}-{secrets.token_hex(3)}", storage)
 
 
 def point_latest(run: Run, name: str, started_at: str) -> None:
@@ -65,7 +69,7 @@ def point_latest(run: Run, name: str, started_at: str) -> None:
         return dump(pointer)
 
     for path in (join(run.output, "latest.json"), join(run.output, "names", f"{name}.json")):
-        storage_of(run.output).update(path, forward)
+        run.storage.update(path, forward)
 
 
 def _started_at(pointer: bytes) -> str:
@@ -75,21 +79,40 @@ def _started_at(pointer: bytes) -> str:
         return ""
 
 
-def latest(output: str, name: str | None = None) -> Run | None:
-    """The last good run of an output (of one name), or None where there is none yet."""
-    output = canonical(output)
-    storage = storage_of(output)
+def latest(storage: Storage, output: str, name: str | None = None) -> Run | None:
+    """The last good run of an output (of one name), or None where there is none yet.
+
+    Parameters
+    ----------
+    storage : Storage
+        The store that holds the output.
+    output : str
+        Canonical folder.
+    name : str, optional
+        Of a series of runs; default: of any.
+
+    Raises
+    ------
+    StoreError
+        The pointer is damaged.
+    """
     path = join(output, "names", f"{name}.json") if name else join(output, "latest.json")
     if not storage.exists(path):
         return None
     try:
-        return Run(output, str(json.loads(storage.read(path))["run_id"]))
+        return Run(output, str(json.loads(storage.read(path))["run_id"]), storage)
     except (ValueError, KeyError, TypeError):
         raise StoreError(f"{path} is no pointer to a run", "Delete it: the next run writes it anew") from None
 
 
-def find(uri: str) -> Run:
+def find(uri: str, stores: Stores) -> Run:
     """The run that ``uri`` names: a run's folder, or an output, whose latest run is meant.
+
+    Parameters
+    ----------
+    uri : str
+        Local path or URI.
+    stores : Stores
 
     Raises
     ------
@@ -97,19 +120,28 @@ def find(uri: str) -> Run:
         It is neither.
     """
     place = canonical(uri)
+    storage = stores.of(place)
     above, _, last = place.rpartition("/")
     output, _, runs = above.rpartition("/")
     if runs == "runs" and _RUN_ID.match(last):
-        return Run(output, last)
-    run = latest(place)
+        return Run(output, last, storage)
+    run = latest(storage, place)
     if run is None:
         raise NothingToReadError(f"{place} is neither a run nor an output with a finished run", "Check --run")
     return run
 
 
-def run_ids(output: str) -> Iterator[tuple[str, bool]]:
-    """Every run folder of an output, oldest first, and whether it has a manifest."""
-    storage, folder = storage_of(output), join(canonical(output), "runs")
+def run_ids(storage: Storage, output: str) -> Iterator[tuple[str, bool]]:
+    """Every run folder of an output, oldest first, and whether it has a manifest.
+
+    Parameters
+    ----------
+    storage : Storage
+        The store that holds the output.
+    output : str
+        Canonical folder.
+    """
+    folder = join(output, "runs")
     if not storage.exists(folder):
         return
     found: dict[str, bool] = {}

@@ -18,7 +18,6 @@ import pyarrow.parquet as pq
 
 from verger.errors import NothingToReadError, StoreError
 from verger.storage.base import AlreadyPublishedError, Entry, Storage
-from verger.storage.stores import storage_of
 from verger.storage.uri import join
 from verger.tables.schemas import FEATURES, REFUSED, REJECTED
 
@@ -45,6 +44,8 @@ class FeatureStore:
 
     Parameters
     ----------
+    storage : Storage
+        The store that holds the output.
     output : str
         Canonical folder of the output.
     fingerprint : str
@@ -53,13 +54,15 @@ class FeatureStore:
         Told in one line of what is left out: a damaged file.
     """
 
-    def __init__(self, output: str, fingerprint: str, warn: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(
+        self, storage: Storage, output: str, fingerprint: str, warn: Callable[[str], None] = lambda _: None
+    ) -> None:
+        self.storage = storage
         self.output = output
         self.fingerprint = fingerprint
         self.folder = join(output, "features", fingerprint)
         self.rejects_folder = join(output, "rejects", fingerprint)
         self.refused_folder = join(output, "refused", fingerprint)
-        self._storage = storage_of(output)
         self._warn = warn
         # Files never change, so that every stage lists them anew and reads only those that it does not know.
         self._narrow: dict[str, list[pa.Table]] = {}
@@ -72,17 +75,17 @@ class FeatureStore:
 
     def _keep(self, name: str, content: Callable[[], bytes]) -> None:
         path = join(self.folder, name)
-        if not self._storage.exists(path):
+        if not self.storage.exists(path):
             with suppress(AlreadyPublishedError):  # another run was quicker, with the same content
-                self._storage.publish_once(path, content())
+                self.storage.publish_once(path, content())
 
     def spark_folder(self, run_id: str, wave: str) -> str:
         """Where Spark writes the features of one wave of one run, and nobody else."""
-        return self._storage.spark_uri(join(self.folder, f"{run_id}-{wave}"))
+        return self.storage.spark_uri(join(self.folder, f"{run_id}-{wave}"))
 
     def discard(self, run_id: str, wave: str) -> None:
         """Remove what a failed wave may have left."""
-        self._storage.delete(join(self.folder, f"{run_id}-{wave}"))
+        self.storage.delete(join(self.folder, f"{run_id}-{wave}"))
 
     def known(self) -> pa.Table:
         """Which photograph versions have features, and in which file.
@@ -121,7 +124,7 @@ class FeatureStore:
         """Keep a wave's permanent rejections, so that the next run does not read these photographs again."""
         if rejected.num_rows:
             path = join(self.rejects_folder, f"{run_id}-{wave}", "part-00000.zstd.parquet")
-            self._storage.publish_once(path, parquet_bytes(rejected))
+            self.storage.publish_once(path, parquet_bytes(rejected))
 
     def refuse(self, run_id: str, batch: pa.Table) -> None:
         """Keep which photographs a run was refused with: they are judged as new ones until a run ends well with them.
@@ -130,7 +133,7 @@ class FeatureStore:
         """
         if batch.num_rows:
             path = join(self.refused_folder, f"{run_id}.zstd.parquet")
-            self._storage.publish_once(path, parquet_bytes(batch.select(KEY)))
+            self.storage.publish_once(path, parquet_bytes(batch.select(KEY)))
 
     def refused(self) -> pa.Table:
         """The photographs of refused runs: ``path, version, file``, one row a photograph version and run."""
@@ -141,7 +144,7 @@ class FeatureStore:
         """Forget the refusals, of those that `refused` has given, that hold none of the paths in ``left``."""
         kept = pc.unique(refused["file"].filter(pc.is_in(refused["path"], value_set=left))).to_pylist()
         for file in sorted(set(pc.unique(refused["file"]).to_pylist()).difference(kept)):
-            self._storage.delete(file)
+            self.storage.delete(file)
 
     def features(self, spark: SparkSession, wanted: pa.Table) -> DataFrame:
         """The features of ``wanted`` photographs as a lazy DataFrame.
@@ -173,7 +176,7 @@ class FeatureStore:
         schema = from_arrow_schema(pa.schema([FEATURES.field(name) for name in columns]))
         # Paths are no patterns, as Spark would take them.
         reader = spark.read.schema(schema).option("__globPaths__", False)
-        rows = reader.parquet(*(self._storage.spark_uri(file) for file in sorted(files)))
+        rows = reader.parquet(*(self.storage.spark_uri(file) for file in sorted(files)))
         return rows.select(*columns, F.col("_metadata.file_name").alias("file"))
 
     def _scan(self, folder: str, schema: pa.Schema, columns: list[str]) -> tuple[list[Entry], pa.Table]:
@@ -183,7 +186,7 @@ class FeatureStore:
         tables = self._narrow
 
         def attempt() -> tuple[list[Entry], pa.Table]:
-            entries = list(parquet_files(self._storage, folder))
+            entries = list(parquet_files(self.storage, folder))
             new = [entry.path for entry in entries if entry.path not in tables]
             with ThreadPoolExecutor(_READERS) as pool:
                 read = zip(new, pool.map(lambda file: self._read(file, schema, columns), new), strict=True)
@@ -193,12 +196,12 @@ class FeatureStore:
             whole = [entry for entry in entries if tables[entry.path]]
             return whole, pa.concat_tables([empty, *chain(*(tables[entry.path] for entry in whole))])
 
-        return relisted(attempt, folder)
+        return retry_if_vanished(attempt, folder)
 
     def _read(self, file: str, schema: pa.Schema, columns: list[str]) -> list[pa.Table] | None:
         """One file's narrow columns; no table where it is damaged, None where it has vanished."""
         try:
-            return [ds.dataset([file], schema=schema, filesystem=self._storage.arrow()).to_table(columns)]
+            return [ds.dataset([file], schema=schema, filesystem=self.storage.arrow()).to_table(columns)]
         except FileNotFoundError:
             return None
         except (pa.ArrowInvalid, OSError) as error:
@@ -208,7 +211,7 @@ class FeatureStore:
             return []
 
 
-def relisted(attempt: Callable[[], T], where: str, again: bool = True) -> T:
+def retry_if_vanished(attempt: Callable[[], T], where: str, again: bool = True) -> T:
     """The result of ``attempt``, which lists files and reads them; once more where one vanished in between.
 
     Parameters
@@ -233,7 +236,7 @@ def relisted(attempt: Callable[[], T], where: str, again: bool = True) -> T:
             raise StoreError(
                 f"files in {where} vanish while they are read", "Run again when nothing deletes files there"
             ) from error
-    return relisted(attempt, where, again=False)
+    return retry_if_vanished(attempt, where, again=False)
 
 
 def vanished(error: BaseException) -> bool:
@@ -281,12 +284,12 @@ def deduplicate(rows: pa.Table, tie: str) -> pa.Table:
     return rows.filter(pa.concat_arrays([pa.array([True]), pc.invert(repeats)]))
 
 
-def without(rows: pa.Table, others: pa.Table, on: Sequence[str] = KEY) -> pa.Table:
+def anti_join(rows: pa.Table, others: pa.Table, on: Sequence[str] = KEY) -> pa.Table:
     """The rows whose key is not among those of ``others`` (anti-join), in their order."""
     return rows.filter(pc.invert(pc.is_in(_keys(rows, on), value_set=_keys(others, on))))
 
 
-def matching(rows: pa.Table, others: pa.Table) -> pa.Table:
+def semi_join(rows: pa.Table, others: pa.Table) -> pa.Table:
     """The rows whose (path, version) is among ``others`` (semi-join), in their order."""
     return rows.filter(pc.is_in(_keys(rows, KEY), value_set=_keys(others, KEY)))
 

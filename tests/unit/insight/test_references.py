@@ -10,6 +10,7 @@ import pytest
 
 from verger.errors import NothingToReadError
 from verger.insight.references import MAX_WIDTH, SHRINKAGE, CosineSpace, References
+from verger.storage.local import LocalStorage
 
 
 def points(n: int = 60, k: int = 5, classes: int = 3, seed: int = 0) -> tuple[Any, Any]:
@@ -67,7 +68,9 @@ class TestReferences:
     def test_saved_references_give_the_same_distances(self, tmp_path: Path) -> None:
         x, codes = points()
         known = References.fit(x, codes)
-        known.save(str(tmp_path))
-        np.testing.assert_array_equal(References.load(str(tmp_path)).distances(x + 1), known.distances(x + 1))
+        known.save(str(tmp_path), LocalStorage())
+        np.testing.assert_array_equal(
+            References.load(str(tmp_path), LocalStorage()).distances(x + 1), known.distances(x + 1)
+        )
         with pytest.raises(NothingToReadError):
-            References.load(str(tmp_path / "none"))
+            References.load(str(tmp_path / "none"), LocalStorage())

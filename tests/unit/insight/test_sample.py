@@ -13,6 +13,7 @@ from verger.config import RunConfig
 from verger.errors import NothingToReadError, StoreError
 from verger.insight import sample
 from verger.insight.sample import draw_sample, stratified
+from verger.storage.local import LocalStorage
 from verger.tables.runs import Run
 from verger.tables.schemas import FEATURES, PROJECTION
 from verger.tables.store import FeatureStore
@@ -35,8 +36,8 @@ class Place:
         self.paths = [f"/in/{number:03d}.png" for number in range(N)]
         self.labels = ["rare" if number % 20 == 0 else "common" for number in range(N)]
         self.config = RunConfig(input="/in", output=str(folder))
-        self.store = FeatureStore(str(folder), "fingerprint")
-        self.run = Run(str(folder), "20260102T120000Z-verger-abcdef")
+        self.store = FeatureStore(LocalStorage(), str(folder), "fingerprint")
+        self.run = Run(str(folder), "20260102T120000Z-verger-abcdef", LocalStorage())
         for number in range(3):
             self.write(f"wave-{number}", range(number, N, 3))
         # Two runs at once may have computed the same photographs.
@@ -79,7 +80,7 @@ def place(tmp_path: Path) -> Place:
 
 
 def test_a_small_run_is_taken_whole(place: Place) -> None:
-    taken = draw_sample(place.run, place.store, place.config)
+    taken = draw_sample(place.run, place.store, place.config, place.config.input)
     assert taken.catalogue.equals(taken.photographs)
     assert taken.photographs["path"].to_pylist() == place.paths
     assert taken.photographs["label"].to_pylist() == place.labels  # today's
@@ -95,7 +96,7 @@ def test_a_large_run_is_sampled_by_seed_and_described(place: Place, monkeypatch:
     monkeypatch.setattr(sample, "MAX_PHOTOGRAPHS", 30)
     monkeypatch.setattr(sample, "MAX_WITH_FEATURES", 10)
     monkeypatch.setattr(sample, "MIN_PER_STRATUM", 3)
-    taken = draw_sample(place.run, place.store, place.config)
+    taken = draw_sample(place.run, place.store, place.config, place.config.input)
     assert taken.catalogue["path"].to_pylist() == place.paths
     rows = [place.paths.index(path) for path in taken.photographs["path"].to_pylist()]
     assert len(rows) == 30 and rows == sorted(rows)
@@ -104,15 +105,15 @@ def test_a_large_run_is_sampled_by_seed_and_described(place: Place, monkeypatch:
     np.testing.assert_array_equal(taken.features, place.features[rows][taken.feature_rows])
     assert taken.photographs["label"].to_pylist().count("rare") == 3  # all there are
     assert taken.description == "components of 30 of 60 photographs, features of 10 of them, drawn by label with seed 0"
-    again = draw_sample(place.run, place.store, place.config)
+    again = draw_sample(place.run, place.store, place.config, place.config.input)
     np.testing.assert_array_equal(again.features, taken.features)
-    other = draw_sample(place.run, place.store, place.config.model_copy(update={"seed": 1}))
+    other = draw_sample(place.run, place.store, place.config.model_copy(update={"seed": 1}), place.config.input)
     assert other.photographs["path"].to_pylist() != taken.photographs["path"].to_pylist()
 
 
 def test_a_small_sample_comes_from_few_files(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sample, "MAX_WITH_FEATURES", 8)
-    taken = draw_sample(place.run, place.store, place.config)
+    taken = draw_sample(place.run, place.store, place.config, place.config.input)
     known = dict(zip(*(place.store.known()[name].to_pylist() for name in ("path", "file")), strict=True))
     paths = taken.photographs["path"].take(pa.array(taken.feature_rows)).to_pylist()
     assert len({known[path] for path in paths}) < len(set(known.values()))
@@ -121,7 +122,7 @@ def test_a_small_sample_comes_from_few_files(place: Place, monkeypatch: pytest.M
 def test_the_drivers_memory_bounds_the_sample(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     # Leaves 5 rows of features and of the audit's copy of them, 26 of components.
     monkeypatch.setattr(sample, "_MEMORY_SHARE", (2 << 30) // (2 * 5 * 4 * D))
-    taken = draw_sample(place.run, place.store, place.config)
+    taken = draw_sample(place.run, place.store, place.config, place.config.input)
     assert (len(taken.photographs), len(taken.feature_rows)) == (26, 5)
 
 
@@ -130,17 +131,17 @@ def test_missing_features_raise(place: Place) -> None:
     for number in range(3):
         (Path(place.store.folder) / f"wave-{number}" / "part-0.parquet").unlink()
     with pytest.raises(NothingToReadError, match="55 photographs of the run are not in"):
-        draw_sample(place.run, place.store, place.config)
+        draw_sample(place.run, place.store, place.config, place.config.input)
 
 
 def test_a_missing_or_damaged_table_raises(place: Place) -> None:
     table = Path(place.run.path("projection")) / "part-0.parquet"
     table.write_bytes(table.read_bytes()[:100])
     with pytest.raises(StoreError, match="projection is damaged"):
-        draw_sample(place.run, place.store, place.config)
+        draw_sample(place.run, place.store, place.config, place.config.input)
     table.unlink()
     with pytest.raises(NothingToReadError, match="projection, is gone"):
-        draw_sample(place.run, place.store, place.config)
+        draw_sample(place.run, place.store, place.config, place.config.input)
 
 
 class TestStratified:

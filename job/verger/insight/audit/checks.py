@@ -14,7 +14,7 @@ from verger.insight.arrays import BoolArray
 from verger.insight.audit import duplicates, mislabels, near_duplicates, outliers, thin_labels
 from verger.insight.audit.issues import SCHEMA, AuditInput, CheckResult, Predictions, issue_table
 from verger.insight.sample import Sample
-from verger.storage.stores import storage_of
+from verger.storage.base import Storage
 from verger.tables.store import parquet_bytes
 
 
@@ -73,15 +73,17 @@ class Audit:
         counts = {kind: {"found": self.found[kind], "listed": listed.get(kind, 0)} for kind in KINDS}
         return {"counts": counts, **self.details}
 
-    def save(self, path: str) -> None:
+    def save(self, path: str, storage: Storage) -> None:
         """Write the table as one Parquet file.
 
         Parameters
         ----------
         path : str
             Canonical URI of a file that is not there yet.
+        storage : Storage
+            That the file is to be in.
         """
-        storage_of(path).publish_once(path, parquet_bytes(self.table))
+        storage.publish_once(path, parquet_bytes(self.table))
 
 
 def audit(sample: Sample, predictions: Predictions | None, standardize: bool) -> Audit:

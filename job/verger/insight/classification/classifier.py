@@ -12,7 +12,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from verger.components.pca import Pca
-from verger.config import RunConfig
+from verger.config import AnalysisSettings
 from verger.insight import folds
 from verger.insight.arrays import BoolArray, Indices
 from verger.insight.classification import calibration, evaluation, novelty
@@ -24,7 +24,7 @@ from verger.insight.names import natural_key
 from verger.insight.sample import Sample, stratified
 from verger.insight.splits import max_photographs
 from verger.insight.task import Task, classes_of, codes_of, task_of
-from verger.storage.stores import storage_of
+from verger.storage.base import Storage
 from verger.storage.uri import join
 
 MAX_FITTED_LOGITS = 12_000_000
@@ -181,24 +181,26 @@ class Classification:
             "calibration": self.calibration,
         }
 
-    def save(self, folder: str) -> None:
+    def save(self, folder: str, storage: Storage) -> None:
         """Write the model, the references of 'none of these', and last ``classifier.json``, which describes them.
 
         Parameters
         ----------
         folder : str
             Canonical URI.
+        storage : Storage
+            That the folder is in.
         """
         text = json.dumps(self.document(), indent=2, ensure_ascii=False, allow_nan=False)
-        self.model.save(folder)
+        self.model.save(folder, storage)
         if self.novelty.references:
-            self.novelty.references.save(folder)
-        storage_of(folder).write(join(folder, DOCUMENT), (text + "\n").encode())
+            self.novelty.references.save(folder, storage)
+        storage.write(join(folder, DOCUMENT), (text + "\n").encode())
 
 
 def classify(
     sample: Sample,
-    config: RunConfig,
+    config: AnalysisSettings,
     warn: Callable[[str], None] = lambda _: None,
     foreign_pca: ForeignPca | None = None,
 ) -> Classification:
@@ -208,7 +210,7 @@ def classify(
     ----------
     sample : Sample
         Of the run.
-    config : RunConfig
+    config : AnalysisSettings
         ``class_regex`` and ``group_regex`` give classes and groups; ``seed`` and ``standardized`` are the run's.
     warn : callable
         Called with a sentence on each setting that has no effect, and each part that could not be made.

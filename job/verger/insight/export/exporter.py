@@ -14,7 +14,7 @@ import numpy as np
 
 from verger import __version__
 from verger.components.pca import Pca
-from verger.config import RunConfig
+from verger.config import AnalysisSettings, ResultSettings
 from verger.errors import NothingToReadError, VergerError
 from verger.insight import model as models
 from verger.insight.arrays import Float32Array, Float64Array
@@ -23,12 +23,12 @@ from verger.insight.export.parity import Comparison, ParitySample
 from verger.insight.model import Model
 from verger.jsonable import dump, timestamp
 from verger.network import lite
-from verger.network.backbones import Network, as_fitted, resolve_fitted
+from verger.network.backbones import Network, resolve_fitted
 from verger.network.lite import INPUT, OUTPUT, Lite
 from verger.network.lite_metadata import add_metadata, labels_text
 from verger.progress import Progress
 from verger.residency.preflight import admit
-from verger.storage.stores import storage_of
+from verger.storage.stores import Stores
 from verger.storage.uri import bucket_name, canonical
 from verger.tables import manifest as manifests
 from verger.tables import runs
@@ -64,7 +64,7 @@ class FinishedRun:
     run : Run
     manifest : dict
         Its manifest.
-    config : RunConfig
+    config : AnalysisSettings
         With the settings of the run.
     network : Network
         The run's.
@@ -76,7 +76,7 @@ class FinishedRun:
 
     run: Run
     manifest: dict[str, Any]
-    config: RunConfig
+    config: AnalysisSettings
     network: Network
     pca: Pca
     model: Model
@@ -95,12 +95,12 @@ class FinishedRun:
         return self.model.probabilities(self.pca.transform(features))
 
 
-def export(config: RunConfig, run_uri: str, photographs: int | None, progress: Progress) -> dict[str, Any]:
+def export(config: ResultSettings, run_uri: str, photographs: int | None, progress: Progress) -> dict[str, Any]:
     """Write the model of a finished run into its folder; an earlier one is replaced.
 
     Parameters
     ----------
-    config : RunConfig
+    config : ResultSettings
         How the stores are reached, and the memory that a sample may take.
     run_uri : str
         A run's folder, or an output, whose latest run is meant.
@@ -122,14 +122,17 @@ def export(config: RunConfig, run_uri: str, photographs: int | None, progress: P
         The model's probabilities are not those of the run: a defect, and nothing is written.
     """
     with progress.stage("read", "Reading the run"):
-        admit({"run": canonical(run_uri)}, config, written={"run"})
-        finished = _finished(config, run_uri)
+        stores = Stores()
+        admit(stores, {"run": canonical(run_uri)}, config, written={"run"})
+        finished = _finished(config, run_uri, stores)
         sample = parity.choose_photographs(
             finished.run,
             finished.manifest,
             finished.network,
             finished.model.classes,
             finished.config,
+            config,
+            stores,
             photographs,
             progress,
         )
@@ -149,8 +152,8 @@ def export(config: RunConfig, run_uri: str, photographs: int | None, progress: P
     return record | {"folder": finished.run.path("model")}
 
 
-def _finished(config: RunConfig, run_uri: str) -> FinishedRun:
-    run = runs.find(run_uri)
+def _finished(config: ResultSettings, run_uri: str, stores: Stores) -> FinishedRun:
+    run = runs.find(run_uri, stores)
     document = manifests.read(run)
     manifest = document.as_dict()
     classifier = manifest.get("classifier", {})
@@ -161,17 +164,19 @@ def _finished(config: RunConfig, run_uri: str) -> FinishedRun:
             "Run again on photographs of two labels or more, without --no-classifier",
         )
     settings = {name: manifest["config"].get(name) for name in ("class_regex", "group_regex")}
-    config = as_fitted(config, run.output, document).model_copy(
-        update={
-            "input": manifest["input"]["uri"],
-            "output": run.output,
-            "seed": manifest["config"].get("seed", config.seed),
-            "standardize": manifest["pca"]["standardized"],
-            **settings,
-        }
+    settings |= {
+        "seed": manifest["config"].get("seed", config.seed),
+        "standardize": manifest["pca"]["standardized"],
+    }
+    model, _ = models.load(run.path("model"), run.storage)
+    return FinishedRun(
+        run=run,
+        manifest=manifest,
+        config=config.model_copy(update=settings),
+        network=resolve_fitted(run.output, document, stores),
+        pca=Pca.load(run.path("pca"), run.storage),
+        model=model,
     )
-    model, _ = models.load(run.path("model"))
-    return FinishedRun(run, manifest, config, resolve_fitted(config, document), Pca.load(run.path("pca")), model)
 
 
 def _describe(finished: FinishedRun) -> dict[str, Any]:
@@ -287,7 +292,7 @@ def processor() -> str:
 
 def _write(finished: FinishedRun, converted: dict[str, bytes], record: dict[str, Any]) -> None:
     """Write the files. The record is deleted first and written last, so that an export with a record is complete."""
-    storage, run = storage_of(finished.run.output), finished.run
+    storage, run = finished.run.storage, finished.run
     files = {FILES[kind]: model for kind, model in converted.items()}
     files |= {LABELS: labels_text(finished.model.classes).encode(), RECORD: dump(record)}
     _reserve(run, files)
@@ -300,7 +305,7 @@ def _reserve(run: Run, files: dict[str, bytes]) -> None:
     """Check that a disk has room for all files, before the first file of an earlier export is replaced."""
     if bucket_name(run.output) is not None:  # a bucket is never full, and may keep every version
         return
-    storage, reserved = storage_of(run.output), run.path("model", "_reserved")
+    storage, reserved = run.storage, run.path("model", "_reserved")
     try:
         storage.write(reserved, b"".join(files.values()))
     finally:

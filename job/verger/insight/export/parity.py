@@ -12,7 +12,7 @@ import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
 from verger.components.pca import Pca
-from verger.config import RunConfig
+from verger.config import AccessSettings, AnalysisSettings
 from verger.cores import available_cores
 from verger.errors import NothingToReadError, Rejection, StoreError, VergerError
 from verger.insight.arrays import Float32Array, Float64Array, Indices
@@ -31,7 +31,7 @@ from verger.photographs.synthetic import draw_one
 from verger.prefetch import prefetch_map
 from verger.progress import Progress
 from verger.residency.preflight import admit
-from verger.storage.stores import storage_of
+from verger.storage.stores import Stores
 from verger.tables.runs import Run
 from verger.tables.store import FeatureStore
 
@@ -112,8 +112,8 @@ class Comparison:
 
 
 def choose_photographs(
-    run: Run, manifest: dict[str, Any], network: Network, classes: list[str], config: RunConfig, asked: int | None,
-    progress: Progress,
+    run: Run, manifest: dict[str, Any], network: Network, classes: list[str], config: AnalysisSettings,
+    access: AccessSettings, stores: Stores, asked: int | None, progress: Progress,
 ) -> ParitySample:  # fmt: skip
     """Choose photographs that the run's evaluation holds out, and read them again; draw some where none can be read.
 
@@ -127,22 +127,27 @@ def choose_photographs(
         The run's.
     classes : list of str
         Of its classifier.
-    config : RunConfig
-        With the settings of the run.
+    config : AnalysisSettings
+        The settings of the run.
+    access : AccessSettings
+        How its photographs are reached.
+    stores : Stores
+        The run's and its photographs'.
     asked : int or None
         Photographs to choose; by default `PHOTOGRAPHS`, or fewer where the network is slow.
     progress : Progress
         Told what cannot be read.
     """
     try:
-        store = FeatureStore(run.output, manifest["features"]["fingerprint"], progress.warn)
-        sample = draw_sample(run, store, config)
-        admit({"input": config.input}, config)
+        source, fingerprint = manifest["input"]["uri"], manifest["features"]["fingerprint"]
+        store = FeatureStore(run.storage, run.output, fingerprint, progress.warn)
+        sample = draw_sample(run, store, config, source)
+        admit(stores, {"input": source}, access)
     except (NothingToReadError, StoreError) as error:
         progress.warn(f"the models are compared with the run on drawn photographs alone: {error.line}")
         return _drawings(network, config.seed)
     foreign = manifest["pca"]["fitted_by"] != run.run_id
-    task = _task(sample, classes, config, Pca.load(run.path("pca")) if foreign else None)
+    task = _task(sample, classes, config, Pca.load(run.path("pca"), run.storage) if foreign else None)
     with ignore_sklearn_warnings():
         splits = [replace(split, folds=bounded_folds(task, split.folds)) for split in possible_splits(task)]
     split = next((split for split in splits if split.folds), None)
@@ -154,7 +159,7 @@ def choose_photographs(
     split = replace(split, folds=split.folds[: max(1, _MAX_WEIGHTS // (task.features.shape[1] * len(classes)))])
     rows, fold = _draw_held_out(task, split.folds, asked or _default_number(network))
     photographs = sample.photographs.take(sample.feature_rows[rows]).select(["path", "version"]).to_pylist()
-    read = list(prefetch_map(lambda row: _read(row, network), photographs, _READERS, 4 * _READERS))
+    read = list(prefetch_map(lambda row: _read(row, network, stores), photographs, _READERS, 4 * _READERS))
     readable = np.array([pixels is not None for pixels in read], bool)
     if not readable.all():
         progress.warn(
@@ -183,7 +188,7 @@ def _drawings(network: Network, seed: int) -> ParitySample:
     return ParitySample(0, pixels, nowhere, nowhere, None, None, seed, is_drawn=True)
 
 
-def _task(sample: Sample, classes: list[str], config: RunConfig, foreign_pca: Pca | None) -> Task:
+def _task(sample: Sample, classes: list[str], config: AnalysisSettings, foreign_pca: Pca | None) -> Task:
     codes = codes_of(classes_of(sample.photographs["label"].to_pylist(), config.class_regex), classes)
     return task_of(sample, codes, len(classes), config, fixed_pca=foreign_pca)
 
@@ -201,9 +206,9 @@ def _draw_held_out(task: Task, folds: Folds, number: int) -> tuple[Indices, Indi
     return rows[drawn], fold[drawn]
 
 
-def _read(row: dict[str, str], network: Network) -> Pixels | None:
+def _read(row: dict[str, str], network: Network, stores: Stores) -> Pixels | None:
     try:
-        data = storage_of(row["path"]).read_version(row["path"], row["version"])
+        data = stores.of(row["path"]).read_version(row["path"], row["version"])
         return images.decode(data, network.input_size, network.resample, network.fit).rgb
     except (Rejection, VergerError, OSError):
         return None

@@ -10,15 +10,16 @@ import numpy as np
 import numpy.typing as npt
 
 from verger.batches import batched
-from verger.config import RunConfig
+from verger.config import ResultSettings
 from verger.errors import NothingToReadError, Rejection, VergerError
 from verger.insight.identify.loaded_run import LoadedRun, load
 from verger.insight.identify.photographs import expand_folders, read_photograph
-from verger.network.backbones import as_fitted, resolve_fitted
+from verger.network.backbones import resolve_fitted
 from verger.photographs import images
 from verger.prefetch import prefetch_map
 from verger.progress import Progress
 from verger.residency.preflight import admit
+from verger.storage.stores import Stores
 from verger.storage.uri import bucket_name, canonical
 from verger.tables import manifest as manifests
 from verger.tables import runs
@@ -101,13 +102,13 @@ class Identification:
 
 
 def identify(
-    config: RunConfig, run_uri: str, photographs: Sequence[str], top: int, progress: Progress
+    config: ResultSettings, run_uri: str, photographs: Sequence[str], top: int, progress: Progress
 ) -> Iterator[tuple[Identification, LoadedRun | None]]:
     """Identify photographs one by one, in the order in which they were given.
 
     Parameters
     ----------
-    config : RunConfig
+    config : ResultSettings
         How the stores are reached, and the memory that the run's photographs may take.
     run_uri : str
         A run's folder, or an output, whose latest run is meant.
@@ -132,15 +133,17 @@ def identify(
     WeightsError
         The run's weights are gone, or are others.
     """
-    admit({"run": canonical(run_uri)}, config)
-    run = runs.find(run_uri)
+    stores = Stores()
+    admit(stores, {"run": canonical(run_uri)}, config)
+    run = runs.find(run_uri, stores)
     document = manifests.read(run)
     manifest = document.as_dict()
     uris = [canonical(uri) for uri in photographs]
     for uri in {bucket_name(uri): uri for uri in uris if bucket_name(uri)}.values():
-        admit({"photographs": uri}, config)
-    network = resolve_fitted(as_fitted(config, run.output, document), document)
-    read = prefetch_map(lambda item: read_photograph(item, network), expand_folders(uris), _READERS, 2 * BATCH_SIZE)
+        admit(stores, {"photographs": uri}, config)
+    network = resolve_fitted(run.output, document, stores)
+    paths = expand_folders(uris, stores)
+    read = prefetch_map(lambda item: read_photograph(item, network, stores), paths, _READERS, 2 * BATCH_SIZE)
     loaded = None
     for batch in batched(read, BATCH_SIZE):
         decoded = [outcome.rgb for _, outcome in batch if isinstance(outcome, images.Decoded)]

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from verger.components.pca import Pca
-from verger.config import RunConfig
+from verger.config import ResultSettings
 from verger.cores import available_cores
 from verger.errors import NothingToReadError, StoreError
 from verger.insight import model as models
@@ -25,8 +25,7 @@ from verger.network.backbones import Network
 from verger.network.inference import build
 from verger.network.lite import suppress_stderr
 from verger.progress import Progress
-from verger.storage.base import intact
-from verger.storage.stores import storage_of
+from verger.storage.base import raise_if_corrupt
 from verger.storage.uri import join
 from verger.tables import reader
 from verger.tables.runs import Run
@@ -102,12 +101,12 @@ class _Classifier(NamedTuple):
     notes: list[str]
 
 
-def load(config: RunConfig, run: Run, manifest: dict[str, Any], network: Network, progress: Progress) -> LoadedRun:
+def load(config: ResultSettings, run: Run, manifest: dict[str, Any], network: Network, progress: Progress) -> LoadedRun:
     """Read a finished run while TensorFlow is loaded.
 
     Parameters
     ----------
-    config : RunConfig
+    config : ResultSettings
         ``driver_memory`` bounds the photographs to compare with, ``log_level`` says whether TensorFlow may log.
     run : Run
         The finished run.
@@ -133,7 +132,7 @@ def load(config: RunConfig, run: Run, manifest: dict[str, Any], network: Network
         return LoadedRun(run.run_id, network, infer, **reading.result())
 
 
-def _read(config: RunConfig, run: Run, manifest: dict[str, Any]) -> dict[str, Any]:
+def _read(config: ResultSettings, run: Run, manifest: dict[str, Any]) -> dict[str, Any]:
     """All of a `LoadedRun` but the network."""
     classifier = _read_classifier(run, manifest)
     photographs, components = _read_projection(config, run, manifest)
@@ -141,7 +140,7 @@ def _read(config: RunConfig, run: Run, manifest: dict[str, Any]) -> dict[str, An
     if components.shape[1] < 2:
         notes = ["Nothing tells which photographs are nearest: one component has no directions to compare."]
     return {
-        "pca": Pca.load(run.path("pca")),
+        "pca": Pca.load(run.path("pca"), run.storage),
         "model": classifier.model,
         "references": classifier.references,
         "none_of_these": classifier.none_of_these,
@@ -159,14 +158,14 @@ def _read(config: RunConfig, run: Run, manifest: dict[str, Any]) -> dict[str, An
 
 def _read_classifier(run: Run, manifest: dict[str, Any]) -> _Classifier:
     folder = run.path("model")
-    if not storage_of(folder).exists(join(folder, models.DOCUMENT)):
+    if not run.storage.exists(join(folder, models.DOCUMENT)):
         return _Classifier(None, None, {}, [f"There are no classes to name: {_why_no_classifier(manifest)}."])
-    model, document = models.load(folder)
+    model, document = models.load(folder, run.storage)
     threshold = document.get("none_of_these", {"absent": "the run was made by an older verger"})
-    if "absent" in threshold or not storage_of(folder).exists(join(folder, ARRAYS)):
+    if "absent" in threshold or not run.storage.exists(join(folder, ARRAYS)):
         why = threshold.get("absent", f"{join(folder, ARRAYS)} is gone")
         return _Classifier(model, None, {}, [f"No threshold tells whether it is none of these: {why}."])
-    return _Classifier(model, References.load(folder), threshold, [])
+    return _Classifier(model, References.load(folder, run.storage), threshold, [])
 
 
 def _why_no_classifier(manifest: dict[str, Any]) -> str:
@@ -178,12 +177,12 @@ def _why_no_classifier(manifest: dict[str, Any]) -> str:
     return "the run's warnings say why" if wanted else "the run was told to fit no classifier (--no-classifier)"
 
 
-def _read_projection(config: RunConfig, run: Run, manifest: dict[str, Any]) -> tuple[pa.Table, Float32Array]:
+def _read_projection(config: ResultSettings, run: Run, manifest: dict[str, Any]) -> tuple[pa.Table, Float32Array]:
     """Path, label and components of the run's photographs; of very many, of a sample by label."""
     folder, total, width = run.path("projection"), manifest["projection"]["rows"], manifest["projection"]["columns"]
     columns = ["path", "label", "pca_features"]
     number = min(MAX_PHOTOGRAPHS, max(1, config.driver_bytes // 4 // (4 * width)))
-    with intact(folder):
+    with raise_if_corrupt(folder):
         dataset = reader.projection(run)
         _require_rows(folder, dataset.count_rows(), total)
         if total <= number:

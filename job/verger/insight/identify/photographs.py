@@ -8,20 +8,22 @@ from collections.abc import Iterator
 from verger.errors import NothingToReadError, Rejection, VergerError
 from verger.network.backbones import Network
 from verger.photographs import images, inventory
-from verger.storage.stores import storage_of
+from verger.storage.stores import Stores
 from verger.storage.uri import bucket_name
 
 Outcome = images.Decoded | Rejection | VergerError
 """A decoded photograph, or why it cannot be decoded or read."""
 
 
-def expand_folders(uris: list[str]) -> Iterator[tuple[str, VergerError | None]]:
+def expand_folders(uris: list[str], stores: Stores) -> Iterator[tuple[str, VergerError | None]]:
     """Replace folders by the photographs below them.
 
     Parameters
     ----------
     uris : list of str
         Canonical: files, objects or folders.
+    stores : Stores
+        That they are in.
 
     Yields
     ------
@@ -32,28 +34,28 @@ def expand_folders(uris: list[str]) -> Iterator[tuple[str, VergerError | None]]:
     """
     for uri in uris:
         try:
-            if not _is_folder(uri):
+            if not _is_folder(uri, stores):
                 yield uri, None
                 continue
-            yield from ((path, None) for path in inventory.take(uri).photographs["path"].to_pylist())
+            yield from ((path, None) for path in inventory.take(uri, stores).photographs["path"].to_pylist())
         except VergerError as error:
             yield uri, error
 
 
-def _is_folder(uri: str) -> bool:
+def _is_folder(uri: str, stores: Stores) -> bool:
     """In a bucket, a folder is a name with objects below it: an object's name needs no image's suffix."""
     if bucket_name(uri) is None:
         return os.path.isdir(uri)
     if uri.lower().endswith(inventory.SUFFIXES):
         return False
-    storage = storage_of(uri)
+    storage = stores.of(uri)
     try:
         return next(iter(storage.list(uri)), None) is not None or not storage.exists(uri)
     except NothingToReadError:
         return not storage.exists(uri)
 
 
-def read_photograph(item: tuple[str, VergerError | None], network: Network) -> tuple[str, Outcome]:
+def read_photograph(item: tuple[str, VergerError | None], network: Network, stores: Stores) -> tuple[str, Outcome]:
     """Read and decode a photograph as a run does.
 
     Parameters
@@ -62,6 +64,8 @@ def read_photograph(item: tuple[str, VergerError | None], network: Network) -> t
         Of `expand_folders`.
     network : Network
         Whose input size, resampling and fit the photograph is decoded for.
+    stores : Stores
+        That the photograph is in.
 
     Returns
     -------
@@ -74,7 +78,7 @@ def read_photograph(item: tuple[str, VergerError | None], network: Network) -> t
     if error is not None:
         return path, error
     try:
-        data = storage_of(path).read(path)
+        data = stores.of(path).read(path)
         return path, images.decode(data, network.input_size, network.resample, network.fit)
     except (Rejection, VergerError) as failure:
         return path, failure

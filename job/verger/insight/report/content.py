@@ -18,8 +18,8 @@ from verger.insight.report import run_diff
 from verger.insight.report.run_diff import RunDiff
 from verger.insight.report.thumbnails import ThumbnailCounts, read_thumbnails
 from verger.insight.sample import Sample
-from verger.storage.base import intact
-from verger.storage.stores import storage_of
+from verger.storage.base import raise_if_corrupt
+from verger.storage.stores import Stores
 from verger.tables.runs import Run
 from verger.tables.store import parquet_files
 
@@ -83,7 +83,7 @@ def gather(
     audit: pa.Table | None,
     classifier: dict[str, Any] | None,
     previous: Run | None,
-    thumbnails: bool = True,
+    stores: Stores | None = None,
     try_read: TryRead = lambda read, _: read(),
 ) -> Report:
     """Read what the report needs beside what the caller has at hand.
@@ -102,12 +102,12 @@ def gather(
         See `Report`.
     previous : Run or None
         The finished run of the same name before it.
-    thumbnails : bool
-        Whether the photographs may be read.
+    stores : Stores, optional
+        That the photographs are in, for thumbnails; None where they may not be read.
     try_read : callable
         Calls what reads a part of the report; by default, what cannot be read raises.
     """
-    pca = try_read(lambda: Pca.load(run.path("pca")), "the components")
+    pca = try_read(lambda: Pca.load(run.path("pca"), run.storage), "the components")
     counts = ThumbnailCounts()
     return Report(
         manifest=manifest,
@@ -117,7 +117,7 @@ def gather(
         classifier=classifier,
         rejected=try_read(lambda: _read_table(run, "rejected"), "what was rejected"),
         diff=run_diff.compare(run, pca, manifest, previous) if previous and pca is not None else None,
-        read_thumbnails=partial(read_thumbnails, counts=counts) if thumbnails else lambda _: {},
+        read_thumbnails=partial(read_thumbnails, stores, counts=counts) if stores else lambda _: {},
         thumbnail_counts=counts,
     )
 
@@ -152,16 +152,14 @@ def read_classifier(run: Run) -> dict[str, Any] | None:
         None where the run has no classifier.
     """
     path = run.path("model", DOCUMENT)
-    storage = storage_of(path)
-    if not storage.exists(path):
+    if not run.storage.exists(path):
         return None
-    with intact(path):
-        document = dict(json.loads(storage.read(path)))
+    with raise_if_corrupt(path):
+        document = dict(json.loads(run.storage.read(path)))
         return document | {"classes": list(document["classes"])}
 
 
 def _read_table(run: Run, folder: str) -> pa.Table | None:
-    storage = storage_of(run.output)
-    files = [entry.path for entry in parquet_files(storage, run.path(folder))]
-    with intact(run.path(folder)):
-        return ds.dataset(files, filesystem=storage.arrow()).to_table() if files else None
+    files = [entry.path for entry in parquet_files(run.storage, run.path(folder))]
+    with raise_if_corrupt(run.path(folder)):
+        return ds.dataset(files, filesystem=run.storage.arrow()).to_table() if files else None

@@ -67,7 +67,7 @@ def compare(run: Run, pca: Pca, manifest: dict[str, Any], previous: Run) -> RunD
         earlier = manifests.read(previous).as_dict()
         old, new = (_photographs(each) for each in (previous, run))
         comparable = _feature_space(earlier) == _feature_space(manifest)
-        angles = angles_between(Pca.load(previous.path("pca")), pca) if comparable else None
+        angles = angles_between(Pca.load(previous.path("pca"), previous.storage), pca) if comparable else None
     except (VergerError, OSError, pa.ArrowInvalid):
         return None
     in_both = new.filter(pc.is_in(new["path"], value_set=old["path"]))

@@ -12,7 +12,7 @@ from threading import Semaphore
 from verger.cores import available_cores
 from verger.errors import Reason, Rejection, VergerError
 from verger.photographs.images import thumbnail
-from verger.storage.stores import storage_of
+from verger.storage.stores import Stores
 
 EDGE = 96
 """Longer edge, pixels."""
@@ -54,12 +54,17 @@ class ThumbnailCounts:
 
 
 def read_thumbnails(
-    photographs: Iterable[tuple[str, str]], seconds: float = MAX_SECONDS, counts: ThumbnailCounts | None = None
+    stores: Stores,
+    photographs: Iterable[tuple[str, str]],
+    seconds: float = MAX_SECONDS,
+    counts: ThumbnailCounts | None = None,
 ) -> dict[str, str]:
     """Read photographs and make thumbnails of them.
 
     Parameters
     ----------
+    stores : Stores
+        That the photographs are in.
     photographs : iterable of (str, str)
         Path and version, the most important first. One that is gone or has changed since has no thumbnail.
     seconds : float
@@ -78,7 +83,7 @@ def read_thumbnails(
     # Decoding more at once would be no faster, and leave more unfinished at the deadline.
     decoding = Semaphore(available_cores())
     with ThreadPoolExecutor(_READERS) as pool:
-        uris = pool.map(lambda item: _data_uri(item[0], item[1], deadline, decoding), versions.items())
+        uris = pool.map(lambda item: _data_uri(stores, item[0], item[1], deadline, decoding), versions.items())
         for path, uri in zip(versions, uris, strict=True):
             if uri and len(uri) <= bytes_left:
                 thumbnails[path] = uri
@@ -89,12 +94,12 @@ def read_thumbnails(
     return thumbnails
 
 
-def _data_uri(path: str, version: str, deadline: float, decoding: Semaphore) -> str | None:
+def _data_uri(stores: Stores, path: str, version: str, deadline: float, decoding: Semaphore) -> str | None:
     """A thumbnail's URI; `_LEFT_OUT`, or None where the photograph cannot be read."""
     if time.monotonic() > deadline or _file_bytes(version) > MAX_FILE_BYTES:
         return _LEFT_OUT
     try:
-        data = storage_of(path).read_version(path, version)
+        data = stores.of(path).read_version(path, version)
         with decoding:
             if time.monotonic() > deadline:
                 return _LEFT_OUT

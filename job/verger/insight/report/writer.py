@@ -6,14 +6,14 @@ from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
 
-from verger.config import RunConfig
+from verger.config import ResultSettings
 from verger.errors import NothingToReadError, StoreError
 from verger.insight.report import html, png_charts
 from verger.insight.report.content import Report, gather, read_audit, read_classifier
 from verger.insight.sample import draw_sample
 from verger.progress import Progress
 from verger.residency.preflight import admit
-from verger.storage.stores import storage_of
+from verger.storage.stores import Stores
 from verger.storage.uri import canonical, join
 from verger.tables import manifest as manifests
 from verger.tables import runs
@@ -42,16 +42,16 @@ def write(run: Run, report: Report) -> str:
     files = {**png_charts.draw(report), "index.html": html.draw(report).encode()}
     folder = run.path("report")
     for name, content in files.items():
-        storage_of(folder).write(join(folder, name), content)
+        run.storage.write(join(folder, name), content)
     return join(folder, "index.html")
 
 
-def redraw(config: RunConfig, run_uri: str, progress: Progress) -> str:
+def redraw(config: ResultSettings, run_uri: str, progress: Progress) -> str:
     """Draw the report of a finished run again, from what it has left.
 
     Parameters
     ----------
-    config : RunConfig
+    config : ResultSettings
         How the stores are reached, and the memory that a sample may take.
     run_uri : str
         A run's folder, or an output, whose latest run is meant.
@@ -68,21 +68,22 @@ def redraw(config: RunConfig, run_uri: str, progress: Progress) -> str:
     NothingToReadError
         There is no such run, or it did not finish.
     """
-    admit({"run": canonical(run_uri)}, config, written={"run"})
-    run = runs.find(run_uri)
+    stores = Stores()
+    admit(stores, {"run": canonical(run_uri)}, config, written={"run"})
+    run = runs.find(run_uri, stores)
     manifest = manifests.read(run).as_dict()
     source, seed = str(manifest["input"]["uri"]), manifest["config"].get("seed", config.seed)
-    config = config.model_copy(update={"input": source, "output": run.output, "seed": seed})
+    config = config.model_copy(update={"seed": seed})
     try_read = partial(_warn_if_unreadable, progress=progress)
     with progress.stage("sample", "Sampling the run"):
-        store = FeatureStore(run.output, manifest["features"]["fingerprint"], progress.warn)
-        sample = try_read(lambda: draw_sample(run, store, config), "what the report is drawn from")
-        readable = try_read(lambda: admit({"input": source}, config), "the photographs") is not None
+        store = FeatureStore(run.storage, run.output, manifest["features"]["fingerprint"], progress.warn)
+        sample = try_read(lambda: draw_sample(run, store, config, source), "what the report is drawn from")
+        readable = try_read(lambda: admit(stores, {"input": source}, config), "the photographs") is not None
     with progress.stage("report", "Drawing the report"):
         audit = try_read(lambda: read_audit(run), "what the audit found")
         classifier = try_read(lambda: read_classifier(run), "what is known of the classifier")
         previous = previous_run(run, manifest["config"]["name"])
-        report = gather(run, manifest, sample, audit, classifier, previous, readable, try_read)
+        report = gather(run, manifest, sample, audit, classifier, previous, stores if readable else None, try_read)
         page = write(run, report)
     if missing := _missing_thumbnails(report, source):
         progress.warn(f"the page of run {run.run_id} has {missing}")
@@ -117,8 +118,8 @@ def previous_run(run: Run, name: str) -> Run | None:
     name : str
         As ``--name`` gave it.
     """
-    for run_id, finished in reversed(list(runs.run_ids(run.output))):
+    for run_id, finished in reversed(list(runs.run_ids(run.storage, run.output))):
         # An id is the time, the name and six digits.
         if finished and run_id < run.run_id and run_id.partition("-")[2].rpartition("-")[0] == name:
-            return Run(run.output, run_id)
+            return Run(run.output, run_id, run.storage)
     return None

@@ -22,6 +22,7 @@ from verger.insight.classification.classifier import ForeignPca, NoClassifierErr
 from verger.insight.model import load
 from verger.insight.reduction import Reduction
 from verger.insight.sample import Sample
+from verger.storage.local import LocalStorage
 
 
 def elsewhere(taken: Sample, axes: Any = None) -> ForeignPca:
@@ -237,7 +238,7 @@ class TestSaved:
         found = classify(sample(*clouds({"a": 30, "b": 30})), config())
         found.details["sample"] = float("nan")  # which JSON does not take
         with pytest.raises(ValueError, match="JSON"):
-            found.save(str(tmp_path))
+            found.save(str(tmp_path), LocalStorage())
         assert not list(tmp_path.iterdir())
 
     def test_a_loaded_model_gives_the_same_probabilities(self, tmp_path: Path) -> None:
@@ -245,8 +246,8 @@ class TestSaved:
         taken = sample(features, labels)
         found = classify(taken, config())
         assert found.model.temperature != 1
-        found.save(str(tmp_path / "model"))
-        model, document = load(str(tmp_path / "model"))
+        found.save(str(tmp_path / "model"), LocalStorage())
+        model, document = load(str(tmp_path / "model"), LocalStorage())
         assert model.classes == ["b", "é a"]
         np.testing.assert_array_equal(
             model.probabilities(taken.components), found.model.probabilities(taken.components)
@@ -257,7 +258,7 @@ class TestSaved:
         """As docs/classifier.md says it."""
         taken = sample(*clouds({"a": 30, "b": 30, "c": 30}))
         found = classify(taken, config())
-        found.save(str(tmp_path))
+        found.save(str(tmp_path), LocalStorage())
         model = np.load(tmp_path / "classifier.npz")
         x = (taken.components - model["mean"]) / model["scale"]
         logits = (x @ model["coefficients"].T + model["intercepts"]) / model["temperature"]
@@ -301,4 +302,4 @@ class TestSaved:
 
     def test_loading_where_there_is_no_classifier_raises(self, tmp_path: Path) -> None:
         with pytest.raises(NothingToReadError):
-            load(str(tmp_path))
+            load(str(tmp_path), LocalStorage())

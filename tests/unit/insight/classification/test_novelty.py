@@ -15,6 +15,7 @@ from verger.insight.classification import novelty
 from verger.insight.classification.classifier import classify
 from verger.insight.classification.novelty import MIN_JUDGED, MIN_THRESHOLD, Novelty, NoveltyFold, auroc_and_caught
 from verger.insight.task import Task
+from verger.storage.local import LocalStorage
 
 
 def classes(number: int, each: int = 20, **more: Any) -> tuple[Any, list[str]]:
@@ -162,7 +163,7 @@ class TestFailure:
         assert warnings == ["no threshold of 'none of these' was set: ValueError: it broke"]
         assert found.summary()["accuracy"] > 0.5
         assert found.summary()["none_of_these"] == {"absent": "it could not be measured; the warnings say why"}
-        found.save(str(tmp_path))
+        found.save(str(tmp_path), LocalStorage())
         assert sorted(path.name for path in tmp_path.iterdir()) == ["classifier.json", "classifier.npz"]
 
     def test_too_few_photographs_are_no_warning(self) -> None:

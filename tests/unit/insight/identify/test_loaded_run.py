@@ -18,6 +18,7 @@ from verger.insight.classification.classifier import classify
 from verger.insight.identify import loaded_run, text
 from verger.insight.identify.identification import Identification, identify_batch
 from verger.insight.identify.loaded_run import LoadedRun
+from verger.storage.local import LocalStorage
 from verger.tables.runs import Run
 from verger.tables.schemas import PROJECTION
 
@@ -27,8 +28,8 @@ def finished(tmp_path: Path) -> tuple[Run, dict[str, Any], Any]:
     """What a run of 90 points leaves for it: table, PCA, classifier; the manifest, and the points."""
     features, labels = clouds({"a": 30, "b": 30, "c": 30}, apart=8)
     taken = sample(features, labels)
-    run = Run(str(tmp_path), "20260301T120000Z-verger-0a1b2c")
-    classify(taken, config()).save(run.path("model"))
+    run = Run(str(tmp_path), "20260301T120000Z-verger-0a1b2c", LocalStorage())
+    classify(taken, config()).save(run.path("model"), run.storage)
     folder = Path(run.path("projection"))
     folder.mkdir(parents=True)
     rows = taken.photographs.select(["path", "label", "split"])
@@ -39,7 +40,7 @@ def finished(tmp_path: Path) -> tuple[Run, dict[str, Any], Any]:
     axes = np.linalg.qr(np.random.default_rng(0).normal(size=(12, 4)))[0].T
     variance = np.ones(4)
     Pca(axes, np.zeros(12), None, variance, variance / 4, variance, 4.0, 90, {"components": 4}, 4, "gram").save(
-        run.path("pca")
+        run.path("pca"), run.storage
     )
     manifest = {
         "projection": {"rows": 90, "columns": 4},
@@ -103,7 +104,9 @@ class TestLoadedRun:
         ],
     )
     def test_why_there_are_no_classes(self, tmp_path: Path, manifest: dict[str, Any], said: str) -> None:
-        model, known, unknown, (note,) = loaded_run._read_classifier(Run(str(tmp_path), "run"), manifest)
+        model, known, unknown, (note,) = loaded_run._read_classifier(
+            Run(str(tmp_path), "run", LocalStorage()), manifest
+        )
         assert (model, known, unknown) == (None, None, {})
         assert note.startswith("There are no classes to name: ") and said in note
 

@@ -11,8 +11,8 @@ from PIL import Image
 
 from verger.errors import NothingToReadError
 from verger.insight.identify import photographs as photographs_asked
-from verger.photographs import inventory
 from verger.storage.base import Entry
+from verger.storage.stores import Stores
 
 
 class TestExpandFolders:
@@ -22,7 +22,7 @@ class TestExpandFolders:
         for name in ("in/b.jpg", "in/deep/a.png", "in/notes.txt"):
             (tmp_path / name).write_bytes(b"x")
         asked = [str(tmp_path / name) for name in ("none", "in", "odd-name")]
-        found = list(photographs_asked.expand_folders(asked))
+        found = list(photographs_asked.expand_folders(asked, Stores()))
         assert [Path(path).name for path, _ in found] == ["none", "b.jpg", "a.png", "odd-name"]
         assert isinstance(found[0][1], NothingToReadError)
         assert [error for _, error in found[1:]] == [None] * 3
@@ -40,12 +40,12 @@ class TestExpandFolders:
             def exists(self, path: str) -> bool:
                 return any(name == path or name.startswith(f"{path}/") for name in objects)
 
-        for module in (photographs_asked, inventory):
-            monkeypatch.setattr(module, "storage_of", lambda _: Bucket())
+        stores = Stores()
+        monkeypatch.setattr(stores, "of", lambda _: Bucket())
         asked = [f"s3://lake/{name}" for name in ("asked", "in", "in/b", "none", "gone.jpg", "upload.1")] + [
             "s3://lake"
         ]
-        found = list(photographs_asked.expand_folders(asked))
+        found = list(photographs_asked.expand_folders(asked, stores))
         assert [path for path, _ in found] == [
             "s3://lake/asked", "s3://lake/in/a.jpg", "s3://lake/in/b", "s3://lake/none", "s3://lake/gone.jpg",
             "s3://lake/upload.1", "s3://lake/in/a.jpg",
@@ -60,6 +60,6 @@ def test_a_photograph_is_decoded_with_the_settings_of_the_run(tmp_path: Path) ->
         input_size, resample, fit = 32, "bilinear", "pad"
 
     network: Any = Padded
-    _, decoded = photographs_asked.read_photograph((str(tmp_path / "wide.png"), None), network)
+    _, decoded = photographs_asked.read_photograph((str(tmp_path / "wide.png"), None), network, Stores())
     assert not isinstance(decoded, Exception)
     assert decoded.rgb[0, 0].tolist() == [255, 255, 255] and decoded.rgb[16, 16].tolist() == [255, 0, 0]

@@ -17,11 +17,12 @@ from tests.page import (
     sample,
     with_classifier,
 )
-from verger import closing
+from verger.cli import summary
 from verger.insight.report import sections
 from verger.insight.report.content import Report
 from verger.insight.report.manifest_values import why_no_classifier
 from verger.insight.report.run_diff import RunDiff
+from verger.tables.manifest import Manifest
 
 
 def test_the_most_honest_score_comes_before_the_random_one() -> None:
@@ -134,7 +135,7 @@ def test_a_check_that_could_not_look_does_not_show_zero() -> None:
     _, page = drawn(Report(made, sample(fruits)))
     assert "not looked for" in page.text
     assert "There is no classifier: there is one class only." in page.text
-    assert "suspected mislabel not looked for" in "\n".join(closing.lines(made))
+    assert "suspected mislabel not looked for" in "\n".join(summary.lines(Manifest.model_validate(made)))
 
 
 def test_a_missing_classifier_is_explained_by_pattern_or_version() -> None:

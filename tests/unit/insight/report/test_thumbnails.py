@@ -11,6 +11,7 @@ from tests.bad_files import encoded
 from tests.unit.test_images import photograph
 from verger.insight.report import thumbnails
 from verger.insight.report.thumbnails import ThumbnailCounts
+from verger.storage.stores import Stores
 
 
 def saved(path: Path, data: bytes) -> tuple[str, str]:
@@ -32,10 +33,10 @@ def test_large_photographs_are_left_out_and_missing_ones_are_not_read(
     changed = (small[0], "1-1")
     gone = (str(tmp_path / "gone.png"), "1-1")
     counts = ThumbnailCounts()
-    found = thumbnails.read_thumbnails([large, small, draft, heavy, broken, gone], counts=counts)
+    found = thumbnails.read_thumbnails(Stores(), [large, small, draft, heavy, broken, gone], counts=counts)
     assert set(found) == {small[0], draft[0]}
     assert counts == ThumbnailCounts(wanted=6, read=2, left_out=2)
-    thumbnails.read_thumbnails([changed], counts=(counts := ThumbnailCounts()))
+    thumbnails.read_thumbnails(Stores(), [changed], counts=(counts := ThumbnailCounts()))
     assert counts == ThumbnailCounts(wanted=1)
 
 
@@ -43,11 +44,11 @@ def test_photographs_beyond_the_time_or_size_limit_are_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     all_of = [saved(tmp_path / f"{number}.png", encoded(photograph(), "PNG")) for number in range(3)]
-    assert thumbnails.read_thumbnails(all_of, seconds=-1, counts=(counts := ThumbnailCounts())) == {}
+    assert thumbnails.read_thumbnails(Stores(), all_of, seconds=-1, counts=(counts := ThumbnailCounts())) == {}
     assert counts == ThumbnailCounts(wanted=3, left_out=3)
-    one = len(next(iter(thumbnails.read_thumbnails(all_of).values())))
+    one = len(next(iter(thumbnails.read_thumbnails(Stores(), all_of).values())))
     monkeypatch.setattr(thumbnails, "MAX_BYTES", 2 * one)
-    assert list(thumbnails.read_thumbnails(all_of, counts=(counts := ThumbnailCounts()))) == [
+    assert list(thumbnails.read_thumbnails(Stores(), all_of, counts=(counts := ThumbnailCounts()))) == [
         path for path, _ in all_of[:2]
     ]
     assert counts == ThumbnailCounts(wanted=3, read=2, left_out=1)

@@ -13,6 +13,7 @@ from tests.page import (
 )
 from verger.insight.report import html, writer
 from verger.insight.report.content import Report
+from verger.storage.local import LocalStorage
 from verger.tables.runs import Run
 
 
@@ -22,7 +23,7 @@ def test_a_report_that_cannot_be_drawn_leaves_no_files(tmp_path: Path, monkeypat
 
     monkeypatch.setattr("verger.insight.report.html.draw", fails)
     with pytest.raises(RuntimeError):
-        writer.write(Run(str(tmp_path), "x"), Report(manifest(["a"] * 12), sample(["a"] * 12)))
+        writer.write(Run(str(tmp_path), "x", LocalStorage()), Report(manifest(["a"] * 12), sample(["a"] * 12)))
     assert list(tmp_path.rglob("*.*")) == []
 
 

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from tests.unit.test_cli import MANIFEST
-from verger import closing
+from typing import Any
+
+from tests.unit.test_cli import DOCUMENT, MANIFEST
+from verger.cli import summary
+from verger.tables.manifest import Manifest
+
+
+def lines(**changed: Any) -> list[str]:
+    return summary.lines(Manifest.model_validate(DOCUMENT | changed))
 
 
 def test_a_first_run():
-    assert closing.lines(MANIFEST) + closing.next_lines(MANIFEST) == [
+    assert lines() + summary.next_lines(MANIFEST) == [
         "1,290 of 1,300 photographs are in the table: 1,290 computed now, 0 known before,"
         " 10 rejected (7 not_an_image, 3 truncated).",
         "Not read: 2 other files (2 .txt).",
@@ -20,38 +27,36 @@ def test_a_first_run():
 
 
 def test_an_unchanged_folder_has_no_speed():
-    photographs = MANIFEST["photographs"] | {"known": 1290, "computed": 0, "rejected": 0}
+    photographs = DOCUMENT["photographs"] | {"known": 1290, "computed": 0, "rejected": 0}
     throughput = {"photographs_per_s": None, "photographs_per_s_per_core": None}
-    first, _, _, _, time, *_ = closing.lines(
-        MANIFEST | {"photographs": photographs, "throughput": throughput, "rejected_by_reason": {}}
-    )
+    first, _, _, _, time, *_ = lines(photographs=photographs, throughput=throughput, rejected_by_reason={})
     assert first == ("1,290 of 1,300 photographs are in the table: 0 computed now, 1,290 known before, 0 rejected.")
     assert time == "Time: 24.1 s."
 
 
 def test_one_component_keeps():
-    one = MANIFEST["pca"] | {"n_components": 1, "explained_variance_ratio": [0.5]}
-    photographs = MANIFEST["photographs"] | {"ignored": {}}
-    assert closing.lines(MANIFEST | {"pca": one, "photographs": photographs})[1] == (
-        "1 component keeps 50.0% of the variance."
-    )
+    one = DOCUMENT["pca"] | {"n_components": 1, "explained_variance_ratio": [0.5]}
+    photographs = DOCUMENT["photographs"] | {"ignored": {}}
+    assert lines(pca=one, photographs=photographs)[1] == ("1 component keeps 50.0% of the variance.")
 
 
 def test_why_there_is_no_classifier_is_said():
-    told = closing.lines(MANIFEST | {"classifier": {"absent": "no photograph has a class"}})
+    told = lines(classifier={"absent": "no photograph has a class"})
     assert "Classifier: none, as no photograph has a class." in told
 
 
 def test_the_report_comes_last():
-    assert closing.lines(MANIFEST | {"report": {"path": "runs/x/report/index.html"}}) == [
-        *closing.lines(MANIFEST),
+    assert lines(report={"path": "runs/x/report/index.html"}) == [
+        *lines(),
         "Report: /out/runs/x/report/index.html",
     ]
 
 
 def test_components_of_another_run_are_said_to_be():
-    fitted = MANIFEST["pca"] | {"fitted_by": "20260101T000000Z-verger-ffffff"}
+    fitted = DOCUMENT["pca"] | {"fitted_by": "20260101T000000Z-verger-ffffff"}
     reused = "2 components of run 20260101T000000Z-verger-ffffff keep 85.0% of the variance there"
-    assert closing.lines(MANIFEST | {"pca": fitted})[2] == f"{reused}."
-    projected = fitted | {"kept": {"share": 0.7}}
-    assert closing.lines(MANIFEST | {"pca": projected})[2] == f"{reused}, 70.0% here."
+    assert lines(pca=fitted)[2] == f"{reused}."
+    projected = fitted | {
+        "kept": {"share": 0.7, "n_photographs": 1290, "fit_share": 0.8, "beyond": 0.1, "drifted": False}
+    }
+    assert lines(pca=projected)[2] == f"{reused}, 70.0% here."

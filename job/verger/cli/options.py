@@ -11,8 +11,8 @@ import rich_click as click
 from click.core import ParameterSource
 from pydantic.fields import FieldInfo
 
-from verger import config, log
-from verger.config import GROUPS, RunConfig
+from verger import log
+from verger.config import HEADINGS, LogSettings, RunConfig, load
 
 Command = Callable[..., Any]
 
@@ -24,24 +24,25 @@ PRECEDENCE = (
 
 
 def settings(
-    groups: Sequence[str] = GROUPS, absent: dict[str, str] | None = None, only: Collection[str] = ()
+    model: type[LogSettings] = RunConfig, headings: Sequence[str] = HEADINGS, only: Collection[str] = ()
 ) -> Callable[[Command], Command]:
-    """Give a command the fields of RunConfig as options; it is called with the merged ``config``.
+    """Give a command settings as options; it is called with the merged ``config``.
 
     Parameters
     ----------
-    groups : sequence of str
-        The groups of fields to offer.
-    absent : dict, optional
-        What stands in for required fields that nobody gave.
+    model : type
+        What the command takes: RunConfig, or fewer of its fields.
+    headings : sequence of str
+        The headings of `--help` whose fields are offered; the others come from file and environment alone.
     only : collection of str, optional
-        Fields of the group "Where" to offer; default: all of them.
+        Fields to offer under the heading "Where"; default: all of them.
     """
 
     def decorate(command: Command) -> Command:
-        fields = {name: field for name, field in RunConfig.model_fields.items() if _group(field) in groups}
         offered = {
-            name: field for name, field in fields.items() if not only or _group(field) != "Where" or name in only
+            name: field
+            for name, field in RunConfig.model_fields.items()
+            if _heading(field) in headings and (not only or _heading(field) != "Where" or name in only)
         }
 
         @functools.wraps(command)
@@ -49,12 +50,12 @@ def settings(
             source = click.get_current_context().get_parameter_source  # type: ignore[union-attr]
             own = {name: values.pop(name) for name in list(values) if name not in offered}
             given = {name: value for name, value in values.items() if source(name) is ParameterSource.COMMANDLINE}
-            loaded = config.load(given, config_file, absent)
-            log.begin(loaded.log_format == "json", loaded.log_level in ("debug", "info"))
-            return command(loaded, **own)
+            config = load(given, config_file, model)
+            log.begin(config.log_format == "json", config.log_level in ("debug", "info"))
+            return command(config, **own)
 
-        panels = [click.option_panel(group) for group in (*groups, "Options")]
-        file = click.option("--config", "config_file", metavar="FILE", panel=GROUPS[0], help="YAML file of settings.")
+        panels = [click.option_panel(heading) for heading in (*headings, "Options")]
+        file = click.option("--config", "config_file", metavar="FILE", panel=HEADINGS[0], help="YAML file of settings.")
         decorators: list[Callable[[Command], Command]] = [
             *panels,
             file,
@@ -68,7 +69,7 @@ def settings(
     return decorate
 
 
-def _group(field: FieldInfo) -> str:
+def _heading(field: FieldInfo) -> str:
     assert isinstance(field.json_schema_extra, dict)
     return str(field.json_schema_extra["group"])
 
@@ -89,4 +90,4 @@ def _option(name: str, field: FieldInfo) -> Callable[[Command], Command]:
         flag, more = f"{flag}/--no-{flag[2:]}", {}
     if not field.is_required():
         more |= {"default": field.default, "show_default": True}
-    return click.option(flag, name, help=field.description, panel=_group(field), **more)
+    return click.option(flag, name, help=field.description, panel=_heading(field), **more)

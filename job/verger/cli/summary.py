@@ -1,0 +1,129 @@
+"""What a finished run says last."""
+
+from __future__ import annotations
+
+import shlex
+from datetime import datetime
+from typing import Any
+
+from verger import log
+from verger.photographs.inventory import others
+from verger.progress import Progress
+from verger.tables.manifest import Manifest
+from verger.tables.manifest_parts import Absent, AuditSummary, Classifier
+
+
+def show(progress: Progress, manifest: Manifest) -> None:
+    """End a run with its figures: lines for people, and one that a script can parse.
+
+    Parameters
+    ----------
+    progress : Progress
+    manifest : Manifest
+    """
+    for line in lines(manifest) + ([] if log.structured() else next_lines(manifest)):
+        progress.say(line)
+    progress.finish(
+        run_id=manifest.run_id,
+        **{name: count for name, count in manifest.photographs.as_dict().items() if name != "ignored"},
+        n_components=manifest.pca.n_components,
+        seconds=round(_seconds(manifest), 1),
+        photographs_per_s=manifest.throughput.photographs_per_s,
+        table=_below(manifest, manifest.projection.path),
+        **_insight_figures(manifest),
+        **({"report": _below(manifest, manifest.report.path)} if manifest.report else {}),
+    )
+
+
+def lines(manifest: Manifest) -> list[str]:
+    """What a finished run tells a person: what came out, where, and how long it took.
+
+    Parameters
+    ----------
+    manifest : Manifest
+    """
+    counts = manifest.photographs
+    why = sorted(manifest.rejected_by_reason.items())
+    reasons = ", ".join(f"{count:,} {reason}" for reason, count in why if count)
+    speed = manifest.throughput.photographs_per_s if counts.computed else None
+    return [
+        f"{counts.projected:,} of {counts.listed:,} photographs are in the table: "
+        f"{counts.computed:,} computed now, {counts.known:,} known before, "
+        f"{counts.rejected:,} rejected{f' ({reasons})' if reasons else ''}.",
+        *([f"Not read: {others(counts.ignored)}."] if counts.ignored else []),
+        _variance_kept(manifest),
+        f"Table: {_below(manifest, manifest.projection.path)}",
+        *_classifier_lines(manifest.classifier),
+        *_audit_lines(manifest.audit),
+        f"Time: {_seconds(manifest):.1f} s" + (f", features at {speed:,.1f} photographs/s." if speed else "."),
+        *([f"Report: {_below(manifest, manifest.report.path)}"] if manifest.report else []),
+    ]
+
+
+def next_lines(manifest: Manifest) -> list[str]:
+    """What to try next, for somebody at a terminal.
+
+    Parameters
+    ----------
+    manifest : Manifest
+    """
+    output = manifest.output.uri.rstrip("/")
+    named = f"      verger identify --run {shlex.quote(output)} PHOTO names what is on a photograph;"
+    return [
+        "Next: the same command again computes only what is new; --input FOLDER takes your own photographs;",
+        *([named] if isinstance(manifest.classifier, Classifier) else []),
+        f"      in Python: import verger; verger.load({output!r})",
+    ]
+
+
+def _insight_figures(manifest: Manifest) -> dict[str, Any]:
+    """Headlines of classifier and audit, where there are any, for scripts."""
+    classifier, audit = manifest.classifier, manifest.audit
+    figures: dict[str, Any] = {}
+    if isinstance(classifier, Classifier):
+        figures = {"accuracy": classifier.accuracy, "split": classifier.split}
+        if classifier.weak is not None:
+            figures["weak"] = classifier.weak
+    if audit:
+        figures["audit"] = {kind: count.found for kind, count in audit.counts.items()}
+    return figures
+
+
+def _classifier_lines(classifier: Classifier | Absent | None) -> list[str]:
+    if classifier is None:
+        return []
+    if isinstance(classifier, Absent):
+        return [f"Classifier: none, as {classifier.absent}."]
+    return [
+        f"Classifier: {classifier.accuracy:.1%} of {classifier.n_test:,} unseen photographs are named "
+        f"rightly (always the most frequent class: {classifier.baselines.majority:.1%}); {classifier.says}."
+        + (f" Weak evidence: {classifier.weak_because}." if classifier.weak_because else "")
+    ]
+
+
+def _audit_lines(audit: AuditSummary | None) -> list[str]:
+    if audit is None:
+        return []
+    named = {kind.replace("_", " "): count.found for kind, count in audit.counts.items()}
+    found = [f"{count:,} {kind}" for kind, count in named.items() if count]
+    found += [f"{kind} not looked for" for kind, count in named.items() if count is None]
+    return [f"Audit: {', '.join(found)}."] if found else []
+
+
+def _below(manifest: Manifest, path: str) -> str:
+    return f"{manifest.output.uri.rstrip('/')}/{path}"
+
+
+def _variance_kept(manifest: Manifest) -> str:
+    pca = manifest.pca
+    share = sum(pca.explained_variance_ratio[: pca.n_components])
+    keep = "1 component{} keeps" if pca.n_components == 1 else f"{pca.n_components:,} components{{}} keep"
+    if pca.fitted_by == manifest.run_id:
+        return f"{keep.format('')} {share:.1%} of the variance."
+    line = f"{keep.format(f' of run {pca.fitted_by}')} {share:.1%} of the variance there"
+    return f"{line}, {pca.kept.share:.1%} here." if pca.kept else f"{line}."
+
+
+def _seconds(manifest: Manifest) -> float:
+    start, end = map(datetime.fromisoformat, (manifest.started_at, manifest.finished_at))
+    return (end - start).total_seconds()

@@ -1,0 +1,66 @@
+"""RunConfig: every setting of a run, its default and its description, stated once.
+
+The command line, the YAML file, the environment and the JSON Schema are all made from it.
+"""
+
+from verger.config.fields import HEADINGS
+from verger.config.groups import (
+    ComponentSettings,
+    CostSettings,
+    EventLogSettings,
+    ExtractionSettings,
+    InputSettings,
+    InsightSettings,
+    LogLevelSettings,
+    LogSettings,
+    NetworkSettings,
+    OutputSettings,
+    ResidencySettings,
+    SelectionSettings,
+    SparkSettings,
+    StoreSettings,
+    TableSettings,
+)
+from verger.config.loading import load
+from verger.config.run_config import (
+    AccessSettings,
+    AnalysisSettings,
+    CommandSettings,
+    CompactSettings,
+    DoctorSettings,
+    JobSettings,
+    PruneSettings,
+    ResultSettings,
+    RunConfig,
+    SessionSettings,
+)
+
+__all__ = [
+    "HEADINGS",
+    "AccessSettings",
+    "AnalysisSettings",
+    "CommandSettings",
+    "CompactSettings",
+    "ComponentSettings",
+    "CostSettings",
+    "DoctorSettings",
+    "EventLogSettings",
+    "ExtractionSettings",
+    "InputSettings",
+    "InsightSettings",
+    "JobSettings",
+    "LogLevelSettings",
+    "LogSettings",
+    "NetworkSettings",
+    "OutputSettings",
+    "PruneSettings",
+    "ResidencySettings",
+    "ResultSettings",
+    "RunConfig",
+    "SelectionSettings",
+    "SessionSettings",
+    "SparkSettings",
+    "StoreSettings",
+    "TableSettings",
+    "load",
+]

@@ -1,0 +1,62 @@
+"""How one setting is described, and the types that several settings share."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field
+
+HEADINGS = (
+    "Where",
+    "Store",
+    "Residency",
+    "Which photographs",
+    "Network",
+    "Components",
+    "Insight",
+    "Execution",
+    "Output",
+)
+"""The headings of `--help`, in the order in which they are shown."""
+
+# ISO 3166's codes of the members of the European Union.
+_EU = "AT|BE|BG|CY|CZ|DE|DK|EE|ES|FI|FR|GR|HR|HU|IE|IT|LT|LU|LV|MT|NL|PL|PT|RO|SE|SI|SK"
+BASIS = r"\S.{6,}\S"
+"""A legal basis: words, at least 8 characters of them."""
+
+_NODE_REGION = rf"^[A-Za-z0-9]([-_.A-Za-z0-9]*[A-Za-z0-9])?:({_EU}):{BASIS}$"
+
+
+def setting(heading: str, description: str, default: Any = ..., **constraints: Any) -> Any:
+    """Describe one setting.
+
+    Parameters
+    ----------
+    heading : str
+        Under which ``--help`` shows it; one of `HEADINGS`.
+    description : str
+        One sentence.
+    default : object, optional
+        Without one the setting is required.
+    **constraints
+        As `pydantic.Field` takes them.
+    """
+    assert heading in HEADINGS
+    return Field(default, description=description, json_schema_extra={"group": heading}, **constraints)
+
+
+def _node_region(value: str) -> str:
+    if not re.fullmatch(_NODE_REGION, value):
+        raise ValueError(
+            "must be REGION:COUNTRY:BASIS, a country of the EU by its two letters and at least 8 letters of legal "
+            "basis, such as fr-par:FR:DPA with Scaleway of 2026-03-01"
+        )
+    return value
+
+
+# A title is what `--help` calls the items of a list.
+Glob = Annotated[str, Field(title="GLOB")]
+NodeRegion = Annotated[
+    str, Field(title="REGION:COUNTRY:BASIS", json_schema_extra={"pattern": _NODE_REGION}), AfterValidator(_node_region)
+]

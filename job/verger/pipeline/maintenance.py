@@ -1,0 +1,111 @@
+"""Commands that look after what runs have left: prune and compact."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from verger.config import AccessSettings, CompactSettings, PruneSettings
+from verger.errors import NothingToReadError
+from verger.photographs import inventory
+from verger.progress import Progress
+from verger.residency.preflight import admit, places
+from verger.spark.session import session
+from verger.storage.stores import Stores
+from verger.storage.uri import canonical
+from verger.tables import compaction, manifest, runs
+from verger.tables.pruning import prune_gone, prune_runs
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+
+def prune(config: PruneSettings, keep_runs: int | None, forget_gone: bool, progress: Progress) -> dict[str, int]:
+    """Forget old runs, and the features of photographs that are no longer there.
+
+    Parameters
+    ----------
+    config : PruneSettings
+    keep_runs : int, optional
+        Finished runs to keep, the newest; those that a pointer names are always kept.
+    forget_gone : bool
+        Whether to list the latest run's input, and drop stored rows below it whose photograph is gone.
+    progress : Progress
+
+    Returns
+    -------
+    dict of str to int
+        How many ``runs``, ``unfinished`` runs and ``photographs`` were removed.
+
+    Raises
+    ------
+    NothingToReadError
+        There is no such output, or no finished run that names an input.
+    """
+    stores = Stores()
+    output = _existing_output(stores, config.output, None, config)
+    storage = stores.of(output)
+    source = _latest_input(stores, output, config) if forget_gone else ""
+    removed = {"runs": 0, "unfinished": 0, "photographs": 0}
+    if keep_runs is not None:
+        with progress.stage("prune", "Removing old runs"):
+            removed |= prune_runs(storage, output, keep_runs)
+    if forget_gone:
+        with progress.stage("list", "Listing photographs"):
+            present = inventory.take(source, stores).photographs
+        with progress.stage("prune", "Removing features of photographs that are gone"):
+            removed["photographs"] = prune_gone(storage, output, source, present["path"], progress.warn)
+    return removed
+
+
+def compact(
+    config: CompactSettings, spark: SparkSession | None = None, progress: Progress | None = None
+) -> dict[str, int]:
+    """Merge the small files of the feature store.
+
+    Parameters
+    ----------
+    config : CompactSettings
+    spark, progress
+        As in `verger.pipeline.run`.
+
+    Returns
+    -------
+    dict of str to int
+        As `verger.tables.compaction.compact` counts.
+
+    Raises
+    ------
+    NothingToReadError
+        There is no such output.
+    StoreError
+        The store refuses, or what was written does not hold all that it should; nothing was removed then.
+    """
+    progress, stores = progress or Progress.of(config), Stores()
+    output = _existing_output(stores, config.output, config.event_log, config)
+    with ExitStack() as stack:
+        if spark is None:
+            with progress.stage("session", "Starting Spark"):
+                spark = stack.enter_context(session(config, stores, output))
+        with progress.stage("compact", "Merging files"):
+            return compaction.compact(stores.of(output), output, spark, progress.warn)
+
+
+def _existing_output(stores: Stores, output: str, event_log: str | None, settings: AccessSettings) -> str:
+    """The output of a command that works on what runs have left there; the stores have let us in."""
+    asked = places(output=output, event_log=event_log)
+    admit(stores, asked, settings, written={"output", "event log"})
+    output = canonical(output)
+    if not stores.of(output).exists(output):
+        raise NothingToReadError(f"{output} does not exist or is empty", "Check --output")
+    return output
+
+
+def _latest_input(stores: Stores, output: str, settings: AccessSettings) -> str:
+    """The input of the latest run, which says what is gone; its store has let us in."""
+    last = runs.latest(stores.of(output), output)
+    if last is None:
+        raise NothingToReadError(f"{output} has no finished run", "The latest run's input says what is gone")
+    source = manifest.read(last).input.uri
+    admit(stores, {"input": source}, settings)
+    return source

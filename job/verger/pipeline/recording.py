@@ -1,0 +1,188 @@
+"""What is told of a run: its stages timed and shown, gauges set, and the record that it leaves, good or bad."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from typing import Any, ParamSpec, TypeVar
+
+from verger.errors import ExitCode, InterruptedRunError, VergerError
+from verger.pipeline.values import Analysed, Extracted, Job, Listed, Pending, Projected, Session
+from verger.planning.cost import cost
+from verger.spark.failures import explain
+from verger.tables import manifest, runs
+from verger.tables.manifest import Failure, Manifest, Opening
+from verger.tables.manifest_parts import (
+    Cost,
+    Features,
+    PcaSummary,
+    Photographs,
+    Projection,
+    ResidencyRecord,
+    Throughput,
+)
+
+P = ParamSpec("P")
+Value = TypeVar("Value")
+
+
+class Recorder:
+    """Wraps every stage of a run, so that what is told of it is told in one place.
+
+    Parameters
+    ----------
+    job : Job
+    """
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._show: Callable[..., None] = lambda **_: None
+        self._counts: Photographs | None = None
+        self._rejected_by_reason: dict[str, int] | None = None
+        self._published = False
+
+    def stage(self, name: str, says: str, stage: Callable[P, Value], *given: P.args, **named: P.kwargs) -> Value:
+        """Time a stage and show that it began; what it returns is counted where it has counts.
+
+        Parameters
+        ----------
+        name : str
+            Its key in ``timings_s``.
+        says : str
+            What a terminal shows.
+        stage : callable
+        *given, **named
+            What the stage takes.
+        """
+        with self._job.progress.stage(name, says):
+            value = stage(*given, **named)
+        if isinstance(value, (Listed, Pending, Extracted, Projected)):
+            self.count(value)
+        return value
+
+    def count(self, value: Listed | Pending | Extracted | Projected) -> None:
+        """Keep what is known of the photographs, for the record of a run that fails from here on."""
+        self._counts = value.counts
+        if isinstance(value, Extracted):
+            self._rejected_by_reason = value.rejected_by_reason
+
+    def shown_by(self, session: Session, pending: Pending) -> None:
+        """Set gauges in this session from here on."""
+        self._show = session.show
+        counts = pending.counts
+        self._show(listed=counts.listed, known=counts.known, total=pending.photographs.num_rows)
+
+    def extraction(
+        self,
+        stage: Callable[[Job, Session, Pending, Callable[[int, int], None]], Extracted],
+        session: Session,
+        pending: Pending,
+    ) -> Extracted:
+        """The stage that computes features, with a bar and gauges that move as tasks end.
+
+        Where nothing is pending there is no such stage.
+        """
+        if pending.photographs.num_rows == 0:
+            extracted = pending.without_computing
+        else:
+            progress = self._job.progress
+            with (
+                progress.stage("features", "Preparing the network"),
+                progress.photographs(pending.photographs.num_rows),
+            ):
+                extracted = stage(self._job, session, pending, self._report)
+            self._show(per_s=0)
+        self.count(extracted)
+        return extracted
+
+    def _report(self, done: int, rejected: int) -> None:
+        figures = self._job.progress.update(done, rejected)
+        rate = figures.get("photographs_per_s", 0.0)
+        self._show(done=done, rejected=rejected, computed=done - rejected, per_s=rate)
+
+    def publish(self, session: Session, projected: Projected, analysed: Analysed) -> Manifest:
+        """Manifest last, then the pointers: before that, no reader sees the run."""
+        job = self._job
+        session.executors.confirm()
+        more = dict(analysed.found)
+        if job.config.report:
+            more |= analysed.draw(self._manifest(session, projected, more).as_dict())
+        document = self._manifest(session, projected, more)
+        manifest.publish(job.run, document)
+        self._published = True
+        runs.point_latest(job.run, job.config.name, document.started_at)
+        return document
+
+    def _manifest(self, session: Session, projected: Projected, more: dict[str, Any]) -> Manifest:
+        """The manifest, as far as the run has come."""
+        job, timings = self._job, self._job.progress.timings
+        extracted, fitted, finished_at = projected.extracted, projected.fitted, datetime.now(UTC)
+        residency = job.residency.with_executors(session.executors, job.config)
+        seconds = (finished_at - job.started_at).total_seconds() * session.cores
+        region = residency.region(job.run.output)
+        store, network = extracted.pending.store, extracted.pending.network
+        return Manifest(
+            **dict(Opening.of(job.run, job.config, residency, job.started_at, finished_at)),
+            photographs=projected.counts,
+            labels=extracted.listed.labels,
+            features=Features(**network.summary(), path=job.run.relative(store.folder)),
+            rejected_by_reason=extracted.rejected_by_reason,
+            pca=_pca(job, projected),
+            projection=Projection(
+                path=job.run.relative(projected.folder), rows=extracted.rows, columns=fitted.pca.n_components
+            ),
+            **more,
+            timings_s={stage: round(spent, 3) for stage, spent in timings.items()},
+            throughput=_throughput(extracted.computed, timings.get("features", 0.0), session.cores),
+            cost=Cost(**cost(seconds, extracted.computed, job.config, region)),
+            residency=ResidencyRecord.model_validate(residency.as_dict()),
+            environment=manifest.environment(),
+            warnings=job.progress.warnings,
+        )
+
+    @contextmanager
+    def failures(self) -> Iterator[None]:
+        """Leave failure.json where the run fails and can still write; Spark's errors become lines for the user."""
+        try:
+            yield
+        except BaseException as error:
+            known = error if isinstance(error, VergerError) else explain(error)
+            if isinstance(error, KeyboardInterrupt):
+                known = InterruptedRunError(error)
+            if not self._published:
+                self._record_failure(error, known)
+            if known is not None and known is not error:
+                raise known from error
+            raise
+
+    def _record_failure(self, error: BaseException, known: VergerError | None) -> None:
+        job = self._job
+        failure = Failure(
+            **dict(Opening.of(job.run, job.config, job.residency, job.started_at, datetime.now(UTC))),
+            exit_code=int(known.exit_code if known else ExitCode.DEFECT),
+            message=known.line if known else f"{type(error).__name__}: {error}"[:2000],
+            photographs=self._counts,
+            rejected_by_reason=self._rejected_by_reason,
+        )
+        job.stores.fail_fast.set()
+        with suppress(VergerError):
+            manifest.record_failure(job.run, failure)
+        job.stores.fail_fast.clear()
+
+
+def _pca(job: Job, projected: Projected) -> PcaSummary:
+    fitted = projected.fitted
+    kept = {"kept": fitted.drift} if fitted.drift else {}
+    return PcaSummary(
+        **fitted.pca.summary(),
+        fitted_by=fitted.by.run_id,
+        fitted_in=fitted.by.folder,
+        path=job.run.relative(job.run.path("pca")),
+        **kept,
+    )
+
+
+def _throughput(computed: int, seconds: float, cores: int) -> Throughput:
+    rate = computed / seconds if seconds else 0.0
+    return Throughput(photographs_per_s=round(rate, 2), photographs_per_s_per_core=round(rate / cores, 2))

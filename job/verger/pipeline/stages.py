@@ -1,0 +1,318 @@
+"""The stages of a run, from an admitted job to a published table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, TypeVar
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from verger.components import projection
+from verger.components.pca import fit as fit_pca
+from verger.config import RunConfig
+from verger.errors import NothingToReadError, StoreError, TooManyRejectedError
+from verger.insight.analysis import Analysis, preload
+from verger.network.backbones import Network
+from verger.network.extraction import Extraction
+from verger.photographs import inventory
+from verger.pipeline.values import (
+    Analysed,
+    Extracted,
+    Fitted,
+    Job,
+    Listed,
+    Pending,
+    Projected,
+    Session,
+)
+from verger.progress import Progress
+from verger.residency.nodes import watched
+from verger.residency.preflight import admit, places
+from verger.spark.failures import warn_on_error
+from verger.spark.metrics import Gauges
+from verger.spark.session import equipped, session, uses_s3, write_parquet
+from verger.storage.stores import Stores
+from verger.storage.uri import bucket_name, join, require_disjoint
+from verger.tables import compaction, reader
+from verger.tables.manifest import FittingRun
+from verger.tables.manifest_parts import Drift
+from verger.tables.runs import new_run
+from verger.tables.schemas import REJECTED
+from verger.tables.store import (
+    KEY,
+    FeatureStore,
+    anti_join,
+    gone,
+    parquet_bytes,
+    retry_if_vanished,
+    semi_join,
+)
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+T = TypeVar("T")
+
+# A handful of new photographs may all be bad without the bucket being bad.
+_NEW_FROM = 20
+
+
+def open_job(config: RunConfig, progress: Progress | None, **more: str) -> Job:
+    """Ask the stores before anything is read or written: where they stand, and whether they let us in.
+
+    Parameters
+    ----------
+    config : RunConfig
+    progress : Progress, optional
+        Default: one as the settings ask for it.
+    **more : str
+        Canonical URIs of further places that the run reads, by role.
+
+    Raises
+    ------
+    UsageError
+        Input and output contain one another, or the jars of S3 are missing.
+    ResidencyError, StoreError, NothingToReadError
+        As `verger.residency.preflight.admit`.
+    """
+    source, output = require_disjoint(config.input, config.output)
+    config = config.model_copy(update={"input": source, "output": output})
+    progress, stores, started_at = progress or Progress.of(config), Stores(), datetime.now(UTC)
+    if uses_s3(output, config.event_log):
+        from verger.spark import s3a
+
+        s3a.class_path()
+    asked = places(input=source, output=output, event_log=config.event_log, weights=config.weights) | more
+    asking = any(map(bucket_name, asked.values()))
+    with progress.stage("preflight", "Asking the stores") if asking else nullcontext():
+        residency = admit(stores, asked, config, written={"output", "event log"})
+    for sentence in residency.evidence:
+        if sentence.startswith("warning: "):
+            progress.warn(sentence.removeprefix("warning: "))
+    run = new_run(stores.of(output), output, config.name, started_at)
+    return Job(run, config, stores, progress, started_at, residency)
+
+
+def list_photographs(job: Job) -> Listed:
+    """List the whole input: the selection goes on, the rest only tells what is gone."""
+    found = inventory.take(job.config.input, job.stores)
+    chosen = inventory.select(found.photographs, job.config, job.config.input)
+    return Listed(found.photographs["path"], chosen, found.ignored, inventory.label_counts(chosen))
+
+
+def find_pending(job: Job, listed: Listed, network: Network) -> Pending:
+    """Leave what neither the store nor the remembered rejections have."""
+    store = FeatureStore(job.run.storage, job.run.output, network.fingerprint, job.progress.warn)
+    known, chosen = store.known(), listed.chosen
+    rejected = _relabelled(anti_join(semi_join(store.rejected(), chosen), known), chosen)
+    pending = anti_join(anti_join(chosen, known), rejected)
+    refused = store.refused()
+    new = semi_join(chosen, pa.concat_tables([pending.select(KEY), refused.select(KEY)]))
+    store.describe(network.describe(), network.weights.to_npz if network.weights else None)
+    return Pending(
+        listed=listed,
+        network=network,
+        store=store,
+        photographs=pending,
+        rejected=rejected,
+        refused=refused,
+        new=new,
+        gone=gone(known, job.config.input, listed.present),
+    )
+
+
+def _relabelled(rejected: pa.Table, chosen: pa.Table) -> pa.Table:
+    """Remembered rejections with today's labels."""
+    today = chosen["label"].take(pc.index_in(rejected["path"], value_set=chosen["path"]))
+    return rejected.set_column(REJECTED.get_field_index("label"), "label", today)
+
+
+def check_remembered(job: Job, pending: Pending) -> None:
+    """End the run before Spark starts where remembered rejections alone are too many, whatever is pending.
+
+    Rejections that may pass are not among them but pending: a refusal that rests on them is tried again.
+
+    Raises
+    ------
+    TooManyRejectedError
+        The quarantine is written.
+    """
+    extracted = pending.without_computing
+    if refusal := _reject_ratio_exceeded(job, extracted):
+        _write_quarantine(job, extracted)
+        raise refusal
+
+
+def check_reject_ratio(job: Job, extracted: Extracted) -> None:
+    """Write down what was rejected and why, and end the run where that is too much.
+
+    Raises
+    ------
+    TooManyRejectedError
+        The quarantine is written, and what was refused is remembered.
+    """
+    _write_quarantine(job, extracted)
+    if refusal := _reject_ratio_exceeded(job, extracted):
+        pending = extracted.pending
+        pending.store.refuse(job.run.run_id, anti_join(pending.photographs, pending.refused))
+        raise refusal
+
+
+def _write_quarantine(job: Job, extracted: Extracted) -> None:
+    if extracted.rejected.num_rows:
+        path = job.run.path("rejected", "part-00000.zstd.parquet")
+        job.run.storage.publish_once(path, parquet_bytes(extracted.rejected))
+
+
+def _reject_ratio_exceeded(job: Job, extracted: Extracted) -> TooManyRejectedError | None:
+    """The refusal where too many are rejected; photographs of a refused run are judged as new ones once more."""
+    rejected, new = extracted.rejected, extracted.pending.new
+    shares = [("photographs", rejected.num_rows, extracted.listed.chosen.num_rows)]
+    if new.num_rows >= _NEW_FROM:
+        shares.append(("new photographs", semi_join(rejected, new).num_rows, new.num_rows))
+    for which, count, total in shares:
+        if count / total > job.config.max_rejected_ratio:
+            return TooManyRejectedError(
+                f"{count} of {total} {which} were rejected, more than --max-rejected-ratio "
+                f"{job.config.max_rejected_ratio:g} allows",
+                f"See why in {job.run.path('rejected')}, and mend or remove them; the last good run stays the latest",
+            )
+    return None
+
+
+@contextmanager
+def spark_session(job: Job, given: SparkSession | None) -> Iterator[Session]:
+    """The SparkSession that was given, or an own one; its executors stand where they may, or the run ends."""
+    config, output = job.config, job.run.output
+    with ExitStack() as stack:
+        gauges = None
+        if given is None:
+            preload(config)
+            with job.progress.stage("session", "Starting Spark"):
+                given = stack.enter_context(session(config, job.stores, output, config.input))
+            gauges = Gauges(given)
+        cores = equipped(given, uses_s3(output, config.event_log)).sparkContext.defaultParallelism
+        executors = stack.enter_context(watched(given, config))
+        yield Session(given, cores, executors, gauges.show if gauges else lambda **_: None)
+
+
+def extract(job: Job, session: Session, pending: Pending, report: Callable[[int, int], None]) -> Extracted:
+    """Compute what is pending; afterwards the store has it, or there is a rejection for it."""
+    extraction = Extraction(
+        session.spark, pending.network, pending.store, job.run.run_id, job.config, report, job.stores.buckets
+    )
+    done = extraction.run(pending.photographs)
+    rejected = pa.concat_tables([pending.rejected, done.rejected]).sort_by("path")
+    return Extracted(pending, done.computed, rejected)
+
+
+def fit(job: Job, session: Session, extracted: Extracted) -> Fitted:
+    """Fit the PCA on the features of this run."""
+    config = job.config
+
+    def on(features: DataFrame) -> Fitted:
+        pca = fit_pca(
+            features.select("path", "features"),
+            dimension=extracted.pending.network.dimension,
+            variance=config.variance_wanted,
+            components=config.components,
+            standardize=config.standardized,
+            solver=config.solver,
+            seed=config.seed,
+            memory=config.driver_bytes,
+        )
+        return Fitted(pca, FittingRun(job.run.run_id, job.run.folder))
+
+    return _on_features(job, session, extracted, on)
+
+
+def measure_drift(job: Job, session: Session, extracted: Extracted, fitted: Fitted) -> Fitted:
+    """Say how much of these photographs an old space keeps."""
+    measured = _on_features(
+        job, session, extracted, lambda features: projection.kept(features, fitted.pca, session.spark)
+    )
+    if measured.drifted:
+        job.progress.warn(measured.warning)
+    return replace(fitted, drift=Drift(**measured.summary()))
+
+
+def project(job: Job, session: Session, extracted: Extracted, fitted: Fitted) -> Projected:
+    """Write the table and what made it, and read it back."""
+    for warning in fitted.pca.warnings:
+        job.progress.warn(warning)
+    run, folder = job.run, job.run.path("projection")
+
+    def on(features: DataFrame) -> None:
+        run.storage.delete(folder)  # what a first attempt may have left
+        write_parquet(projection.project(features, fitted.pca, session.spark), run.storage.spark_uri(folder))
+
+    fitted.pca.save(run.path("pca"), run.storage)
+    _on_features(job, session, extracted, on)
+    reader.verify(run, extracted.rows, fitted.pca.n_components)
+    if job.config.csv:
+        reader.write_csv(run, fitted.pca.n_components)
+    return Projected(extracted, fitted, folder)
+
+
+def _on_features(job: Job, session: Session, extracted: Extracted, stage: Callable[[DataFrame], T]) -> T:
+    """A stage on the features; once more where a compaction took away a file that it was reading."""
+    return retry_if_vanished(lambda: stage(_features(job, session, extracted)), extracted.pending.store.folder)
+
+
+def _features(job: Job, session: Session, extracted: Extracted) -> DataFrame:
+    """The features of the chosen photographs with today's labels, from the files that there are now."""
+    store = extracted.pending.store
+    wanted = _located(extracted.listed.chosen, store.known())
+    missing = extracted.rows - wanted.num_rows
+    if missing:
+        raise StoreError(
+            f"{missing} photographs that were computed are not in {store.folder}",
+            "Run again; if it happens again, look for what deletes files there",
+        )
+    if wanted.num_rows == 0:
+        raise NothingToReadError("no photograph is left: all were rejected", f"See {job.run.path('rejected')}")
+    return store.features(session.spark, wanted)
+
+
+def _located(chosen: pa.Table, known: pa.Table) -> pa.Table:
+    """The chosen photographs that the store knows, with the file that holds each."""
+    known = semi_join(known, chosen)  # both are sorted by path, and a path is chosen in one version
+    return semi_join(chosen, known).select(["path", "label", "split", "version"]).append_column("file", known["file"])
+
+
+def analyse(job: Job, session: Session, projected: Projected) -> Analysed:
+    """Find out about the photographs what a person wants to know of them."""
+    fitted = projected.fitted
+    analysis = Analysis(
+        job.run,
+        job.config,
+        job.stores,
+        job.progress,
+        session.show,
+        standardize=fitted.pca.scale is not None,
+        fitted_by=fitted.by.run_id,
+    )
+    return Analysed(analysis.analyse(projected.extracted.pending.store), analysis.draw)
+
+
+def forget_refusals(job: Job, pending: Pending) -> None:
+    """Forget the refusals of which this run has every photograph that is still there."""
+    paths, listed = pending.refused["path"], pending.listed
+    below = pc.starts_with(paths, join(job.config.input, ""))
+    there = pc.or_(pc.invert(below), pc.is_in(paths, value_set=listed.present))
+    left = pc.and_not(there, pc.is_in(paths, value_set=listed.chosen["path"]))
+    pending.store.accept(pending.refused, paths.filter(left))
+
+
+def compact(job: Job, session: Session) -> None:
+    """Merge the store's small files where they have become many; the run is published, and stays so."""
+    if job.config.compact == "never":
+        return
+    with warn_on_error("the feature store was not compacted", job.progress.warn):
+        if compaction.due(job.run.storage, job.run.output):
+            with job.progress.stage("compact", "Merging the feature store's small files"):
+                compaction.compact(job.run.storage, job.run.output, session.spark, job.progress.warn)

@@ -1,0 +1,175 @@
+"""One story for `run` and `project`; they differ in where the PCA comes from."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Protocol
+
+from verger.components.pca import Pca
+from verger.config import RunConfig
+from verger.errors import TooManyRejectedError, UsageError
+from verger.network.backbones import Network, fitted_settings, resolve, resolve_fitted
+from verger.pipeline import stages
+from verger.pipeline.recording import Recorder
+from verger.pipeline.values import Fitted, Job
+from verger.progress import Progress
+from verger.storage.uri import canonical
+from verger.tables import manifest, runs
+from verger.tables.manifest import Manifest
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+
+def run(config: RunConfig, spark: SparkSession | None = None, progress: Progress | None = None) -> Manifest:
+    """From a folder of photographs to a published table of principal components.
+
+    Parameters
+    ----------
+    config : RunConfig
+    spark : SparkSession, optional
+        One to work in; default: an own one, which ends with the run.
+    progress : Progress, optional
+        Where stages and warnings are shown; default: stderr, as the settings ask for it.
+
+    Returns
+    -------
+    Manifest
+        As it was published.
+
+    Raises
+    ------
+    VergerError
+        Whatever the user can mend; its class says the exit code. Committed waves stay in the store.
+    """
+    job = stages.open_job(config, progress)
+    return _tell(job, _LatestRun(job) if config.pca == "reuse" else _FitAnew(job), spark)
+
+
+def project(
+    config: RunConfig, run_uri: str, spark: SparkSession | None = None, progress: Progress | None = None
+) -> Manifest:
+    """New photographs through the network and the PCA of a finished run.
+
+    Parameters
+    ----------
+    config : RunConfig
+        Its settings of network and components give way to the run's.
+    run_uri : str
+        A run's folder, or an output, whose latest run is meant.
+    spark, progress
+        As in `run`.
+
+    Returns
+    -------
+    Manifest
+        ``pca.kept`` says how much of the photographs' variance the old space keeps.
+
+    Raises
+    ------
+    VergerError
+        As in `run`; WeightsError where the run's weights are gone or are others.
+    """
+    job = stages.open_job(config, progress, run=canonical(run_uri))
+    space = _GivenRun(job, run_uri)
+    return _tell(space.job, space, spark)
+
+
+def _tell(job: Job, space: _Space, spark: SparkSession | None) -> Manifest:
+    record = Recorder(job)
+    listed = record.stage("list", "Listing photographs", stages.list_photographs, job)
+    with record.failures():
+        network = space.network()
+        fitted = space.fitted(network)
+        pending = record.stage("subtract", "Looking up what is known", stages.find_pending, job, listed, network)
+        try:
+            stages.check_remembered(job, pending)
+        except TooManyRejectedError:
+            record.count(pending.without_computing)
+            raise
+        with stages.spark_session(job, spark) as session:
+            record.shown_by(session, pending)
+            extracted = record.extraction(stages.extract, session, pending)
+            stages.check_reject_ratio(job, extracted)
+            if fitted is None:
+                says = "Fitting the principal components"
+                fitted = record.stage("components", says, stages.fit, job, session, extracted)
+            else:
+                says = "Measuring how well the components fit"
+                fitted = record.stage("drift", says, stages.measure_drift, job, session, extracted, fitted)
+            projected = record.stage("projection", "Projecting", stages.project, job, session, extracted, fitted)
+            analysed = stages.analyse(job, session, projected)
+            published = record.publish(session, projected, analysed)
+            stages.forget_refusals(job, pending)
+            stages.compact(job, session)
+        return published
+
+
+class _Space(Protocol):
+    """Where the space of the components comes from, and with it the network."""
+
+    def network(self) -> Network:
+        """The network whose features are meant."""
+
+    def fitted(self, network: Network) -> Fitted | None:
+        """The space that there is; None where it is to be fitted on the features of this run."""
+
+
+class _FitAnew:
+    """The network of the settings; the PCA is fitted on what it makes."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+
+    def network(self) -> Network:
+        return resolve(self._job.config, self._job.stores, self._job.config.seed)
+
+    def fitted(self, network: Network) -> Fitted | None:
+        return None
+
+
+class _LatestRun(_FitAnew):
+    """The network of the settings, and the PCA of the latest run of this name."""
+
+    def fitted(self, network: Network) -> Fitted:
+        job = self._job
+        ignored = job.config.model_fields_set & {"variance", "components", "standardize", "solver"}
+        if ignored:
+            job.progress.warn(
+                f"pca reuse: {', '.join(sorted(ignored))} of this run do not count, the fit is an older one"
+            )
+        last = runs.latest(job.run.storage, job.run.output, job.config.name)
+        if last is None:
+            raise UsageError(f"pca reuse: no finished run {job.config.name} in {job.run.output}", "Fit one first")
+        document = manifest.read(last)
+        if document.features.fingerprint != network.fingerprint:
+            raise UsageError(
+                f"pca reuse: {last.folder} was fitted on {document.features.fingerprint}, "
+                f"these settings make {network.fingerprint}",
+                "Use the same network settings, or fit",
+            )
+        return Fitted(Pca.load(last.path("pca"), last.storage), manifest.fitting_run(last, document))
+
+
+class _GivenRun:
+    """Network and PCA of a finished run.
+
+    Attributes
+    ----------
+    job : Job
+        With the network settings of that run.
+    """
+
+    def __init__(self, job: Job, run_uri: str) -> None:
+        self._run = runs.find(run_uri, job.stores)
+        self._document = manifest.read(self._run)
+        network = fitted_settings(self._run.output, self._document)
+        self.job = replace(job, config=job.config.model_copy(update=network))
+
+    def network(self) -> Network:
+        return resolve_fitted(self._run.output, self._document, self.job.stores)
+
+    def fitted(self, network: Network) -> Fitted:
+        return Fitted(
+            Pca.load(self._run.path("pca"), self._run.storage), manifest.fitting_run(self._run, self._document)
+        )

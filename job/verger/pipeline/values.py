@@ -1,0 +1,240 @@
+"""What the stages of a run hand to one another: frozen values, each made by one stage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from verger.components.pca import Pca
+from verger.config import RunConfig
+from verger.network.backbones import Network
+from verger.progress import Progress
+from verger.residency.guard import Residency
+from verger.residency.nodes import Executors
+from verger.storage.stores import Stores
+from verger.tables.manifest import FittingRun
+from verger.tables.manifest_parts import Drift, Photographs
+from verger.tables.runs import Run
+from verger.tables.store import FeatureStore
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+
+@dataclass(frozen=True)
+class Job:
+    """One attempt at a run, admitted by its stores.
+
+    Attributes
+    ----------
+    run : Run
+        Where it writes.
+    config : RunConfig
+        Its ``input`` and ``output`` are canonical.
+    stores : Stores
+        How all its places are reached.
+    progress : Progress
+    started_at : datetime
+    residency : Residency
+        What the guard found.
+    """
+
+    run: Run
+    config: RunConfig
+    stores: Stores
+    progress: Progress
+    started_at: datetime
+    residency: Residency
+
+
+@dataclass(frozen=True)
+class Listed:
+    """What was listed.
+
+    Attributes
+    ----------
+    present : pyarrow.ChunkedArray of str
+        The paths of all photographs in the input; they tell what is gone.
+    chosen : pyarrow.Table
+        The photographs that the settings select (`verger.photographs.inventory.SCHEMA`), sorted by path.
+    ignored : dict of str to int
+        Other files, by suffix.
+    labels : dict of str to int
+        Chosen photographs, by label.
+    """
+
+    present: pa.ChunkedArray
+    chosen: pa.Table
+    ignored: dict[str, int]
+    labels: dict[str, int]
+
+    @property
+    def counts(self) -> Photographs:
+        """What the manifest says of photographs so far."""
+        return Photographs(listed=self.chosen.num_rows, ignored=self.ignored)
+
+
+@dataclass(frozen=True)
+class Pending:
+    """What neither the feature store nor the remembered rejections have.
+
+    Attributes
+    ----------
+    listed : Listed
+    network : Network
+    store : FeatureStore
+    photographs : pyarrow.Table
+        To be computed; columns as ``listed.chosen``.
+    rejected : pyarrow.Table
+        Remembered rejections of chosen photographs, with today's labels (`verger.tables.schemas.REJECTED`).
+    refused : pyarrow.Table
+        The photographs that earlier runs were refused with: ``path, version, file``.
+    new : pyarrow.Table
+        Chosen photographs that no run has passed with yet.
+    gone : int
+        Photographs below the input that the store knows and that are not there any more.
+    """
+
+    listed: Listed
+    network: Network
+    store: FeatureStore
+    photographs: pa.Table
+    rejected: pa.Table
+    refused: pa.Table
+    new: pa.Table
+    gone: int
+
+    @property
+    def counts(self) -> Photographs:
+        """What the manifest says of photographs so far."""
+        return self.without_computing.counts
+
+    @property
+    def without_computing(self) -> Extracted:
+        """The outcome where nothing is computed."""
+        return Extracted(self, 0, self.rejected)
+
+
+@dataclass(frozen=True)
+class Extracted:
+    """What the store has now, or there is a rejection for.
+
+    Attributes
+    ----------
+    pending : Pending
+    computed : int
+        Photographs whose features this run has computed.
+    rejected : pyarrow.Table
+        All rejections of chosen photographs (`verger.tables.schemas.REJECTED`), sorted by path.
+    """
+
+    pending: Pending
+    computed: int
+    rejected: pa.Table
+
+    @property
+    def listed(self) -> Listed:
+        """What was listed."""
+        return self.pending.listed
+
+    @property
+    def rows(self) -> int:
+        """Photographs that have features: rows of the table."""
+        return int(self.listed.chosen.num_rows - self.rejected.num_rows)
+
+    @property
+    def counts(self) -> Photographs:
+        """What the manifest says of photographs so far."""
+        pending = self.pending
+        known = self.listed.chosen.num_rows - pending.photographs.num_rows - pending.rejected.num_rows
+        counted = {"computed": self.computed, "rejected": self.rejected.num_rows, "gone": pending.gone}
+        return self.listed.counts.model_copy(update={"known": known, **counted})
+
+    @cached_property
+    def rejected_by_reason(self) -> dict[str, int]:
+        """Rejections, counted."""
+        reasons = pc.value_counts(self.rejected["reason"]).to_pylist()
+        return {item["values"]: item["counts"] for item in reasons}
+
+
+@dataclass(frozen=True)
+class Session:
+    """The Spark that a run works in.
+
+    Attributes
+    ----------
+    spark : SparkSession
+    cores : int
+        Tasks that it runs at once.
+    executors : Executors
+        Where they stand.
+    show : callable
+        Sets figures, by name, for whoever watches the run (`verger.spark.metrics.Gauges.show`).
+    """
+
+    spark: SparkSession
+    cores: int
+    executors: Executors
+    show: Callable[..., None]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """The space of the components.
+
+    Attributes
+    ----------
+    pca : Pca
+    by : FittingRun
+        The run that fitted it.
+    drift : Drift, optional
+        How much of this run's photographs a space keeps that an earlier run has fitted.
+    """
+
+    pca: Pca
+    by: FittingRun
+    drift: Drift | None = None
+
+
+@dataclass(frozen=True)
+class Projected:
+    """The table, written and read back.
+
+    Attributes
+    ----------
+    extracted : Extracted
+    fitted : Fitted
+    folder : str
+        Where it is.
+    """
+
+    extracted: Extracted
+    fitted: Fitted
+    folder: str
+
+    @property
+    def counts(self) -> Photographs:
+        """What the manifest says of photographs."""
+        return self.extracted.counts.model_copy(update={"projected": self.extracted.rows})
+
+
+@dataclass(frozen=True)
+class Analysed:
+    """What was found out about the photographs.
+
+    Attributes
+    ----------
+    found : dict
+        ``classifier`` and ``audit`` of the manifest, as far as there are any.
+    draw : callable
+        Draws the report from the manifest so far; gives ``report`` of the manifest, where it could be drawn.
+    """
+
+    found: dict[str, Any]
+    draw: Callable[[dict[str, Any]], dict[str, Any]]
