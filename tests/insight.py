@@ -110,6 +110,6 @@ def task(features: Any, labels: list[str], **more: Any) -> Task:
 
 def held_out(codes: list[int], probability: Any, **more: Any) -> HeldOut:
     """Predictions of held-out photographs of these classes."""
-    given = {"kind": "random", "says": "", "folds": 2, "n_train": 1, "unjudged": 0, "majority": 0}
-    rows = {"rows": np.arange(len(codes)), "codes": np.array(codes), "centroid": np.array(codes)}
-    return HeldOut(probability=np.array(probability, np.float32), **{**given, **rows, **more})
+    given = {"kind": "random", "description": "", "n_folds": 2, "n_train": 1, "unjudged": 0, "majority_code": 0}
+    rows = {"rows": np.arange(len(codes)), "codes": np.array(codes), "centroid_codes": np.array(codes)}
+    return HeldOut(probabilities=np.array(probability, np.float32), **{**given, **rows, **more})

@@ -13,6 +13,7 @@ from verger.insight.report import html as report_html
 from verger.insight.report import verdict
 from verger.insight.report.content import Report
 from verger.insight.report.context import SECTIONS
+from verger.insight.report.issue_texts import ISSUE_TEXTS
 from verger.insight.sample import Sample
 
 HOSTILE = "<script>alert('x')</script>\"&{{ 7*7 }}"
@@ -121,7 +122,7 @@ CLASSIFIER: dict[str, Any] = {
 
 
 AUDIT = {
-    "counts": {kind: {"found": 0, "listed": 0} for kind in verdict.KINDS} | {"duplicate": {"found": 3, "listed": 2}},
+    "counts": {kind: {"found": 0, "listed": 0} for kind in ISSUE_TEXTS} | {"duplicate": {"found": 3, "listed": 2}},
     "sample": "all 40 photographs",
     "near_duplicates": {"cosine": 0.97, "pairs": 0, "photographs_compared": 40},
     "outliers": {"robust_standard_deviations": 6.0},
@@ -184,5 +185,5 @@ def with_classifier(changes: dict[str, Any], document: dict[str, Any] | None = N
     )
 
 
-def accuracy_of(given: Report) -> verdict.Figure:
-    return verdict.figures(given.manifest)[3]
+def accuracy_of(given: Report) -> verdict.KeyNumber:
+    return verdict.key_numbers(given.manifest)[3]

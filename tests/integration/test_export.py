@@ -84,7 +84,7 @@ def outputs(folder: Path, name: str, split: str) -> tuple[Any, Any]:
     return expected, np.stack([call(decode(Path(path).read_bytes(), SIZE).rgb) for path in features["path"]])
 
 
-def test_the_files_and_what_is_said(model: tuple[Path, str, list[dict[str, Any]]]) -> None:
+def test_the_files_and_the_lines(model: tuple[Path, str, list[dict[str, Any]]]) -> None:
     folder, stderr, lines = model
     record = json.loads((folder / "export.json").read_text())
     assert {path.name for path in folder.iterdir()} == FILES | {"classifier.npz", "classifier.json", "known.npz"}
@@ -111,7 +111,7 @@ def test_the_model_has_the_probabilities_of_the_run(model: tuple[Path, str, list
     assert lines[-1]["parity"] < 1e-3
 
 
-def test_eight_bits_are_as_good_as_stated(model: tuple[Path, str, list[dict[str, Any]]]) -> None:
+def test_the_int8_model_has_the_stated_accuracy(model: tuple[Path, str, list[dict[str, Any]]]) -> None:
     folder, _, _ = model
     expected, got = outputs(folder, "verger.int8.tflite", "Test")
     stated = json.loads((folder / "export.json").read_text())["int8"]
@@ -126,7 +126,7 @@ def test_eight_bits_are_as_good_as_stated(model: tuple[Path, str, list[dict[str,
 
 
 @pytest.mark.parametrize("name", ["verger.tflite", "verger.int8.tflite"])
-def test_a_model_brings_its_labels(model: tuple[Path, str, list[dict[str, Any]]], name: str) -> None:
+def test_a_model_contains_its_labels(model: tuple[Path, str, list[dict[str, Any]]], name: str) -> None:
     folder, _, _ = model
     classes = json.loads((folder / "classifier.json").read_text())["classes"]
     with zipfile.ZipFile(folder / name) as archive:
@@ -136,7 +136,7 @@ def test_a_model_brings_its_labels(model: tuple[Path, str, list[dict[str, Any]]]
 
 
 @pytest.mark.filterwarnings("ignore:.*Interpreter is deprecated")
-def test_the_lines_of_the_documentation_run_as_they_stand(
+def test_the_code_of_the_documentation_runs(
     model: tuple[Path, str, list[dict[str, Any]]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder, _, _ = model
@@ -153,7 +153,7 @@ def test_the_lines_of_the_documentation_run_as_they_stand(
     assert first == f"{expected.max():.1%} {kept.classes[expected.argmax()]}"
 
 
-def test_a_model_of_pixels_and_a_second_export(
+def test_a_model_of_pixels_is_exported_twice(
     spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     photographs(tmp_path / "in", 40, labels=2)
@@ -191,7 +191,7 @@ def test_a_model_of_pixels_and_a_second_export(
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
-def test_a_model_that_is_not_the_runs_is_not_written(
+def test_a_model_with_other_probabilities_is_not_written(
     spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     photographs(tmp_path / "in", 20, labels=2)
@@ -211,7 +211,7 @@ def test_a_model_that_is_not_the_runs_is_not_written(
 
 
 @pytest.mark.parametrize(("labels", "settings"), [(1, {}), (2, {"classifier": False})])
-def test_a_run_without_a_classifier_has_nothing_to_export(
+def test_a_run_without_a_classifier_cannot_be_exported(
     spark: SparkSession, tmp_path: Path, labels: int, settings: dict[str, Any]
 ) -> None:
     photographs(tmp_path / "in", 8, labels=labels)
@@ -244,7 +244,7 @@ def test_an_export_in_a_bucket(place: Place) -> None:
     ],
     ids=["mobilenet_v2", "vgg16 of bfloat16", "pixels"],
 )
-def test_every_network_is_the_same_behind_its_conversion(
+def test_every_network_gives_the_same_after_its_conversion(
     recipe: Recipe, preprocessing: Preprocessing, pooling: str, precision: str
 ) -> None:
     random, size, classes = np.random.default_rng(0), 40, 3

@@ -60,7 +60,7 @@ def noise(path: Path) -> str:
     return str(path)
 
 
-def test_it_names_photographs_of_the_run_and_what_is_like_them(
+def test_photographs_of_the_run_are_identified_with_their_nearest(
     drawn: tuple[Path, dict[str, Any]], known: list[dict[str, Any]]
 ) -> None:
     found = [found for found, _ in looked(drawn[0] / "out", *(row["path"] for row in known))]
@@ -92,10 +92,10 @@ def test_features_and_components_are_those_of_the_run(
 def test_a_picture_of_another_kind_is_none_of_these(drawn: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
     ((found, _),) = looked(drawn[0] / "out", noise(tmp_path / "noise.png"))
     assert found.is_none
-    assert found.distance is not None and found.distance > 1.5 * found.unknown["threshold"]
+    assert found.distance is not None and found.distance > 1.5 * found.none_of_these["threshold"]
 
 
-def test_bad_photographs_are_told_and_the_others_go_on_without_spark(
+def test_unreadable_photographs_are_reported_and_the_others_identified(
     drawn: tuple[Path, dict[str, Any]], known: list[dict[str, Any]], tmp_path: Path
 ) -> None:
     folder, manifest = drawn
@@ -122,7 +122,7 @@ def test_bad_photographs_are_told_and_the_others_go_on_without_spark(
     assert "0000" not in stderr  # of TensorFlow's own log
 
 
-def test_a_person_is_told_in_lines(drawn: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+def test_lines_for_a_person(drawn: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
     process = verger("identify", "--run", str(drawn[0] / "out"), noise(tmp_path / "noise.png"), cwd=tmp_path)
     stdout, stderr = process.communicate(timeout=120)
     assert process.returncode == 0, stderr
@@ -132,7 +132,7 @@ def test_a_person_is_told_in_lines(drawn: tuple[Path, dict[str, Any]], tmp_path:
 
 
 @pytest.mark.parametrize("which", ["photographs", "run"])
-def test_nothing_to_read_is_exit_3(drawn: tuple[Path, dict[str, Any]], tmp_path: Path, which: str) -> None:
+def test_nothing_to_read_is_exit_code_3(drawn: tuple[Path, dict[str, Any]], tmp_path: Path, which: str) -> None:
     where = drawn[0] / "out" if which == "photographs" else tmp_path
     process = verger("identify", "--run", str(where), "gone.jpg", inject=ABSENT, cwd=tmp_path)
     stdout, stderr = process.communicate(timeout=60)
@@ -145,7 +145,7 @@ def test_nothing_to_read_is_exit_3(drawn: tuple[Path, dict[str, Any]], tmp_path:
     assert "Traceback" not in stderr
 
 
-def test_a_run_without_a_classifier_still_knows_what_is_alike(
+def test_a_run_without_a_classifier_gives_nearest_photographs(
     spark: SparkSession, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     made = photographs(tmp_path / "in", 12)

@@ -55,10 +55,10 @@ def test_a_random_split_flatters_a_classifier_of_varieties(fruits: dict[str, Any
     assert "optimistic" in naive["says"] and not found["optimistic"]
 
 
-def test_neighbours_of_a_rotation_are_counted(fruits: dict[str, Any]) -> None:
+def test_near_duplicates_of_a_rotation_series_are_counted(fruits: dict[str, Any]) -> None:
     count = fruits["audit"]["counts"]["near_duplicate"]
     assert count["found"] > 0.2 * fruits["photographs"]["projected"]
-    assert count["listed"] <= min(count["found"], issues.LISTED)
+    assert count["listed"] <= min(count["found"], issues.MAX_LISTED)
 
 
 def test_the_same_store_by_fruit_is_scored_on_the_varieties_of_test(
@@ -97,7 +97,7 @@ def test_photographs_of_shops(spark: Any, data: Path, tmp_path: Path) -> None:
     assert "Classifier: " in "\n".join(summary.lines(Manifest.model_validate(done)))
 
 
-def test_what_is_wrong_with_photographs_is_in_the_audit(spark: Any, tmp_path: Path) -> None:
+def test_duplicates_and_thin_labels_are_in_the_audit(spark: Any, tmp_path: Path) -> None:
     made = photographs(tmp_path / "in", 60)
     (tmp_path / "in" / "label 1" / "copy.png").write_bytes(made[0].read_bytes())
     photograph(tmp_path / "in" / "few" / "one.png", 999)
@@ -111,14 +111,14 @@ def test_what_is_wrong_with_photographs_is_in_the_audit(spark: Any, tmp_path: Pa
     assert done["classifier"]["left_out"]["alone_in_its_class"] == 1
 
 
-def test_one_label_is_nothing_to_tell_apart(spark: Any, tmp_path: Path) -> None:
+def test_one_label_gives_no_classifier(spark: Any, tmp_path: Path) -> None:
     photographs(tmp_path / "in", 12, labels=1)
     done = run(spark, tmp_path, classifier=True)
     assert done["classifier"] == {"absent": "there is one class only"}
     assert done["warnings"] == []
 
 
-def test_without_a_classifier_the_audit_stays(spark: Any, tmp_path: Path) -> None:
+def test_without_a_classifier_there_is_an_audit(spark: Any, tmp_path: Path) -> None:
     photographs(tmp_path / "in", 12)
     done = run(spark, tmp_path)
     assert "classifier" not in done
@@ -133,7 +133,7 @@ def test_a_pattern_that_matches_nothing_is_a_warning(spark: Any, tmp_path: Path)
     assert done["warnings"] == [f"no classifier was fitted: {done['classifier']['absent']}"]
 
 
-def test_a_score_on_photographs_that_training_has_seen_is_weak(spark: Any, tmp_path: Path) -> None:
+def test_a_score_is_weak_where_test_has_near_duplicates_in_training(spark: Any, tmp_path: Path) -> None:
     made = photographs(tmp_path / "in" / "Training", 40)
     for path in made:
         copy = tmp_path / "in" / "Test" / path.relative_to(tmp_path / "in" / "Training")
@@ -156,10 +156,10 @@ def test_a_score_on_photographs_that_training_has_seen_is_weak(spark: Any, tmp_p
         "classification.classifier.Classification.save",
         "audit.checks.audit",
         "audit.checks.Audit.save",
-        "sample.take",
+        "sample.draw_sample",
     ],
 )
-def test_what_fails_there_is_a_warning_and_never_a_failed_run(
+def test_a_failing_analysis_is_a_warning_and_the_run_succeeds(
     spark: Any, tmp_path: Path, broken: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: Any) -> None:
@@ -176,11 +176,11 @@ def test_what_fails_there_is_a_warning_and_never_a_failed_run(
         "classification.classifier.Classification.save": (False, True),
         "audit.checks.audit": (True, False),
         "audit.checks.Audit.save": (True, False),
-        "sample.take": (False, False),
+        "sample.draw_sample": (False, False),
     }[broken]
 
 
-def test_the_same_photographs_are_judged_the_same(spark: Any, tmp_path: Path) -> None:
+def test_a_second_run_has_the_same_scores_and_issues(spark: Any, tmp_path: Path) -> None:
     photographs(tmp_path / "in", 60)
     first, second = run(spark, tmp_path, classifier=True), run(spark, tmp_path, classifier=True)
     for key in ("classifier", "audit"):

@@ -90,7 +90,7 @@ def redrawn(output: Path) -> tuple[str, list[str]]:
         ("pca", None, "the components cannot be read: .*pca.json does not exist"),
     ],
 )
-def test_a_damaged_file_costs_its_section_and_no_more(
+def test_a_damaged_file_costs_its_section_alone(
     reported: tuple[Path, dict[str, Any]], tmp_path: Path, file: str, content: bytes | None, said: str
 ) -> None:
     folder, document = reported
@@ -121,7 +121,7 @@ def test_a_page_without_pictures_says_so(reported: tuple[Path, dict[str, Any]], 
     assert warning.endswith(f" photographs could be read; they were looked for in {folder / 'in'}")
 
 
-def test_no_report(spark: SparkSession, tmp_path: Path) -> None:
+def test_without_the_report_option_no_report_is_written(spark: SparkSession, tmp_path: Path) -> None:
     photographs(tmp_path / "in", 8)
     document = run(spark, tmp_path, report=False)
     assert "report" not in document
@@ -143,7 +143,7 @@ def test_a_report_that_cannot_be_drawn_is_a_warning(
     assert json.loads((tmp_path / "out" / "latest.json").read_text())["run_id"] == document["run_id"]
 
 
-def test_a_report_in_a_bucket_has_its_pictures_and_is_drawn_again_without_the_photographs(place: Place) -> None:
+def test_a_report_in_a_bucket_has_thumbnails_and_is_redrawn_without_the_photographs(place: Place) -> None:
     code, stderr, lines = finished(place.start("--classifier", "--report"))
     assert code == 0, stderr
     (key,) = place.keys("out/runs/", "/report/index.html")
@@ -163,7 +163,7 @@ def test_a_report_in_a_bucket_has_its_pictures_and_is_drawn_again_without_the_ph
 
 
 @pytest.mark.parametrize("width, phone, dark", [(1280, False, False), (1280, False, True), (390, True, False)])
-def test_a_browser_finds_every_section_and_nothing_to_complain_of(
+def test_a_browser_shows_every_section_without_errors(
     reported: tuple[Path, dict[str, Any]], browser: Browser, width: int, phone: bool, dark: bool
 ) -> None:
     page = page_of(*reported)
@@ -182,9 +182,7 @@ def test_a_browser_finds_every_section_and_nothing_to_complain_of(
     assert {address for address in browser.asked if not address.startswith("data:")} == {page.resolve().as_uri()}
 
 
-def test_the_scatter_answers_to_the_mouse_and_to_the_keyboard(
-    reported: tuple[Path, dict[str, Any]], browser: Browser
-) -> None:
+def test_the_scatter_plot_reacts_to_mouse_and_keyboard(reported: tuple[Path, dict[str, Any]], browser: Browser) -> None:
     browser.screen(1280, 900)
     browser.open(page_of(*reported))
     # Pointing at a dot shows its photograph; a click on it shows its label alone, a second one all of them.
@@ -228,9 +226,7 @@ def first_dot(browser: Browser) -> tuple[float, float]:
     return x, y
 
 
-def test_a_finger_that_taps_beside_a_dot_leaves_its_photograph_shown(
-    reported: tuple[Path, dict[str, Any]], browser: Browser
-) -> None:
+def test_a_tap_beside_a_dot_keeps_its_photograph_shown(reported: tuple[Path, dict[str, Any]], browser: Browser) -> None:
     browser.screen(390, 844, phone=True)
     browser.call("Emulation.setTouchEmulationEnabled", enabled=True)
     try:
@@ -245,7 +241,7 @@ def test_a_finger_that_taps_beside_a_dot_leaves_its_photograph_shown(
         browser.call("Emulation.setTouchEmulationEnabled", enabled=False)
 
 
-def test_the_first_step_back_is_to_the_last_dot(reported: tuple[Path, dict[str, Any]], browser: Browser) -> None:
+def test_the_first_step_backwards_goes_to_the_last_dot(reported: tuple[Path, dict[str, Any]], browser: Browser) -> None:
     browser.screen(1280, 900)
     browser.open(page_of(*reported))
     browser.evaluate("document.getElementById('cloud').focus()")
@@ -262,7 +258,7 @@ def test_the_first_step_back_is_to_the_last_dot(reported: tuple[Path, dict[str, 
         assert browser.evaluate(at) == where
 
 
-def test_on_paper_no_label_is_picked(reported: tuple[Path, dict[str, Any]], browser: Browser) -> None:
+def test_in_print_no_label_is_picked(reported: tuple[Path, dict[str, Any]], browser: Browser) -> None:
     browser.screen(794, 1123, media="print")
     browser.open(page_of(*reported))
     browser.evaluate("document.querySelector('#cloud-key button').click()")

@@ -1,4 +1,4 @@
-"""What a run finds out about its photographs once its table is written; none of it can fail the run."""
+"""Sample, classifier, audit and report of a run whose table is written. None of them can fail the run."""
 
 from __future__ import annotations
 
@@ -25,12 +25,18 @@ if TYPE_CHECKING:
 
 
 def preload(config: RunConfig) -> None:
-    """Import, while Spark starts, what takes a study seconds to import; what fails fails again where it is used."""
+    """Import the libraries of an analysis in a thread, while Spark starts: they take seconds.
+
+    Parameters
+    ----------
+    config : RunConfig
+        Says whether there will be a classifier and a report. An import that fails is tried again where it is needed.
+    """
     modules = []
     if config.classifier:
         modules += ["verger.insight.classification.classifier", "verger.insight.audit.checks"]
     if config.report:
-        modules += ["verger.insight.report.png_charts", "matplotlib.backends.backend_agg"]
+        modules += ["verger.insight.report.writer", "matplotlib.backends.backend_agg"]
 
     def load() -> None:
         with suppress(Exception):
@@ -43,22 +49,25 @@ def preload(config: RunConfig) -> None:
 class Analysis:
     """Sample, classifier, audit and report of one run.
 
-    Their libraries are imported where they are used: what is broken in one of them costs a warning.
+    Their libraries are imported where they are used, so that a broken one costs a warning, not the run.
 
     Parameters
     ----------
     run : Run
-        Where it writes; its table is there, its manifest not yet.
+        The run whose table is written, its manifest not yet.
     config : RunConfig
+        The run's.
     stores : Stores
         How photographs are reached, for thumbnails.
     progress : Progress
+        Told of the stages, and of what could not be done.
     show : callable
-        Takes headline figures by name, for whoever watches the run.
+        Called with numbers by name, for whoever watches the run: ``near_duplicates``, ``suspected_mislabels`` and
+        ``recognised``, the classifier's accuracy.
     standardize : bool, optional
-        Whether the PCA of the run divides features by their standard deviation; what ``config`` says by default.
+        Whether the run's PCA divides features by their standard deviations; by default as ``config`` says.
     fitted_by : str, optional
-        Id of the run that fitted the PCA; this one by default.
+        Id of the run that fitted the PCA; by default this one.
     """
 
     def __init__(
@@ -80,74 +89,83 @@ class Analysis:
         self.fitted_by = None if fitted_by == run.run_id else fitted_by
         self.sample: Sample | None = None
         self.classification: Classification | None = None
-        self.audited: Audit | None = None
+        self.audit: Audit | None = None
 
     def analyse(self, store: FeatureStore) -> dict[str, Any]:
         """Draw a sample of the run, fit a first classifier on it, and audit it.
+
+        Parameters
+        ----------
+        store : FeatureStore
+            The store that holds the run's features.
 
         Returns
         -------
         dict
             ``classifier`` and ``audit`` of the manifest, as far as there are any.
         """
-        found: dict[str, Any] = {}
+        results: dict[str, Any] = {}
         classification: Classification | None = None
-        with self._unless("nothing was audited, and no classifier fitted"), self.progress.stage("sample"):
+        with self._warn_on_error("nothing was audited, and no classifier fitted"), self.progress.stage("sample"):
             from verger.insight import sample
 
-            self.sample = sample.take(self.run, store, self.config, self.config.input)
+            self.sample = sample.draw_sample(self.run, store, self.config, self.config.input)
         if self.sample is None:
-            return found
+            return results
         if self.config.classifier:
-            with self._unless("no classifier was fitted"), self.progress.stage("classifier"):
+            with self._warn_on_error("no classifier was fitted"), self.progress.stage("classifier"):
                 classification, absent = self._classify(self.sample)
-                found |= absent
-        with self._unless("nothing was audited"), self.progress.stage("audit", "Auditing the photographs"):
-            found["audit"] = self._audit(self.sample, classification)
+                results |= absent
+        with self._warn_on_error("nothing was audited"), self.progress.stage("audit", "Auditing the photographs"):
+            results["audit"] = self._audit(self.sample, classification)
         if classification:
-            with self._unless("no classifier was kept"):
-                found["classifier"] = self._keep(classification)
-        self._tell(found)
-        return found
+            with self._warn_on_error("no classifier was kept"):
+                results["classifier"] = self._save(classification)
+        self._show_numbers(results)
+        return results
 
     def draw(self, document: dict[str, Any]) -> dict[str, Any]:
-        """Draw the report from the manifest as far as it has come.
+        """Draw the report.
+
+        Parameters
+        ----------
+        document : dict
+            The run's manifest as far as it has come.
 
         Returns
         -------
         dict
             ``report`` of the manifest, where it could be drawn.
         """
-        with self._unless("the report was not drawn"), self.progress.stage("report", "Drawing the report"):
+        with self._warn_on_error("the report was not drawn"), self.progress.stage("report", "Drawing the report"):
             from verger.insight.report import content, writer
 
-            findings = self.audited.table if self.audited else None
+            issues = self.audit.table if self.audit else None
             classifier = self.classification.document() if self.classification else None
-            last = runs.latest(self.run.storage, self.run.output, self.config.name)
-            report = content.gather(self.run, document, self.sample, findings, classifier, last, self.stores)
-            page = writer.write(self.run, report)
-            return {"report": {"path": self.run.relative(page)}}
+            previous = runs.latest(self.run.storage, self.run.output, self.config.name)
+            report = content.gather(self.run, document, self.sample, issues, classifier, previous, self.stores)
+            return {"report": {"path": self.run.relative(writer.write(self.run, report))}}
         return {}
 
     def _classify(self, sample: Sample) -> tuple[Classification | None, dict[str, Any]]:
-        """A classifier, or what the manifest says where there is none."""
+        """A classifier, or what the manifest says where the photographs allow none."""
         from verger.insight.classification import classifier
 
-        elsewhere = self.fitted_by and classifier.Given(
-            self.fitted_by, Pca.load(self.run.path("pca"), self.run.storage)
-        )
+        foreign_pca = None
+        if self.fitted_by:
+            pca = Pca.load(self.run.path("pca"), self.run.storage)
+            foreign_pca = classifier.ForeignPca(self.fitted_by, pca)
         try:
-            found = classifier.classify(sample, self.config, self.progress.warn, elsewhere or None)
-        except classifier.NothingToTellError as absent:
+            return classifier.classify(sample, self.config, self.progress.warn, foreign_pca), {}
+        except classifier.NoClassifierError as error:
             if self.config.class_regex is not None:
-                self.progress.warn(f"no classifier was fitted: {absent}")
-            return None, {"classifier": {"absent": str(absent)}}
-        return found, {}
+                self.progress.warn(f"no classifier was fitted: {error}")
+            return None, {"classifier": {"absent": str(error)}}
 
-    def _keep(self, classification: Classification) -> dict[str, Any]:
-        """Write the classifier, which needs what the audit says of its score, if there is one."""
-        if self.audited:
-            classification = classification.beside(self.audited.seen)
+    def _save(self, classification: Classification) -> dict[str, Any]:
+        """Write the classifier after the audit, which may find that its score is weak evidence."""
+        if self.audit:
+            classification = classification.with_near_duplicates(self.audit.seen_in_training)
         folder = self.run.path("model")
         summary = {**classification.summary(), "path": self.run.relative(folder)}
         classification.save(folder, self.run.storage)
@@ -157,35 +175,43 @@ class Analysis:
     def _audit(self, sample: Sample, classification: Classification | None) -> dict[str, Any]:
         from verger.insight.audit import checks
 
-        audited = checks.audit(sample, predictions_of(classification), self.standardize)
-        summary = {**audited.summary(), "path": self.run.relative(self.run.path("audit"))}
-        audited.save(self.run.path("audit", "part-00000.zstd.parquet"), self.run.storage)
-        self.audited = audited
+        audit = checks.audit(sample, predictions_of(classification), self.standardize)
+        summary = {**audit.summary(), "path": self.run.relative(self.run.path("audit"))}
+        audit.save(self.run.path("audit", "part-00000.zstd.parquet"), self.run.storage)
+        self.audit = audit
         return summary
 
-    def _tell(self, found: dict[str, Any]) -> None:
-        """Headline figures, as far as anybody has looked."""
-        counts = found["audit"]["counts"] if "audit" in found else {}
-        figures = {f"{kind}s": counts[kind]["found"] for kind in ("near_duplicate", "suspected_mislabel") if counts}
-        figures["recognised"] = found.get("classifier", {}).get("accuracy", 0) if self.config.classifier else None
-        self.show(**{name: value for name, value in figures.items() if value is not None})
+    def _show_numbers(self, results: dict[str, Any]) -> None:
+        numbers = {}
+        if "audit" in results:
+            counts = results["audit"]["counts"]
+            numbers = {f"{kind}s": counts[kind]["found"] for kind in ("near_duplicate", "suspected_mislabel")}
+        if self.config.classifier:
+            numbers["recognised"] = results.get("classifier", {}).get("accuracy", 0)
+        self.show(**{name: number for name, number in numbers.items() if number is not None})
 
-    def _unless(self, failure: str) -> AbstractContextManager[None]:
+    def _warn_on_error(self, failure: str) -> AbstractContextManager[None]:
         return warn_on_error(failure, self.progress.warn)
 
 
 def predictions_of(classification: Classification | None) -> Predictions | None:
-    """What the audit needs of a classifier: the predictions of random folds."""
+    """What the audit needs of a classifier: its predictions of the photographs that random folds hold out.
+
+    Parameters
+    ----------
+    classification : Classification or None
+        None where there is no classifier.
+    """
     if classification is None:
         return None
     from verger.insight.audit.issues import Predictions
 
-    held_out, score = classification.out_of_fold, classification.scores[-1]
+    held_out, score = classification.random_folds, classification.scores[-1]
     return Predictions(
         classes=classification.model.classes,
         rows=held_out.rows,
         codes=held_out.codes,
-        probability=held_out.probability,
+        probabilities=held_out.probabilities,
         accuracy=score.accuracy,
         beats_majority=score.beats_majority,
     )

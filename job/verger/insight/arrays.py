@@ -1,4 +1,4 @@
-"""Types of arrays, and small sums over them, that all of insight shares."""
+"""Types of arrays that all of insight shares, and two functions over columns."""
 
 from __future__ import annotations
 
@@ -8,14 +8,27 @@ import pyarrow as pa
 
 Indices = npt.NDArray[np.int64]
 """Row numbers, or codes of categories."""
+BoolArray = npt.NDArray[np.bool_]
 Float32Array = npt.NDArray[np.float32]
 Float64Array = npt.NDArray[np.float64]
 
-_BLOCK = 1 << 19  # numbers that are in double precision at a time
+_BLOCK = 1 << 19  # values that are in double precision at a time
 
 
-def moments(rows: npt.NDArray[np.floating]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Means and standard deviations (divisor n) of columns, in double precision without a copy in it."""
+def column_moments(rows: npt.NDArray[np.floating]) -> tuple[Float64Array, Float64Array]:
+    """Mean and standard deviation of each column, in double precision without a copy of the rows in it.
+
+    Parameters
+    ----------
+    rows : ndarray of float, shape (n, d)
+        At least one row.
+
+    Returns
+    -------
+    mean : ndarray of float64, shape (d,)
+    deviation : ndarray of float64, shape (d,)
+        With divisor n.
+    """
     step = max(1, _BLOCK // rows.shape[1])
     blocks = [rows[start : start + step] for start in range(0, len(rows), step)]
     mean = sum(block.sum(axis=0, dtype=np.float64) for block in blocks) / len(rows)
@@ -23,7 +36,18 @@ def moments(rows: npt.NDArray[np.floating]) -> tuple[npt.NDArray[np.float64], np
     return mean, np.sqrt(squares / len(rows))
 
 
-def codes(values: pa.ChunkedArray) -> Indices:
-    """A number from 0 for each value; null is a value too."""
+def category_codes(values: pa.ChunkedArray) -> Indices:
+    """Number the distinct values of a column.
+
+    Parameters
+    ----------
+    values : pyarrow.ChunkedArray
+        Null is a value like any other.
+
+    Returns
+    -------
+    ndarray of int64, shape (n,)
+        From 0, in the order in which the values first appear.
+    """
     encoded = values.combine_chunks().dictionary_encode(null_encoding="encode")
     return np.asarray(encoded.indices).astype(np.int64)

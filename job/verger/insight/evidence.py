@@ -4,40 +4,57 @@ from __future__ import annotations
 
 from typing import Any
 
-FEW = 100
-"""HeldOut-out photographs below which an accuracy is weak."""
+MIN_HELD_OUT = 100
+"""Held-out photographs below which an accuracy is weak evidence."""
 
 
-def weakness(summary: dict[str, Any]) -> str:
-    """Why an accuracy, random or not, is weak evidence, of a manifest's ``classifier``; '' where it is not."""
-    if "weak" in summary:
-        return str(summary["weak_because"] or "") if summary["weak"] else ""
-    return f"fewer than {FEW} photographs were held out" if summary["n_test"] < FEW else ""
-
-
-def none_of_these(unknown: dict[str, Any] | None) -> str:
-    """From where on a photograph is none of the classes, and what that is worth; '' where nobody has asked.
+def weak_because(classifier: dict[str, Any]) -> str:
+    """Why an accuracy is weak evidence.
 
     Parameters
     ----------
-    unknown : dict or None
-        The manifest's ``none_of_these``.
+    classifier : dict
+        The manifest's ``classifier``, which has an accuracy. Runs of older versions have no ``weak`` in it.
+
+    Returns
+    -------
+    str
+        A phrase; empty where the accuracy is no weak evidence.
     """
-    if unknown is None:
+    if "weak" in classifier:
+        return str(classifier["weak_because"] or "") if classifier["weak"] else ""
+    return f"fewer than {MIN_HELD_OUT} photographs were held out" if classifier["n_test"] < MIN_HELD_OUT else ""
+
+
+def describe_none_of_these(threshold: dict[str, Any] | None) -> str:
+    """The threshold beyond which a photograph is none of the classes, and what it is worth.
+
+    Parameters
+    ----------
+    threshold : dict or None
+        The manifest's ``classifier.none_of_these``; None in runs of older versions.
+
+    Returns
+    -------
+    str
+        Sentences; empty where there is nothing to describe.
+    """
+    if threshold is None:
         return ""
-    if "absent" in unknown:
-        return f"No threshold tells whether a photograph is none of these classes: {unknown['absent']}."
-    said = (
-        f"None of these: farther than {unknown['threshold']:.3f} from every known photograph, as "
-        f"{unknown['false_alarms']:.0%} of {unknown['n_held_out']:,} known ones were when they were held out "
-        f"({unknown['split_says']}). "
+    if "absent" in threshold:
+        return f"No threshold tells whether a photograph is none of these classes: {threshold['absent']}."
+    text = (
+        f"None of these: farther than {threshold['threshold']:.3f} from every known photograph. "
+        f"{threshold['false_alarms']:.0%} of {threshold['n_held_out']:,} known ones were farther when they were held "
+        f"out ({threshold['split_says']}). "
     )
-    if unknown["auroc"] is None:
-        return said + f"What that finds is {unknown['says']}."
-    (low, high), (least, most) = unknown["auroc_interval"], unknown["caught_interval"]
+    if threshold["auroc"] is None:
+        return text + f"How many photographs of other classes are farther is {threshold['says']}."
+    (auroc_low, auroc_high), (caught_low, caught_high) = threshold["auroc_interval"], threshold["caught_interval"]
     return (
-        said + f"Of {unknown['n_unknown']:,} photographs of classes that were left out, "
-        f"{unknown['caught_at_5_percent']:.0%} ({least:.0%} to {most:.0%}) were caught; AUROC "
-        f"{unknown['auroc']:.2f} ({low:.2f} to {high:.2f}){': weak evidence' if unknown['weak'] else ''}. "
-        f"{unknown['says'][:1].upper()}{unknown['says'][1:]}."
+        text + f"Of {threshold['n_unknown']:,} photographs of classes that were left out, "
+        f"{threshold['caught_at_5_percent']:.0%} ({caught_low:.0%} to {caught_high:.0%}) were farther; AUROC "
+        f"{threshold['auroc']:.2f} ({auroc_low:.2f} to {auroc_high:.2f})"
+        f"{': weak evidence' if threshold['weak'] else ''}. "
+        f"{threshold['says'][:1].upper()}{threshold['says'][1:]}."
     )

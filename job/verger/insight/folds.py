@@ -11,17 +11,17 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.linear_model import LogisticRegression
 
-from verger.insight.arrays import Float64Array, Indices, moments
+from verger.insight.arrays import Float64Array, Indices, column_moments
 from verger.insight.reduction import Reduction
 from verger.insight.task import Task
 
 
 @contextmanager
-def ignore_warnings() -> Iterator[None]:
-    """Without scikit-learn's warnings, which are no fault of the user's.
+def ignore_sklearn_warnings() -> Iterator[None]:
+    """Hide scikit-learn's warnings, which ask nothing of the user.
 
-    A class is small, which the score says; a feature does not vary within one; a fit has come close enough when its
-    steps are used up. For whoever starts the threads of a fit: filters are one for all threads.
+    They say that a class is small, which the score says too; that a feature does not vary; that a fit has used up its
+    steps, when it has come close enough. Enter it in the thread that starts the others: filters are of the process.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -30,52 +30,98 @@ def ignore_warnings() -> Iterator[None]:
 
 @dataclass(frozen=True, eq=False)
 class FittedFold:
-    """What one training part has taught.
+    """Scaler, PCA and classifier of one training part.
 
     Attributes
     ----------
     reduction : Reduction
-    size : float
-        What the components are divided by.
+        Scaler and PCA.
+    scale : float
+        Components are divided by it.
     model : LogisticRegression
-        Its ``classes_`` are the codes that the training part has.
+        Its ``classes_`` are the codes of the classes in the training part.
     """
 
     reduction: Reduction
-    size: float
+    scale: float
     model: LogisticRegression
 
 
-def reduction_of(task: Task, training: Indices) -> Reduction:
-    """Scaler and PCA, fitted to one training part where the task gives none."""
-    if task.given is not None:
-        return task.given
+def fit_fold(task: Task, training: Indices) -> FittedFold:
+    """Fit scaler, PCA and classifier to one training part.
+
+    Parameters
+    ----------
+    task : Task
+        What is to be classified.
+    training : ndarray of int64, shape (n,)
+        Rows of the task.
+    """
+    reduction = fit_reduction(task, training)
+    components = reduction.transform(task.features[training])
+    scale = common_scale(components)
+    return FittedFold(reduction, scale, fit_logistic_regression(components / scale, task.codes[training]))
+
+
+def fit_reduction(task: Task, training: Indices) -> Reduction:
+    """Fit scaler and PCA to one training part, unless the task has fixed ones.
+
+    Parameters
+    ----------
+    task : Task
+        What is to be classified.
+    training : ndarray of int64, shape (n,)
+        Rows of the task.
+    """
+    if task.fixed_reduction is not None:
+        return task.fixed_reduction
     x = task.features[training]
     return Reduction.fit(x, max(1, min(task.n_components, len(x) - 1, x.shape[1])), task.standardize, task.seed)
 
 
-def fit_fold(task: Task, training: Indices) -> FittedFold:
-    """Fit scaler, PCA and classifier to one training part."""
-    reduction = reduction_of(task, training)
-    x = reduction.components(task.features[training])
-    size = scale_of(x)
-    return FittedFold(reduction, size, fit_logistic(x / size, task.codes[training]))
+def fit_logistic_regression(components: npt.NDArray[np.floating], codes: Indices) -> LogisticRegression:
+    """Fit multinomial logistic regression.
+
+    Parameters
+    ----------
+    components : ndarray of float, shape (n, k)
+        Divided by their `common_scale`, which the penalty C = 1 suits.
+    codes : ndarray of int64, shape (n,)
+        The class of each row.
+    """
+    return LogisticRegression(C=1.0, tol=1e-3, max_iter=200).fit(components, codes)
 
 
-def fit_logistic(x: npt.NDArray[np.floating], y: Indices) -> LogisticRegression:
-    """Multinomial logistic regression, with the penalty that suits components of size one."""
-    return LogisticRegression(C=1.0, tol=1e-3, max_iter=200).fit(x, y)
+def common_scale(components: npt.NDArray[np.floating]) -> float:
+    """One number to divide all components by, so that each keeps its share of the variance.
+
+    Parameters
+    ----------
+    components : ndarray of float, shape (n, k)
+
+    Returns
+    -------
+    float
+        Root of their mean variance; 1 where nothing varies.
+    """
+    return float(np.sqrt(np.square(column_moments(components)[1]).mean())) or 1.0
 
 
-def scale_of(components: npt.NDArray[np.floating]) -> float:
-    """One number for all components: each keeps its share of the variance, and the penalty its meaning."""
-    return float(np.sqrt(np.square(moments(components)[1]).mean())) or 1.0
+def all_coefficients(model: LogisticRegression) -> tuple[Float64Array, Float64Array]:
+    """Coefficients and intercepts of all classes.
 
+    Parameters
+    ----------
+    model : LogisticRegression
+        Fitted. Of two classes, it has the logit of the second alone.
 
-def coefficients_of(found: LogisticRegression) -> tuple[Float64Array, Float64Array]:
-    """Coefficients and intercepts, float64, of all classes of a fitted logistic regression."""
-    coefficients, intercepts = found.coef_.astype(np.float64), found.intercept_.astype(np.float64)
-    if len(coefficients) == 1:  # of two classes, scikit-learn keeps the logits of the second alone
+    Returns
+    -------
+    coefficients : ndarray of float64, shape (classes, k)
+    intercepts : ndarray of float64, shape (classes,)
+    """
+    coefficients, intercepts = model.coef_.astype(np.float64), model.intercept_.astype(np.float64)
+    if len(coefficients) == 1:
         coefficients = np.vstack([np.zeros_like(coefficients), coefficients])
         intercepts = np.append(0.0, intercepts)
     return coefficients, intercepts

@@ -1,4 +1,4 @@
-"""The classifier as it is kept: from components to probabilities, with NumPy alone."""
+"""The classifier as a run keeps it: from components to probabilities, with NumPy alone."""
 
 from __future__ import annotations
 
@@ -15,22 +15,25 @@ from verger.storage.base import Storage, raise_if_corrupt
 from verger.storage.uri import join
 
 ARRAYS, DOCUMENT = "classifier.npz", "classifier.json"
+"""Files in a run's folder ``model``."""
 
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """What turns components into probabilities, with NumPy alone.
+    """Logistic regression on components, with a temperature.
 
     Attributes
     ----------
     classes : list of str
+        In the order of the probabilities.
     mean : ndarray of float64, shape (k,)
+        Subtracted from components.
     scale : float
-        One number for all components.
+        Components are divided by it.
     coefficients : ndarray of float64, shape (classes, k)
     intercepts : ndarray of float64, shape (classes,)
     temperature : float
-        Logits are divided by it; 1 where there was too little to calibrate on.
+        Logits are divided by it; 1 where there were too few photographs to calibrate on.
     """
 
     classes: list[str]
@@ -41,16 +44,45 @@ class Model:
     temperature: float
 
     def logits(self, components: npt.ArrayLike) -> Float64Array:
-        """Of components, shape (n, k), as `verger.components.pca.Pca.transform` gives them."""
+        """Logits of components.
+
+        Parameters
+        ----------
+        components : array_like, shape (n, k)
+            As `verger.components.pca.Pca.transform` gives them.
+
+        Returns
+        -------
+        ndarray of float64, shape (n, classes)
+        """
         x = np.subtract(components, self.mean, dtype=np.float64) / self.scale
         return np.asarray((x @ self.coefficients.T + self.intercepts) / self.temperature)
 
     def probabilities(self, components: npt.ArrayLike) -> Float64Array:
-        """Shape (n, classes); rows sum to one."""
+        """Probabilities of components.
+
+        Parameters
+        ----------
+        components : array_like, shape (n, k)
+            As for `logits`.
+
+        Returns
+        -------
+        ndarray of float64, shape (n, classes)
+            Rows sum to one.
+        """
         return softmax(self.logits(components))
 
     def save(self, folder: str, storage: Storage) -> None:
-        """Write ``classifier.npz``; the names of the classes are not in it."""
+        """Write ``classifier.npz``; the names of the classes are not in it.
+
+        Parameters
+        ----------
+        folder : str
+            Canonical URI.
+        storage : Storage
+            That the folder is in.
+        """
         sink = io.BytesIO()
         np.savez(
             sink,
@@ -64,7 +96,20 @@ class Model:
 
 
 def load(folder: str, storage: Storage) -> tuple[Model, dict[str, Any]]:
-    """Read what a run keeps of its classifier: the model, and what is known of it.
+    """Read what a run keeps of its classifier.
+
+    Parameters
+    ----------
+    folder : str
+        Canonical URI of the run's folder ``model``.
+    storage : Storage
+        That the folder is in.
+
+    Returns
+    -------
+    model : Model
+    document : dict
+        What ``classifier.json`` says.
 
     Raises
     ------
@@ -73,17 +118,27 @@ def load(folder: str, storage: Storage) -> tuple[Model, dict[str, Any]]:
     StoreError
         It is damaged.
     """
-    text, numbers = join(folder, DOCUMENT), join(folder, ARRAYS)
-    with raise_if_corrupt(text):
-        document = json.loads(storage.read(text))
+    document_path, arrays_path = join(folder, DOCUMENT), join(folder, ARRAYS)
+    with raise_if_corrupt(document_path):
+        document = json.loads(storage.read(document_path))
         classes = list(document["classes"])
-    with raise_if_corrupt(numbers), np.load(io.BytesIO(storage.read(numbers)), allow_pickle=False) as saved:
+    with raise_if_corrupt(arrays_path), np.load(io.BytesIO(storage.read(arrays_path)), allow_pickle=False) as saved:
         arrays = {name: saved[name] for name in ("mean", "coefficients", "intercepts")}
         scale, temperature = float(saved["scale"]), float(saved["temperature"])
     return Model(classes=classes, scale=scale, temperature=temperature, **arrays), document
 
 
 def softmax(logits: Float64Array) -> Float64Array:
-    """Probabilities of logits, row by row."""
-    raised = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return np.asarray(raised / raised.sum(axis=1, keepdims=True))
+    """Probabilities of logits.
+
+    Parameters
+    ----------
+    logits : ndarray of float64, shape (n, classes)
+
+    Returns
+    -------
+    ndarray of float64, shape (n, classes)
+        Rows sum to one.
+    """
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True))

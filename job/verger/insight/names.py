@@ -1,4 +1,4 @@
-"""Names of labels and paths as people sort and read them, bounded in width."""
+"""Names of labels, classes and paths as people sort and read them, bounded in width."""
 
 from __future__ import annotations
 
@@ -6,57 +6,90 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
+from rich.cells import cell_len, chop_cells
+
 from verger.text import plain
 
 NO_LABEL = "(no label)"
 
 
-def natural(name: str) -> list[tuple[int, int, str]]:
-    """A key that puts 'Apple 5' before 'Apple 10'."""
+def natural_key(name: str) -> list[tuple[int, int, str]]:
+    """Sort key of natural order, in which 'Apple 5' comes before 'Apple 10'.
+
+    Parameters
+    ----------
+    name : str
+        Any text.
+    """
     return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", name) if part]
 
 
-def isolated(name: str) -> str:
-    """A name as it stands in a sentence: one that is written from right to left must not turn its neighbours."""
-    turns = any(unicodedata.bidirectional(letter) in ("R", "AL") for letter in name)
-    return f"\u2068{plain(name)}\u2069" if turns else plain(name)
+def isolate(name: str) -> str:
+    """A name for use within a sentence, without control characters.
+
+    Parameters
+    ----------
+    name : str
+        Any text. If it has letters that are written from right to left, it is put between Unicode's isolate characters
+        (UAX 9), so that it does not change the order of the words around it.
+    """
+    right_to_left = any(unicodedata.bidirectional(letter) in ("R", "AL") for letter in name)
+    return f"\u2068{plain(name)}\u2069" if right_to_left else plain(name)
 
 
-def cut(name: str, columns: int) -> str:
-    """A name with its middle left out where it is wider than so many columns of text; wide letters take two."""
+def shorten(name: str, columns: int) -> str:
+    """A name with an ellipsis in its middle where it is too wide.
+
+    Parameters
+    ----------
+    name : str
+        Any text. Control characters are replaced, and white space is joined.
+    columns : int
+        Most columns that the result may take on a terminal; wide letters, such as Chinese ones, take two.
+    """
     name = re.sub(r"\s+", " ", plain(name))
-    if sum(map(_columns, name)) <= columns:
+    if cell_len(name) <= columns:
         return name
-    return _first(name, columns - 1 - columns // 3) + "…" + _first(name[::-1], columns // 3)[::-1]
+    tail = columns // 3
+    return chop_cells(name, columns - 1 - tail)[0] + "…" + chop_cells(name[::-1], tail)[0][::-1]
 
 
-def told_apart(names: Iterable[str], columns: int) -> dict[str, str]:
-    """Each name cut, with a number behind those that are then the same."""
-    found: dict[str, str] = {}
+def shorten_uniquely(names: Iterable[str], columns: int) -> dict[str, str]:
+    """Shorten names so that no two are the same.
+
+    Parameters
+    ----------
+    names : iterable of str
+        Different names.
+    columns : int
+        See `shorten`.
+
+    Returns
+    -------
+    dict of str to str
+        The short name of each name. Where two would be the same, the later one has a number behind it, which makes it
+        wider than ``columns``.
+    """
+    short_names: dict[str, str] = {}
     taken: set[str] = set()
     for name in names:
-        short, number = cut(name, columns), 1
+        short, number = shorten(name, columns), 1
         while short in taken:
             number += 1
-            short = f"{cut(name, columns)} ({number})"
+            short = f"{shorten(name, columns)} ({number})"
         taken.add(short)
-        found[name] = short
-    return found
+        short_names[name] = short
+    return short_names
 
 
-def _columns(letter: str) -> int:
-    return 2 if unicodedata.east_asian_width(letter) in "WF" else 1
+def relative_path(path: str, folder: str) -> str:
+    """A path without the folder that it lies in.
 
-
-def _first(text: str, columns: int) -> str:
-    """As much of a text as so many columns hold."""
-    for at, letter in enumerate(text):
-        columns -= _columns(letter)
-        if columns < 0:
-            return text[:at]
-    return text
-
-
-def below(path: str, source: str) -> str:
-    """A path as people who know the input read it."""
-    return path.removeprefix(source + "/")
+    Parameters
+    ----------
+    path : str
+        Canonical URI.
+    folder : str
+        Canonical URI without a slash at the end. A path that is not below it stays as it is.
+    """
+    return path.removeprefix(folder + "/")

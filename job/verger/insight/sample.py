@@ -1,4 +1,4 @@
-"""What insight sees of a run: its photographs by name, and a bounded, stated sample of their numbers."""
+"""What insight sees of a run: a catalogue of its photographs, and a bounded sample of their components and features."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ import pyarrow.dataset as ds
 
 from verger.config import AnalysisSettings
 from verger.errors import NothingToReadError
-from verger.insight.arrays import Float32Array, Indices, codes
+from verger.insight.arrays import Float32Array, Float64Array, Indices, category_codes
 from verger.storage.base import raise_if_corrupt
 from verger.tables import reader
 from verger.tables.runs import Run
 from verger.tables.schemas import FEATURES
 from verger.tables.store import FILE, KEY, FeatureStore, deduplicate, retry_if_vanished, semi_join
 
-NAMED = 2_000_000
-"""Photographs that are looked at by name and digest."""
-ROWS = 200_000
-"""Photographs whose components are taken."""
-FEATURED = 50_000
-"""Photographs whose features are taken too."""
-FLOOR = 50
-"""So many photographs of each label come before its share."""
-_SHARE = 4  # components, and features with their copy, take at most this part of the driver's memory each
-_COPIES = 2  # features as they are, and as the audit compares them
-_SPREAD = 4  # a sample of less than one in so many comes from few files: not all of the store is read for it
+MAX_CATALOGUED = 2_000_000
+"""Photographs of a run up to which all of them are in the catalogue."""
+MAX_PHOTOGRAPHS = 200_000
+"""Photographs whose components are in the sample, at most."""
+MAX_WITH_FEATURES = 50_000
+"""Photographs whose features are in the sample too, at most."""
+MIN_PER_STRATUM = 50
+"""Photographs of each label that are taken before any label's share."""
+_MEMORY_SHARE = 4  # components take at most a quarter of the driver's memory; so do features and their copy
+_FEATURE_COPIES = 2  # the features, and the copy that the audit compares
+_FEW_FILES_BELOW = 4  # a sample of less than a quarter comes from few files, so that not all of the store is read
 _COLUMNS = ["path", "label", "split", "version"]
 
 
@@ -39,97 +39,120 @@ class Sample:
 
     Attributes
     ----------
-    named : pyarrow.Table
-        ``path, label, split, version, sha256`` of all photographs of the run, sorted by path; of a run of more than
-        `NAMED`, those of ``photographs``.
+    catalogue : pyarrow.Table
+        ``path, label, split, version, sha256`` of all photographs of the run, sorted by path. Of a run of more than
+        `MAX_CATALOGUED` photographs, it is ``photographs``.
     photographs : pyarrow.Table
-        The same columns: the photographs whose components are here, sorted by path.
+        The same columns: the photographs whose components are in the sample, sorted by path.
     components : ndarray of float32, shape (n, k)
         Of ``photographs``, row by row.
-    featured : ndarray of int64, shape (m,)
-        Rows of ``photographs`` whose features are here, ascending.
+    feature_rows : ndarray of int64, shape (m,)
+        Rows of ``photographs`` whose features are in the sample, ascending.
     features : ndarray of float32, shape (m, d)
-        Of these, row by row.
+        Of ``feature_rows``, row by row.
     root : str
-        Canonical folder of the input, above all paths.
+        Canonical URI of the input folder, above all paths.
     total : int
         Photographs of the run.
-    stated : str
-        What this is, in words.
+    description : str
+        How much of the run this is, as a phrase for people.
     """
 
-    named: pa.Table
+    catalogue: pa.Table
     photographs: pa.Table
     components: Float32Array
-    featured: Indices
+    feature_rows: Indices
     features: Float32Array
     root: str
     total: int
-    stated: str
+    description: str
 
-    def below(self, table: pa.Table | None = None) -> list[str]:
-        """Paths of the photographs (or of another table) below the input."""
-        paths = (self.photographs if table is None else table)["path"]
-        return list(pc.utf8_slice_codeunits(paths, len(self.root.rstrip("/")) + 1).to_pylist())
+    def with_features(self) -> pa.Table:
+        """Those of ``photographs`` whose features are in the sample, in the order of ``features``."""
+        return self.photographs.take(self.feature_rows)
+
+    def relative_paths(self, photographs: pa.Table) -> list[str]:
+        """Paths below the input folder.
+
+        Parameters
+        ----------
+        photographs : pyarrow.Table
+            With a column ``path``; each is below ``root``.
+        """
+        return list(pc.utf8_slice_codeunits(photographs["path"], len(self.root.rstrip("/")) + 1).to_pylist())
 
 
-def take(run: Run, store: FeatureStore, settings: AnalysisSettings, source: str) -> Sample:
-    """Sample a run whose table is written, its manifest not yet.
+def draw_sample(run: Run, store: FeatureStore, settings: AnalysisSettings, source: str) -> Sample:
+    """Sample a run whose table is written; its manifest need not be.
 
     Parameters
     ----------
     run : Run
+        The run to sample.
     store : FeatureStore
-        That of the run's features.
+        The store that holds the run's features.
     settings : AnalysisSettings
         ``driver_memory`` bounds the sample, ``seed`` draws it.
     source : str
-        Canonical folder of the photographs.
+        Canonical URI of the input folder.
+
+    Raises
+    ------
+    NothingToReadError
+        The run's table, or features of its photographs, are gone.
+    StoreError
+        One of these files is damaged.
     """
-    return retry_if_vanished(lambda: _take(run, store, settings, source), store.folder)
+    return retry_if_vanished(lambda: _draw_sample(run, store, settings, source), store.folder)
 
 
-def _take(run: Run, store: FeatureStore, settings: AnalysisSettings, source: str) -> Sample:
+def _draw_sample(run: Run, store: FeatureStore, settings: AnalysisSettings, source: str) -> Sample:
     with raise_if_corrupt(run.path("projection")):
         rows = reader.projection(run).to_table(_COLUMNS).sort_by([(name, "ascending") for name in KEY])
     if not rows.num_rows:
         raise NothingToReadError(f"the run's table, {run.path('projection')}, is gone", "Run again")
-    known = semi_join(store.known(), rows)  # both are sorted by path, and a run has a path in one version
-    if known.num_rows != rows.num_rows:
-        raise NothingToReadError(f"{rows.num_rows - known.num_rows} photographs of the run are not in {store.folder}")
-    k = _width(reader.projection(run), "pca_features")
-    d = _width(_stored(store, known["file"][:1]), "features")
+    stored = semi_join(store.known(), rows)  # both are sorted by path, and a run has one version of each path
+    if stored.num_rows != rows.num_rows:
+        raise NothingToReadError(f"{rows.num_rows - stored.num_rows} photographs of the run are not in {store.folder}")
+    k = _list_length(reader.projection(run), "pca_features")
+    d = _list_length(_feature_files(store, stored["file"][:1]), "features")
     random = np.random.default_rng(settings.seed)
-    chosen = _drawn(rows, known, min(ROWS, _fitting(k, settings)), random)
-    photographs, files = rows.take(chosen), known.take(chosen)
-    featured = _drawn(photographs, files, min(FEATURED, _fitting(_COPIES * d, settings)), random)
-    few = rows.num_rows <= NAMED
-    named = _with_digests(rows, store, known) if few else _with_digests(photographs, store, files)
+    chosen = _draw(rows, stored, min(MAX_PHOTOGRAPHS, _max_rows(k, settings)), random)
+    photographs, files = rows.take(chosen), stored.take(chosen)
+    feature_rows = _draw(photographs, files, min(MAX_WITH_FEATURES, _max_rows(_FEATURE_COPIES * d, settings)), random)
+    whole = rows.num_rows <= MAX_CATALOGUED
+    catalogue = _with_digests(rows, store, stored) if whole else _with_digests(photographs, store, files)
+    feature_files = _feature_files(store, files.take(feature_rows)["file"])
     return Sample(
-        named=named,
-        photographs=named.take(chosen) if few else named,
-        components=_gathered(reader.projection(run), "pca_features", photographs, k),
-        featured=featured,
-        features=_gathered(_stored(store, files.take(featured)["file"]), "features", photographs.take(featured), d),
+        catalogue=catalogue,
+        photographs=catalogue.take(chosen) if whole else catalogue,
+        components=_read_lists(reader.projection(run), "pca_features", photographs, k),
+        feature_rows=feature_rows,
+        features=_read_lists(feature_files, "features", photographs.take(feature_rows), d),
         root=source,
         total=rows.num_rows,
-        stated=_stated(rows.num_rows, len(chosen), len(featured), settings.seed),
+        description=_description(rows.num_rows, len(chosen), len(feature_rows), settings.seed),
     )
 
 
-def stratified(strata: npt.NDArray[np.integer], number: int, ranks: npt.NDArray[np.float64], first: int = 0) -> Indices:
-    """Indices of ``number`` rows, ascending: `FLOOR` of each stratum first, then of each its share.
+def stratified(strata: npt.NDArray[np.integer], number: int, ranks: Float64Array, guaranteed: int = 0) -> Indices:
+    """Draw a stratified sample: `MIN_PER_STRATUM` rows of each stratum first, then a share of each.
 
     Parameters
     ----------
     strata : ndarray of int, shape (n,)
         Codes from 0.
     number : int
-        All rows are taken where there are no more.
+        Rows to draw; all are taken where there are no more.
     ranks : ndarray of float64, shape (n,)
         Within a stratum, the rows of lowest rank are taken.
-    first : int
-        One row of every stratum comes before a second of any, and so on up to this many.
+    guaranteed : int
+        Up to so many rows of each stratum, no stratum gets another row before every stratum has as many.
+
+    Returns
+    -------
+    ndarray of int64, shape (min(n, number),)
+        Row numbers, ascending.
     """
     if len(strata) <= number:
         return np.arange(len(strata), dtype=np.int64)
@@ -137,64 +160,67 @@ def stratified(strata: npt.NDArray[np.integer], number: int, ranks: npt.NDArray[
     counts = np.bincount(strata)
     position = np.empty(len(strata))
     position[order] = np.arange(len(strata)) - np.repeat(np.cumsum(counts) - counts, counts)
-    share = np.maximum(0, position - FLOOR + 1) / counts[strata]
-    return np.sort(np.lexsort((ranks, share, np.minimum(position, first)))[:number]).astype(np.int64)
+    share = np.maximum(0, position - MIN_PER_STRATUM + 1) / counts[strata]
+    return np.sort(np.lexsort((ranks, share, np.minimum(position, guaranteed)))[:number]).astype(np.int64)
 
 
-def _drawn(rows: pa.Table, files: pa.Table, number: int, random: np.random.Generator) -> Indices:
-    """Indices of a sample that is stratified by label; a small one comes from few files."""
+def _draw(rows: pa.Table, files: pa.Table, number: int, random: np.random.Generator) -> Indices:
+    """Row numbers of a sample that is stratified by label; a small one comes from few files."""
     if rows.num_rows <= number:
         return np.arange(rows.num_rows, dtype=np.int64)
     ranks = random.random(rows.num_rows)
-    if rows.num_rows > _SPREAD * number:
-        file = codes(files["file"])
+    if rows.num_rows > _FEW_FILES_BELOW * number:
+        file = category_codes(files["file"])
         ranks += random.permutation(int(file.max()) + 1)[file]
-    return stratified(codes(rows["label"]), number, ranks)
+    return stratified(category_codes(rows["label"]), number, ranks)
 
 
-def _fitting(width: int, settings: AnalysisSettings) -> int:
-    return max(1, settings.driver_bytes // _SHARE // (4 * width))
+def _max_rows(width: int, settings: AnalysisSettings) -> int:
+    """Rows of so many float32 values that the driver's memory allows."""
+    return max(1, settings.driver_bytes // _MEMORY_SHARE // (4 * width))
 
 
-def _width(dataset: ds.Dataset, column: str) -> int:
+def _list_length(dataset: ds.Dataset, column: str) -> int:
+    """Length of the lists in a column, which is the same in every row."""
     return int(pc.list_value_length(dataset.head(1, columns=[column])[column])[0].as_py())
 
 
-def _stored(store: FeatureStore, files: pa.ChunkedArray) -> ds.Dataset:
+def _feature_files(store: FeatureStore, files: pa.ChunkedArray) -> ds.Dataset:
     return ds.dataset(sorted(pc.unique(files).to_pylist()), schema=FEATURES, filesystem=store.storage.arrow())
 
 
-def _with_digests(rows: pa.Table, store: FeatureStore, known: pa.Table) -> pa.Table:
-    """The rows, which are sorted by path, with the digest of each photograph."""
-    found = _stored(store, known["file"]).to_table([*KEY, "sha256", FILE])
+def _with_digests(rows: pa.Table, store: FeatureStore, stored: pa.Table) -> pa.Table:
+    """The rows, which are sorted by path, with the SHA-256 of each photograph."""
+    found = _feature_files(store, stored["file"]).to_table([*KEY, "sha256", FILE])
     return rows.append_column("sha256", deduplicate(semi_join(found, rows), FILE)["sha256"])
 
 
-def _gathered(dataset: ds.Dataset, column: str, wanted: pa.Table, width: int) -> Float32Array:
-    """A column of lists, of the wanted photographs alone and in their order, batch by batch."""
-    keys, found = _keys(wanted), np.zeros(wanted.num_rows, bool)
-    values = np.empty((wanted.num_rows, width), np.float32)
+def _read_lists(dataset: ds.Dataset, column: str, photographs: pa.Table, width: int) -> Float32Array:
+    """A column of lists as an array, for these photographs alone and in their order; read batch by batch."""
+    keys, found = _keys(photographs), np.zeros(photographs.num_rows, bool)
+    values = np.empty((photographs.num_rows, width), np.float32)
     for batch in dataset.to_batches([*KEY, column], batch_size=8192, batch_readahead=2, fragment_readahead=2):
-        places = pc.index_in(_keys(batch), value_set=keys)
-        here = places.is_valid()
-        at = places.filter(here).to_numpy()
-        values[at] = pc.list_flatten(batch[column].filter(here)).to_numpy(zero_copy_only=False).reshape(-1, width)
-        found[at] = True
+        indices = pc.index_in(_keys(batch), value_set=keys)
+        wanted = indices.is_valid()
+        rows = indices.filter(wanted).to_numpy()
+        values[rows] = pc.list_flatten(batch[column].filter(wanted)).to_numpy(zero_copy_only=False).reshape(-1, width)
+        found[rows] = True
     if not found.all():
         raise NothingToReadError(f"{int((~found).sum())} photographs have no {column} any more", "Run again")
     return values
 
 
 def _keys(rows: pa.Table | pa.RecordBatch) -> pa.Array:
+    """Path and version of each row as one text."""
     # NUL can stand in neither a path nor a version.
     joined = pc.binary_join_element_wise(rows["path"], rows["version"], "\0")
     return joined.combine_chunks() if isinstance(joined, pa.ChunkedArray) else joined
 
 
-def _stated(total: int, rows: int, featured: int, seed: int) -> str:
-    if featured == total:
+def _description(total: int, photographs: int, with_features: int, seed: int) -> str:
+    if with_features == total:
         return f"all {total:,} photographs"
     drawn = f"drawn by label with seed {seed}"
-    if rows == total:
-        return f"components of all {total:,} photographs, features of {featured:,} of them, {drawn}"
-    return f"components of {rows:,} of {total:,} photographs, features of {featured:,} of them, {drawn}"
+    if photographs == total:
+        return f"components of all {total:,} photographs, features of {with_features:,} of them, {drawn}"
+    return f"components of {photographs:,} of {total:,} photographs, features of {with_features:,} of them, {drawn}"

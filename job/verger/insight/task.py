@@ -1,4 +1,4 @@
-"""What is to be classified: features with the class of each, and what belongs together."""
+"""What is to be classified: features, the class of each photograph, and the groups that belong together."""
 
 from __future__ import annotations
 
@@ -6,39 +6,43 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
 
 from verger.components.pca import Pca
 from verger.config import AnalysisSettings
-from verger.insight.arrays import Float32Array, Indices, codes
+from verger.insight.arrays import Float32Array, Indices, category_codes
 from verger.insight.reduction import Reduction
 from verger.insight.sample import Sample
 
-APART = 0.9
-"""Groups, as a share of the photographs, from which a pattern keeps nothing together."""
+MAX_GROUPS_SHARE = 0.9
+"""Groups, as a share of the photographs, above which a pattern keeps nothing together."""
 
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """What is to be told apart.
+    """Photographs to classify, and how.
 
     Attributes
     ----------
     features : ndarray of float32, shape (n, d)
+        A row a photograph.
     codes : ndarray of int64, shape (n,)
-        The class of each row; -1 where it has none.
+        The class of each row, from 0; -1 where it has none.
     n_classes : int
+        Number of classes.
     splits : list of str or None
-        What folders say: ``Training``, ``Test``, ...
+        The split of each row that its folder names: ``Training``, ``Test``, ...
     groups : ndarray of int64, shape (n,), or None
-        What belongs together; None where nobody has said it.
+        The group of each row: photographs of one series, tree or day. None where no groups are known.
     n_components : int
-        Of the PCA.
+        Principal components to keep.
     standardize : bool
-        Whether features are divided by their standard deviation before it.
+        Whether the PCA divides features by their standard deviations.
     seed : int
-    given : Reduction, optional
-        Scaler and PCA that were fitted elsewhere; without them, they are fitted to each training part.
+        Of samples and folds.
+    fixed_reduction : Reduction, optional
+        Scaler and PCA that another run fitted. Without it, they are fitted to each training part.
     """
 
     features: Float32Array
@@ -49,62 +53,121 @@ class Task:
     n_components: int
     standardize: bool
     seed: int
-    given: Reduction | None = None
+    fixed_reduction: Reduction | None = None
 
 
 def classes_of(labels: list[str | None], pattern: str | None) -> list[str | None]:
-    """What of each label is the class: all of it, or what the pattern matches; None where that is nothing."""
+    """Classes of labels.
+
+    Parameters
+    ----------
+    labels : list of str or None
+        A label a photograph.
+    pattern : str or None
+        Regular expression: the class is what it matches in the label. Without it, the class is the label.
+
+    Returns
+    -------
+    list of str or None
+        None where there is no label, or the pattern matches nothing.
+    """
     if pattern is None:
         return [label or None for label in labels]
     compiled = re.compile(pattern)
-    found = {label: compiled.search(label) for label in set(labels) if label}
-    return [(match[0] or None) if (match := found.get(label or "")) else None for label in labels]
+    matches = {label: compiled.search(label) for label in set(labels) if label}
+    return [(match[0] or None) if (match := matches.get(label or "")) else None for label in labels]
+
+
+def codes_of(classes: list[str | None], names: list[str]) -> Indices:
+    """Codes of classes.
+
+    Parameters
+    ----------
+    classes : list of str or None
+        A class a photograph.
+    names : list of str
+        The classes that count, in the order of their codes.
+
+    Returns
+    -------
+    ndarray of int64, shape (n,)
+        -1 where there is no class, or none that counts.
+    """
+    number = {name: code for code, name in enumerate(names)}
+    return np.array([number.get(name, -1) if name else -1 for name in classes], np.int64)
 
 
 def groups_of(paths: list[str], pattern: str, warn: Callable[[str], None] = lambda _: None) -> Indices | None:
-    """A number for each path below the input: equal where the pattern matches the same; what it misses is alone.
+    """Groups of photographs that belong together: those in whose paths a pattern matches the same text.
 
-    None, and a warning, where that keeps nothing together: fewer than half of the paths match, nearly each matches
-    something of its own, or all match the same.
+    Parameters
+    ----------
+    paths : list of str
+        Below the input folder.
+    pattern : str
+        Regular expression. A path that it does not match is a group by itself.
+    warn : callable
+        Called with a sentence where the pattern keeps nothing together: it matches fewer than half of the paths, makes
+        nearly as many groups as there are paths, or a single one.
+
+    Returns
+    -------
+    ndarray of int64, shape (n,), or None
+        A code a path; None after a warning.
     """
     compiled = re.compile(pattern)
     matches = [(match[0] if match else "") for match in map(compiled.search, paths)]
-    # NUL stands in no path, so that one that is alone is no other's match.
+    # NUL stands in no path, so the key of a path without a match is no other's match.
     keys = [match or f"\0{path}" for path, match in zip(paths, matches, strict=True)]
     number, matched = len(set(keys)), sum(map(bool, matches))
-    said, of = f"--group-regex '{pattern}'", f"{len(paths):,} photographs"
+    option, total = f"--group-regex '{pattern}'", f"{len(paths):,} photographs"
     if 2 * matched < len(paths):
-        warn(f"{said} matches {matched:,} of {of}: they are not taken in groups")
-    elif number > APART * len(paths):
-        warn(
-            f"{said} makes {number:,} groups of {of}: hardly any two belong together, and they are not taken in groups"
-        )
+        warn(f"{option} matches {matched:,} of {total}, so it is ignored")
+    elif number > MAX_GROUPS_SHARE * len(paths):
+        warn(f"{option} makes {number:,} groups of {total}, so that hardly any two belong together; it is ignored")
     elif number < 2:
-        warn(f"{said} makes one group of all {of}: they are not taken in groups")
+        warn(f"{option} makes one group of all {total}, so it is ignored")
     else:
-        return codes(pa.chunked_array([keys], pa.string()))
+        return category_codes(pa.chunked_array([keys], pa.string()))
     return None
 
 
 def task_of(
     sample: Sample,
-    coded: Indices,
+    codes: Indices,
     n_classes: int,
     config: AnalysisSettings,
     warn: Callable[[str], None] = lambda _: None,
-    pca: Pca | None = None,
+    fixed_pca: Pca | None = None,
 ) -> Task:
-    """What is evaluated of a sample whose photographs have these classes, -1 being none; as `classify` takes it."""
-    asked = sample.photographs.take(sample.featured)
-    groups = None if config.group_regex is None else groups_of(sample.below(asked), config.group_regex, warn)
+    """The task of classifying the photographs of a sample that have features.
+
+    Parameters
+    ----------
+    sample : Sample
+        Of a run.
+    codes : ndarray of int64, shape (n,)
+        The class of each of the sample's photographs; -1 where it has none.
+    n_classes : int
+        Number of classes.
+    config : AnalysisSettings
+        Its ``group_regex``, ``standardized`` and ``seed`` are used.
+    warn : callable
+        See `groups_of`.
+    fixed_pca : Pca, optional
+        The run's PCA where another run fitted it.
+    """
+    photographs, groups = sample.with_features(), None
+    if config.group_regex is not None:
+        groups = groups_of(sample.relative_paths(photographs), config.group_regex, warn)
     return Task(
         features=sample.features,
-        codes=coded[sample.featured],
+        codes=codes[sample.feature_rows],
         n_classes=n_classes,
-        splits=asked["split"].to_pylist(),
+        splits=photographs["split"].to_pylist(),
         groups=groups,
         n_components=sample.components.shape[1],
         standardize=config.standardized,
         seed=config.seed,
-        given=Reduction(pca.mean, pca.scale, pca.components) if pca else None,
+        fixed_reduction=Reduction(fixed_pca.mean, fixed_pca.scale, fixed_pca.components) if fixed_pca else None,
     )

@@ -14,7 +14,7 @@ from verger.tables.runs import Run
 
 
 class TestWeak:
-    def test_a_study_knows_the_space_of_its_own_run_from_that_of_another(self) -> None:
+    def test_the_pca_is_foreign_only_where_another_run_fitted_it(self) -> None:
         def study(**more: Any) -> Analysis:
             return Analysis(
                 Run("/out", "mine", LocalStorage()),

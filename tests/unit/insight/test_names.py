@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from verger.insight.names import natural
+from verger.insight.names import natural_key
 
 
-def test_names_sort_as_people_count() -> None:
-    assert sorted(["b 10", "b 9", "a", "10", "9"], key=natural) == ["9", "10", "a", "b 9", "b 10"]
+def test_natural_order_sorts_numbers_by_value() -> None:
+    assert sorted(["b 10", "b 9", "a", "10", "9"], key=natural_key) == ["9", "10", "a", "b 9", "b 10"]

@@ -12,7 +12,7 @@ import pytest
 from verger.config import RunConfig
 from verger.errors import NothingToReadError, StoreError
 from verger.insight import sample
-from verger.insight.sample import stratified, take
+from verger.insight.sample import draw_sample, stratified
 from verger.storage.local import LocalStorage
 from verger.tables.runs import Run
 from verger.tables.schemas import FEATURES, PROJECTION
@@ -79,74 +79,74 @@ def place(tmp_path: Path) -> Place:
     return Place(tmp_path / "out")
 
 
-def test_of_a_small_run_it_is_all(place: Place) -> None:
-    taken = take(place.run, place.store, place.config, place.config.input)
-    assert taken.named.equals(taken.photographs)
+def test_a_small_run_is_taken_whole(place: Place) -> None:
+    taken = draw_sample(place.run, place.store, place.config, place.config.input)
+    assert taken.catalogue.equals(taken.photographs)
     assert taken.photographs["path"].to_pylist() == place.paths
     assert taken.photographs["label"].to_pylist() == place.labels  # today's
     assert taken.photographs["sha256"].to_pylist() == [f"{row:064x}" for row in range(N)]
     np.testing.assert_array_equal(taken.components, place.components)
-    np.testing.assert_array_equal(taken.featured, np.arange(N))
+    np.testing.assert_array_equal(taken.feature_rows, np.arange(N))
     np.testing.assert_array_equal(taken.features, place.features)
-    assert (taken.total, taken.stated) == (N, "all 60 photographs")
-    assert taken.below()[0] == "000.png"
+    assert (taken.total, taken.description) == (N, "all 60 photographs")
+    assert taken.relative_paths(taken.photographs)[0] == "000.png"
 
 
-def test_of_a_large_run_it_is_a_stated_part_that_the_seed_draws(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sample, "ROWS", 30)
-    monkeypatch.setattr(sample, "FEATURED", 10)
-    monkeypatch.setattr(sample, "FLOOR", 3)
-    taken = take(place.run, place.store, place.config, place.config.input)
-    assert taken.named["path"].to_pylist() == place.paths
+def test_a_large_run_is_sampled_by_seed_and_described(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sample, "MAX_PHOTOGRAPHS", 30)
+    monkeypatch.setattr(sample, "MAX_WITH_FEATURES", 10)
+    monkeypatch.setattr(sample, "MIN_PER_STRATUM", 3)
+    taken = draw_sample(place.run, place.store, place.config, place.config.input)
+    assert taken.catalogue["path"].to_pylist() == place.paths
     rows = [place.paths.index(path) for path in taken.photographs["path"].to_pylist()]
     assert len(rows) == 30 and rows == sorted(rows)
     np.testing.assert_array_equal(taken.components, place.components[rows])
-    assert len(taken.featured) == 10
-    np.testing.assert_array_equal(taken.features, place.features[rows][taken.featured])
+    assert len(taken.feature_rows) == 10
+    np.testing.assert_array_equal(taken.features, place.features[rows][taken.feature_rows])
     assert taken.photographs["label"].to_pylist().count("rare") == 3  # all there are
-    assert taken.stated == "components of 30 of 60 photographs, features of 10 of them, drawn by label with seed 0"
-    again = take(place.run, place.store, place.config, place.config.input)
+    assert taken.description == "components of 30 of 60 photographs, features of 10 of them, drawn by label with seed 0"
+    again = draw_sample(place.run, place.store, place.config, place.config.input)
     np.testing.assert_array_equal(again.features, taken.features)
-    other = take(place.run, place.store, place.config.model_copy(update={"seed": 1}), place.config.input)
+    other = draw_sample(place.run, place.store, place.config.model_copy(update={"seed": 1}), place.config.input)
     assert other.photographs["path"].to_pylist() != taken.photographs["path"].to_pylist()
 
 
-def test_a_small_part_comes_from_few_files(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sample, "FEATURED", 8)
-    taken = take(place.run, place.store, place.config, place.config.input)
+def test_a_small_sample_comes_from_few_files(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sample, "MAX_WITH_FEATURES", 8)
+    taken = draw_sample(place.run, place.store, place.config, place.config.input)
     known = dict(zip(*(place.store.known()[name].to_pylist() for name in ("path", "file")), strict=True))
-    paths = taken.photographs["path"].take(pa.array(taken.featured)).to_pylist()
+    paths = taken.photographs["path"].take(pa.array(taken.feature_rows)).to_pylist()
     assert len({known[path] for path in paths}) < len(set(known.values()))
 
 
-def test_memory_bounds_it(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_drivers_memory_bounds_the_sample(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     # Leaves 5 rows of features and of the audit's copy of them, 26 of components.
-    monkeypatch.setattr(sample, "_SHARE", (2 << 30) // (2 * 5 * 4 * D))
-    taken = take(place.run, place.store, place.config, place.config.input)
-    assert (len(taken.photographs), len(taken.featured)) == (26, 5)
+    monkeypatch.setattr(sample, "_MEMORY_SHARE", (2 << 30) // (2 * 5 * 4 * D))
+    taken = draw_sample(place.run, place.store, place.config, place.config.input)
+    assert (len(taken.photographs), len(taken.feature_rows)) == (26, 5)
 
 
-def test_features_that_are_gone_are_said(place: Place) -> None:
+def test_missing_features_raise(place: Place) -> None:
     place.store.known()
     for number in range(3):
         (Path(place.store.folder) / f"wave-{number}" / "part-0.parquet").unlink()
     with pytest.raises(NothingToReadError, match="55 photographs of the run are not in"):
-        take(place.run, place.store, place.config, place.config.input)
+        draw_sample(place.run, place.store, place.config, place.config.input)
 
 
-def test_a_table_that_is_gone_or_damaged_is_said_to_be(place: Place) -> None:
+def test_a_missing_or_damaged_table_raises(place: Place) -> None:
     table = Path(place.run.path("projection")) / "part-0.parquet"
     table.write_bytes(table.read_bytes()[:100])
     with pytest.raises(StoreError, match="projection is damaged"):
-        take(place.run, place.store, place.config, place.config.input)
+        draw_sample(place.run, place.store, place.config, place.config.input)
     table.unlink()
     with pytest.raises(NothingToReadError, match="projection, is gone"):
-        take(place.run, place.store, place.config, place.config.input)
+        draw_sample(place.run, place.store, place.config, place.config.input)
 
 
 class TestStratified:
-    def test_each_stratum_gives_its_floor_and_then_its_share(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(sample, "FLOOR", 5)
+    def test_each_stratum_gives_its_minimum_and_then_a_share(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(sample, "MIN_PER_STRATUM", 5)
         strata = np.repeat([0, 1, 2], [1000, 100, 4])
         rows = stratified(strata, 119, np.random.default_rng(0).random(len(strata)))
         assert list(np.diff(rows) > 0) == [True] * 118
@@ -155,17 +155,17 @@ class TestStratified:
         assert counts[0] / 1000 == pytest.approx(counts[1] / 100, rel=0.5)
         assert counts.sum() == 119
 
-    def test_few_rows_for_many_strata_are_spread(self) -> None:
+    def test_few_rows_are_spread_over_many_strata(self) -> None:
         strata = np.repeat(np.arange(10), 100)
         rows = stratified(strata, 30, np.random.default_rng(0).random(1000))
         assert len(rows) == 30 and np.bincount(strata[rows], minlength=10).max() <= 10
 
-    def test_no_stratum_is_forgotten_for_another(self) -> None:
+    def test_guaranteed_rows_come_from_every_stratum(self) -> None:
         strata = np.repeat(np.arange(30), 100)
         ranks = np.random.default_rng(0).random(3000)
         assert set(np.bincount(strata[stratified(strata, 40, ranks)], minlength=30)) > {0}
-        assert set(np.bincount(strata[stratified(strata, 40, ranks, first=2)])) == {1, 2}
-        assert set(np.bincount(strata[stratified(strata, 60, ranks, first=2)])) == {2}
+        assert set(np.bincount(strata[stratified(strata, 40, ranks, guaranteed=2)])) == {1, 2}
+        assert set(np.bincount(strata[stratified(strata, 60, ranks, guaranteed=2)])) == {2}
 
-    def test_all_of_a_few(self) -> None:
+    def test_all_rows_are_taken_where_there_are_no_more(self) -> None:
         assert list(stratified(np.array([0, 0, 1]), 3, np.zeros(3))) == [0, 1, 2]

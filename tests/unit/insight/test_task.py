@@ -20,7 +20,7 @@ class TestClasses:
     def test_a_class_is_what_the_pattern_matches(self, pattern: str | None, classes: list[str | None]) -> None:
         assert classes_of(["Apple Braeburn 1", "Pear", None, ""], pattern) == classes
 
-    def test_a_group_is_what_the_pattern_matches_and_the_rest_are_alone(self) -> None:
+    def test_paths_without_a_match_are_groups_of_their_own(self) -> None:
         paths = ["A/r0_1.jpg", "A/r0_2.jpg", "A/r1_1.jpg", "B/r0_1.jpg", "A/x.jpg", "A/y.jpg"]
         groups = groups_of(paths, r"^.*/r\d_")
         assert groups is not None

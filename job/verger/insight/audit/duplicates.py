@@ -1,34 +1,39 @@
-"""Photographs whose bytes another photograph has too."""
+"""Photographs with the same bytes as another one, under the same label or under another."""
 
 from __future__ import annotations
 
 import numpy as np
-import pyarrow as pa
 
-from verger.insight.arrays import codes
-from verger.insight.audit.issues import Inputs, Issues, Outcome, Row, gravest, quoted, rows_of
+from verger.insight.arrays import category_codes
+from verger.insight.audit.issues import AuditInput, CheckResult, IssueList, IssueRow, gravest, quoted, rows_as_dicts
 
-
-def find(inputs: Inputs) -> Outcome:
-    """Photographs whose bytes an earlier path has: under the same label, and under another."""
-    return Outcome(_duplicates(inputs.sample.named), {})
+KINDS = ("duplicate", "duplicate_other_label")
 
 
-def _duplicates(named: pa.Table) -> dict[str, Issues]:
+def find(given: AuditInput) -> CheckResult:
+    """Find photographs whose SHA-256 a photograph has that comes earlier by path.
+
+    Parameters
+    ----------
+    given : AuditInput
+        Its catalogue is looked at, which is sorted by path.
+    """
+    catalogue = given.sample.catalogue
     _, first, digest, copies = np.unique(
-        codes(named["sha256"]), return_index=True, return_inverse=True, return_counts=True
+        category_codes(catalogue["sha256"]), return_index=True, return_inverse=True, return_counts=True
     )
-    of, label = first[digest], codes(named["label"])
-    again = of != np.arange(len(of))
-    other_label = label != label[of]
+    original, label = first[digest], category_codes(catalogue["label"])
+    is_copy = original != np.arange(len(original))
+    same_label = label == label[original]
     issues = {}
-    for kind, wanted in (("duplicate", again & ~other_label), ("duplicate_other_label", again & other_label)):
-        rows = gravest(wanted, copies[digest])
-        listed: list[Row] = []
-        for row, copy, original in zip(rows, rows_of(named, rows), rows_of(named, of[rows]), strict=True):
-            message = f"the same bytes as {original['path']}"
+    for kind, is_issue in zip(KINDS, (is_copy & same_label, is_copy & ~same_label), strict=True):
+        rows = gravest(is_issue, copies[digest])
+        listed: list[IssueRow] = []
+        pairs = zip(rows_as_dicts(catalogue, rows), rows_as_dicts(catalogue, original[rows]), strict=True)
+        for row, (copy, earlier) in zip(rows, pairs, strict=True):
+            message = f"the same bytes as {earlier['path']}"
             if kind == "duplicate_other_label":
-                message += f", which is labelled {quoted(original['label'])}"
-            listed.append((copy["path"], copy["label"], original["path"], float(copies[digest[row]]), message))
-        issues[kind] = Issues(int(wanted.sum()), listed)
-    return issues
+                message += f", which is labelled {quoted(earlier['label'])}"
+            listed.append((copy["path"], copy["label"], earlier["path"], float(copies[digest[row]]), message))
+        issues[kind] = IssueList(int(is_issue.sum()), listed)
+    return CheckResult(issues)

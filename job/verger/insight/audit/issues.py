@@ -1,16 +1,16 @@
-"""Issues as the audit counts and lists them: the gravest first, at most so many rows of each kind."""
+"""Issues as the audit counts and lists them: the gravest first, at most so many of each kind."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from verger.insight.arrays import Float64Array, Indices
-from verger.insight.names import isolated
+from verger.insight.arrays import BoolArray, Float32Array, Indices
+from verger.insight.names import isolate
 from verger.insight.sample import Sample
 
 SCHEMA = pa.schema(
@@ -23,49 +23,53 @@ SCHEMA = pa.schema(
         ("message", pa.string()),
     ]
 )
-LISTED = 1_000
-"""Rows of each kind, the gravest first; more are counted only."""
+MAX_LISTED = 1_000
+"""Issues of a kind that are listed, the gravest first; more are counted only."""
 
-Row = tuple[str | None, str | None, str | None, float, str]
+IssueRow = tuple[str | None, str | None, str | None, float, str]
+"""Path, label, other path, score, message."""
 
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """What a classifier says of photographs that it was not fitted on.
+    """What a classifier predicts of photographs that it was not fitted on.
 
     Attributes
     ----------
     classes : list of str
+        In the order of the probabilities.
     rows : ndarray of int64, shape (m,)
         Rows of the sample's photographs.
     codes : ndarray of int64, shape (m,)
-        Their classes, as their labels say.
-    probability : ndarray of float32, shape (m, classes)
+        The classes that their labels name.
+    probabilities : ndarray of float32, shape (m, classes)
+        Rows sum to one.
     accuracy : float
         Share of these photographs whose most probable class is their own.
     beats_majority : bool
-        Whether that is more than always saying the most frequent class would get.
+        Whether that is more than always predicting the most frequent class would reach.
     """
 
     classes: list[str]
     rows: Indices
     codes: Indices
-    probability: npt.NDArray[np.float32]
+    probabilities: Float32Array
     accuracy: float
     beats_majority: bool
 
 
 @dataclass(frozen=True, eq=False)
-class Inputs:
-    """What the checks look at.
+class AuditInput:
+    """What every check gets.
 
     Attributes
     ----------
     sample : Sample
+        Of the run.
     predictions : Predictions or None
         None where there is no classifier.
     standardize : bool
-        Whether the run divides features by their standard deviation.
+        Whether the run's PCA divides features by their standard deviations.
     """
 
     sample: Sample
@@ -74,64 +78,101 @@ class Inputs:
 
 
 @dataclass(frozen=True, slots=True)
-class Issues:
+class IssueList:
     """The issues of one kind.
 
     Attributes
     ----------
     found : int or None
-        How many there are; None where nobody could look.
-    rows : list of tuple
-        The gravest: path, label, other path, score, message.
+        How many there are; None where the check could not look for them.
+    rows : list of IssueRow
+        The gravest, at most `MAX_LISTED`.
     """
 
     found: int | None
-    rows: list[Row]
+    rows: list[IssueRow]
 
 
 @dataclass(frozen=True, eq=False)
-class Outcome:
+class CheckResult:
     """What one check has found.
 
     Attributes
     ----------
-    issues : dict of str to Issues
+    issues : dict of str to IssueList
         By kind.
-    about : dict
+    details : dict
         Thresholds, and what was looked at, by the manifest's key.
-    oddness : ndarray of float64, shape (n,), optional
-        See `verger.insight.audit.checks.Audit`.
-    seen : ndarray of bool, shape (n,), optional
-        See there.
+    seen_in_training : ndarray of bool, shape (n,), optional
+        Which photographs of the sample are in Test or Validation and have a near-duplicate in Training.
     """
 
-    issues: dict[str, Issues]
-    about: dict[str, Any]
-    oddness: Float64Array | None = None
-    seen: npt.NDArray[np.bool_] | None = None
+    issues: dict[str, IssueList]
+    details: dict[str, Any] = field(default_factory=dict)
+    seen_in_training: BoolArray | None = None
 
 
-def table_of(kind: str, issues: Issues) -> pa.Table:
-    """The rows of one kind in `SCHEMA`."""
+def issue_table(kind: str, issues: IssueList) -> pa.Table:
+    """The issues of one kind as a table.
+
+    Parameters
+    ----------
+    kind : str
+        Goes into each row.
+    issues : IssueList
+        Its rows are taken, in their order.
+
+    Returns
+    -------
+    pyarrow.Table
+        Of `SCHEMA`.
+    """
     columns = list(zip(*issues.rows, strict=True)) or [()] * 5
     path, label, other, score, message = columns
     arrays = [path, label, [kind] * len(path), other, score, message]
     return pa.table([pa.array(values, of.type) for values, of in zip(arrays, SCHEMA, strict=True)], schema=SCHEMA)
 
 
-def gravest(wanted: npt.NDArray[np.bool_], *scores: npt.NDArray[Any]) -> list[int]:
-    """Rows that are wanted, the largest scores first, at most `LISTED`; the first score counts most."""
-    rows = np.flatnonzero(wanted)
+def gravest(is_issue: BoolArray, *scores: npt.NDArray[Any]) -> list[int]:
+    """Rows of the gravest issues.
+
+    Parameters
+    ----------
+    is_issue : ndarray of bool, shape (n,)
+        Which rows are issues.
+    *scores : ndarray, shape (n,)
+        The larger, the graver. The first counts most; the others decide between rows that are equal in it.
+
+    Returns
+    -------
+    list of int
+        At most `MAX_LISTED`, the gravest first.
+    """
+    rows = np.flatnonzero(is_issue)
     order = np.lexsort(tuple(-score[rows].astype(np.float64) for score in reversed(scores)))
-    return [int(row) for row in rows[order][:LISTED]]
+    return [int(row) for row in rows[order][:MAX_LISTED]]
 
 
-def rows_of(photographs: pa.Table, rows: Any) -> list[dict[str, Any]]:
-    """Path, label and split of these rows."""
-    wanted = photographs.select(["path", "label", "split"]).take(pa.array(rows, pa.int64()))
-    return list(wanted.to_pylist())
+def rows_as_dicts(photographs: pa.Table, rows: list[int] | Indices) -> list[dict[str, Any]]:
+    """Path, label and split of some photographs.
+
+    Parameters
+    ----------
+    photographs : pyarrow.Table
+        With these columns.
+    rows : list of int or ndarray of int64
+        Which of its rows, in this order.
+    """
+    chosen = photographs.select(["path", "label", "split"]).take(pa.array(rows, pa.int64()))
+    return list(chosen.to_pylist())
 
 
 def quoted(name: str | None) -> str:
-    """A label or split as it stands in a message."""
-    return "nothing" if name is None else f"'{isolated(name)}'"
+    """A label or split as it stands in a message.
+
+    Parameters
+    ----------
+    name : str or None
+        None where there is none.
+    """
+    return "nothing" if name is None else f"'{isolate(name)}'"

@@ -1,50 +1,68 @@
-"""Photographs whose label is probably wrong, as a classifier that has not seen them says."""
+"""Photographs whose label is probably wrong, by a classifier that was not fitted on them."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from verger.insight.audit.issues import Inputs, Issues, Outcome, Predictions, Row, gravest, rows_of
-from verger.insight.names import isolated
+from verger.insight.audit.issues import (
+    AuditInput,
+    CheckResult,
+    IssueList,
+    IssueRow,
+    Predictions,
+    gravest,
+    rows_as_dicts,
+)
+from verger.insight.names import isolate
 from verger.insight.sample import Sample
 
-OWN = 0.1
-"""Out-of-fold probability of its own class below which a photograph may be mislabelled."""
-WEAK = 0.8
-"""Out-of-fold accuracy below which suspected mislabels are weak evidence."""
+KINDS = ("suspected_mislabel",)
+MAX_OWN_PROBABILITY = 0.1
+"""Predicted probability of its own class below which a photograph may be mislabelled."""
+MIN_OTHER_PROBABILITY = 0.5
+"""Predicted probability of another class from which it may be that one."""
+WEAK_BELOW = 0.8
+"""Accuracy below which suspected mislabels are weak evidence."""
 
 
-def find(inputs: Inputs) -> Outcome:
-    """Photographs that a classifier which has not seen them takes for another class."""
-    predictions = inputs.predictions
+def find(given: AuditInput) -> CheckResult:
+    """Find photographs that the classifier takes for another class than their own.
+
+    Parameters
+    ----------
+    given : AuditInput
+        Without predictions nothing can be looked for.
+    """
+    predictions = given.predictions
     if predictions is None:
-        return Outcome({"suspected_mislabel": Issues(None, [])}, {})
-    about: dict[str, Any] = {
+        return CheckResult({"suspected_mislabel": IssueList(None, [])})
+    details = {
         "photographs_judged": len(predictions.rows),
         "accuracy": round(predictions.accuracy, 4),
-        "weak": predictions.accuracy < WEAK or not predictions.beats_majority,
+        "weak": predictions.accuracy < WEAK_BELOW or not predictions.beats_majority,
     }
-    return Outcome({"suspected_mislabel": _mislabels(inputs.sample, predictions)}, {"suspected_mislabels": about})
+    return CheckResult({"suspected_mislabel": _mislabels(given.sample, predictions)}, {"suspected_mislabels": details})
 
 
-def _mislabels(sample: Sample, held_out: Predictions) -> Issues:
-    """The classifier must be as sure of the other class as it is, on average, of photographs that bear that name.
+def _mislabels(sample: Sample, predictions: Predictions) -> IssueList:
+    """Confident learning (Northcutt, Jiang, Chuang 2021).
 
-    That is confident learning. It must give their own name next to nothing, too.
+    The other class must be at least as probable as it is, on average, for photographs of that class.
     """
-    names = held_out.classes
-    rows, own = np.arange(len(held_out.rows)), held_out.probability[np.arange(len(held_out.rows)), held_out.codes]
-    predicted = np.asarray(held_out.probability.argmax(axis=1), np.int64)
-    sure = held_out.probability[rows, predicted]
-    counts = np.bincount(held_out.codes, minlength=len(names))
-    usual = np.bincount(held_out.codes, own, len(names)) / np.maximum(counts, 1)
-    wanted = (predicted != held_out.codes) & (own < OWN) & (sure >= np.maximum(usual[predicted], 0.5))
-    chosen = gravest(wanted, sure - own)
-    listed: list[Row] = []
-    for at, row in zip(chosen, rows_of(sample.photographs, held_out.rows[chosen]), strict=True):
-        taken_for, named = (isolated(names[code]) for code in (predicted[at], held_out.codes[at]))
-        message = f"taken for {taken_for} ({sure[at]:.2f}), not for {named} ({own[at]:.2f})"
-        listed.append((row["path"], row["label"], None, round(float(sure[at] - own[at]), 4), message))
-    return Issues(int(wanted.sum()), listed)
+    names, codes, probabilities = predictions.classes, predictions.codes, predictions.probabilities
+    rows = np.arange(len(codes))
+    own = probabilities[rows, codes]
+    predicted = np.asarray(probabilities.argmax(axis=1), np.int64)
+    highest = probabilities[rows, predicted]
+    counts = np.bincount(codes, minlength=len(names))
+    average = np.bincount(codes, own, len(names)) / np.maximum(counts, 1)
+    confident = highest >= np.maximum(average[predicted], MIN_OTHER_PROBABILITY)
+    is_issue = (predicted != codes) & (own < MAX_OWN_PROBABILITY) & confident
+    first = gravest(is_issue, highest - own)
+    listed: list[IssueRow] = []
+    for row, photograph in zip(first, rows_as_dicts(sample.photographs, predictions.rows[first]), strict=True):
+        taken_for, named = (isolate(names[code]) for code in (predicted[row], codes[row]))
+        message = f"taken for {taken_for} ({highest[row]:.2f}), not for {named} ({own[row]:.2f})"
+        score = round(float(highest[row] - own[row]), 4)
+        listed.append((photograph["path"], photograph["label"], None, score, message))
+    return IssueList(int(is_issue.sum()), listed)

@@ -5,60 +5,79 @@ from __future__ import annotations
 import numpy as np
 from scipy.sparse import csr_array
 
-from verger.insight.arrays import Float64Array, codes
-from verger.insight.audit.issues import Inputs, Issues, Outcome, Row, gravest, quoted, rows_of
+from verger.insight.arrays import Float64Array, category_codes
+from verger.insight.audit.issues import AuditInput, CheckResult, IssueList, IssueRow, gravest, quoted, rows_as_dicts
 from verger.insight.sample import Sample
 
-FAR = 4.0
+KINDS = ("outlier",)
+MIN_DEVIATION = 4.0
 """Robust standard deviations from which a photograph is an outlier of its label."""
-_OWN_SPREAD = 10  # photographs of a label from which its own distances say what is far
-_NARROW = 0.1  # deviation of log distances below which a label is not taken to be narrower still
+_OWN_STATISTICS_FROM = 10  # photographs of a label from which its statistics are its own
+_MIN_LOG_DEVIATION = 0.1  # no label is taken to vary less
 
 
-def find(inputs: Inputs) -> Outcome:
-    """Photographs that are `FAR` or more from the middle of their label."""
-    oddness = _oddness(inputs.sample)
-    issues = {"outlier": _outliers(inputs.sample, oddness)}
-    return Outcome(issues, {"outliers": {"robust_standard_deviations": FAR}}, oddness=oddness)
+def find(given: AuditInput) -> CheckResult:
+    """Find photographs that are unusually far from the mean of their label's other photographs.
 
-
-def _oddness(sample: Sample) -> Float64Array:
-    """Robust deviations of each photograph's distance to the middle of its label's others.
-
-    Distances are judged by their logarithm, whose median and median absolute deviation a few odd photographs do not
-    move; labels that are too small to have such figures of their own share theirs.
+    Parameters
+    ----------
+    given : AuditInput
+        Its sample's components are looked at.
     """
-    label = codes(sample.photographs["label"])
+    sample = given.sample
+    deviation = deviations(sample)
+    is_outlier = deviation >= MIN_DEVIATION
+    rows = gravest(is_outlier, deviation)
+    listed: list[IssueRow] = [
+        (
+            photograph["path"],
+            photograph["label"],
+            None,
+            round(float(deviation[row]), 2),
+            f"{deviation[row]:.1f} robust standard deviations farther from the middle of {quoted(photograph['label'])} "
+            "than is usual there",
+        )
+        for row, photograph in zip(rows, rows_as_dicts(sample.photographs, rows), strict=True)
+    ]
+    issues = {"outlier": IssueList(int(is_outlier.sum()), listed)}
+    return CheckResult(issues, {"outliers": {"robust_standard_deviations": MIN_DEVIATION}})
+
+
+def deviations(sample: Sample) -> Float64Array:
+    """How unusual the distance of each photograph from the mean of its label's other photographs is.
+
+    The label's median is subtracted from the logarithm of the distance, and the difference is divided by 1.4826 times
+    the median absolute deviation: a few outliers do not move these statistics. Labels of few photographs share them.
+
+    Parameters
+    ----------
+    sample : Sample
+        Of the run.
+
+    Returns
+    -------
+    ndarray of float64, shape (n,)
+        Robust standard deviations, negative where a photograph is nearer than usual; 0 for one that is alone in its
+        label.
+    """
+    label = category_codes(sample.photographs["label"])
     if len(label) == 0:
         return np.zeros(0)
-    n, labels = len(label), int(label.max()) + 1
-    counts = np.bincount(label, minlength=labels)
-    membership = csr_array((np.ones(n, np.float32), (label, np.arange(n))), shape=(labels, n))
-    middle = (membership @ sample.components) / counts[:, None]
-    distance = np.linalg.norm(sample.components - middle[label], axis=1).astype(np.float64)
-    distance *= counts[label] / np.maximum(counts[label] - 1, 1)  # to the middle of the others
-    least = 1e-6 * float(np.sqrt(np.mean(sample.components**2, dtype=np.float64)))  # what float32 can tell apart
-    logs = np.log(np.maximum(distance, least or 1.0))
-    pool = np.where(counts >= _OWN_SPREAD, np.arange(labels), labels)[label]
-    pool[counts[label] < 2] = labels + 1  # alone: nothing to be odd beside
-    odd = np.zeros(n)
+    n, n_labels = len(label), int(label.max()) + 1
+    counts = np.bincount(label, minlength=n_labels)
+    membership = csr_array((np.ones(n, np.float32), (label, np.arange(n))), shape=(n_labels, n))
+    means = (membership @ sample.components) / counts[:, None]
+    distance = np.linalg.norm(sample.components - means[label], axis=1).astype(np.float64)
+    distance *= counts[label] / np.maximum(counts[label] - 1, 1)  # to the mean of the others
+    resolution = 1e-6 * float(np.sqrt(np.mean(sample.components**2, dtype=np.float64)))  # of float32
+    logs = np.log(np.maximum(distance, resolution or 1.0))
+    shared, alone = n_labels, n_labels + 1
+    pool = np.where(counts >= _OWN_STATISTICS_FROM, np.arange(n_labels), shared)[label]
+    pool[counts[label] < 2] = alone
+    deviation = np.zeros(n)
     order = np.argsort(pool, kind="stable")
     for rows in np.split(order, np.flatnonzero(np.diff(pool[order])) + 1):
-        if pool[rows[0]] <= labels:
-            off = logs[rows] - np.median(logs[rows])
-            odd[rows] = off / max(1.4826 * float(np.median(np.abs(off))), _NARROW)
-    return odd
-
-
-def _outliers(sample: Sample, oddness: Float64Array) -> Issues:
-    wanted = oddness >= FAR
-    rows = gravest(wanted, oddness)
-    listed: list[Row] = [
-        (row["path"], row["label"], None, round(float(oddness[at]), 2), _message(oddness[at], row["label"]))
-        for at, row in zip(rows, rows_of(sample.photographs, rows), strict=True)
-    ]
-    return Issues(int(wanted.sum()), listed)
-
-
-def _message(oddness: float, label: str | None) -> str:
-    return f"{oddness:.1f} robust standard deviations farther from the middle of {quoted(label)} than is usual there"
+        if pool[rows[0]] != alone:
+            difference = logs[rows] - np.median(logs[rows])
+            deviation[rows] = difference / max(1.4826 * float(np.median(np.abs(difference))), _MIN_LOG_DEVIATION)
+    return deviation

@@ -1,4 +1,4 @@
-"""How well classes are told apart: on photographs that neither scaler, PCA nor classifier has seen, split by split."""
+"""How well classes are told apart, on photographs that neither scaler, PCA nor classifier was fitted on."""
 
 from __future__ import annotations
 
@@ -7,68 +7,98 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from scipy.special import bdtrc
+from scipy.stats import binomtest
+from sklearn.metrics import accuracy_score, precision_recall_fscore_support
 from sklearn.neighbors import NearestCentroid
 
 from verger.cores import available_cores
 from verger.insight.arrays import Float32Array, Indices
 from verger.insight.folds import fit_fold
-from verger.insight.splits import Folds, Kind, judged, splits
+from verger.insight.splits import Split, SplitKind, bounded_folds, possible_splits
 from verger.insight.task import Task
 
-_BY_CHANCE = 0.025  # one side of a 95 % interval
+_SIGNIFICANCE = 0.025  # one side of a 95 % interval
 
 
 @dataclass(frozen=True, eq=False)
 class HeldOut:
-    """What was predicted of photographs that were held out.
+    """Predictions of the photographs that one split holds out.
 
     Attributes
     ----------
     kind : {"own", "grouped", "random"}
-    says : str
-        The split in words.
-    folds : int
+        Of the split.
+    description : str
+        The split as a phrase for people.
+    n_folds : int
+        Folds of the split.
     rows : ndarray of int64, shape (m,)
-        Which of the task's rows, ascending.
+        Rows of the task (of the sample, in a `Classification`), ascending.
     codes : ndarray of int64, shape (m,)
         Their classes.
-    probability : ndarray of float32, shape (m, classes)
-    centroid : ndarray of int64, shape (m,)
-        What the nearest centroid says.
-    majority : int
-        The most frequent class of all.
+    probabilities : ndarray of float32, shape (m, classes)
+        By the classifier; rows sum to one.
+    centroid_codes : ndarray of int64, shape (m,)
+        Classes by the nearest centroid.
+    majority_code : int
+        The most frequent class of the task.
     n_train : int
         Photographs in the largest training part.
     unjudged : int
-        HeldOut-out photographs that do not count, as their class stands in no training part.
+        Held-out photographs without a prediction, because their class is in no training part.
     parts : tuple of (ndarray of int64, ndarray of int64)
-        Rows of the task: of each training part, and of what was held out of it.
+        Rows of the task: each training part, and what is held out of it.
     """
 
-    kind: Kind
-    says: str
-    folds: int
+    kind: SplitKind
+    description: str
+    n_folds: int
     rows: Indices
     codes: Indices
-    probability: Float32Array
-    centroid: Indices
-    majority: int
+    probabilities: Float32Array
+    centroid_codes: Indices
+    majority_code: int
     n_train: int
     unjudged: int
     parts: tuple[tuple[Indices, Indices], ...] = ()
 
     @property
     def predicted(self) -> Indices:
-        """The most probable class of each row."""
-        return np.asarray(self.probability.argmax(axis=1), np.int64)
+        """The most probable class of each row, shape (m,)."""
+        return np.asarray(self.probabilities.argmax(axis=1), np.int64)
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """Figures of one split, of the classes that were held out; ``majority`` and ``nearest_centroid``: baselines'."""
+    """Scores of one split, an entry of the manifest's ``classifier.scores``.
 
-    split: Kind
+    Attributes
+    ----------
+    split : {"own", "grouped", "random"}
+        Its kind.
+    says : str
+        The split as a phrase for people.
+    folds : int
+        Its folds.
+    n_train : int
+        Photographs in the largest training part.
+    n_test : int
+        Photographs that are scored.
+    unjudged : int
+        Held-out photographs that are not, because their class is in no training part.
+    n_classes_judged : int
+        Classes of the photographs that are scored.
+    accuracy : float
+        Share of photographs whose class is predicted.
+    macro_f1 : float
+        Mean of the F1 of these classes.
+    majority : float
+        Accuracy of always predicting the most frequent class.
+    nearest_centroid : float
+        Accuracy of predicting the class of the nearest centroid.
+    """
+
+    split: SplitKind
     says: str
     folds: int
     n_train: int
@@ -82,96 +112,135 @@ class Score:
 
     @property
     def beats_majority(self) -> bool:
-        """Whether who always says the most frequent class would hardly (1 in 40) be right as often by chance."""
-        right = round(self.accuracy * self.n_test)
-        return right > 0 and float(bdtrc(right - 1, self.n_test, self.majority)) < _BY_CHANCE
+        """Whether the accuracy is above that of the most frequent class, by a one-sided binomial test at 2.5 %."""
+        correct = round(self.accuracy * self.n_test)
+        return bool(binomtest(correct, self.n_test, self.majority, "greater").pvalue < _SIGNIFICANCE)
 
     def as_dict(self) -> dict[str, Any]:
-        """As JSON takes it."""
+        """For JSON, rounded to four decimals."""
         return {name: round(value, 4) if isinstance(value, float) else value for name, value in asdict(self).items()}
 
 
 def evaluate(task: Task) -> list[HeldOut]:
-    """Predictions by every split that the photographs allow, the most honest first.
+    """Predict held-out photographs, by every split that the photographs allow.
 
-    The photographs' own Training and Test where they share classes; folds of whole groups where groups are known; and
-    random folds, always, to be held against the others.
+    Parameters
+    ----------
+    task : Task
+        At least two of its classes have two photographs each.
+
+    Returns
+    -------
+    list of HeldOut
+        The most honest split first; the last is by random folds, to be compared with the others.
     """
-    return [held for split in splits(task) if (held := _held(task, *split))]
+    return [held_out for split in possible_splits(task) if (held_out := _predict(task, split))]
 
 
-def _held(task: Task, kind: Kind, says: str, folds: Folds) -> HeldOut | None:
-    """Fit on each training part and predict what was held out; None where no class is on both sides."""
-    able = judged(task, folds)
-    if not able:
+def _predict(task: Task, split: Split) -> HeldOut | None:
+    """Fit on each training part and predict what is held out; None where no class is in both."""
+    folds = bounded_folds(task, split.folds)
+    if not folds:
         return None
     with ThreadPoolExecutor(available_cores()) as pool:
-        parts = list(pool.map(lambda part: _predicted(task, *part), able))
-    rows, probability, centroid = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+        predictions = list(pool.map(lambda fold: _predict_fold(task, *fold), folds))
+    rows, probabilities, centroid_codes = (np.concatenate(arrays) for arrays in zip(*predictions, strict=True))
     order = np.argsort(rows)
     rows = rows[order]
     return HeldOut(
-        kind=kind,
-        says=says,
-        folds=len(folds),
+        kind=split.kind,
+        description=split.description,
+        n_folds=len(split.folds),
         rows=rows,
         codes=task.codes[rows],
-        probability=probability[order],
-        centroid=centroid[order],
-        majority=int(np.bincount(task.codes[task.codes >= 0]).argmax()),
-        n_train=max(len(training) for training, _ in able),
-        unjudged=sum(len(test) for _, test in folds) - len(rows),
-        parts=tuple(able),
+        probabilities=probabilities[order],
+        centroid_codes=centroid_codes[order],
+        majority_code=int(np.bincount(task.codes[task.codes >= 0]).argmax()),
+        n_train=max(len(training) for training, _ in folds),
+        unjudged=sum(len(test) for _, test in split.folds) - len(rows),
+        parts=tuple(folds),
     )
 
 
-def _predicted(task: Task, training: Indices, test: Indices) -> tuple[Indices, Float32Array, Indices]:
-    """What one training part has taught, and baselines, applied to what was held out."""
+def _predict_fold(task: Task, training: Indices, test: Indices) -> tuple[Indices, Float32Array, Indices]:
+    """The rows that are held out, their probabilities, and their classes by the nearest centroid."""
     fold = fit_fold(task, training)
-    known, unseen = (fold.reduction.components(task.features[rows]) for rows in (training, test))
-    probability = np.zeros((len(test), task.n_classes), np.float32)
-    probability[:, fold.model.classes_] = fold.model.predict_proba(unseen / fold.size)
-    centroid = NearestCentroid().fit(known, task.codes[training]).predict(unseen)
-    return test, probability, centroid
+    known, unseen = (fold.reduction.transform(task.features[rows]) for rows in (training, test))
+    probabilities = np.zeros((len(test), task.n_classes), np.float32)
+    probabilities[:, fold.model.classes_] = fold.model.predict_proba(unseen / fold.scale)
+    centroid_codes = NearestCentroid().fit(known, task.codes[training]).predict(unseen)
+    return test, probabilities, centroid_codes
 
 
-def score(held: HeldOut) -> Score:
-    """Accuracy and macro F1 of what was held out, with the baselines' accuracies beside them."""
-    predicted = held.predicted
+def score(held_out: HeldOut) -> Score:
+    """Score predictions.
+
+    Parameters
+    ----------
+    held_out : HeldOut
+        Of one split.
+    """
+    codes = held_out.codes
     return Score(
-        split=held.kind,
-        says=held.says,
-        folds=held.folds,
-        n_train=held.n_train,
-        n_test=len(held.rows),
-        unjudged=held.unjudged,
-        n_classes_judged=len(np.unique(held.codes)),
-        accuracy=float((predicted == held.codes).mean()),
-        macro_f1=float(np.mean([row["f1"] for row in by_class(held)])),
-        majority=float(np.mean(held.codes == held.majority)),
-        nearest_centroid=float((held.centroid == held.codes).mean()),
+        split=held_out.kind,
+        says=held_out.description,
+        folds=held_out.n_folds,
+        n_train=held_out.n_train,
+        n_test=len(held_out.rows),
+        unjudged=held_out.unjudged,
+        n_classes_judged=len(np.unique(codes)),
+        accuracy=float(accuracy_score(codes, held_out.predicted)),
+        macro_f1=float(np.mean([row["f1"] for row in scores_by_class(held_out)])),
+        majority=float(np.mean(codes == held_out.majority_code)),
+        nearest_centroid=float(accuracy_score(codes, held_out.centroid_codes)),
     )
 
 
-def by_class(held: HeldOut) -> list[dict[str, Any]]:
-    """Precision, recall and F1 of every class that was held out, by its code."""
-    predicted, size = held.predicted, held.probability.shape[1]
-    right = np.bincount(held.codes[predicted == held.codes], minlength=size)
-    said, is_ = np.bincount(predicted, minlength=size), np.bincount(held.codes, minlength=size)
+def scores_by_class(held_out: HeldOut) -> list[dict[str, Any]]:
+    """Precision, recall and F1 of every class that is held out.
+
+    Parameters
+    ----------
+    held_out : HeldOut
+        Of one split.
+
+    Returns
+    -------
+    list of dict
+        ``code``, ``photographs``, ``precision`` (None where the class is never predicted), ``recall`` and ``f1``, by
+        ascending code, rounded to four decimals.
+    """
+    codes = np.unique(held_out.codes)
+    columns = precision_recall_fscore_support(held_out.codes, held_out.predicted, labels=codes, zero_division=np.nan)
     return [
         {
             "code": int(code),
-            "photographs": int(is_[code]),
-            "precision": round(right[code] / said[code], 4) if said[code] else None,
-            "recall": round(right[code] / is_[code], 4),
-            "f1": round(2 * right[code] / (said[code] + is_[code]), 4),
+            "photographs": int(photographs),
+            "precision": None if np.isnan(precision) else round(float(precision), 4),
+            "recall": round(float(recall), 4),
+            "f1": round(float(f1), 4),
         }
-        for code in np.flatnonzero(is_)
+        for code, precision, recall, f1, photographs in zip(codes, *columns, strict=True)
     ]
 
 
-def confusions(held: HeldOut) -> tuple[Indices, Indices, Indices]:
-    """The pairs of classes that there are, by class: which one was, which it was taken for, and how often."""
-    size = held.probability.shape[1]
-    pairs, counts = np.unique(held.codes * size + held.predicted, return_counts=True)
-    return pairs // size, pairs % size, counts
+def confusions(held_out: HeldOut) -> tuple[Indices, Indices, Indices]:
+    """The non-zero cells of the confusion matrix, which is too large to be formed for many classes.
+
+    Parameters
+    ----------
+    held_out : HeldOut
+        Of one split.
+
+    Returns
+    -------
+    codes : ndarray of int64, shape (c,)
+        Classes, ascending.
+    predicted : ndarray of int64, shape (c,)
+        What photographs of these classes were predicted to be.
+    counts : ndarray of int64, shape (c,)
+        How many of them.
+    """
+    n_classes = held_out.probabilities.shape[1]
+    cells, counts = np.unique(held_out.codes * n_classes + held_out.predicted, return_counts=True)
+    return cells // n_classes, cells % n_classes, counts

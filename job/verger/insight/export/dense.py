@@ -1,4 +1,4 @@
-"""Scaler, PCA and classifier as one dense layer behind a network's features."""
+"""Scaler, PCA and classifier multiplied out to one dense layer behind a network's features."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import numpy.typing as npt
 
 from verger.components.pca import Pca
 from verger.insight.arrays import Float64Array
-from verger.insight.folds import FittedFold, coefficients_of
+from verger.insight.folds import FittedFold, all_coefficients
 from verger.insight.model import Model
 
 
 class Dense(NamedTuple):
-    """What makes logits of features: ``features @ weights + bias``.
+    """A dense layer: logits are ``features @ weights + bias``.
 
     Attributes
     ----------
@@ -27,30 +27,44 @@ class Dense(NamedTuple):
 
 
 def of_run(pca: Pca, model: Model) -> Dense:
-    """What a run has kept, the temperature of its probabilities included."""
-    found = _collapsed(pca.mean, pca.scale, pca.components, model.mean, model.scale, model.coefficients)
-    return Dense(found.weights / model.temperature, (found.bias + model.intercepts) / model.temperature)
+    """The layer of a finished run.
+
+    Parameters
+    ----------
+    pca : Pca
+        The run's.
+    model : Model
+        The run's classifier, whose temperature is in the layer too.
+    """
+    layer = _multiply_out(pca.mean, pca.scale, pca.components, model.mean, model.scale, model.coefficients)
+    return Dense(layer.weights / model.temperature, (layer.bias + model.intercepts) / model.temperature)
 
 
 def of_fold(fold: FittedFold) -> Dense:
-    """What a training part has taught; its classes are the ``classes_`` of its model."""
-    reduction, (coefficients, intercepts) = fold.reduction, coefficients_of(fold.model)
-    found = _collapsed(reduction.mean, reduction.scale, reduction.axes, 0.0, fold.size, coefficients)
-    return Dense(found.weights, found.bias + intercepts)
+    """The layer of a training part.
+
+    Parameters
+    ----------
+    fold : FittedFold
+        The layer's classes are those of its model.
+    """
+    reduction, (coefficients, intercepts) = fold.reduction, all_coefficients(fold.model)
+    layer = _multiply_out(reduction.mean, reduction.scale, reduction.axes, 0.0, fold.scale, coefficients)
+    return Dense(layer.weights, layer.bias + intercepts)
 
 
-def _collapsed(
+def _multiply_out(
     mean: npt.NDArray[np.floating],
     scale: npt.NDArray[np.floating] | None,
-    components: npt.NDArray[np.floating],
-    middle: npt.NDArray[np.floating] | float,
-    size: float,
+    axes: npt.NDArray[np.floating],
+    component_mean: npt.NDArray[np.floating] | float,
+    component_scale: float,
     coefficients: Float64Array,
 ) -> Dense:
-    """``((((f - mean) / scale) @ components.T) - middle) / size @ coefficients.T`` of features f, in float64."""
-    lines = coefficients / size
-    weights = np.asarray(components, np.float64).T @ lines.T
+    """The layer of ``(((features - mean) / scale) @ axes.T - component_mean) / component_scale @ coefficients.T``."""
+    scaled = coefficients / component_scale
+    weights = np.asarray(axes, np.float64).T @ scaled.T
     if scale is not None:
         weights /= np.asarray(scale, np.float64)[:, None]
-    away = np.broadcast_to(middle, coefficients.shape[1:]).astype(np.float64)
-    return Dense(weights, -np.asarray(mean, np.float64) @ weights - away @ lines.T)
+    component_means = np.broadcast_to(component_mean, coefficients.shape[1:]).astype(np.float64)
+    return Dense(weights, -np.asarray(mean, np.float64) @ weights - component_means @ scaled.T)

@@ -1,9 +1,8 @@
-"""The phone's model: a network, and behind it the PCA and the classifier of a run as one dense layer."""
+"""The model for a phone: a network, and behind it the PCA and the classifier of a run as one dense layer."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import platform
 import re
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from verger.insight.arrays import Float32Array, Float64Array
 from verger.insight.export import dense, parity
 from verger.insight.export.parity import Comparison, ParitySample
 from verger.insight.model import Model
-from verger.jsonable import timestamp
+from verger.jsonable import dump, timestamp
 from verger.network import lite
 from verger.network.backbones import Network, resolve_fitted
 from verger.network.lite import INPUT, OUTPUT, Lite
@@ -38,10 +37,11 @@ from verger.tables.runs import Run
 FILES = {"float32": "verger.tflite", "int8": "verger.int8.tflite"}
 LABELS, RECORD = "labels.txt", "export.json"
 SCHEMA_VERSION = 1
+"""Of ``export.json``."""
 
-PARITY = 1e-3
-"""How far a probability of the float model may be from the run's, computed in float32 as the model computes."""
-INVOKES = 30
+MAX_DIFFERENCE = 1e-3
+"""How far a probability of the float model may be from the run's, when both are computed in float32."""
+N_TIMED = 30
 """Calls of which the latency is the median."""
 
 _FITS = {
@@ -56,8 +56,23 @@ _RESAMPLES = {
 
 
 @dataclass(frozen=True, eq=False)
-class Finished:
-    """A run that has a classifier, and what its model is made of."""
+class FinishedRun:
+    """A run that has a classifier, and what its model is made of.
+
+    Attributes
+    ----------
+    run : Run
+    manifest : dict
+        Its manifest.
+    config : AnalysisSettings
+        With the settings of the run.
+    network : Network
+        The run's.
+    pca : Pca
+        The run's.
+    model : Model
+        The run's classifier.
+    """
 
     run: Run
     manifest: dict[str, Any]
@@ -67,12 +82,21 @@ class Finished:
     model: Model
 
     def probabilities(self, features: Float32Array) -> Float64Array:
-        """What the run says of features, shape (n, classes)."""
+        """The run's probabilities.
+
+        Parameters
+        ----------
+        features : ndarray of float32, shape (n, d)
+
+        Returns
+        -------
+        ndarray of float64, shape (n, classes)
+        """
         return self.model.probabilities(self.pca.transform(features))
 
 
 def export(config: ResultSettings, run_uri: str, photographs: int | None, progress: Progress) -> dict[str, Any]:
-    """Write the phone's model of a finished run into its folder, in the place of an earlier one.
+    """Write the model of a finished run into its folder; an earlier one is replaced.
 
     Parameters
     ----------
@@ -81,8 +105,9 @@ def export(config: ResultSettings, run_uri: str, photographs: int | None, progre
     run_uri : str
         A run's folder, or an output, whose latest run is meant.
     photographs : int or None
-        How many the models are tried on; default: as `verger.insight.export.parity.take` chooses.
+        How many the models are compared on; None: as `verger.insight.export.parity.choose_photographs` chooses.
     progress : Progress
+        Told of the stages, and of what cannot be read.
 
     Returns
     -------
@@ -99,60 +124,77 @@ def export(config: ResultSettings, run_uri: str, photographs: int | None, progre
     with progress.stage("read", "Reading the run"):
         stores = Stores()
         admit(stores, {"run": canonical(run_uri)}, config, written={"run"})
-        found = _finished(config, run_uri, stores)
-        tried = parity.take(
-            found.run, found.manifest, found.network, found.model.classes, found.config, config, stores, photographs,
+        finished = _finished(config, run_uri, stores)
+        sample = parity.choose_photographs(
+            finished.run,
+            finished.manifest,
+            finished.network,
+            finished.model.classes,
+            finished.config,
+            config,
+            stores,
+            photographs,
             progress,
-        )  # fmt: skip
+        )
     with progress.stage("convert", "Converting the network"):
-        about = _about(found)
-        models = _models(found, about)
+        description = _describe(finished)
+        converted = _convert(finished, description)
     with progress.stage("compare", "Comparing the models with the run"):
-        compared = parity.compare(tried, found.network, found.probabilities, *models.values())
-        _check(compared, found)
+        comparison = parity.compare(
+            sample, finished.network, finished.probabilities, converted["float32"], converted["int8"]
+        )
+        _require_parity(comparison, finished)
     with progress.stage("latency", "Timing the models"):
-        timed = {kind: _latency(model, tried) for kind, model in models.items()}
+        latencies = {kind: _latency(model, sample) for kind, model in converted.items()}
     with progress.stage("write", "Writing the models"):
-        record = about | _measured(models, timed, compared, tried)
-        _publish(found, models, record)
-    return record | {"folder": found.run.path("model")}
+        record = description | _measurements(converted, latencies, comparison, sample)
+        _write(finished, converted, record)
+    return record | {"folder": finished.run.path("model")}
 
 
-def _finished(config: ResultSettings, run_uri: str, stores: Stores) -> Finished:
+def _finished(config: ResultSettings, run_uri: str, stores: Stores) -> FinishedRun:
     run = runs.find(run_uri, stores)
     document = manifests.read(run)
     manifest = document.as_dict()
-    told = manifest.get("classifier", {})
-    if "path" not in told:
-        why = f" ({told['absent']})" if "absent" in told else ""
+    classifier = manifest.get("classifier", {})
+    if "path" not in classifier:
+        why = f" ({classifier['absent']})" if "absent" in classifier else ""
         raise NothingToReadError(
             f"run {run.run_id} has no classifier{why}, so that there is nothing to export",
             "Run again on photographs of two labels or more, without --no-classifier",
         )
     settings = {name: manifest["config"].get(name) for name in ("class_regex", "group_regex")}
-    seed = manifest["config"].get("seed", config.seed)
-    of_run = config.model_copy(update={"seed": seed, "standardize": manifest["pca"]["standardized"], **settings})
-    network = resolve_fitted(run.output, document, stores)
+    settings |= {
+        "seed": manifest["config"].get("seed", config.seed),
+        "standardize": manifest["pca"]["standardized"],
+    }
     model, _ = models.load(run.path("model"), run.storage)
-    return Finished(run, manifest, of_run, network, Pca.load(run.path("pca"), run.storage), model)
+    return FinishedRun(
+        run=run,
+        manifest=manifest,
+        config=config.model_copy(update=settings),
+        network=resolve_fitted(run.output, document, stores),
+        pca=Pca.load(run.path("pca"), run.storage),
+        model=model,
+    )
 
 
-def _about(found: Finished) -> dict[str, Any]:
-    """What the model is, what it takes, what is inside, and what comes out."""
-    network, size = found.network, found.network.input_size
+def _describe(finished: FinishedRun) -> dict[str, Any]:
+    """What the model is: its input, what must be done before, what is inside, and its output."""
+    network, size = finished.network, finished.network.input_size
     inside = [str(network.freeze().preprocessing)] + ([network.backbone] if network.recipe else [])
     inside += ["average pooling" if network.pooling == "avg" else "flattening"]
-    inside += [f"dense layer {network.dimension} x {len(found.model.classes)}: scaler, PCA, classifier, temperature"]
+    inside += [f"dense layer {network.dimension} x {len(finished.model.classes)}: scaler, PCA, classifier, temperature"]
     return {
         "schema_version": SCHEMA_VERSION,
-        "run_id": found.run.run_id,
+        "run_id": finished.run.run_id,
         "verger_version": __version__,
         "fingerprint": network.fingerprint,
         "backbone": network.backbone,
-        "weights_sha256": found.manifest["features"]["weights_sha256"],
+        "weights_sha256": finished.manifest["features"]["weights_sha256"],
         "precision_of_the_run": network.precision,
-        "temperature": found.model.temperature,
-        "weak_because": found.manifest["classifier"].get("weak_because"),
+        "temperature": finished.model.temperature,
+        "weak_because": finished.manifest["classifier"].get("weak_because"),
         "input": {"name": INPUT, "shape": [1, size, size, 3], "dtype": "uint8", "colour": "RGB"},
         "before": {
             "steps": [
@@ -166,46 +208,51 @@ def _about(found: Finished) -> dict[str, Any]:
             "resample_means": _RESAMPLES[network.resample],
         },
         "inside": [*inside, "softmax"],
-        "output": {"name": OUTPUT, "shape": [1, len(found.model.classes)], "dtype": "float32"},
-        "classes": found.model.classes,
+        "output": {"name": OUTPUT, "shape": [1, len(finished.model.classes)], "dtype": "float32"},
+        "classes": finished.model.classes,
     }
 
 
-def _models(found: Finished, about: dict[str, Any]) -> dict[str, bytes]:
-    """Both models by kind, with their metadata."""
-    layer, frozen = dense.of_run(found.pca, found.model), found.network.freeze()
+def _convert(finished: FinishedRun, description: dict[str, Any]) -> dict[str, bytes]:
+    """Both models by precision, with their metadata."""
+    layer, frozen = dense.of_run(finished.pca, finished.model), finished.network.freeze()
+    before = description["before"]
     tensors = {
-        INPUT: f"RGB, 0 to 255. Before: {'; '.join(about['before']['steps'])}; {about['before']['resample_means']}.",
+        INPUT: f"RGB, 0 to 255. Before: {'; '.join(before['steps'])}; {before['resample_means']}.",
         OUTPUT: "One for each line of labels.txt; their sum is 1.",
     }
-    says = f"Tells {len(found.model.classes)} classes apart: the classifier of run {found.run.run_id} of Verger."
-    more = {"verger.json": _json(about)}
+    text = f"Tells {len(finished.model.classes)} classes apart: the classifier of run {finished.run.run_id} of Verger."
+    files = {"verger.json": dump(description).decode()}
     return {
         kind: add_metadata(
-            lite.convert(frozen, *layer, int8=kind == "int8"), "Verger", says, tensors, found.model.classes, more
+            lite.convert(frozen, *layer, int8=kind == "int8"), "Verger", text, tensors, finished.model.classes, files
         )
         for kind in FILES
     }
 
 
-def _check(compared: Comparison, found: Finished) -> None:
-    if not compared.error <= PARITY:
+def _require_parity(comparison: Comparison, finished: FinishedRun) -> None:
+    if not comparison.float32_difference <= MAX_DIFFERENCE:
         raise VergerError(
-            f"the model made of run {found.run.run_id} gives other probabilities than the run: off by up to "
-            f"{compared.error:.2g}, where {PARITY:g} is allowed; nothing was written",
+            f"the model made of run {finished.run.run_id} gives other probabilities than the run: off by up to "
+            f"{comparison.float32_difference:.2g}, where {MAX_DIFFERENCE:g} is allowed; nothing was written",
             "Please report it",
         )
 
 
-def _latency(model: bytes, tried: ParitySample) -> dict[str, float]:
-    taken = Lite(model).milliseconds(tried.pixels[0], INVOKES)
+def _latency(model: bytes, sample: ParitySample) -> dict[str, float]:
+    """Milliseconds of a call with one photograph."""
+    taken = Lite(model).milliseconds(sample.pixels[0], N_TIMED)
     return {"median": round(float(np.median(taken)), 2), "p90": round(float(np.quantile(taken, 0.9)), 2)}
 
 
-def _measured(
-    models: dict[str, bytes], timed: dict[str, dict[str, float]], compared: Comparison, tried: ParitySample
+def _measurements(
+    converted: dict[str, bytes],
+    latencies: dict[str, dict[str, float]],
+    comparison: Comparison,
+    sample: ParitySample,
 ) -> dict[str, Any]:
-    """What the files are, and what has been found out about them."""
+    """What the files are, and what was measured on them."""
     return {
         "exported_at": timestamp(datetime.now(UTC)),
         "models": {
@@ -213,29 +260,29 @@ def _measured(
                 "path": FILES[kind],
                 "bytes": len(model),
                 "sha256": hashlib.sha256(model).hexdigest(),
-                "latency_ms": timed[kind],
+                "latency_ms": latencies[kind],
             }
-            for kind, model in models.items()
+            for kind, model in converted.items()
         },
-        "latency_of": {"processor": processor(), "threads": 1, "calls": INVOKES},
+        "latency_of": {"processor": processor(), "threads": 1, "calls": N_TIMED},
         "tried_on": {
-            "asked": tried.asked,
-            "photographs": tried.photographs,
-            "drawn": len(tried) - tried.photographs,
-            "seed": tried.seed,
+            "asked": sample.asked,
+            "photographs": sample.photographs,
+            "drawn": len(sample) - sample.photographs,
+            "seed": sample.seed,
         },
         "parity": {
-            "photographs": len(tried),
-            "measured_on": "drawn photographs" if tried.drawings else "photographs of the run",
-            "largest_difference": compared.parity,
-            "largest_difference_in_float32": compared.error,
+            "photographs": len(sample),
+            "measured_on": "drawn photographs" if sample.is_drawn else "photographs of the run",
+            "largest_difference": comparison.difference,
+            "largest_difference_in_float32": comparison.float32_difference,
         },
-        "int8": compared.int8,
+        "int8": comparison.int8,
     }
 
 
 def processor() -> str:
-    """What this machine calls its processor."""
+    """Name of this machine's processor."""
     try:
         named = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
     except OSError:
@@ -243,11 +290,11 @@ def processor() -> str:
     return named[1] if named else platform.machine()
 
 
-def _publish(found: Finished, models: dict[str, bytes], record: dict[str, Any]) -> None:
-    """Write the files; an export is whole where it has its record, which goes first and comes last."""
-    storage, run = found.run.storage, found.run
-    files = {FILES[kind]: model for kind, model in models.items()}
-    files |= {LABELS: labels_text(found.model.classes).encode(), RECORD: _json(record).encode()}
+def _write(finished: FinishedRun, converted: dict[str, bytes], record: dict[str, Any]) -> None:
+    """Write the files. The record is deleted first and written last, so that an export with a record is complete."""
+    storage, run = finished.run.storage, finished.run
+    files = {FILES[kind]: model for kind, model in converted.items()}
+    files |= {LABELS: labels_text(finished.model.classes).encode(), RECORD: dump(record)}
     _reserve(run, files)
     storage.delete(run.path("model", RECORD))
     for name, content in files.items():
@@ -255,15 +302,11 @@ def _publish(found: Finished, models: dict[str, bytes], record: dict[str, Any]) 
 
 
 def _reserve(run: Run, files: dict[str, bytes]) -> None:
-    """See that there is room for all files before the first is replaced: a full disk leaves an earlier export whole."""
-    if bucket_name(run.output) is not None:  # which has no end, and may keep every version
+    """Check that a disk has room for all files, before the first file of an earlier export is replaced."""
+    if bucket_name(run.output) is not None:  # a bucket is never full, and may keep every version
         return
     storage, reserved = run.storage, run.path("model", "_reserved")
     try:
         storage.write(reserved, b"".join(files.values()))
     finally:
         storage.delete(reserved)
-
-
-def _json(document: dict[str, Any]) -> str:
-    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"

@@ -1,11 +1,11 @@
-"""A finished run as identify uses it: its network, PCA and classifier, and its photographs to compare with."""
+"""A finished run as identify uses it: network, PCA and classifier, and its photographs to compare with."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,10 +17,10 @@ from verger.config import ResultSettings
 from verger.cores import available_cores
 from verger.errors import NothingToReadError, StoreError
 from verger.insight import model as models
-from verger.insight.arrays import Float32Array, codes
+from verger.insight.arrays import Float32Array, Float64Array, category_codes
 from verger.insight.model import Model
-from verger.insight.references import ARRAYS, References, Space
-from verger.insight.sample import ROWS, stratified
+from verger.insight.references import ARRAYS, CosineSpace, References
+from verger.insight.sample import MAX_PHOTOGRAPHS, stratified
 from verger.network.backbones import Network
 from verger.network.inference import build
 from verger.network.lite import suppress_stderr
@@ -35,33 +35,33 @@ Infer = Callable[[npt.NDArray[np.uint8]], Float32Array]
 
 @dataclass(frozen=True, eq=False)
 class LoadedRun:
-    """What a finished run knows.
+    """A finished run, ready to identify photographs.
 
     Attributes
     ----------
     run_id : str
     network : Network
-    resample, fit : str
-        How photographs are made square.
+        How photographs are decoded, and what computes their features.
     infer : callable
-        uint8 (b, s, s, 3) to float32 (b, d).
+        Computes features, float32 (b, d), of photographs, uint8 (b, s, s, 3).
     pca : Pca
+        The run's.
     model : Model or None
-        None where the run has no classifier.
-    known : References or None
-        Photographs whose class is known; None where no threshold of 'none of these' was set.
-    unknown : dict
-        Threshold and its worth; empty where there is none.
-    space : Space
+        The run's classifier, if it has one.
+    references : References or None
+        Photographs whose class is known; None where there is no threshold of 'none of these'.
+    none_of_these : dict
+        The threshold and what it is worth, as ``classifier.json`` has them; empty where there is none.
+    space : CosineSpace
         Where photographs are compared.
-    names : pyarrow.Table
-        ``path, label`` of the run's photographs.
+    photographs : pyarrow.Table
+        ``path, label`` of the run's photographs; of very many, of a sample.
     directions : ndarray of float32, shape (n, w)
-        Theirs, row by row.
+        Of ``photographs`` in ``space``, row by row.
     notes : list of str
-        What there is not, and why.
-    figures : dict
-        What the manifest says of run and classifier, for people.
+        Sentences: what there is not, and why.
+    summary : dict
+        The manifest's ``classifier``, and ``rows`` of the run's table and ``root`` of its input.
     """
 
     run_id: str
@@ -69,21 +69,61 @@ class LoadedRun:
     infer: Infer
     pca: Pca
     model: Model | None
-    known: References | None
-    unknown: dict[str, Any]
-    space: Space
-    names: pa.Table
+    references: References | None
+    none_of_these: dict[str, Any]
+    space: CosineSpace
+    photographs: pa.Table
     directions: Float32Array
     notes: list[str]
-    figures: dict[str, Any] = field(default_factory=dict)
+    summary: dict[str, Any] = field(default_factory=dict)
 
-    def components(self, photographs: Sequence[npt.NDArray[np.uint8]]) -> npt.NDArray[np.float64]:
-        """Principal components, shape (n, k), of photographs, each (s, s, 3), as the run computes them."""
+    def components(self, photographs: Sequence[npt.NDArray[np.uint8]]) -> Float64Array:
+        """Principal components, as the run computes them.
+
+        Parameters
+        ----------
+        photographs : sequence of ndarray of uint8, shape (s, s, 3)
+            Decoded for the network.
+
+        Returns
+        -------
+        ndarray of float64, shape (b, k)
+        """
         return self.pca.transform(self.infer(np.stack(photographs)))
 
 
+class _Classifier(NamedTuple):
+    """What a run keeps of its classifier; see `LoadedRun`."""
+
+    model: Model | None
+    references: References | None
+    none_of_these: dict[str, Any]
+    notes: list[str]
+
+
 def load(config: ResultSettings, run: Run, manifest: dict[str, Any], network: Network, progress: Progress) -> LoadedRun:
-    """Read what the run knows while TensorFlow is loaded."""
+    """Read a finished run while TensorFlow is loaded.
+
+    Parameters
+    ----------
+    config : ResultSettings
+        ``driver_memory`` bounds the photographs to compare with, ``log_level`` says whether TensorFlow may log.
+    run : Run
+        The finished run.
+    manifest : dict
+        Its manifest.
+    network : Network
+        The run's.
+    progress : Progress
+        Told of the stages.
+
+    Raises
+    ------
+    NothingToReadError
+        The run's table is gone.
+    StoreError
+        A file of the run is damaged.
+    """
     with progress.stage("run", f"Reading run {run.run_id}"), ThreadPoolExecutor(1) as pool:
         reading = pool.submit(_read, config, run, manifest)
         quiet = config.log_level not in ("debug", "info")
@@ -94,21 +134,21 @@ def load(config: ResultSettings, run: Run, manifest: dict[str, Any], network: Ne
 
 def _read(config: ResultSettings, run: Run, manifest: dict[str, Any]) -> dict[str, Any]:
     """All of a `LoadedRun` but the network."""
-    model, known, unknown, notes = _learnt(run, manifest)
-    names, components = _projected(config, run, manifest)
-    space = known.space if known else Space.of(components)
+    classifier = _read_classifier(run, manifest)
+    photographs, components = _read_projection(config, run, manifest)
+    space, notes = classifier.references.space if classifier.references else CosineSpace.fit(components), []
     if components.shape[1] < 2:
-        notes = [*notes, "Nothing tells which photographs are nearest: one component has no directions to compare."]
+        notes = ["Nothing tells which photographs are nearest: one component has no directions to compare."]
     return {
         "pca": Pca.load(run.path("pca"), run.storage),
-        "model": model,
-        "known": known,
-        "unknown": unknown,
+        "model": classifier.model,
+        "references": classifier.references,
+        "none_of_these": classifier.none_of_these,
         "space": space,
-        "names": names,
+        "photographs": photographs,
         "directions": space.directions(components),
-        "notes": notes,
-        "figures": {
+        "notes": classifier.notes + notes,
+        "summary": {
             **(manifest.get("classifier") or {}),
             "rows": manifest["projection"]["rows"],
             "root": manifest["input"]["uri"],
@@ -116,20 +156,19 @@ def _read(config: ResultSettings, run: Run, manifest: dict[str, Any]) -> dict[st
     }
 
 
-def _learnt(run: Run, manifest: dict[str, Any]) -> tuple[Model | None, References | None, dict[str, Any], list[str]]:
-    """The classifier, what is known, from where on a photograph is none of it, and what of these there is not."""
+def _read_classifier(run: Run, manifest: dict[str, Any]) -> _Classifier:
     folder = run.path("model")
     if not run.storage.exists(join(folder, models.DOCUMENT)):
-        return None, None, {}, [f"There are no classes to name: {_unclassified(manifest)}."]
+        return _Classifier(None, None, {}, [f"There are no classes to name: {_why_no_classifier(manifest)}."])
     model, document = models.load(folder, run.storage)
-    unknown = document.get("none_of_these", {"absent": "the run was made by an older verger"})
-    if "absent" in unknown or not run.storage.exists(join(folder, ARRAYS)):
-        why = unknown.get("absent", f"{join(folder, ARRAYS)} is gone")
-        return model, None, {}, [f"No threshold tells whether it is none of these: {why}."]
-    return model, References.load(folder, run.storage), unknown, []
+    threshold = document.get("none_of_these", {"absent": "the run was made by an older verger"})
+    if "absent" in threshold or not run.storage.exists(join(folder, ARRAYS)):
+        why = threshold.get("absent", f"{join(folder, ARRAYS)} is gone")
+        return _Classifier(model, None, {}, [f"No threshold tells whether it is none of these: {why}."])
+    return _Classifier(model, References.load(folder, run.storage), threshold, [])
 
 
-def _unclassified(manifest: dict[str, Any]) -> str:
+def _why_no_classifier(manifest: dict[str, Any]) -> str:
     if why := (manifest.get("classifier") or {}).get("absent"):
         return f"the run has no classifier, as {why}"
     if "classifier" not in manifest["config"]:
@@ -138,25 +177,25 @@ def _unclassified(manifest: dict[str, Any]) -> str:
     return "the run's warnings say why" if wanted else "the run was told to fit no classifier (--no-classifier)"
 
 
-def _projected(config: ResultSettings, run: Run, manifest: dict[str, Any]) -> tuple[pa.Table, Float32Array]:
-    """Names and components of the run's photographs: of very many a sample, by label."""
+def _read_projection(config: ResultSettings, run: Run, manifest: dict[str, Any]) -> tuple[pa.Table, Float32Array]:
+    """Path, label and components of the run's photographs; of very many, of a sample by label."""
     folder, total, width = run.path("projection"), manifest["projection"]["rows"], manifest["projection"]["columns"]
     columns = ["path", "label", "pca_features"]
-    number = min(ROWS, max(1, config.driver_bytes // 4 // (4 * width)))
+    number = min(MAX_PHOTOGRAPHS, max(1, config.driver_bytes // 4 // (4 * width)))
     with raise_if_corrupt(folder):
         dataset = reader.projection(run)
-        _complete(folder, dataset.count_rows(), total)
+        _require_rows(folder, dataset.count_rows(), total)
         if total <= number:
             table = dataset.to_table(columns)
         else:
             ranks = np.random.default_rng(manifest["config"].get("seed", 0)).random(total)
-            drawn = stratified(codes(dataset.to_table(["label"])["label"]), number, ranks)
-            table = dataset.take(drawn, columns=columns)
-        values = pc.list_flatten(table["pca_features"]).to_numpy().reshape(len(table), width)
-    return table.drop_columns("pca_features"), values
+            rows = stratified(category_codes(dataset.to_table(["label"])["label"]), number, ranks)
+            table = dataset.take(rows, columns=columns)
+        components = pc.list_flatten(table["pca_features"]).to_numpy().reshape(len(table), width)
+    return table.drop_columns("pca_features"), components
 
 
-def _complete(folder: str, rows: int, total: int) -> None:
+def _require_rows(folder: str, rows: int, total: int) -> None:
     if not rows:
         raise NothingToReadError(f"the run's table, {folder}, is gone", "Run again, or choose another run")
     if rows != total:

@@ -11,44 +11,74 @@ from verger.photographs import images, inventory
 from verger.storage.stores import Stores
 from verger.storage.uri import bucket_name
 
-BATCH = 16
-"""Photographs a network call."""
-
 Outcome = images.Decoded | Rejection | VergerError
+"""A decoded photograph, or why it cannot be decoded or read."""
 
 
-def expanded(places: list[str], stores: Stores) -> Iterator[tuple[str, VergerError | None]]:
-    """Files and objects as they are, folders as the photographs below them; with what is wrong with a folder."""
-    for place in places:
+def expand_folders(uris: list[str], stores: Stores) -> Iterator[tuple[str, VergerError | None]]:
+    """Replace folders by the photographs below them.
+
+    Parameters
+    ----------
+    uris : list of str
+        Canonical: files, objects or folders.
+    stores : Stores
+        That they are in.
+
+    Yields
+    ------
+    path : str
+        Of a photograph, or of a folder that cannot be listed.
+    error : VergerError or None
+        Why it cannot.
+    """
+    for uri in uris:
         try:
-            if not _is_folder(place, stores):
-                yield place, None
+            if not _is_folder(uri, stores):
+                yield uri, None
                 continue
-            yield from ((path, None) for path in inventory.take(place, stores).photographs["path"].to_pylist())
+            yield from ((path, None) for path in inventory.take(uri, stores).photographs["path"].to_pylist())
         except VergerError as error:
-            yield place, error
+            yield uri, error
 
 
-def _is_folder(place: str, stores: Stores) -> bool:
-    """In a bucket only what lies below a name tells: an object's need not end as an image's."""
-    if bucket_name(place) is None:
-        return os.path.isdir(place)
-    if place.lower().endswith(inventory.SUFFIXES):
+def _is_folder(uri: str, stores: Stores) -> bool:
+    """In a bucket, a folder is a name with objects below it: an object's name needs no image's suffix."""
+    if bucket_name(uri) is None:
+        return os.path.isdir(uri)
+    if uri.lower().endswith(inventory.SUFFIXES):
         return False
-    storage = stores.of(place)
+    storage = stores.of(uri)
     try:
-        return next(iter(storage.list(place)), None) is not None or not storage.exists(place)
+        return next(iter(storage.list(uri)), None) is not None or not storage.exists(uri)
     except NothingToReadError:
-        return not storage.exists(place)
+        return not storage.exists(uri)
 
 
-def opened(item: tuple[str, VergerError | None], network: Network, stores: Stores) -> tuple[str, Outcome]:
-    """Read and decode, as a run does."""
-    place, error = item
+def read_photograph(item: tuple[str, VergerError | None], network: Network, stores: Stores) -> tuple[str, Outcome]:
+    """Read and decode a photograph as a run does.
+
+    Parameters
+    ----------
+    item : (str, VergerError or None)
+        Of `expand_folders`.
+    network : Network
+        Whose input size, resampling and fit the photograph is decoded for.
+    stores : Stores
+        That the photograph is in.
+
+    Returns
+    -------
+    path : str
+        Of the item.
+    outcome : Decoded, Rejection or VergerError
+        Errors are returned, not raised.
+    """
+    path, error = item
     if error is not None:
-        return place, error
+        return path, error
     try:
-        data = stores.of(place).read(place)
-        return place, images.decode(data, network.input_size, network.resample, network.fit)
+        data = stores.of(path).read(path)
+        return path, images.decode(data, network.input_size, network.resample, network.fit)
     except (Rejection, VergerError) as failure:
-        return place, failure
+        return path, failure

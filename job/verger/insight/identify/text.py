@@ -1,4 +1,4 @@
-"""What `identify` has found, for a person."""
+"""What `verger identify` prints for a person."""
 
 from __future__ import annotations
 
@@ -6,76 +6,91 @@ from typing import Any
 
 from rich.text import Text
 
-from verger.insight.evidence import none_of_these, weakness
+from verger.insight.evidence import describe_none_of_these, weak_because
 from verger.insight.identify.identification import Identification
 from verger.insight.identify.loaded_run import LoadedRun
-from verger.insight.names import NO_LABEL, below
+from verger.insight.names import NO_LABEL, relative_path
 from verger.text import one_line
 
-_BAR = 20
-_WIDEST = 32
+_BAR_COLUMNS = 20
+_MAX_NAME_COLUMNS = 32
 
 
 def lines(found: Identification, loaded: LoadedRun | None) -> list[Text]:
-    """A photograph's: its name, the verdict, classes, and what is most alike."""
-    name = Text(one_line(found.photograph), style="bold")
+    """Lines on one photograph: its path, the verdict, the classes, and the nearest photographs.
+
+    Parameters
+    ----------
+    found : Identification
+        Of the photograph.
+    loaded : LoadedRun or None
+        What it was compared with; without it, paths are not shortened.
+    """
+    heading = Text(one_line(found.photograph), style="bold")
     if found.failure:
         reason, message = found.failure
-        said = message if reason in ("missing", "unreadable") else f"{reason.replace('_', ' ')}: {message}"
-        return [name, Text(f"  cannot be identified: {one_line(said)}", style="red"), Text()]
-    told = [name, *_verdict(found), *_classes(found)]
-    for number, (path, label, far) in enumerate(found.nearest):
-        line = Text(f"  {'' if number else 'nearest':<8}{far:8.3f}  ", style="default")
+        why = message if reason in ("missing", "unreadable") else f"{reason.replace('_', ' ')}: {message}"
+        return [heading, Text(f"  cannot be identified: {one_line(why)}", style="red"), Text()]
+    result = [heading, *_verdict(found), *_classes(found)]
+    for number, (path, label, distance) in enumerate(found.nearest):
+        line = Text(f"  {'' if number else 'nearest':<8}{distance:8.3f}  ", style="default")
         line.append(f"{one_line(label or NO_LABEL)}  ", style="cyan")
-        told.append(line.append(one_line(below(path, loaded.figures["root"]) if loaded else path), style="dim"))
-    return [*told, Text()]
+        short = relative_path(path, loaded.summary["root"]) if loaded else path
+        result.append(line.append(one_line(short), style="dim"))
+    return [*result, Text()]
 
 
 def _verdict(found: Identification) -> list[Text]:
     if found.distance is None:
         return []
-    line, where = Text("  "), f"{found.distance:.3f} from what is known"
+    line, distance = Text("  "), f"{found.distance:.3f} from what is known"
     if found.is_none:
-        line.append("none of these", style="bold yellow").append(f": {where}, beyond")
+        line.append("none of these", style="bold yellow").append(f": {distance}, beyond")
     else:
-        line.append(f"{where}, within")
-    line.append(f" the threshold of {found.unknown['threshold']:.3f}")
-    return [line.append(_evidence(found.unknown), style="yellow")]
+        line.append(f"{distance}, within")
+    line.append(f" the threshold of {found.none_of_these['threshold']:.3f}")
+    return [line.append(_evidence(found.none_of_these), style="yellow")]
 
 
-def _evidence(unknown: dict[str, Any]) -> str:
-    """What is to be kept in mind of the verdict, in a word."""
-    if unknown["weak"] is None:
+def _evidence(threshold: dict[str, Any]) -> str:
+    """How far the verdict can be believed, in two words."""
+    if threshold["weak"] is None:
         return " (evidence not measured)"
-    if unknown["weak"]:
+    if threshold["weak"]:
         return " (weak evidence)"
-    return " (optimistic evidence)" if unknown["split"] == "random" else ""
+    return " (optimistic evidence)" if threshold["split"] == "random" else ""
 
 
 def _classes(found: Identification) -> list[Text]:
     """The most probable classes, with bars."""
     if not found.classes:
         return []
-    width = min(_WIDEST, max(len(name) for name, _ in found.classes))
-    told = []
+    width = min(_MAX_NAME_COLUMNS, max(len(name) for name, _ in found.classes))
+    result = []
     for name, probability in found.classes:
         line = Text(f"  {probability:8.1%}  {one_line(name):<{width}}  ")
-        told.append(line.append("█" * round(_BAR * probability), style="dim" if found.is_none else "green"))
-    return told
+        result.append(line.append("█" * round(_BAR_COLUMNS * probability), style="dim" if found.is_none else "green"))
+    return result
 
 
 def closing(loaded: LoadedRun) -> list[Text]:
-    """What all of it was compared with, and what that is worth."""
-    figures, seen = loaded.figures, len(loaded.directions)
-    of = f"all {seen:,}" if seen == figures["rows"] else f"{seen:,} of {figures['rows']:,}"
-    told = [f"Compared with {of} photographs of run {loaded.run_id}; distances are 1 - cosine."]
-    if loaded.model and "accuracy" in figures:
-        because = weakness(figures)
-        told.append(
-            f"Classifier: {figures['accuracy']:.1%} of {figures['n_test']:,} held-out photographs were named rightly; "
-            f"{figures['says']}.{f' Weak evidence: {because}.' if because else ''}"
+    """Lines after the last photograph: what all were compared with, and what that is worth.
+
+    Parameters
+    ----------
+    loaded : LoadedRun
+        What the photographs were compared with.
+    """
+    summary, compared = loaded.summary, len(loaded.directions)
+    number = f"all {compared:,}" if compared == summary["rows"] else f"{compared:,} of {summary['rows']:,}"
+    text = [f"Compared with {number} photographs of run {loaded.run_id}; distances are 1 - cosine."]
+    if loaded.model and "accuracy" in summary:
+        why = weak_because(summary)
+        text.append(
+            f"Classifier: {summary['accuracy']:.1%} of {summary['n_test']:,} held-out photographs were named rightly; "
+            f"{summary['says']}.{f' Weak evidence: {why}.' if why else ''}"
         )
-    if loaded.known:
-        told.append(none_of_these(loaded.unknown))
+    if loaded.references:
+        text.append(describe_none_of_these(loaded.none_of_these))
     notes = [Text(one_line(note), style="yellow") for note in loaded.notes]
-    return [*(Text(one_line(line), style="dim") for line in told), *notes]
+    return [*(Text(one_line(line), style="dim") for line in text), *notes]

@@ -1,4 +1,4 @@
-"""All that the report is drawn from, and how it is read."""
+"""What the report is drawn from, and how it is read."""
 
 from __future__ import annotations
 
@@ -13,58 +13,62 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 
 from verger.components.pca import Pca
+from verger.insight.model import DOCUMENT
 from verger.insight.report import run_diff
 from verger.insight.report.run_diff import RunDiff
-from verger.insight.report.thumbnails import Counts
-from verger.insight.report.thumbnails import read as read_thumbnails
+from verger.insight.report.thumbnails import ThumbnailCounts, read_thumbnails
 from verger.insight.sample import Sample
 from verger.storage.base import raise_if_corrupt
 from verger.storage.stores import Stores
 from verger.tables.runs import Run
 from verger.tables.store import parquet_files
 
-Pictures = Callable[[list[tuple[str, str]]], dict[str, str]]
-Kept = Callable[[Callable[[], Any], str], Any]
+ReadThumbnails = Callable[[list[tuple[str, str]]], dict[str, str]]
+"""From path and version of photographs, the most important first, to ``data:`` URIs by path."""
+TryRead = Callable[[Callable[[], Any], str], Any]
+"""Calls its first argument, which reads what its second names; the result is None where that cannot be read."""
 
 
 @dataclass(frozen=True, eq=False)
 class Report:
-    """All that the page is drawn from; what is None has a sentence instead of its section.
+    """What the report is drawn from. Where something is None, the page has a sentence instead of its section.
 
     Attributes
     ----------
     manifest : dict
+        The run's.
     sample : Sample, optional
         Photographs of the run with their components.
-    shares : list of float
-        Of the variance, by component: those beyond the chosen ones too, where they are known.
+    variance_ratios : list of float
+        Share of the variance, from 0 to 1, of each component, those beyond the chosen ones included; empty where they
+        are not known.
     audit : pyarrow.Table, optional
-        The findings, a row each.
+        The issues, of `verger.insight.audit.issues.SCHEMA`.
     classifier : dict, optional
-        What `verger.insight.classification.classifier.Classification.document` says of it.
+        What ``classifier.json`` says.
     rejected : pyarrow.Table, optional
         ``path, label, reason, message``: the quarantine.
-    since : RunDiff, optional
+    diff : RunDiff, optional
         How the run differs from the one before.
-    pictures : callable
-        Thumbnails of photographs, given as path and version, those that matter most first.
-    counts : Counts
-        How many of these were wanted, read and left out; known once they have been asked for.
+    read_thumbnails : callable
+        Gives ``data:`` URIs by path, of photographs given as path and version, the most important first.
+    thumbnail_counts : ThumbnailCounts
+        Set once the thumbnails have been read.
     """
 
     manifest: dict[str, Any]
     sample: Sample | None = None
-    shares: list[float] = field(default_factory=list)
+    variance_ratios: list[float] = field(default_factory=list)
     audit: pa.Table | None = None
     classifier: dict[str, Any] | None = None
     rejected: pa.Table | None = None
-    since: RunDiff | None = None
-    pictures: Pictures = lambda _: {}
-    counts: Counts = field(default_factory=Counts)
+    diff: RunDiff | None = None
+    read_thumbnails: ReadThumbnails = lambda _: {}
+    thumbnail_counts: ThumbnailCounts = field(default_factory=ThumbnailCounts)
 
     @property
-    def in_table(self) -> dict[str, int]:
-        """Photographs in the table by label, '' being none: those that are listed without those that were rejected."""
+    def labels_in_table(self) -> dict[str, int]:
+        """Photographs in the table by label, '' being none: those that are listed, less those that are rejected."""
         rejected = Counter[str]()
         if self.rejected is not None:
             rejected.update(label or "" for label in self.rejected["label"].to_pylist())
@@ -79,59 +83,83 @@ def gather(
     audit: pa.Table | None,
     classifier: dict[str, Any] | None,
     previous: Run | None,
-    pictures: Stores | None = None,
-    kept: Kept = lambda read, _: read(),
+    stores: Stores | None = None,
+    try_read: TryRead = lambda read, _: read(),
 ) -> Report:
-    """Read what the page needs beside what the caller has at hand.
+    """Read what the report needs beside what the caller has at hand.
 
     Parameters
     ----------
     run : Run
+        The run whose table is written.
     manifest : dict
         Its manifest, which need not be published yet.
     sample : Sample or None
+        See `Report`.
     audit : pyarrow.Table or None
+        See `Report`.
     classifier : dict or None
+        See `Report`.
     previous : Run or None
         The finished run of the same name before it.
-    pictures : Stores, optional
-        How photographs are read, for thumbnails; None where they may not be.
-    kept : callable
-        Calls what reads a part of the page, whose name it is given too; what it returns may be None.
+    stores : Stores, optional
+        That the photographs are in, for thumbnails; None where they may not be read.
+    try_read : callable
+        Calls what reads a part of the report; by default, what cannot be read raises.
     """
-    pca = kept(lambda: Pca.load(run.path("pca"), run.storage), "the components")
-    counts = Counts()
+    pca = try_read(lambda: Pca.load(run.path("pca"), run.storage), "the components")
+    counts = ThumbnailCounts()
     return Report(
-        manifest,
-        sample,
-        [] if pca is None else (pca.spectrum / pca.total_variance).tolist(),
-        audit,
-        classifier,
-        kept(lambda: _table(run, "rejected"), "what was rejected"),
-        run_diff.compare(run, pca, manifest, previous) if previous and pca is not None else None,
-        partial(read_thumbnails, pictures, counts=counts) if pictures else lambda _: {},
-        counts,
+        manifest=manifest,
+        sample=sample,
+        variance_ratios=[] if pca is None else (pca.spectrum / pca.total_variance).tolist(),
+        audit=audit,
+        classifier=classifier,
+        rejected=try_read(lambda: _read_table(run, "rejected"), "what was rejected"),
+        diff=run_diff.compare(run, pca, manifest, previous) if previous and pca is not None else None,
+        read_thumbnails=partial(read_thumbnails, stores, counts=counts) if stores else lambda _: {},
+        thumbnail_counts=counts,
     )
 
 
-def findings(run: Run) -> pa.Table | None:
-    """What the audit of a run has found; None where it was not audited."""
-    return _table(run, "audit")
+def read_audit(run: Run) -> pa.Table | None:
+    """Read the issues that the audit of a finished run has found.
+
+    Parameters
+    ----------
+    run : Run
+        The finished run.
+
+    Returns
+    -------
+    pyarrow.Table or None
+        None where it was not audited.
+    """
+    return _read_table(run, "audit")
 
 
-def classifier(run: Run) -> dict[str, Any] | None:
-    """What is known of a run's classifier; None where it has none."""
-    path = run.path("model", "classifier.json")
-    storage = run.storage
-    if not storage.exists(path):
+def read_classifier(run: Run) -> dict[str, Any] | None:
+    """Read what ``classifier.json`` says of a run's classifier.
+
+    Parameters
+    ----------
+    run : Run
+        The finished run.
+
+    Returns
+    -------
+    dict or None
+        None where the run has no classifier.
+    """
+    path = run.path("model", DOCUMENT)
+    if not run.storage.exists(path):
         return None
     with raise_if_corrupt(path):
-        document = dict(json.loads(storage.read(path)))
+        document = dict(json.loads(run.storage.read(path)))
         return document | {"classes": list(document["classes"])}
 
 
-def _table(run: Run, folder: str) -> pa.Table | None:
-    storage = run.storage
-    files = [entry.path for entry in parquet_files(storage, run.path(folder))]
+def _read_table(run: Run, folder: str) -> pa.Table | None:
+    files = [entry.path for entry in parquet_files(run.storage, run.path(folder))]
     with raise_if_corrupt(run.path(folder)):
-        return ds.dataset(files, filesystem=storage.arrow()).to_table() if files else None
+        return ds.dataset(files, filesystem=run.storage.arrow()).to_table() if files else None

@@ -1,4 +1,4 @@
-"""Statistics by label in the space of the components: how wide each is, which is nearest, what is typical and odd."""
+"""Statistics by label in the space of the components: spread, nearest label, typical and odd photographs."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from verger.insight.arrays import Float64Array
+
 MAX_LABELS = 2_000
-"""Labels that are compared with one another: the largest of the sample."""
+"""Labels that are compared with one another, at most: the largest of the sample."""
 
 
 @dataclass(frozen=True, slots=True)
-class Statistics:
-    """One label.
+class LabelStatistics:
+    """Statistics of one label.
 
     Attributes
     ----------
@@ -21,15 +23,15 @@ class Statistics:
     count : int
         Photographs of it in the sample.
     spread : float
-        Root mean square of their distances to their centroid.
-    nearest : str, optional
+        Root mean square of their distances from their centroid.
+    nearest : str or None
         The label whose centroid is nearest; None where there is no other.
-    distance : float, optional
-        How far that one is.
-    photographs : ndarray of int
+    distance : float or None
+        Between the two centroids.
+    photographs : ndarray of int, shape (count,)
         Rows of the sample, the most typical first.
-    distances : ndarray of float
-        Of these, to the centroid, in spreads.
+    distances : ndarray of float64, shape (count,)
+        Of these photographs from the centroid, in spreads.
     """
 
     name: str
@@ -38,53 +40,58 @@ class Statistics:
     nearest: str | None
     distance: float | None
     photographs: npt.NDArray[np.intp]
-    distances: npt.NDArray[np.float64]
+    distances: Float64Array
 
     @property
-    def apart(self) -> float | None:
-        """Distance to the nearest label in spreads: below about 2 the two overlap."""
+    def distance_in_spreads(self) -> float | None:
+        """Distance from the nearest label; below about 2 the two overlap. None where it is not defined."""
         return self.distance / self.spread if self.distance is not None and self.spread > 0 else None
 
 
-def statistics(labels: npt.NDArray[np.str_], points: npt.NDArray[np.floating]) -> list[Statistics]:
-    """Statistics of every label of a sample, by name.
+def statistics_by_label(labels: npt.NDArray[np.str_], components: npt.NDArray[np.floating]) -> list[LabelStatistics]:
+    """Statistics of every label of a sample.
 
     Parameters
     ----------
     labels : ndarray of str, shape (n,)
-    points : ndarray, shape (n, k)
-        Their components.
+        The label of each photograph.
+    components : ndarray of float, shape (n, k)
+        Of the same photographs.
+
+    Returns
+    -------
+    list of LabelStatistics
+        By name; of more than `MAX_LABELS` labels, of the largest.
     """
     names, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)
     if len(names) > MAX_LABELS:
         kept = np.sort(np.argsort(-counts, kind="stable")[:MAX_LABELS])
     else:
         kept = np.arange(len(names))
-    order = np.argsort(codes, kind="stable")
-    members = np.split(order, np.cumsum(counts)[:-1])
-    centroids = np.array([points[members[code]].mean(axis=0, dtype=np.float64) for code in kept])
+    members = np.split(np.argsort(codes, kind="stable"), np.cumsum(counts)[:-1])
+    centroids = np.array([components[members[code]].mean(axis=0, dtype=np.float64) for code in kept])
     nearest, gaps = _nearest(centroids)
     found = []
     for row, code in enumerate(kept):
-        away = np.linalg.norm(points[members[code]] - centroids[row], axis=1)
-        spread = float(np.sqrt(np.mean(away**2)))
-        by_distance = np.argsort(away, kind="stable")
+        distances = np.linalg.norm(components[members[code]] - centroids[row], axis=1)
+        spread = float(np.sqrt(np.mean(distances**2)))
+        order = np.argsort(distances, kind="stable")
         found.append(
-            Statistics(
-                str(names[code]),
-                int(counts[code]),
-                spread,
-                str(names[kept[nearest[row]]]) if len(kept) > 1 else None,
-                float(gaps[row]) if len(kept) > 1 else None,
-                members[code][by_distance],
-                away[by_distance] / spread if spread else np.zeros(len(away)),
+            LabelStatistics(
+                name=str(names[code]),
+                count=int(counts[code]),
+                spread=spread,
+                nearest=str(names[kept[nearest[row]]]) if len(kept) > 1 else None,
+                distance=float(gaps[row]) if len(kept) > 1 else None,
+                photographs=members[code][order],
+                distances=distances[order] / spread if spread else np.zeros(len(distances)),
             )
         )
     return found
 
 
-def _nearest(centroids: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64]]:
-    """For each centroid the nearest other one, and how far it is."""
+def _nearest(centroids: Float64Array) -> tuple[npt.NDArray[np.intp], Float64Array]:
+    """For each centroid the row of the nearest other one, and its distance."""
     squares = (centroids**2).sum(axis=1)
     distances = squares[:, None] + squares[None, :] - 2 * centroids @ centroids.T
     np.fill_diagonal(distances, np.inf)
@@ -92,12 +99,27 @@ def _nearest(centroids: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.intp], 
     return nearest, np.sqrt(np.maximum(distances[np.arange(len(nearest)), nearest], 0))
 
 
-def balanced(labels: npt.NDArray[np.str_], count: int, seed: int = 0) -> npt.NDArray[np.intp]:
-    """At most ``count`` rows, taken from all labels in turn, always the same ones."""
-    random = np.random.default_rng(seed).permutation(len(labels))
-    codes = np.unique(labels, return_inverse=True)[1][random]
+def balanced_sample(labels: npt.NDArray[np.str_], number: int, seed: int = 0) -> npt.NDArray[np.intp]:
+    """Draw photographs from all labels in turn.
+
+    Parameters
+    ----------
+    labels : ndarray of str, shape (n,)
+        The label of each photograph.
+    number : int
+        Photographs to draw, at most.
+    seed : int
+        The same seed draws the same photographs.
+
+    Returns
+    -------
+    ndarray of int, shape (min(n, number),)
+        Row numbers.
+    """
+    permutation = np.random.default_rng(seed).permutation(len(labels))
+    codes = np.unique(labels, return_inverse=True)[1][permutation]
     order = np.argsort(codes, kind="stable")
     starts = np.searchsorted(codes[order], codes[order])
     turn = np.empty(len(labels), np.intp)
     turn[order] = np.arange(len(labels)) - starts
-    return random[np.argsort(turn, kind="stable")[:count]]
+    return permutation[np.argsort(turn, kind="stable")[:number]]

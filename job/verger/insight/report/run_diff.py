@@ -1,4 +1,4 @@
-"""How a run differs from the one before it: photographs that are new or gone, components, the angle between spaces."""
+"""How a run differs from the one before it: photographs that are new or gone, and the angles between their PCAs."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+from scipy.linalg import subspace_angles
 
 from verger.components.pca import Pca
 from verger.errors import VergerError
+from verger.insight.arrays import Float64Array
 from verger.tables import manifest as manifests
 from verger.tables import reader
 from verger.tables.runs import Run
@@ -19,41 +20,63 @@ from verger.tables.runs import Run
 
 @dataclass(frozen=True, eq=False)
 class RunDiff:
-    """What changed between two runs.
+    """What has changed from one run to the next.
 
     Attributes
     ----------
     manifest : dict
         The earlier run's.
-    new, gone, changed : int
-        Photographs in the table that were not there, that are there no more, and whose version is another.
-    angles : ndarray of float, optional
-        Principal angles between the spaces, degrees, ascending; None where they are of different features.
+    new : int
+        Photographs in the later table alone.
+    gone : int
+        Photographs in the earlier table alone.
+    changed : int
+        Photographs in both, in different versions.
+    angles : ndarray of float64, shape (min(k, k'),), optional
+        Principal angles between the spaces of the two PCAs, degrees, ascending; None where the features are of
+        different networks, or one of them is standardized.
     """
 
     manifest: dict[str, Any]
     new: int
     gone: int
     changed: int
-    angles: npt.NDArray[np.float64] | None
+    angles: Float64Array | None
 
 
 def compare(run: Run, pca: Pca, manifest: dict[str, Any], previous: Run) -> RunDiff | None:
-    """Compare a run with an earlier one; None where that one cannot be read any more."""
+    """Compare a run with an earlier one.
+
+    Parameters
+    ----------
+    run : Run
+        The later run, whose table is written.
+    pca : Pca
+        Its PCA.
+    manifest : dict
+        Its manifest, which need not be published yet.
+    previous : Run
+        The earlier run, which is finished.
+
+    Returns
+    -------
+    RunDiff or None
+        None where the earlier run cannot be read any more.
+    """
     try:
         earlier = manifests.read(previous).as_dict()
         old, new = (_photographs(each) for each in (previous, run))
-        same = _features(earlier) == _features(manifest)
-        angles = between(Pca.load(previous.path("pca"), previous.storage), pca) if same else None
+        comparable = _feature_space(earlier) == _feature_space(manifest)
+        angles = angles_between(Pca.load(previous.path("pca"), previous.storage), pca) if comparable else None
     except (VergerError, OSError, pa.ArrowInvalid):
         return None
-    stays = new.filter(pc.is_in(new["path"], value_set=old["path"]))
-    versions = old["version"].take(pc.index_in(stays["path"], value_set=old["path"]))
-    changed = pc.sum(pc.not_equal(stays["version"], versions)).as_py() or 0
-    return RunDiff(earlier, new.num_rows - stays.num_rows, old.num_rows - stays.num_rows, changed, angles)
+    in_both = new.filter(pc.is_in(new["path"], value_set=old["path"]))
+    old_versions = old["version"].take(pc.index_in(in_both["path"], value_set=old["path"]))
+    changed = pc.sum(pc.not_equal(in_both["version"], old_versions)).as_py() or 0
+    return RunDiff(earlier, new.num_rows - in_both.num_rows, old.num_rows - in_both.num_rows, changed, angles)
 
 
-def _features(manifest: dict[str, Any]) -> tuple[str, bool]:
+def _feature_space(manifest: dict[str, Any]) -> tuple[str, bool]:
     return manifest["features"]["fingerprint"], bool(manifest["pca"].get("standardized"))
 
 
@@ -61,7 +84,19 @@ def _photographs(run: Run) -> pa.Table:
     return reader.projection(run).to_table(columns=["path", "version"])
 
 
-def between(one: Pca, other: Pca) -> npt.NDArray[np.float64]:
-    """Principal angles between the spaces of two PCAs, degrees, ascending; as many as the smaller has components."""
-    cosines = np.linalg.svd(one.components @ other.components.T, compute_uv=False)
-    return np.asarray(np.degrees(np.arccos(np.clip(cosines, -1, 1))))
+def angles_between(one: Pca, other: Pca) -> Float64Array:
+    """Principal angles between the spaces of two PCAs of the same features.
+
+    Parameters
+    ----------
+    one : Pca
+        Of k components.
+    other : Pca
+        Of k' components.
+
+    Returns
+    -------
+    ndarray of float64, shape (min(k, k'),)
+        Degrees, ascending.
+    """
+    return np.asarray(np.degrees(subspace_angles(one.components.T, other.components.T)[::-1]))

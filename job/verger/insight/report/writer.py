@@ -1,4 +1,4 @@
-"""Writing a run's report: the page, and pictures beside it; again from what a finished run has left."""
+"""Writing a run's report, the page and PNGs beside it: at the end of the run, or again from what it has left."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import TypeVar
 
 from verger.config import ResultSettings
 from verger.errors import NothingToReadError, StoreError
-from verger.insight import sample
 from verger.insight.report import html, png_charts
-from verger.insight.report.content import Report, classifier, findings, gather
+from verger.insight.report.content import Report, gather, read_audit, read_classifier
+from verger.insight.sample import draw_sample
 from verger.progress import Progress
 from verger.residency.preflight import admit
 from verger.storage.stores import Stores
@@ -24,14 +24,21 @@ T = TypeVar("T")
 
 
 def write(run: Run, report: Report) -> str:
-    """Draw a run's report into its folder.
+    """Draw a report and write it into the run's folder.
+
+    Parameters
+    ----------
+    run : Run
+        Files of an earlier report in its folder are replaced.
+    report : Report
+        What is drawn.
 
     Returns
     -------
     str
-        Where the page is.
+        Canonical URI of the page.
     """
-    # All is drawn before any of it is written: a report that fails leaves nothing.
+    # Everything is drawn before anything is written, so that a report that cannot be drawn leaves no files.
     files = {**png_charts.draw(report), "index.html": html.draw(report).encode()}
     folder = run.path("report")
     for name, content in files.items():
@@ -49,11 +56,12 @@ def redraw(config: ResultSettings, run_uri: str, progress: Progress) -> str:
     run_uri : str
         A run's folder, or an output, whose latest run is meant.
     progress : Progress
+        Told of the stages, and of what cannot be read.
 
     Returns
     -------
     str
-        Where the page is.
+        Canonical URI of the page.
 
     Raises
     ------
@@ -66,34 +74,33 @@ def redraw(config: ResultSettings, run_uri: str, progress: Progress) -> str:
     manifest = manifests.read(run).as_dict()
     source, seed = str(manifest["input"]["uri"]), manifest["config"].get("seed", config.seed)
     config = config.model_copy(update={"seed": seed})
-    kept = partial(_unless_gone, progress=progress)
+    try_read = partial(_warn_if_unreadable, progress=progress)
     with progress.stage("sample", "Sampling the run"):
         store = FeatureStore(run.storage, run.output, manifest["features"]["fingerprint"], progress.warn)
-        sampled = kept(lambda: sample.take(run, store, config, source), "what the report is drawn from")
-        readable = kept(lambda: admit(stores, {"input": source}, config), "the photographs") is not None
+        sample = try_read(lambda: draw_sample(run, store, config, source), "what the report is drawn from")
+        readable = try_read(lambda: admit(stores, {"input": source}, config), "the photographs") is not None
     with progress.stage("report", "Drawing the report"):
-        audited = kept(lambda: findings(run), "what the audit found")
-        known = kept(lambda: classifier(run), "what is known of the classifier")
-        last = before(run, manifest["config"]["name"])
-        report = gather(run, manifest, sampled, audited, known, last, stores if readable else None, kept)
+        audit = try_read(lambda: read_audit(run), "what the audit found")
+        classifier = try_read(lambda: read_classifier(run), "what is known of the classifier")
+        previous = previous_run(run, manifest["config"]["name"])
+        report = gather(run, manifest, sample, audit, classifier, previous, stores if readable else None, try_read)
         page = write(run, report)
-    if lacking := _lacking(report, source):
-        progress.warn(f"the page of run {run.run_id} has {lacking}")
+    if missing := _missing_thumbnails(report, source):
+        progress.warn(f"the page of run {run.run_id} has {missing}")
     return page
 
 
-def _lacking(report: Report, source: str) -> str | None:
-    """Which pictures the page lacks, where more than half of the photographs are not where the run found them."""
-    counts = report.counts
-    looked_at = counts.wanted - counts.left_out
-    if not looked_at or 2 * counts.read >= looked_at:
+def _missing_thumbnails(report: Report, source: str) -> str | None:
+    """What to warn of where more than half of the photographs are not where the run found them."""
+    counts = report.thumbnail_counts
+    tried = counts.wanted - counts.left_out
+    if not tried or 2 * counts.read >= tried:
         return None
     how_many = "no pictures: none" if not counts.read else f"few pictures: only {counts.read:,}"
-    return f"{how_many} of the {looked_at:,} photographs could be read; they were looked for in {source}"
+    return f"{how_many} of the {tried:,} photographs could be read; they were looked for in {source}"
 
 
-def _unless_gone(read: Callable[[], T], what: str, progress: Progress) -> T | None:
-    """What can be read, else None and a warning: the page says what it lacks."""
+def _warn_if_unreadable(read: Callable[[], T], what: str, progress: Progress) -> T | None:
     try:
         return read()
     except (NothingToReadError, StoreError) as error:
@@ -101,8 +108,16 @@ def _unless_gone(read: Callable[[], T], what: str, progress: Progress) -> T | No
         return None
 
 
-def before(run: Run, name: str) -> Run | None:
-    """The finished run of this name before it, looked for among all of them."""
+def previous_run(run: Run, name: str) -> Run | None:
+    """The finished run of a name before another run, by its id.
+
+    Parameters
+    ----------
+    run : Run
+        The other run.
+    name : str
+        As ``--name`` gave it.
+    """
     for run_id, finished in reversed(list(runs.run_ids(run.storage, run.output))):
         # An id is the time, the name and six digits.
         if finished and run_id < run.run_id and run_id.partition("-")[2].rpartition("-")[0] == name:

@@ -12,7 +12,7 @@ from verger.insight.audit.issues import SCHEMA
 from verger.storage.local import LocalStorage
 
 
-def test_it_is_one_parquet_file(tmp_path: Path) -> None:
+def test_the_audit_is_saved_as_one_parquet_file(tmp_path: Path) -> None:
     found = audit(sample(unlike(), ["a"] * 55 + ["b"] * 5), None, False)
     path = tmp_path / "audit" / "part-00000.zstd.parquet"
     found.save(str(path), LocalStorage())

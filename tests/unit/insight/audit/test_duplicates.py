@@ -7,7 +7,7 @@ from verger.insight.audit.checks import audit
 
 
 class TestDuplicates:
-    def test_copies_point_at_the_first_by_path(self) -> None:
+    def test_copies_name_the_photograph_that_comes_first_by_path(self) -> None:
         digests = [f"{number}" for number in range(60)]
         digests[7] = digests[30] = digests[3]
         labels = ["a"] * 30 + ["b"] * 30

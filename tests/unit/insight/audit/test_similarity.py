@@ -14,13 +14,13 @@ from verger.insight.audit.checks import audit
 from verger.insight.audit.similarity import find_similar, unit_rows
 
 
-class TestAlike:
+class TestFindSimilar:
     @pytest.mark.parametrize("direct", [True, False])
-    def test_it_is_what_all_products_give(self, direct: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_finds_the_same_pairs_as_all_products(self, direct: bool, monkeypatch: pytest.MonkeyPatch) -> None:
         if not direct:
-            monkeypatch.setattr(similarity, "DIRECT", 0)
-        monkeypatch.setattr(similarity, "BLOCK", 100)
-        monkeypatch.setattr(similarity, "TILE", 170)
+            monkeypatch.setattr(similarity, "MAX_DIRECT", 0)
+        monkeypatch.setattr(similarity, "BLOCK_ROWS", 100)
+        monkeypatch.setattr(similarity, "BLOCK_COLUMNS", 170)
         random = np.random.default_rng(0)
         middles = random.normal(size=(40, 400)) * np.linspace(3, 0.01, 400)
         features = middles[random.integers(0, 40, 730)] + 0.1 * random.normal(size=(730, 400))
@@ -43,7 +43,7 @@ class TestAlike:
     @pytest.mark.parametrize(("direct", "standardize"), [(True, False), (True, True), (False, True)])
     def test_features_are_copied_once(self, direct: bool, standardize: bool, monkeypatch: pytest.MonkeyPatch) -> None:
         if not direct:
-            monkeypatch.setattr(similarity, "DIRECT", 0)
+            monkeypatch.setattr(similarity, "MAX_DIRECT", 0)
         features = unlike(1200, 6000)
         taken = sample(features[:, :20], ["a"] * 600 + ["b"] * 600, ["Training", "Test"] * 600)
         taken = replace(taken, features=features)
@@ -53,12 +53,12 @@ class TestAlike:
         tracemalloc.stop()
         assert peak < (1.7 if direct else 3) * features.nbytes  # the copy, and what does not grow with the photographs
 
-    def test_the_bound_is_one(self) -> None:
+    def test_the_bound_is_never_below_the_cosine(self) -> None:
         unit = unit_rows(unlike(300, 500), False)
-        bound = similarity._bounding(unit)
+        bound = similarity._bound_rows(unit)
         assert bound.shape == (300, 129)
         assert (bound @ bound.T - unit @ unit.T).min() > -1e-5
 
-    def test_rows_of_zeros_are_like_nothing(self) -> None:
+    def test_zero_rows_are_similar_to_none(self) -> None:
         found, across = find_similar(unit_rows(np.zeros((5, 4), np.float32), False), 0.9)
         assert (found.pairs, across) == (0, None)

@@ -21,7 +21,7 @@ class TestCalibration:
         drawn = (random.random(n)[:, None] > right.cumsum(axis=1)).sum(axis=1)
         return held_out([int(code) for code in drawn], softmax(2 * logits))
 
-    def test_the_temperature_is_found_and_mends_the_probabilities(self) -> None:
+    def test_the_temperature_reduces_the_calibration_error(self) -> None:
         found = calibrate(self.overconfident())
         assert found is not None
         assert found["temperature"] == pytest.approx(2, rel=0.1)
@@ -29,13 +29,13 @@ class TestCalibration:
         assert sum(row["photographs"] for row in found["bins"]) == found["n"] == 3000
 
     def test_many_classes_are_calibrated_on_fewer_photographs(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(calibration, "CALIBRATED_LOGITS", 3 * 1000)
+        monkeypatch.setattr(calibration, "MAX_LOGITS", 3 * 1000)
         found = calibrate(self.overconfident())
         assert found is not None and (found["n"], found["temperature"]) == (1000, pytest.approx(2, rel=0.2))
-        monkeypatch.setattr(calibration, "CALIBRATED_LOGITS", 3)
+        monkeypatch.setattr(calibration, "MAX_LOGITS", 3)
         found = calibrate(self.overconfident())
-        assert found is not None and found["n"] == calibration.CALIBRATED_FROM
+        assert found is not None and found["n"] == calibration.MIN_PHOTOGRAPHS
 
-    def test_few_photographs_say_nothing(self) -> None:
+    def test_few_photographs_are_not_calibrated(self) -> None:
         assert calibrate(self.overconfident(499)) is None
         assert calibrate(self.overconfident(500)) is not None

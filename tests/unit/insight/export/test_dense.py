@@ -24,7 +24,7 @@ def pca(d: int, k: int, standardized: bool) -> Pca:
 class TestDense:
     @pytest.mark.parametrize("standardized", [False, True])
     @pytest.mark.parametrize("temperature", [1.0, 0.4])
-    def test_one_layer_gives_the_probabilities_of_the_whole_chain(self, standardized: bool, temperature: float) -> None:
+    def test_the_layer_of_a_run_gives_its_probabilities(self, standardized: bool, temperature: float) -> None:
         random = np.random.default_rng(0)
         kept = pca(20, 5, standardized)
         names = ["a", "b", "c"]
@@ -37,11 +37,13 @@ class TestDense:
 
     @pytest.mark.parametrize("standardize", [False, True])
     @pytest.mark.parametrize("sizes", [{"a": 30, "b": 30}, {"a": 30, "b": 20, "c": 25}])
-    def test_one_layer_names_what_a_training_part_has_taught(self, sizes: dict[str, int], standardize: bool) -> None:
+    def test_the_layer_of_a_training_part_gives_its_probabilities(
+        self, sizes: dict[str, int], standardize: bool
+    ) -> None:
         features, labels = clouds(sizes, apart=1.0)
         codes = np.array([sorted(sizes).index(label) for label in labels])
         task = Task(features * 5 + 3, codes, len(sizes), [None] * len(labels), None, 6, standardize, 0)
-        taught = folds.fit_fold(task, np.arange(0, len(labels), 2))
-        layer = dense.of_fold(taught)
-        expected = taught.model.predict_proba(taught.reduction.components(task.features) / taught.size)
+        fitted = folds.fit_fold(task, np.arange(0, len(labels), 2))
+        layer = dense.of_fold(fitted)
+        expected = fitted.model.predict_proba(fitted.reduction.transform(task.features) / fitted.scale)
         np.testing.assert_allclose(softmax(task.features @ layer.weights + layer.bias), expected, atol=1e-5)

@@ -11,10 +11,10 @@ from verger.insight.export import parity
 
 
 @pytest.mark.parametrize("size", [8, 96, 300])
-def test_drawings_differ_and_are_the_same_again(size: int) -> None:
+def test_drawings_differ_from_one_another_and_are_reproducible(size: int) -> None:
     network = SimpleNamespace(input_size=size, resample="bicubic", fit="stretch")
     drawn = parity._drawings(network, 3)  # type: ignore[arg-type]
-    assert drawn.pixels.shape == (parity.DRAWN, size, size, 3) and len(drawn) >= 20
-    assert (drawn.asked, drawn.photographs, drawn.drawings) == (0, 0, True)
-    assert len({pixels.tobytes() for pixels in drawn.pixels}) == parity.DRAWN
+    assert drawn.pixels.shape == (parity.N_DRAWN, size, size, 3) and len(drawn) >= 20
+    assert (drawn.asked, drawn.photographs, drawn.is_drawn) == (0, 0, True)
+    assert len({pixels.tobytes() for pixels in drawn.pixels}) == parity.N_DRAWN
     np.testing.assert_array_equal(parity._drawings(network, 3).pixels, drawn.pixels)  # type: ignore[arg-type]

@@ -28,8 +28,8 @@ RECORD: dict[str, Any] = {
 }
 
 
-class TestWhatIsSaid:
-    def test_size_latency_parity_and_accuracy(self) -> None:
+class TestLines:
+    def test_size_latency_parity_and_accuracy_are_told(self) -> None:
         said = " ".join(export_text.lines(RECORD))
         for figure in ("9.0 MB", "2.5 MB", "7.3 ms", "10.0 ms", "(P, one thread)", "3e-06", "97.5%", "80.0%", "77.5%"):
             assert figure in said
@@ -47,7 +47,7 @@ class TestWhatIsSaid:
         assert "too few photographs" in accuracy and "%" not in accuracy
         assert export_text.figures(few)["accuracy"] is None
 
-    def test_what_was_not_measured_is_said_to_be(self) -> None:
+    def test_an_accuracy_that_was_not_measured_is_said_to_be(self) -> None:
         parity = RECORD["parity"] | {"photographs": 30, "measured_on": "drawn photographs"}
         held = dict.fromkeys(RECORD["int8"]["held_out"]) | {"photographs": 0}
         record = RECORD | {"parity": parity, "int8": RECORD["int8"] | {"held_out": held}}
@@ -56,7 +56,7 @@ class TestWhatIsSaid:
         assert accuracy == "Accuracy of unseen photographs: not measured, as no photograph of the run was at hand."
         assert json.loads(json.dumps(export_text.figures(record)))["accuracy"] is None
 
-    def test_a_weak_accuracy_is_called_so(self) -> None:
+    def test_a_weak_accuracy_is_called_weak(self) -> None:
         because = "it rests on 66 held-out photographs, fewer than 100"
         *_, accuracy = export_text.lines(RECORD | {"weak_because": because})
         assert accuracy.endswith(f"(40 photographs; S). Weak evidence: {because}.")

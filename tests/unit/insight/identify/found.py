@@ -18,6 +18,6 @@ def identification(**more: Any) -> Identification:
         "classes": [("Apple", 0.75), ("Pear", 0.25)],
         "nearest": [("/in/a/1.jpg", "a", 0.5), ("/in/2.jpg", None, 0.75)],
         "distance": 0.5,
-        "unknown": NONE_OF_THESE,
+        "none_of_these": NONE_OF_THESE,
     }
     return Identification("/here/asked.jpg", "run-1", **{**given, **more})

@@ -13,11 +13,11 @@ from verger.insight.identify import text
 from verger.insight.identify.identification import Identification
 
 
-class TestFinding:
+class TestIdentification:
     def test_json_has_the_same_keys_whatever_was_found(self) -> None:
         found = [
             identification(),
-            identification(classes=None, distance=None, unknown={}, notes=["There are no classes."]),
+            identification(classes=None, distance=None, none_of_these={}, notes=["There are no classes."]),
             Identification("/gone.jpg", "run-1", error=NothingToReadError("/gone.jpg does not exist")),
         ]
         told = [json.loads(json.dumps(one.as_dict())) for one in found]
@@ -35,13 +35,13 @@ class TestFinding:
             (StoreError("s3://a/b: access denied"), "unreadable"),
         ],
     )
-    def test_a_bad_photograph_is_one_line_and_has_a_reason(self, error: Any, reason: str) -> None:
+    def test_an_unreadable_photograph_has_one_line_and_a_reason(self, error: Any, reason: str) -> None:
         found = Identification("/bad.jpg", "run-1", error=error)
         assert found.as_dict()["error"]["reason"] == reason
         name, line, blank = text.lines(found, None)
         assert (name.plain, blank.plain) == ("/bad.jpg", "")
         assert line.plain.startswith("  cannot be identified: ") and "\n" not in line.plain
 
-    def test_the_threshold_itself_is_within(self) -> None:
+    def test_a_distance_equal_to_the_threshold_is_within_it(self) -> None:
         assert not identification(distance=0.4).is_none
         assert identification(distance=0.4001).is_none

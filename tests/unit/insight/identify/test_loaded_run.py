@@ -16,7 +16,7 @@ from verger.components.pca import Pca
 from verger.errors import NothingToReadError, StoreError
 from verger.insight.classification.classifier import classify
 from verger.insight.identify import loaded_run, text
-from verger.insight.identify.identification import Identification, look_at
+from verger.insight.identify.identification import Identification, identify_batch
 from verger.insight.identify.loaded_run import LoadedRun
 from verger.storage.local import LocalStorage
 from verger.tables.runs import Run
@@ -50,49 +50,49 @@ def finished(tmp_path: Path) -> tuple[Run, dict[str, Any], Any]:
     return run, manifest, taken.components
 
 
-def remembered(run: Run, manifest: dict[str, Any]) -> LoadedRun:
+def load(run: Run, manifest: dict[str, Any]) -> LoadedRun:
     infer: Any = None
     network: Any = None
     return LoadedRun(run.run_id, network, infer, **loaded_run._read(config(), run, manifest))
 
 
-class TestMemory:
-    def test_what_a_run_has_left_names_its_own_photographs(self, finished: Any, monkeypatch: Any) -> None:
+class TestLoadedRun:
+    def test_a_run_identifies_its_own_photographs(self, finished: Any, monkeypatch: Any) -> None:
         run, manifest, components = finished
-        memory = remembered(run, manifest)
+        loaded = load(run, manifest)
         monkeypatch.setattr(LoadedRun, "components", lambda _, asked: np.array(asked))
-        found = [Identification("", "", *fields) for fields in look_at(memory, list(components), 2)]
-        names = memory.names.to_pylist()
+        found = [Identification("", "", **fields) for fields in identify_batch(loaded, list(components), 2)]
+        names = loaded.photographs.to_pylist()
         assert [one.nearest[0][0] for one in found] == [name["path"] for name in names]
         right = [one.classes[0][0] == name["label"] for one, name in zip(found, names, strict=True) if one.classes]
         assert np.mean(right) > 0.95
         assert all(one.classes and len(one.classes) == len(one.nearest) == 2 for one in found)
         assert max(one.distance or 0 for one in found) < 1e-5
-        (one,) = (Identification("", "", *fields) for fields in look_at(memory, [components[0]], 500))
+        (one,) = (Identification("", "", **fields) for fields in identify_batch(loaded, [components[0]], 500))
         assert one.classes and (len(one.classes), len(one.nearest)) == (3, 90)
-        assert "all 90 photographs" in "\n".join(line.plain for line in text.closing(memory))
+        assert "all 90 photographs" in "\n".join(line.plain for line in text.closing(loaded))
 
-    def test_one_component_tells_of_nothing_that_is_near(self, finished: Any, monkeypatch: Any) -> None:
+    def test_one_component_gives_no_nearest_photographs(self, finished: Any, monkeypatch: Any) -> None:
         run, manifest, components = finished
-        names, _ = loaded_run._projected(config(), run, manifest)
-        monkeypatch.setattr(loaded_run, "_learnt", lambda *_: (None, None, {}, []))
-        monkeypatch.setattr(loaded_run, "_projected", lambda *_: (names, components[:, :1]))
+        names, _ = loaded_run._read_projection(config(), run, manifest)
+        monkeypatch.setattr(loaded_run, "_read_classifier", lambda *_: loaded_run._Classifier(None, None, {}, []))
+        monkeypatch.setattr(loaded_run, "_read_projection", lambda *_: (names, components[:, :1]))
         monkeypatch.setattr(LoadedRun, "components", lambda _, asked: np.array(asked))
         (one,) = (
-            Identification("", "", *fields) for fields in look_at(remembered(run, manifest), [components[0, :1]], 2)
+            Identification("", "", **fields) for fields in identify_batch(load(run, manifest), [components[0, :1]], 2)
         )
         assert one.nearest == [] and "one component has no directions" in one.notes[0]
 
-    def test_of_very_many_photographs_a_sample_is_read_and_stated(self, finished: Any, monkeypatch: Any) -> None:
+    def test_of_very_many_photographs_a_sample_is_read(self, finished: Any, monkeypatch: Any) -> None:
         run, manifest, components = finished
-        monkeypatch.setattr(loaded_run, "ROWS", 20)
-        memory = remembered(run, manifest)
-        assert memory.directions.shape == (20, 4)
-        paths = memory.names["path"].to_pylist()
-        assert len(set(paths)) == 20 and len(set(memory.names["label"].to_pylist())) == 3
+        monkeypatch.setattr(loaded_run, "MAX_PHOTOGRAPHS", 20)
+        loaded = load(run, manifest)
+        assert loaded.directions.shape == (20, 4)
+        paths = loaded.photographs["path"].to_pylist()
+        assert len(set(paths)) == 20 and len(set(loaded.photographs["label"].to_pylist())) == 3
         rows = [int(path[-9:-4]) for path in paths]
-        np.testing.assert_allclose(memory.directions, memory.space.directions(components[rows]), atol=1e-6)
-        assert "20 of 90 photographs" in "\n".join(line.plain for line in text.closing(memory))
+        np.testing.assert_allclose(loaded.directions, loaded.space.directions(components[rows]), atol=1e-6)
+        assert "20 of 90 photographs" in "\n".join(line.plain for line in text.closing(loaded))
 
     @pytest.mark.parametrize(
         ("manifest", "said"),
@@ -104,7 +104,9 @@ class TestMemory:
         ],
     )
     def test_why_there_are_no_classes(self, tmp_path: Path, manifest: dict[str, Any], said: str) -> None:
-        model, known, unknown, (note,) = loaded_run._learnt(Run(str(tmp_path), "run", LocalStorage()), manifest)
+        model, known, unknown, (note,) = loaded_run._read_classifier(
+            Run(str(tmp_path), "run", LocalStorage()), manifest
+        )
         assert (model, known, unknown) == (None, None, {})
         assert note.startswith("There are no classes to name: ") and said in note
 
@@ -120,49 +122,49 @@ class TestMemory:
             content["none_of_these"] = figures or unknown
         document.write_text(json.dumps(content))
         Path(run.path("model", "known.npz")).unlink()
-        model, known, unknown, (note,) = loaded_run._learnt(run, manifest)
+        model, known, unknown, (note,) = loaded_run._read_classifier(run, manifest)
         assert model is not None and known is None and unknown == {}
         assert said in note
 
 
-class TestWhatIsDamaged:
+class TestDamagedRun:
     @pytest.mark.parametrize("left", [0, 60, 0.5])
     @pytest.mark.parametrize(
         "file",
         ["model/known.npz", "model/classifier.npz", "model/classifier.json", "pca/pca.npz", "pca/pca.json",
          "projection/part-1.parquet"],
     )  # fmt: skip
-    def test_a_file_that_is_cut_is_said_to_be(self, finished: Any, file: str, left: float) -> None:
+    def test_a_truncated_file_raises(self, finished: Any, file: str, left: float) -> None:
         run, manifest, _ = finished
         path = Path(run.path(file))
         content = path.read_bytes()
         path.write_bytes(content[: int(left if left > 1 else left * len(content))])
         told = path.parent if path.suffix == ".parquet" else path
         with pytest.raises(StoreError) as error:
-            remembered(run, manifest)
+            load(run, manifest)
         assert error.value.line == f"{told} is damaged. Run again."
 
     @pytest.mark.parametrize("file", ["model/classifier.json", "pca/pca.json"])
     @pytest.mark.parametrize("content", ["{}", "[]"])
-    def test_one_that_says_nothing_too(self, finished: Any, file: str, content: str) -> None:
+    def test_a_file_without_content_raises(self, finished: Any, file: str, content: str) -> None:
         run, manifest, _ = finished
         Path(run.path(file)).write_text(content)
         with pytest.raises(StoreError, match=f"{file} is damaged"):
-            remembered(run, manifest)
+            load(run, manifest)
 
-    def test_a_table_without_its_pages_is_damaged(self, finished: Any) -> None:
+    def test_a_table_with_overwritten_pages_raises(self, finished: Any) -> None:
         run, manifest, _ = finished
         path = Path(run.path("projection/part-0.parquet"))
         content = path.read_bytes()
         path.write_bytes(content[:4] + bytes(len(content) // 2) + content[4 + len(content) // 2 :])
         with pytest.raises(StoreError, match="projection is damaged"):
-            remembered(run, manifest)
+            load(run, manifest)
 
-    def test_a_table_that_is_gone_is_not_passed_over(self, finished: Any) -> None:
+    def test_a_table_with_missing_files_raises(self, finished: Any) -> None:
         run, manifest, _ = finished
         Path(run.path("projection/part-1.parquet")).unlink()
         with pytest.raises(StoreError, match="projection has 50 rows instead of 90. Run again."):
-            remembered(run, manifest)
+            load(run, manifest)
         Path(run.path("projection/part-0.parquet")).unlink()
         with pytest.raises(NothingToReadError, match="projection, is gone"):
-            remembered(run, manifest)
+            load(run, manifest)

@@ -48,14 +48,14 @@ def shapes() -> Iterator[Any]:
 
 
 @pytest.mark.parametrize("given, says", list(shapes()))
-def test_a_page_is_whole_whatever_the_run(given: Report, says: list[str]) -> None:
+def test_the_page_is_complete_for_every_sort_of_run(given: Report, says: list[str]) -> None:
     text, page = drawn(given)
     for words in says:
         assert words in page.text
     assert HOSTILE not in text
 
 
-def test_a_long_message_is_cut() -> None:
+def test_long_messages_are_shortened() -> None:
     fruits = ["a", "b"] * 20
     rows = {"path": ["/in/a/0000.jpg"], "label": ["a"], "kind": ["outlier"], "other_path": [None], "score": [9.0]}
     audit = pa.table(rows | {"message": [f"far from {'x' * 900} it is"]})
@@ -64,7 +64,7 @@ def test_a_long_message_is_cut() -> None:
     assert "x" * 300 not in text
 
 
-def test_where_no_photograph_can_be_read_names_stand_in_their_place() -> None:
+def test_without_thumbnails_names_are_shown() -> None:
     fruits = ["a", "b"] * 20
     text, page = drawn(Report(manifest(fruits), sample(fruits)))
     assert "No photograph could be read for this page: names stand in their place." in page.text
@@ -72,28 +72,30 @@ def test_where_no_photograph_can_be_read_names_stand_in_their_place() -> None:
 
 
 @pytest.mark.parametrize("controls", ["\u202e", "\u2067", "\x1b[31m", "\u200f"])
-def test_no_name_turns_or_steers_what_follows_it(controls: str) -> None:
+def test_control_characters_in_names_are_replaced(controls: str) -> None:
     text, page = drawn(Report(manifest([controls + "a", "b"] * 20), sample([controls + "a", "b"] * 20)))
     assert controls not in text
     assert "\ufffd" in page.text
-    assert names.isolated("a") == "a"
-    assert names.isolated("\u05d0") == "\u2068\u05d0\u2069"
+    assert names.isolate("a") == "a"
+    assert names.isolate("\u05d0") == "\u2068\u05d0\u2069"
     assert json.dumps(controls)[1:-1] not in text  # nor in what the script reads
 
 
-def test_long_names_leave_the_page_small_and_the_names_apart() -> None:
+def test_long_names_are_shortened_and_still_differ() -> None:
     labels = ['"' * 230 + f"{number:03d}" for number in range(100)] * 4
     document = CLASSIFIER | {"classes": labels[:100], "n_classes": 100, "confusion_matrix": [[1] * 100] * 100}
     given = Report(manifest(labels), sample([*labels]), classifier=document)
     picture = "data:image/jpeg;base64," + "A" * 8_000
-    _, page = drawn(replace(given, pictures=lambda wanted: {path: picture for path, _ in wanted}))  # bounded in there
+    _, page = drawn(
+        replace(given, read_thumbnails=lambda wanted: {path: picture for path, _ in wanted})
+    )  # bounded in there
     assert "100 labels" in page.text
-    cut = names.told_apart(["x" * 90, "x" * 91, "y"], 20)
+    cut = names.shorten_uniquely(["x" * 90, "x" * 91, "y"], 20)
     assert len(set(cut.values())) == 3
-    assert names.cut("字" * 40, 20).count("字") <= 10
+    assert names.shorten("字" * 40, 20).count("字") <= 10
 
 
-def test_only_what_is_far_out_is_odd() -> None:
+def test_only_photographs_far_from_their_label_are_odd() -> None:
     points = np.array([[1.0], [-1.0]] * 10, np.float32)
     given = sample(["a"] * 20, k=1)
     _, page = drawn(Report(manifest(["a"] * 20, k=1), replace(given, components=points)))
@@ -104,7 +106,7 @@ def test_only_what_is_far_out_is_odd() -> None:
     assert "The oddest of all" in page.text
 
 
-def test_every_box_that_scrolls_is_reached_by_keyboard() -> None:
+def test_scrolling_boxes_can_be_focused_by_keyboard() -> None:
     text, _ = drawn(with_classifier({}))
     boxes = re.findall(r'<div class="scroll[^>]*>', text)
     assert len(boxes) > 3

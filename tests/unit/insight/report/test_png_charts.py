@@ -16,14 +16,14 @@ from verger.insight.report import png_charts
 from verger.insight.report.content import Report
 
 
-def test_labels_that_begin_alike_have_bars_of_their_own() -> None:
+def test_labels_with_equal_beginnings_have_separate_bars() -> None:
     counts = {f"photographs of the orchard north of the river, row {row}": 10 * row for row in range(1, 6)}
     (axes,) = png_charts._labels(counts).axes
     assert len({round(bar.get_y(), 2) for bar in axes.patches}) == 5
     assert len({text.get_text() for text in axes.get_yticklabels()}) == 5
 
 
-def test_pictures_are_drawn_without_a_warning() -> None:
+def test_charts_are_drawn_without_warnings() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         dict(
@@ -31,7 +31,7 @@ def test_pictures_are_drawn_without_a_warning() -> None:
         )
 
 
-def test_pictures_are_drawn_for_any_label() -> None:
+def test_charts_are_drawn_for_any_label() -> None:
     fruits: list[str] = ["$a_{b}$", HOSTILE] * 20
     made = dict(png_charts.draw(Report(manifest(fruits), sample([*fruits]))))
     assert set(made) == {"scree.png", "labels.png", "scatter.png"}

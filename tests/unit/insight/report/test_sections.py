@@ -20,11 +20,12 @@ from tests.page import (
 from verger.cli import summary
 from verger.insight.report import sections
 from verger.insight.report.content import Report
+from verger.insight.report.manifest_values import why_no_classifier
 from verger.insight.report.run_diff import RunDiff
 from verger.tables.manifest import Manifest
 
 
-def test_the_classifier_says_its_honest_score_first_and_the_naive_one_beside_it() -> None:
+def test_the_most_honest_score_comes_before_the_random_one() -> None:
     fruits = [HOSTILE, "b"] * 20
     given = Report(manifest(fruits, classifier=CLASSIFIER), sample(fruits), classifier=CLASSIFIER)
     html, page = drawn(given)
@@ -35,7 +36,7 @@ def test_the_classifier_says_its_honest_score_first_and_the_naive_one_beside_it(
     assert "never said" in page.text  # no precision where the class was never said
 
 
-def test_nobody_can_miss_that_a_score_is_of_a_random_split() -> None:
+def test_a_random_split_is_announced_on_the_first_screen_and_in_its_section() -> None:
     fruits = ["a", "b"] * 20
     naive = CLASSIFIER | {"optimistic": True, "split": "random", "scores": CLASSIFIER["scores"][1:], "accuracy": 0.98}
     _, page = drawn(Report(manifest(fruits, classifier=naive), sample(fruits), classifier=naive))
@@ -45,22 +46,22 @@ def test_nobody_can_miss_that_a_score_is_of_a_random_split() -> None:
     assert "Random split, optimistic." in page.text[len(first) :]
 
 
-def test_why_there_is_no_classifier() -> None:
+def test_a_missing_classifier_is_explained() -> None:
     why = {"absent": "there is one class only"}
     _, page = drawn(Report(manifest(["a"] * 20, classifier=why), sample(["a"] * 20)))
     assert "There is no classifier: there is one class only." in page.text
 
 
-def test_since_the_last_run() -> None:
+def test_the_difference_from_the_last_run_is_shown() -> None:
     fruits = ["a", "b"] * 20
     change = RunDiff(manifest(["a", "c"] * 10), new=20, gone=3, changed=1, angles=np.array([0.0, 5.0, 60.0]))
-    _, page = drawn(Report(manifest(fruits), sample(fruits), since=change))
+    _, page = drawn(Report(manifest(fruits), sample(fruits), diff=change))
     assert "20 new, 3 gone" in page.text
     assert "60.0° at most" in page.text
     assert "2 labels are in one of the two alone: b, c" in page.text
 
 
-def test_the_command_names_what_is_no_default_and_survives_a_shell() -> None:
+def test_the_command_has_options_that_are_no_defaults_quoted_for_a_shell() -> None:
     made = manifest(["a"])
     made["config"] |= {"label": ["Apple *", "it's"], "classifier": False, "variance": 0.8, "cores": None}
     assert sections.command(made).split(" \\\n    ") == [
@@ -77,7 +78,7 @@ def test_the_command_names_what_is_no_default_and_survives_a_shell() -> None:
     assert sections.command(of_project).startswith("verger project --run /out/runs/old \\\n")
 
 
-def test_a_projection_is_repeated_by_options_that_it_has() -> None:
+def test_the_command_of_a_projection_has_options_of_project_alone() -> None:
     made = manifest(["a"])
     made["config"] |= {"backbone": "vgg16", "input_size": 64, "standardize": True, "csv": True}
     made["pca"] |= {"kept": {"share": 0.7}, "fitted_by": "old", "fitted_in": "/elsewhere/runs/old"}
@@ -87,32 +88,32 @@ def test_a_projection_is_repeated_by_options_that_it_has() -> None:
     assert not re.search("--(backbone|input-size|standardize)", said)
 
 
-def test_a_random_split_is_disbelieved_only_where_it_flatters() -> None:
+def test_a_random_score_is_warned_of_only_where_it_is_higher() -> None:
     worse = [score | {"accuracy": 0.75} for score in CLASSIFIER["scores"]]
     assert "do not believe" not in drawn(with_classifier({"scores": worse}))[1].text
     assert "do not believe" in drawn(with_classifier({}))[1].text
 
 
-def test_a_simpler_baseline_that_does_better_is_said() -> None:
+def test_a_baseline_that_beats_the_classifier_is_mentioned() -> None:
     better = [score | {"nearest_centroid": 0.97} for score in CLASSIFIER["scores"]]
     assert "That one, which is simpler, does better." in drawn(with_classifier({"scores": better}))[1].text
     assert "does better" not in drawn(with_classifier({}))[1].text
 
 
-def test_a_group_pattern_that_says_nothing_is_not_said_to_group() -> None:
+def test_an_ignored_group_pattern_is_not_said_to_group() -> None:
     given = {"group_regex": "^x", "n_groups": None}
     assert "of what belongs together, ^x says nothing" in drawn(with_classifier(given))[1].text
     assert "what ^x finds in the path" in drawn(with_classifier(given | {"n_groups": 5}))[1].text
 
 
-def test_what_was_not_judged_is_said() -> None:
+def test_unjudged_photographs_and_classes_are_mentioned() -> None:
     scores = [score | {"unjudged": 12, "n_classes_judged": 1} for score in CLASSIFIER["scores"]]
     _, page = drawn(with_classifier({"scores": scores}))
     assert "12 more are not judged" in page.text
     assert "1 of 2 classes are judged" in page.text
 
 
-def test_components_of_another_run_are_said_to_be() -> None:
+def test_components_of_another_run_are_named_as_such() -> None:
     fruits = ["a", "b"] * 20
     made = manifest(fruits)
     assert "another run" not in first_screen(drawn(Report(made, sample(fruits)))[1])
@@ -127,7 +128,7 @@ def test_components_of_another_run_are_said_to_be() -> None:
     assert "variance was measured too: 61.2%" in page.text
 
 
-def test_what_nobody_looked_for_is_not_none_found() -> None:
+def test_a_check_that_could_not_look_does_not_show_zero() -> None:
     fruits = ["a", "b"] * 20
     counts = AUDIT["counts"] | {"suspected_mislabel": {"found": None, "listed": 0}}
     made = manifest(fruits, audit=AUDIT | {"counts": counts}, classifier={"absent": "there is one class only"})
@@ -137,13 +138,13 @@ def test_what_nobody_looked_for_is_not_none_found() -> None:
     assert "suspected mislabel not looked for" in "\n".join(summary.lines(Manifest.model_validate(made)))
 
 
-def test_why_there_is_no_classifier_names_the_pattern_and_the_version() -> None:
+def test_a_missing_classifier_is_explained_by_pattern_or_version() -> None:
     made = manifest(["a"] * 20, classifier={"absent": "no photograph has a class"})
     made["config"] |= {"class_regex": "zzz", "classifier": True}
     _, page = drawn(Report(made, sample(["a"] * 20)))
     assert "There is no classifier: no photograph has a class (--class-regex zzz)." in page.text
     assert "Look at --class-regex" in first_screen(page)
     old = manifest(["a"])
-    assert "--no-classifier" not in sections.unclassified(old)
+    assert "--no-classifier" not in why_no_classifier(old)
     old["config"] |= {"classifier": False}
-    assert "--no-classifier" in sections.unclassified(old)
+    assert "--no-classifier" in why_no_classifier(old)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pyarrow as pa
-import pytest
 
 from tests.page import (
     AUDIT,
@@ -15,12 +14,12 @@ from tests.page import (
     sample,
     with_classifier,
 )
-from verger.insight.report import verdict
 from verger.insight.report.content import Report
+from verger.insight.report.issue_texts import ISSUE_TEXTS
 from verger.photographs import inventory
 
 
-def test_the_audit_is_on_the_first_screen_and_its_findings_below() -> None:
+def test_issues_are_actions_on_the_first_screen_and_are_shown_below() -> None:
     fruits = ["a", "b"] * 20
     found = pa.table(
         {
@@ -38,7 +37,7 @@ def test_the_audit_is_on_the_first_screen_and_its_findings_below() -> None:
         asked.extend(photographs)
         return {path: "data:image/jpeg;base64,AAAA" for path, _ in photographs[:2]}
 
-    given = Report(manifest(fruits, audit=AUDIT), sample(fruits), audit=found, pictures=pictures)
+    given = Report(manifest(fruits, audit=AUDIT), sample(fruits), audit=found, read_thumbnails=pictures)
     _, page = drawn(given)
     assert "Remove 3 copies of photographs" in page.text
     assert "the first 1 of 2 listed" in page.text
@@ -47,7 +46,7 @@ def test_the_audit_is_on_the_first_screen_and_its_findings_below() -> None:
     assert len(asked) == len(set(asked)) <= 600
 
 
-def test_rejects_and_warnings_are_things_to_do() -> None:
+def test_rejects_and_warnings_are_actions() -> None:
     fruits = ["a"] * 95
     rejected = pa.table(
         {
@@ -67,7 +66,7 @@ def test_rejects_and_warnings_are_things_to_do() -> None:
     assert HOSTILE not in html
 
 
-def test_an_accuracy_says_on_how_many_photographs_it_rests() -> None:
+def test_the_accuracy_tells_its_number_of_photographs() -> None:
     sound = accuracy_of(with_classifier({}))
     assert not sound.weak
     assert "480 photographs" in sound.note
@@ -78,7 +77,7 @@ def test_an_accuracy_says_on_how_many_photographs_it_rests() -> None:
     assert "Do not rely on the accuracy yet · fewer than 100 photographs were held out" in first_screen(page)
 
 
-def test_what_the_audit_makes_of_an_accuracy_is_said_wherever_it_stands() -> None:
+def test_near_duplicates_that_weaken_the_accuracy_are_mentioned_wherever_it_is_shown() -> None:
     why = "480 of 480 held-out photographs have a near-duplicate in Training"
     before = with_classifier({}).classifier  # written before the audit has looked
     given = with_classifier(
@@ -91,9 +90,9 @@ def test_what_the_audit_makes_of_an_accuracy_is_said_wherever_it_stands() -> Non
     assert "The folds are refitted." in page.text
 
 
-def test_the_audit_names_the_splits_and_how_weak_its_evidence_is() -> None:
+def test_the_audit_names_the_splits_and_weak_evidence() -> None:
     fruits = ["a", "b"] * 20
-    counts = {kind: {"found": 0, "listed": 0} for kind in verdict.KINDS}
+    counts = {kind: {"found": 0, "listed": 0} for kind in ISSUE_TEXTS}
     counts |= {kind: {"found": 1, "listed": 1} for kind in ("near_duplicate_across_splits", "suspected_mislabel")}
     near = AUDIT["near_duplicates"] | {"across": "Validation and Training"}
     weak = {"photographs_judged": 40, "accuracy": 0.5, "weak": True}
@@ -116,13 +115,13 @@ def test_the_audit_names_the_splits_and_how_weak_its_evidence_is() -> None:
     assert "The gravest 1,000 of each kind, a row each, are in" in page.text
 
 
-def test_labels_are_those_in_the_table_and_many_rejects_are_the_headline() -> None:
+def test_labels_are_counted_in_the_table_and_many_rejects_change_the_headline() -> None:
     made = manifest(["ok"] * 3 + ["bad"] * 24, rejected_by_reason={"truncated": 24})
     made["photographs"] |= {"rejected": 24, "projected": 3}
     made["audit"] = AUDIT | {"counts": AUDIT["counts"] | {"thin_label": {"found": 1, "listed": 1}}}
     gone = pa.table({name: ["x"] * 24 for name in ("path", "reason", "message")} | {"label": ["bad"] * 24})
     given = Report(made, sample(["ok"] * 3), rejected=gone)
-    assert given.in_table == {"ok": 3}
+    assert given.labels_in_table == {"ok": 3}
     _, page = drawn(given)
     assert "The run finished without 24 of 27 photographs" in first_screen(page)
     assert "The run worked" not in page.text
@@ -130,7 +129,7 @@ def test_labels_are_those_in_the_table_and_many_rejects_are_the_headline() -> No
     assert "1 label of 3 photographs. Of 1 more label, every photograph was rejected." in page.text
 
 
-def test_no_folder_names_a_label() -> None:
+def test_photographs_without_labels_ask_for_folders() -> None:
     absent = {"absent": "no photograph has a class"}
     _, page = drawn(Report(manifest([""] * 12, classifier=absent), sample([None] * 12)))
     assert "No folder names a label" in page.text
@@ -139,7 +138,7 @@ def test_no_folder_names_a_label() -> None:
     assert asked in first_screen(page)
 
 
-def test_what_was_not_read_is_told_and_images_among_it_are_something_to_do() -> None:
+def test_ignored_files_are_mentioned_and_images_among_them_are_an_action() -> None:
     fruits = ["a", "b"] * 20
     made = manifest(fruits)
     made["photographs"]["ignored"] = {".avif": 5, ".cr2": 50, ".txt": 2, inventory.NOT_UTF8: 3, inventory.HIDDEN: 1}
@@ -152,10 +151,3 @@ def test_what_was_not_read_is_told_and_images_among_it_are_something_to_do() -> 
     _, page = drawn(Report(made, sample(fruits)))
     assert "Beside them, the folder holds 1 other file (1 .txt)." in first_screen(page)
     assert "Nothing needs doing" in page.text
-
-
-@pytest.mark.parametrize(
-    "spent, said", [(0.01, "under 0.1 s"), (4.25, "4.2 s"), (52, "52 s"), (125, "2 min 05 s"), (7260, "2 h 01 min")]
-)
-def test_durations(spent: float, said: str) -> None:
-    assert verdict.duration(spent) == said
