@@ -145,7 +145,7 @@ def identify(config: ResultSettings, photographs: tuple[str, ...], run_uri: str,
 @click.option("--run", "run_uri", required=True, callback=_not_empty, metavar="URI", panel=HEADINGS[0],
               help="Run whose classifier to export, or an output: its latest run.")  # fmt: skip
 @click.option("--photographs", metavar="N", type=click.IntRange(min=1), panel=HEADINGS[0],
-              help="Number of photographs to compare the models on; default: 300, or 50 for a slow network.")  # fmt: skip
+              help="Photographs to compare the models on; default: 300, or 50 for a slow network.")  # fmt: skip
 @settings(ResultSettings, _ACCESS)
 def export(config: ResultSettings, run_uri: str, photographs: int | None) -> None:
     """Write the classifier of a run as a TensorFlow Lite model, for a phone.
