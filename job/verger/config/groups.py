@@ -17,7 +17,7 @@ from verger.config.fields import BASIS, Glob, NodeRegion, setting
 class _Group(BaseModel):
     """Frozen, and closed: an unknown name is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)  # of so many models a command uses one or two
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)  # a command uses few of them
 
 
 def _split(value: object, separator: str) -> object:
