@@ -51,7 +51,7 @@ def test_a_run_writes_its_report_and_says_so(reported: tuple[Path, dict[str, Any
     assert document["warnings"] == []
     assert html.count("data:image/jpeg;base64,") >= 40
     assert "6 new, 2 gone" in html
-    assert "Mend or remove 1 photograph that was rejected" in html
+    assert "Repair or remove 1 rejected photograph" in html
     assert len(html) < 5_000_000
 
 

@@ -35,7 +35,7 @@ NOTHING = "-"
 _STAGES = {
     "preflight": "Asking the stores",
     "list": "Listing photographs",
-    "subtract": "Looking up what is known",
+    "subtract": "Looking up stored features",
     "session": "Starting Spark",
     "features": "Computing features",
     "components": "Fitting the components",
@@ -238,8 +238,8 @@ def residency(manifest: dict[str, Any]) -> dict[str, Any]:
     verdict = str(manifest["residency"]["verdict"])
     sentences = {
         "local": "Input and output are on this machine: no bucket was asked.",
-        "eu": "Every bucket that the run touched stands in the European Union.",
-        "eu by opt-in": "Some of it stands outside the European Union or on other nodes, as it was allowed by name.",
+        "eu": "Every bucket that the run touched is in the European Union.",
+        "eu by opt-in": "Some of it is outside the European Union or on other nodes, which the opt-ins allow.",
     }
     return {"lead": sentences.get(verdict, verdict)}
 

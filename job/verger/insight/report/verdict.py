@@ -24,7 +24,7 @@ MAX_WARNINGS = 3
 MAX_REJECTED = 0.1
 """Share of rejected photographs above which a run that finished is not said to have worked."""
 _AFTER_REJECTS = ("thin_label", "outlier")
-"""Issues that can wait until rejected photographs are mended."""
+"""Issues that can wait until rejected photographs are repaired."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +118,7 @@ def verdict_of(manifest: dict[str, Any], labels_in_table: dict[str, int] | None 
     if listed["rejected"] > MAX_REJECTED * listed["listed"]:
         headline = f"The run finished without {listed['rejected']:,} of {listed['listed']:,} photographs"
     if actions:
-        headline += "; one thing wants a look" if len(actions) == 1 else f"; {len(actions)} things want a look"
+        headline += "; one thing needs a look" if len(actions) == 1 else f"; {len(actions)} things need a look"
     return Verdict(not actions, f"{headline}.", _sentence(manifest), key_numbers(manifest, labels_in_table), actions)
 
 
@@ -187,7 +187,7 @@ def _accuracy(classifier: dict[str, Any] | None) -> KeyNumber:
         "random": f"Random split, optimistic, of {n_test:,} photographs",
     }[classifier["split"]]
     note += "; weak evidence" if why_weak else ""
-    note += f". Always saying the largest of {classifier['n_classes']:,} classes: "
+    note += f". Always predicting the largest of {classifier['n_classes']:,} classes: "
     note += f"{classifier['baselines']['majority']:.1%}"
     return KeyNumber("Accuracy", f"{classifier['accuracy']:.1%}", note, bool(why_weak or classifier["optimistic"]))
 
@@ -217,8 +217,7 @@ def _on_rejects(manifest: dict[str, Any]) -> list[Action]:
         return []
     reasons = sorted(manifest["rejected_by_reason"].items(), key=lambda item: -item[1])
     why = ", ".join(f"{count:,} {reason.replace('_', ' ')}" for reason, count in reasons)
-    which = "photograph that was" if rejected == 1 else "photographs that were"
-    return [Action(f"Mend or remove {rejected:,} {which} rejected", why, "rejects")]
+    return [Action(f"Repair or remove {rejected:,} rejected photograph{'s' if rejected > 1 else ''}", why, "rejects")]
 
 
 def _on_ignored(ignored: dict[str, int]) -> list[Action]:

@@ -59,8 +59,8 @@ def test_rejects_and_warnings_are_actions() -> None:
     made = manifest(fruits, rejected_by_reason={"truncated": 119, "too_small": 1}, warnings=["one", "two"])
     made["photographs"] |= {"rejected": 120, "listed": 215}
     html, page = drawn(Report(made, sample(fruits), rejected=rejected))
-    assert "3 things want a look" in page.text
-    assert "Mend or remove 120 photographs that were rejected" in page.text
+    assert "3 things need a look" in page.text
+    assert "Repair or remove 120 rejected photographs" in page.text
     assert "119 truncated, 1 too small" in page.text
     assert "20 more" in page.text
     assert HOSTILE not in html
@@ -70,7 +70,7 @@ def test_the_accuracy_tells_its_number_of_photographs() -> None:
     sound = accuracy_of(with_classifier({}))
     assert not sound.weak
     assert "480 photographs" in sound.note
-    assert "Always saying the largest of 2 classes: 50.0%" in sound.note
+    assert "Always predicting the largest of 2 classes: 50.0%" in sound.note
     few = with_classifier({"n_test": 4})
     assert accuracy_of(few).weak
     _, page = drawn(few)
@@ -103,7 +103,7 @@ def test_the_audit_names_the_splits_and_weak_evidence() -> None:
     weak_last = Report(manifest(fruits, audit=audit, rejected_by_reason={"truncated": 1}), sample(fruits))
     weak_last.manifest["photographs"] |= {"rejected": 1}
     said = first_screen(drawn(weak_last)[1])
-    assert said.index("near-duplicate across") < said.index("Mend or remove") < said.index("label may be wrong")
+    assert said.index("near-duplicate across") < said.index("Repair or remove") < said.index("label may be wrong")
     assert "Near-duplicates across Validation and Training" in page.text
     assert "{across}" not in page.text
     counts["suspected_mislabel"] = {"found": 0, "listed": 0}
@@ -125,7 +125,7 @@ def test_labels_are_counted_in_the_table_and_many_rejects_change_the_headline() 
     _, page = drawn(given)
     assert "The run finished without 24 of 27 photographs" in first_screen(page)
     assert "The run worked" not in page.text
-    assert page.text.index("Mend or remove 24") < page.text.index("Take more photographs of a thin label")
+    assert page.text.index("Repair or remove 24") < page.text.index("Take more photographs of a thin label")
     assert "1 label of 3 photographs. Of 1 more label, every photograph was rejected." in page.text
 
 
