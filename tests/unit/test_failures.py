@@ -78,7 +78,7 @@ MET = {
         f"{S3A}.AWSRedirectException: Received permanent redirect response to region null.  This likely indicates that "
         "the S3 region configured in fs.s3a.endpoint.region does not match the AWS region containing the bucket.: "
         "Moved Permanently (Service: S3, Status Code: 301, Request ID: null)",
-        "S3: the bucket is in another region. Leave --region out, or name the bucket's.",
+        "S3: the bucket is in another region. Leave --region out, or give the bucket's region.",
     ),
     "store that lacks something": (
         f"{S3A}.AWSUnsupportedFeatureException: {STATUS}: Not Implemented (Service: S3, Status Code: 501, Request ID: "

@@ -23,7 +23,7 @@ _S3A = (
     (r"Status Code: 403", "access denied", "Grant these credentials that right, or get new ones"),
     # An answer to HEAD has no body that would tell the code.
     (r"AWSBadRequestException", "the store refuses the request; an expired session token is refused so", _NEW_KEYS),
-    (r"AWSRedirectException", "the bucket is in another region", "Leave --region out, or name the bucket's"),
+    (r"AWSRedirectException", "the bucket is in another region", "Leave --region out, or give the bucket's region"),
     (r"AWSUnsupportedFeatureException", "the store lacks what Spark's committer needs", "Use another store"),
     (r"PKIX path building failed|SSLHandshakeException", "the store's certificate is not trusted", "Give --ca-bundle"),
     (r"AWSServiceThrottledException|Status Code: 503", "the store is overloaded", _RESUME),
@@ -83,7 +83,8 @@ def explain(error: BaseException) -> VergerError | None:
         return getattr(errors, raised[1])(raised[2])  # type: ignore[no-any-return]
     if re.search("No space left on device|Disk quota exceeded|DiskErrorException", text):
         return DoesNotFitError(
-            "no space left on disk while Spark was writing", "Free some, or choose another --local-dir or --output"
+            "no space left on disk while Spark was writing",
+            "Free some space, or choose another --local-dir or --output",
         )
     if "OutOfMemoryError" in text or "MemoryError" in text:
         return DoesNotFitError("Spark ran out of memory", "Give more --driver-memory, or fewer --cores")
