@@ -293,7 +293,10 @@ class TestJars:
         place.environment(VERGER_JARS=str(tmp_path))
         code, line = place.refused()
         assert code == 2
-        assert f"Spark lacks the jars by which it writes to S3: there are none in {tmp_path}. Get them with" in line
+        assert (
+            f"Spark lacks the jars with which it writes to S3: there are none in {tmp_path}. Fetch the jars with"
+            in line
+        )
 
     def test_reading_from_a_bucket_needs_none(self, place: Place, tmp_path: Path) -> None:
         place.environment(VERGER_JARS=str(tmp_path))
@@ -311,6 +314,6 @@ class TestJars:
         assert code == 2, stderr
         (line,) = [line for line in stderr.splitlines() if not line.startswith("{")]
         assert "Spark cannot write to S3: org.apache.spark.internal.io.cloud" in line
-        assert "does not load. Get them with `make jars`" in line
+        assert "cannot be loaded. Fetch the jars with `make jars`" in line
         listed: dict[str, Any] = place.client.list_objects_v2(Bucket=place.target)
         assert not [item["Key"] for item in listed.get("Contents", []) if item["Key"].endswith(".parquet")]
