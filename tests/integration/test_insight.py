@@ -13,11 +13,14 @@ import pytest
 
 import verger
 from tests.integration.runs import photograph, photographs, run
-from verger import closing, pipeline
+from verger import pipeline
+from verger.cli import summary
 from verger.config import RunConfig
 from verger.insight.audit import issues
 from verger.insight.model import load
 from verger.progress import Progress
+from verger.storage.local import LocalStorage
+from verger.tables.manifest import Manifest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -27,7 +30,7 @@ SERIES = r"^.*/(r\d?_)?"  # of Fruits-360: the variety's folder and the name of 
 def of_data(spark: Any, data: Path, output: Path, **settings: Any) -> dict[str, Any]:
     config = RunConfig(input=str(data), output=str(output), **settings)
     with open(os.devnull, "w") as quiet, Progress(quiet) as progress:
-        return pipeline.run(config, spark, progress)
+        return pipeline.run(config, spark, progress).as_dict()
 
 
 @pytest.fixture(scope="module")
@@ -85,13 +88,13 @@ def test_photographs_of_shops(spark: Any, data: Path, tmp_path: Path) -> None:
     assert found["accuracy"] > found["baselines"]["nearest_centroid"]
     assert done["audit"]["counts"]["thin_label"] == {"found": 34, "listed": 34}
     assert {"sample", "classifier", "audit"} <= done["timings_s"].keys()
-    model, document = load(str(tmp_path / "out" / found["path"]))
+    model, document = load(str(tmp_path / "out" / found["path"]), LocalStorage())
     table = verger.load(str(tmp_path / "out"))
     components = np.stack(table["pca_features"].to_numpy(zero_copy_only=False))
     named = np.array(model.classes)[model.probabilities(components).argmax(axis=1)]
     assert (named == table["label"].to_pylist()).mean() > 0.95
     assert document["accuracy"] == found["accuracy"]
-    assert "Classifier: " in "\n".join(closing.lines(done))
+    assert "Classifier: " in "\n".join(summary.lines(Manifest.model_validate(done)))
 
 
 def test_what_is_wrong_with_photographs_is_in_the_audit(spark: Any, tmp_path: Path) -> None:
@@ -142,7 +145,7 @@ def test_a_score_on_photographs_that_training_has_seen_is_weak(spark: Any, tmp_p
     assert "100% of the held-out photographs have a near-duplicate in Training" in found["weak_because"]
     assert done["audit"]["counts"]["near_duplicate_across_splits"]["found"] == 40
     assert done["audit"]["near_duplicates"]["across"] == "Test and Training"
-    _, document = load(str(tmp_path / "out" / found["path"]))
+    _, document = load(str(tmp_path / "out" / found["path"]), LocalStorage())
     assert document["near_duplicates_across"] == 1
 
 

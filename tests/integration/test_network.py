@@ -22,10 +22,11 @@ from tests.cpu import (
     features_on,
     has_bfloat16,
 )
-from verger.config import RunConfig
+from verger.config import AnalysisSettings
 from verger.network.backbones import FEATURE_TOLERANCE, Network, resolve
 from verger.network.inference import build
 from verger.photographs import images
+from verger.storage.stores import Stores
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -43,7 +44,8 @@ def keras() -> Iterator[Any]:
 
 
 def network(**settings: Any) -> Network:
-    return resolve(RunConfig(**{"input": "in", "output": "out", **settings}))
+    config = AnalysisSettings(**settings)
+    return resolve(config, Stores(), config.seed)
 
 
 def drawn(size: int, count: int = 4) -> np.ndarray:
