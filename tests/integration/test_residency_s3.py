@@ -13,15 +13,10 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.integration.s3 import Minio, Server, Versity
-from verger.config import RunConfig
+from verger.config import AccessSettings
 from verger.errors import NothingToReadError, ResidencyError
 from verger.residency.guard import Residency, guard
-from verger.storage import buckets
-
-
-@pytest.fixture(autouse=True)
-def unconnected(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(buckets, "_connected", {})
+from verger.storage.stores import Stores
 
 
 @pytest.fixture(params=["minio", "versity"])
@@ -37,21 +32,21 @@ def _configure(store: Server, monkeypatch: pytest.MonkeyPatch, **other: str) -> 
         monkeypatch.setenv(name, value)
 
 
-def admitted(bucket: str, location: str | None = "eu") -> Residency:
-    config = RunConfig(input="i", output="o", store_location=location)  # type: ignore[arg-type]
-    return guard({"input": f"s3://{bucket}/in", "output": f"s3://{bucket}/out"}, config, written={"output"})
+def admitted(bucket: str, stores: Stores | None = None) -> Residency:
+    places = {"input": f"s3://{bucket}/in", "output": f"s3://{bucket}/out"}
+    return guard(stores or Stores(), places, AccessSettings(store_location="eu"), written={"output"})
 
 
 def test_a_declared_store_that_reports_a_region_of_the_eu_passes(server: Server) -> None:
-    bucket = server.bucket()
-    found = admitted(bucket)
+    bucket, stores = server.bucket(), Stores()
+    found = admitted(bucket, stores)
     host = f"127.0.0.1:{server.port}"
     assert found.verdict == "eu"
     assert found.evidence[0] == (
         f"s3://{bucket} at {host} reports eu-west-3; declared as standing in the EU (store_location: eu)"
     )
     assert "replicated" in found.evidence[1]
-    assert [(known.name, known.region) for known in buckets.connected()] == [(bucket, "eu-west-3")]
+    assert [(known.name, known.region) for known in stores.buckets] == [(bucket, "eu-west-3")]
 
 
 def test_what_the_store_reports_counts_and_not_the_region_that_is_configured(

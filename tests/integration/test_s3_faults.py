@@ -16,7 +16,6 @@ from tests.integration.runs import verger as start
 from tests.integration.s3 import Minio, free_port
 from tests.web import Answer, serving
 from verger import cli
-from verger.storage import buckets, credentials
 
 NO_JVM = "/nowhere"  # as JAVA_HOME: a run that comes as far as Spark ends with another code
 
@@ -62,7 +61,6 @@ class Place:
 
     def refused(self, *more: str) -> tuple[int, str]:
         """Run the command in this process: the code and the line it ends in."""
-        credentials._client.cache_clear()  # they hold the keys of the test before
         with pytest.raises(SystemExit) as ended:
             cli.main(self.arguments(*more))
         return self.judged(int(ended.value.code or 0), self.capsys.readouterr().err)
@@ -103,7 +101,6 @@ def place(
     monkeypatch.setenv("JAVA_HOME", NO_JVM)
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
-    monkeypatch.setattr(buckets, "_connected", {})
     client = s3_environment.client()
     source, target = filled(client, s3_environment.bucket(), tmp_path), s3_environment.bucket()
     return Place(s3_environment, client, source, target, monkeypatch, capsys)

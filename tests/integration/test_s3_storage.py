@@ -17,9 +17,9 @@ import pytest
 from tests.integration.s3 import Minio, Server, Versity
 from tests.integration.s3_runs import reach
 from verger.errors import NothingToReadError, Reason, Rejection, StoreError
-from verger.storage import buckets, listing
+from verger.storage import listing
 from verger.storage.base import AlreadyPublishedError, Storage
-from verger.storage.stores import storage_of
+from verger.storage.stores import Stores
 from verger.tables.store import FeatureStore
 
 ODD = (
@@ -52,7 +52,7 @@ def root(server: Server) -> str:
 
 @pytest.fixture
 def storage(root: str) -> Storage:
-    return storage_of(root)
+    return Stores().of(root)
 
 
 def at_once(count: int, do: Callable[[int], Any]) -> None:
@@ -114,7 +114,7 @@ def test_listing_what_is_not_there_says_so(storage: Storage, root: str) -> None:
     storage.write(f"{root}/inner", b"x")
     for nowhere in (f"{root}/in", f"{root}-none/in"):
         with pytest.raises(NothingToReadError, match=nowhere):
-            list(storage_of(nowhere).list(nowhere))
+            list(Stores().of(nowhere).list(nowhere))
     with pytest.raises(NothingToReadError, match="does not exist"):
         storage.read(f"{root}/in")
 
@@ -156,7 +156,7 @@ def test_a_photograph_that_is_denied_is_unreadable(s3_environment: Minio, monkey
     access, secret = s3_environment.user({"Version": "2012-10-17", "Statement": [may, not_read]})
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", access)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", secret)
-    storage = storage_of(f"s3://{bucket}")
+    storage = Stores().of(f"s3://{bucket}")
     (entry,) = storage.list(f"s3://{bucket}/in")
     with pytest.raises(Rejection) as refused:
         storage.read_version(entry.path, entry.version)
@@ -181,7 +181,7 @@ def test_of_many_publishers_one_wins(storage: Storage, root: str) -> None:
 def test_updates_do_not_lose_one_another(s3_environment: Minio) -> None:
     """Of MinIO alone: versitygw beside a writer answers a GET with the one body and the other's ETag."""
     root = f"s3://{s3_environment.bucket()}"
-    storage, path = storage_of(root), f"{root}/words"
+    storage, path = Stores().of(root), f"{root}/words"
 
     def add(number: int) -> None:
         for word in (b"%d.%d " % (number, time) for time in range(5)):
@@ -219,26 +219,23 @@ def test_a_store_that_restarts_is_waited_for_unless_the_run_is_over(
 ) -> None:
     reach(own_minio, monkeypatch)
     path = f"s3://{own_minio.bucket()}/x"
-    storage_of(path).write(path, b"x")
+    Stores().of(path).write(path, b"x")
     own_minio.stop()
-    monkeypatch.setattr(buckets, "PATIENCE_S", 0)  # of itself botocore has three more attempts, within 7 s
-    with pytest.raises(StoreError, match="cannot be reached"):
-        storage_of(path).read(path)
-    monkeypatch.setattr(buckets, "PATIENCE_S", 60)
+    with monkeypatch.context() as patch, pytest.raises(StoreError, match="cannot be reached"):
+        patch.setattr(Stores, "patience_s", 0)  # of itself botocore has three more attempts, within 7 s
+        Stores().of(path).read(path)
+    stores = Stores()
     with ThreadPoolExecutor() as pool:
-        reading = pool.submit(storage_of(path).read, path)
+        reading = pool.submit(stores.of(path).read, path)
         with pytest.raises(TimeoutError):
             reading.result(10)
         own_minio.start()
         assert reading.result() == b"x"
         own_minio.stop()
-        reading = pool.submit(storage_of(path).read, path)
-        buckets.HURRY.set()
-        try:
-            with pytest.raises(StoreError, match="cannot be reached"):
-                reading.result(30)
-        finally:
-            buckets.HURRY.clear()
+        reading = pool.submit(stores.of(path).read, path)
+        stores.fail_fast.set()
+        with pytest.raises(StoreError, match="cannot be reached"):
+            reading.result(30)
 
 
 def test_arrow_reads_the_columns_that_are_asked_for(
@@ -277,8 +274,8 @@ def test_arrow_says_what_is_missing(storage: Storage, root: str) -> None:
         ds.dataset([f"{root}/x.parquet"], filesystem=storage.arrow())
 
 
-def test_refused_batches_are_kept_and_forgotten(root: str) -> None:
-    store = FeatureStore(f"{root}/out", "pixels-8-000000000000", pytest.fail)
+def test_refused_batches_are_kept_and_forgotten(storage: Storage, root: str) -> None:
+    store = FeatureStore(storage, f"{root}/out", "pixels-8-000000000000", pytest.fail)
     assert store.refused().num_rows == 0
     store.refuse("run-a", pa.table({"path": [f"{root}/in/à 1.jpg"], "version": ["1"]}))
     refused = store.refused()
