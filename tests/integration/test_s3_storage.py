@@ -22,6 +22,8 @@ from verger.storage.base import AlreadyPublishedError, Storage
 from verger.storage.stores import Stores
 from verger.tables.store import FeatureStore
 
+pytestmark = pytest.mark.required_in_ci
+
 ODD = (
     "a b.jpg",
     "100%.jpg",

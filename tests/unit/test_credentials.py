@@ -18,6 +18,8 @@ from verger.storage import credentials, refusals
 from verger.storage.buckets import Bucket, is_aws
 from verger.storage.stores import Stores
 
+pytestmark = pytest.mark.required_in_ci
+
 SECRET = "not-to-be-shown"
 WHERE = "s3://orchard/photographs"
 

@@ -14,6 +14,8 @@ from verger.errors import UsageError
 from verger.spark import s3a
 from verger.storage.buckets import Bucket
 
+pytestmark = pytest.mark.required_in_ci
+
 PHOTOGRAPHS = Bucket("photographs", "eu-west-3")
 RESULTS = Bucket("results", "eu-central-1", "http://127.0.0.1:9000", path_style=True)
 
