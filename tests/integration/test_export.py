@@ -78,8 +78,10 @@ def interpreted(path: Path) -> Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.
 def outputs(folder: Path, name: str, split: str) -> tuple[Any, Any]:
     """What the run says of photographs by the features in its store, and what a model says of their files."""
     features = verger.load_features(str(folder.parent), "pandas").query("split == @split")
-    kept, _ = load(str(folder))
-    expected = kept.probabilities(Pca.load(str(folder.parent / "pca")).transform(np.stack(features["features"])))
+    kept, _ = load(str(folder), LocalStorage())
+    expected = kept.probabilities(
+        Pca.load(str(folder.parent / "pca"), LocalStorage()).transform(np.stack(features["features"]))
+    )
     call = interpreted(folder / name)
     return expected, np.stack([call(decode(Path(path).read_bytes(), SIZE).rgb) for path in features["path"]])
 
@@ -148,7 +150,7 @@ def test_the_code_of_the_documentation_runs(
     exec(code, {})
     first, *rest = capsys.readouterr().out.splitlines()
     assert len(rest) == 2
-    kept, _ = load(str(folder))
+    kept, _ = load(str(folder), LocalStorage())
     expected = kept.probabilities([row.pca_features])[0]
     assert first == f"{expected.max():.1%} {kept.classes[expected.argmax()]}"
 
