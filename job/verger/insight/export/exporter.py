@@ -62,6 +62,7 @@ class FinishedRun:
     Attributes
     ----------
     run : Run
+        The finished run.
     manifest : dict
         Its manifest.
     config : AnalysisSettings
@@ -87,6 +88,7 @@ class FinishedRun:
         Parameters
         ----------
         features : ndarray of float32, shape (n, d)
+            By the run's network.
 
         Returns
         -------

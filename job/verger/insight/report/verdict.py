@@ -17,7 +17,7 @@ from verger.insight.report.manifest_values import (
     variance_kept,
     variance_kept_of_run,
 )
-from verger.photographs.suffixes import NOT_UTF8, UNREAD, describe_suffixes
+from verger.photographs.suffixes import NOT_UTF8, UNREAD, describe_ignored, describe_suffixes
 from verger.units import eur_text, seconds_text
 
 MAX_WARNINGS = 3
