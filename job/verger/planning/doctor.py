@@ -20,7 +20,7 @@ from verger.config import DoctorSettings
 from verger.cores import available_cores
 from verger.errors import DoesNotFitError, ExitCode, NothingToReadError, StoreError, UsageError, VergerError
 from verger.network.backbones import resolve
-from verger.photographs.inventory import SUFFIXES
+from verger.photographs.suffixes import SUFFIXES
 from verger.residency.preflight import admit, places
 from verger.spark import s3a
 from verger.spark.session import MINIMUM_JAVA, java_version, session, uses_s3
