@@ -21,7 +21,7 @@ from tests.integration import runs
 from tests.integration.runs import finished, photographs, run
 from tests.integration.s3_runs import COUNT, Place
 from verger.components.pca import Pca
-from verger.config import RunConfig
+from verger.config import ResultSettings
 from verger.errors import DoesNotFitError, ExitCode, NothingToReadError, VergerError
 from verger.insight.export import dense, exporter
 from verger.insight.export.dense import Dense
@@ -47,7 +47,7 @@ SIZE = 96
 def exported(output: Path, photographs: int | None = None) -> dict[str, Any]:
     """An export in this process."""
     with open(os.devnull, "w") as quiet, Progress(quiet) as progress:
-        record = exporter.export(RunConfig(input="(no)", output="(no)"), str(output), photographs, progress)
+        record = exporter.export(ResultSettings(), str(output), photographs, progress)
         return record | {"warnings": progress.warnings}
 
 

@@ -19,7 +19,7 @@ from verger.insight.report.manifest_values import (
     variance_kept,
     variance_kept_of_run,
 )
-from verger.photographs.inventory import others
+from verger.photographs.suffixes import describe_ignored
 from verger.units import eur_text, seconds_text
 
 MAX_LABELS = 60
@@ -121,7 +121,7 @@ def rejects(report: Report, source: str) -> dict[str, Any]:
     """
     manifest = report.manifest
     reasons = sorted(manifest["rejected_by_reason"].items(), key=lambda item: -item[1])
-    ignored = others(manifest["photographs"].get("ignored") or {})
+    ignored = describe_ignored(manifest["photographs"].get("ignored") or {})
     if not reasons:
         return {"reasons": [], "others": ignored}
     highest, total, listed = reasons[0][1], manifest["photographs"]["rejected"], manifest["photographs"]["listed"]

@@ -17,7 +17,7 @@ from verger.insight.report.manifest_values import (
     variance_kept,
     variance_kept_of_run,
 )
-from verger.photographs.inventory import NOT_UTF8, UNREAD, by_suffix, others
+from verger.photographs.suffixes import NOT_UTF8, UNREAD, describe_ignored, describe_suffixes
 from verger.units import eur_text, seconds_text
 
 MAX_WARNINGS = 3
@@ -128,7 +128,7 @@ def _sentence(manifest: dict[str, Any]) -> str:
     counts += [f"{listed['known']:,} known before"] if listed["known"] else []
     counts += [f"{listed['rejected']:,} rejected" if listed["rejected"] else "none rejected"]
     text = f"{listed['projected']:,} of {listed['listed']:,} photographs are in the table: {', '.join(counts)}."
-    if ignored := others(listed.get("ignored") or {}):
+    if ignored := describe_ignored(listed.get("ignored") or {}):
         text += f" Beside them, the folder holds {ignored}."
     if is_pca_reused(manifest):
         text += f" The components are those of run {manifest['pca']['fitted_by']}."
@@ -224,7 +224,7 @@ def _on_ignored(ignored: dict[str, int]) -> list[Action]:
     """Photographs among the files that were not read."""
     actions = []
     if images := {suffix: count for suffix, count in ignored.items() if suffix in UNREAD}:
-        what = f"Turn {by_suffix(images)} into JPEG or PNG"
+        what = f"Turn {describe_suffixes(images)} into JPEG or PNG"
         actions.append(Action(what, "they are images of kinds that are not read", "rejects"))
     if unnamed := ignored.get(NOT_UTF8):
         which = "a file whose name is" if unnamed == 1 else f"{unnamed:,} files whose names are"

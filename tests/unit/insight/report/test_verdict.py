@@ -16,7 +16,7 @@ from tests.page import (
 )
 from verger.insight.report.content import Report
 from verger.insight.report.issue_texts import ISSUE_TEXTS
-from verger.photographs import inventory
+from verger.photographs.suffixes import HIDDEN, NOT_UTF8
 
 
 def test_issues_are_actions_on_the_first_screen_and_are_shown_below() -> None:
@@ -141,7 +141,7 @@ def test_photographs_without_labels_ask_for_folders() -> None:
 def test_ignored_files_are_mentioned_and_images_among_them_are_an_action() -> None:
     fruits = ["a", "b"] * 20
     made = manifest(fruits)
-    made["photographs"]["ignored"] = {".avif": 5, ".cr2": 50, ".txt": 2, inventory.NOT_UTF8: 3, inventory.HIDDEN: 1}
+    made["photographs"]["ignored"] = {".avif": 5, ".cr2": 50, ".txt": 2, NOT_UTF8: 3, HIDDEN: 1}
     _, page = drawn(Report(made, sample(fruits)))
     assert "Beside them, the folder holds 61 other files (50 .cr2, 5 .avif, 3 (not UTF-8)" in first_screen(page)
     assert "Turn 50 .cr2, 5 .avif into JPEG or PNG" in first_screen(page)
