@@ -79,7 +79,9 @@ def outputs(folder: Path, name: str, split: str) -> tuple[Any, Any]:
     """What the run says of photographs by the features in its store, and what a model says of their files."""
     features = verger.load_features(str(folder.parent), "pandas").query("split == @split")
     kept, _ = load(str(folder), LocalStorage())
-    expected = kept.probabilities(Pca.load(str(folder.parent / "pca")).transform(np.stack(features["features"])))
+    expected = kept.probabilities(
+        Pca.load(str(folder.parent / "pca"), LocalStorage()).transform(np.stack(features["features"]))
+    )
     call = interpreted(folder / name)
     return expected, np.stack([call(decode(Path(path).read_bytes(), SIZE).rgb) for path in features["path"]])
 
