@@ -21,7 +21,7 @@ VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' job/verger/__init__.p
 IMAGE ?= verger:$(VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-unit lint format docs lock jars image chart schemas programs kind e2e clean java
+.PHONY: help install run test test-slow test-all test-unit test-tools coverage lint format docs lock jars image chart schemas programs kind e2e clean java
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,13 +32,28 @@ run: install ## Draw sample photographs into sample/ and run the job on them, in
 	@$(BIN)/verger sample sample
 	@$(BIN)/verger run --input sample --output out
 
-test: java .venv/.tools ## Run all tests; shows coverage, and skips by reason
-	@$(MAKE) -s --no-print-directory jars || echo "The tests that write to S3 will skip." >&2
-	@$(MAKE) -s --no-print-directory schemas || echo "The tests of what the chart renders will skip." >&2
-	$(BIN)/python -m pytest --cov --numprocesses 2 --dist loadfile --no-loadscope-reorder
+# Two tests at a time, a file's tests by one process; slow files are begun first, as pyproject.toml lists their folders.
+PYTEST = $(BIN)/python -m pytest
+PARALLEL = --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
+test: test-tools ## Run the everyday tests, all but those marked slow; within 10 minutes on two cores
+	$(PYTEST) $(PARALLEL) -m "not slow"
+
+test-slow: test-tools ## Run the tests that are marked slow
+	$(PYTEST) $(PARALLEL) -m slow
+
+test-all: test-tools ## Run both, as CI does
+	$(PYTEST) $(PARALLEL)
 
 test-unit: .venv/.tools ## Run the tests that need neither Spark nor TensorFlow, in seconds
-	$(BIN)/python -m pytest tests/unit
+	$(PYTEST) tests/unit
+
+coverage: test-tools ## Run both, and show which lines and branches they reach; takes much longer
+	$(PYTEST) $(PARALLEL) --cov --cov-report term --cov-report html:build/coverage
+
+test-tools: java .venv/.tools
+	@$(MAKE) -s --no-print-directory jars || echo "The tests that write to S3 will skip." >&2
+	@$(MAKE) -s --no-print-directory schemas || echo "The tests of what the chart renders will skip." >&2
 
 lint: .venv/.tools ## Check style, types, imports, shell scripts, workflows, and the words of the documentation
 	$(BIN)/ruff check
@@ -89,7 +104,7 @@ kind: ## A run on Kubernetes on this machine: kind, operator, store, photographs
 e2e: java .venv/.tools ## Run the tests on that cluster (made where it is missing) and of the image
 	@$(MAKE) -s --no-print-directory jars
 	@scripts/kind up
-	$(BIN)/python -m pytest tests/e2e
+	$(PYTEST) tests/e2e
 
 clean: ## Remove all that make has made: .venv, programs, sample, out, caches
 	rm -rf .venv .venv-docs .venv-lock .programs sample out build .coverage* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

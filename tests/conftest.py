@@ -1,4 +1,4 @@
-"""What all tests share: the real photographs, where there are some, and what CI must not skip."""
+"""What all tests share: the real photographs, where there are some, the jars of S3, and a browser."""
 
 from __future__ import annotations
 
@@ -13,19 +13,16 @@ from verger.spark import s3a
 
 ROOT = Path(__file__).parents[1]
 
-# Tests with one of these words in their file's or their own name count as marked `required_in_ci`,
-REQUIRED_IN_CI = ("pca", "randomized", "projection", "s3", "chart", "e2e")
-# and so do those that use one of these fixtures, directly or through another.
-FIXTURES_REQUIRED_IN_CI = {"browser", "minio", "minios", "versity", "jars"}
+pytest_plugins = ["tests.required_in_ci"]
 
 
 @pytest.fixture(scope="session")
 def data() -> Path:
     """The folder of real photographs and weights; it is no part of the project."""
-    folder = Path(os.environ.get("VERGER_TEST_DATA", ROOT.parent / "shared" / "data"))
-    if not folder.is_dir():
+    folder = os.environ.get("VERGER_TEST_DATA", "")
+    if not folder or not Path(folder).is_dir():
         pytest.skip("no real photographs: set VERGER_TEST_DATA to their folder")
-    return folder
+    return Path(folder)
 
 
 @pytest.fixture(scope="session")
@@ -44,37 +41,3 @@ def browser(tmp_path: Path) -> Iterator[Browser]:
         pytest.skip("no Chromium on the PATH (Debian: apt-get install chromium)")
     with Browser(tmp_path / "profile") as opened:
         yield opened
-
-
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """Mark what CI must not skip by its name and fixtures, so that a new test cannot forget it."""
-    named = any(word in item.nodeid.lower() for word in REQUIRED_IN_CI)
-    if named or FIXTURES_REQUIRED_IN_CI.intersection(getattr(item, "fixturenames", ())):
-        item.add_marker(pytest.mark.required_in_ci)
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Fail a run in CI that has skipped what it must not."""
-    if _wrongly_skipped(session.config) and session.exitstatus == pytest.ExitCode.OK:
-        session.exitstatus = pytest.ExitCode.TESTS_FAILED
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Name the tests that failed the run by not running."""
-    skipped = _wrongly_skipped(config)
-    if skipped:
-        terminalreporter.section("skipped, but required in CI", red=True)
-        for nodeid in skipped:
-            terminalreporter.line(nodeid)
-
-
-def _wrongly_skipped(config: pytest.Config) -> list[str]:
-    if os.environ.get("CI") != "true" or hasattr(config, "workerinput"):  # a worker of pytest-xdist reports to another
-        return []
-    reporter: pytest.TerminalReporter = config.pluginmanager.get_plugin("terminalreporter")
-    return [
-        report.nodeid
-        for report in reporter.stats.get("skipped", [])
-        if "required_in_ci" in report.keywords or any(word in report.nodeid.lower() for word in REQUIRED_IN_CI)
-    ]

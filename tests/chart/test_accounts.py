@@ -2,6 +2,8 @@
 
 import pytest
 
+pytestmark = pytest.mark.required_in_ci
+
 ARN = {"eks.amazonaws.com/role-arn": "arn:aws:iam::111122223333:role/verger"}
 # What Spark 4.3's driver calls, by its sources, and what --verify-nodes looks at.
 NEEDED = {

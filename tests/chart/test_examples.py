@@ -8,6 +8,8 @@ import yaml
 from tests.chart.conftest import CHART, EXAMPLES, LEAST, Helm, Objects, invalid, over
 from verger.config import RunConfig
 
+pytestmark = pytest.mark.required_in_ci
+
 
 @pytest.fixture(params=EXAMPLES, ids=lambda path: path.stem.removesuffix("-values"))
 def example(request):

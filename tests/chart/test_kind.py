@@ -2,10 +2,13 @@
 
 import json
 
+import pytest
 import yaml
 
 from tests.chart.conftest import CHART, Objects
 from tests.conftest import ROOT
+
+pytestmark = pytest.mark.required_in_ci
 
 MANIFESTS = ROOT / "manifests" / "kind"
 

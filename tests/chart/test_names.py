@@ -4,6 +4,8 @@ import pytest
 
 from tests.chart.conftest import nested
 
+pytestmark = pytest.mark.required_in_ci
+
 
 @pytest.mark.parametrize("name", ["a", "orchard-2026", "x" * 53])
 def test_a_label_of_dns_is_a_name(helm, name):

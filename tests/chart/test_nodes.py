@@ -8,6 +8,8 @@ from verger.config import RunConfig
 from verger.errors import ResidencyError
 from verger.residency import regions as guard
 
+pytestmark = pytest.mark.required_in_ci
+
 REGION = "topology.kubernetes.io/region"
 BOTO = botocore.session.get_session()
 # All that the SDK knows, of every partition.

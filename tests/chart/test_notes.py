@@ -1,6 +1,10 @@
 """What `helm install` tells a person to type next."""
 
+import pytest
+
 from tests.chart.conftest import CHART, LEAST, NAMESPACE, RELEASE, cluster, over
+
+pytestmark = pytest.mark.required_in_ci
 
 
 def notes(helm, values):

@@ -7,6 +7,8 @@ import pytest
 
 from tests.chart.conftest import PODS, ROLES, container
 
+pytestmark = pytest.mark.required_in_ci
+
 KEPT = {
     "run": {"allow_london": "an adequacy decision", "region": "eu-west-3"},
     "credentials": {"existingSecret": "store-keys", "podIdentity": True},

@@ -6,6 +6,8 @@ import pytest
 
 from tests.chart.conftest import cluster, over
 
+pytestmark = pytest.mark.required_in_ci
+
 # What any address is not: a node's own services, of which one hands out the node's role.
 NOT_THERE = {"0.0.0.0/0": ["169.254.0.0/16"], "::/0": ["fe80::/10", "fd00:ec2::254/128"]}
 EVERYWHERE = set(NOT_THERE)

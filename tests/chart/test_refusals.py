@@ -4,6 +4,8 @@ import pytest
 
 from tests.chart.conftest import LEAST, nested, over
 
+pytestmark = pytest.mark.required_in_ci
+
 KEY = "sparkConf.spark\\.kubernetes\\."
 
 # Values, and what the message must hold.

@@ -15,6 +15,8 @@ from verger import __version__, config
 from verger.config import RunConfig
 from verger.residency import regions
 
+pytestmark = pytest.mark.required_in_ci
+
 
 def load_script():
     spec = importlib.util.spec_from_file_location("chart", ROOT / "scripts" / "chart.py")

@@ -7,6 +7,8 @@ import pytest
 from tests.chart.conftest import ROLES, container, nested
 from verger.planning.doctor import WORKER_BYTES
 
+pytestmark = pytest.mark.required_in_ci
+
 
 def mebibytes(size):
     number, unit = re.fullmatch(r"(\d+)([mg])", size).groups()

@@ -5,9 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.e2e.conftest import INPUT, OUTPUT, Finished
 from verger.storage.stores import Stores
 from verger.tables import manifest, runs
+
+pytestmark = pytest.mark.required_in_ci
 
 
 def test_photographs_are_put_into_the_space_of_an_earlier_run(first: Finished, release: Any, tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ import pytest
 
 from tests.e2e.conftest import INPUT, MEASURED, OUTPUT
 
+pytestmark = pytest.mark.required_in_ci
+
 WRONG = {
     "a-bucket-that-is-not-there": ({"input": "s3://no-such-bucket/fruit", "output": OUTPUT}, 3, "no-such-bucket"),
     "weights-that-are-not-there": ({"input": INPUT, "output": OUTPUT, "weights": "/opt/none.h5"}, 7, "/opt/none.h5"),

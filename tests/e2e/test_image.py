@@ -24,6 +24,8 @@ from tests.integration.runs import verger as start
 from tests.integration.s3 import Minio
 from verger.photographs.synthetic import draw
 
+pytestmark = pytest.mark.required_in_ci
+
 ANYBODY = ("--user", "100123:0", "--read-only", "--tmpfs", "/tmp")
 QUICK = ("--backbone", "pixels", "--input-size", "8", "--cores", "2", "--wave-size", "20")
 SUBMIT = (

@@ -10,6 +10,8 @@ import pytest
 from tests.e2e.conftest import Finished
 from verger.residency import regions
 
+pytestmark = pytest.mark.required_in_ci
+
 REGION = "topology.kubernetes.io/region"
 
 

@@ -6,11 +6,15 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.e2e.cluster import Cluster
 from tests.e2e.conftest import INPUT, OUTPUT
 from tests.e2e.observer import wait_for
 from verger.storage.stores import Stores
 from verger.tables import manifest, runs
+
+pytestmark = pytest.mark.required_in_ci
 
 
 def test_a_suspended_release_is_examined_and_let_go(

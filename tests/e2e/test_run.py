@@ -21,6 +21,8 @@ from verger.storage.stores import Stores
 from verger.storage.uri import join
 from verger.tables import manifest, runs
 
+pytestmark = pytest.mark.required_in_ci
+
 PHOTOGRAPHS = 672
 
 

@@ -6,11 +6,15 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.e2e.cluster import Cluster
 from tests.e2e.conftest import INPUT, OUTPUT
 from tests.e2e.observer import Observer
 from verger.storage.stores import Stores
 from verger.tables import manifest, runs
+
+pytestmark = pytest.mark.required_in_ci
 
 CLAIM = "e2e-weights"
 RESTRICTED = {

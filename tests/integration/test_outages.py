@@ -85,7 +85,7 @@ def test_a_thread_that_waits_for_the_jvm_is_woken_and_does_not_wait_again(
     waiter.start()
     assert waiting.wait(timeout=30)
     time.sleep(1)  # the call is out
-    outages._leave_spark()
+    outages._disconnect_from_jvm()
     waiter.join(timeout=30)
     assert server.closing.is_set()
     assert raised

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from tests.features import Rows
 
+pytestmark = pytest.mark.required_in_ci
+
 
 def fitted(features: DataFrame, dimension: int, **settings: Any) -> Pca:
     """A fit with the defaults of a run, all components unless the settings say otherwise."""

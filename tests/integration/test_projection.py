@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from tests.features import Rows
 
+pytestmark = pytest.mark.required_in_ci
+
 
 def fitted(features: DataFrame, dimension: int, variance: float = 0.8, standardize: bool = True) -> Pca:
     return fit(

@@ -14,6 +14,8 @@ from verger.errors import DoesNotFitError
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+pytestmark = pytest.mark.required_in_ci
+
 
 @pytest.mark.parametrize("variance", [0.6, 0.9])
 def test_as_many_components_as_sklearn_or_few_more(

@@ -14,7 +14,7 @@ import pytest
 from tests.browser import Browser
 from tests.integration.runs import WITH_INSIGHT, finished, photographs, run, verger
 from tests.integration.s3_runs import COUNT, Place
-from verger.config import RunConfig
+from verger.config import ResultSettings
 from verger.insight.report.context import SECTIONS
 from verger.insight.report.writer import redraw
 from verger.progress import Progress
@@ -51,7 +51,7 @@ def test_a_run_writes_its_report_and_says_so(reported: tuple[Path, dict[str, Any
     assert document["warnings"] == []
     assert html.count("data:image/jpeg;base64,") >= 40
     assert "6 new, 2 gone" in html
-    assert "Mend or remove 1 photograph that was rejected" in html
+    assert "Repair or remove 1 rejected photograph" in html
     assert len(html) < 5_000_000
 
 
@@ -73,7 +73,7 @@ def test_a_report_is_drawn_again_without_spark(reported: tuple[Path, dict[str, A
 def redrawn(output: Path) -> tuple[str, list[str]]:
     """The page, drawn again in this process, and the warnings."""
     with open(os.devnull, "w") as quiet, Progress(quiet) as progress:
-        page = redraw(RunConfig(input="(no)", output="(no)"), str(output), progress)
+        page = redraw(ResultSettings(), str(output), progress)
         return Path(page).read_text(), progress.warnings
 
 

@@ -18,6 +18,8 @@ from verger.errors import NothingToReadError, ResidencyError
 from verger.residency.guard import Residency, guard
 from verger.storage.stores import Stores
 
+pytestmark = pytest.mark.required_in_ci
+
 
 @pytest.fixture(params=["minio", "versity"])
 def server(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Server:

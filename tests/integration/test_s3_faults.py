@@ -112,7 +112,7 @@ class TestPlaces:
         [
             (["--input", "s3://no-such-bucket/in"], 3, "there is no bucket s3://no-such-bucket at 127.0.0.1"),
             (["--output", "s3://no-such-bucket/out"], 4, "there is no bucket s3://no-such-bucket at 127.0.0.1"),
-            (["--input", "s3://UPPER_case/in"], 4, "s3://UPPER_case/in: the store takes this for no bucket's name"),
+            (["--input", "s3://UPPER_case/in"], 4, "s3://UPPER_case/in: the store does not accept this bucket name"),
             (["--input", "s3://"], 2, "s3:// names no bucket. Write s3://BUCKET/FOLDER"),
             (["--output", "s3://key:secret@bucket/out"], 2, "s3://...@bucket/out names no bucket"),
         ],
@@ -202,7 +202,7 @@ class TestEndpoints:
             (Answer("<html><body/></html>", kind="text/html"), 4, "is no S3 store, or a broken one"),
             (Answer("<html><p>Welcome<br></html>", kind="text/html"), 4, "is no S3 store, or a broken one"),
             (Answer("<h1>Not found", 404, "text/html"), 3, "there is no bucket s3://"),
-            (Answer("<h1>Moved", 301, "text/html"), 4, "the endpoint sends requests elsewhere"),
+            (Answer("<h1>Moved", 301, "text/html"), 4, "the endpoint only redirects requests"),
         ],
         ids=["well-formed", "HTML", "404", "redirect"],
     )
@@ -235,7 +235,7 @@ class TestTls:
         code, line = secured.refused()
         assert code == 4
         assert "the store's certificate is not trusted (certificate verify failed: " in line
-        assert "Name the authority that signed it with --ca-bundle FILE.pem or AWS_CA_BUNDLE." in line
+        assert "Give the certificate of the authority that signed it: --ca-bundle FILE.pem or AWS_CA_BUNDLE." in line
         (tmp_path / "notes.txt").write_text("no certificate")
         for bundle in ("nowhere.pem", str(tmp_path / "notes.txt")):
             code, line = secured.refused("--ca-bundle", bundle)
@@ -248,7 +248,7 @@ class TestTls:
     def test_where_the_store_speaks_none(self, place: Place) -> None:
         code, line = place.refused("--endpoint-url", place.server.endpoint_url.replace("http:", "https:"))
         assert code == 4
-        assert "the endpoint speaks no TLS (wrong version number). Check --endpoint-url: http: or https:." in line
+        assert "the endpoint does not use TLS (wrong version number). Check --endpoint-url: http: or https:." in line
 
     def test_admitted_spark_included(self, secured: Place, tmp_path: Path) -> None:
         secured.environment(JAVA_HOME=None)
@@ -293,7 +293,10 @@ class TestJars:
         place.environment(VERGER_JARS=str(tmp_path))
         code, line = place.refused()
         assert code == 2
-        assert f"Spark lacks the jars by which it writes to S3: there are none in {tmp_path}. Get them with" in line
+        assert (
+            f"Spark lacks the jars with which it writes to S3: there are none in {tmp_path}. Fetch the jars with"
+            in line
+        )
 
     def test_reading_from_a_bucket_needs_none(self, place: Place, tmp_path: Path) -> None:
         place.environment(VERGER_JARS=str(tmp_path))
@@ -311,6 +314,6 @@ class TestJars:
         assert code == 2, stderr
         (line,) = [line for line in stderr.splitlines() if not line.startswith("{")]
         assert "Spark cannot write to S3: org.apache.spark.internal.io.cloud" in line
-        assert "does not load. Get them with `make jars`" in line
+        assert "cannot be loaded. Fetch the jars with `make jars`" in line
         listed: dict[str, Any] = place.client.list_objects_v2(Bucket=place.target)
         assert not [item["Key"] for item in listed.get("Contents", []) if item["Key"].endswith(".parquet")]

@@ -22,6 +22,8 @@ from verger.storage.base import AlreadyPublishedError, Storage
 from verger.storage.stores import Stores
 from verger.tables.store import FeatureStore
 
+pytestmark = pytest.mark.required_in_ci
+
 ODD = (
     "a b.jpg",
     "100%.jpg",
@@ -106,7 +108,7 @@ def test_ranges_of_names_are_listed_as_the_whole_is(versity: Versity, monkeypatc
     names = [f"in/{number // 450}/{number % 11}/{number}" for number in range(1400)]
     at_once(8, lambda hand: [client.put_object(Bucket=bucket, Key=name) for name in names[hand::8]])
     monkeypatch.setattr(listing, "_FEW_PAGES", 1)
-    found = [key for key, _, _ in listing.objects(client, bucket, "in/", ranges=True)]
+    found = [key for key, _, _ in listing.list_objects(client, bucket, "in/", ranges=True)]
     assert sorted(found) == sorted(names)
 
 

@@ -12,6 +12,8 @@ from tests.integration.s3_runs import reach
 from verger.storage import uploads
 from verger.storage.stores import Stores
 
+pytestmark = pytest.mark.required_in_ci
+
 
 @pytest.fixture(params=["minio", "versity"])
 def server(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Server:

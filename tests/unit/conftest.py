@@ -1,4 +1,4 @@
-"""What unit tests of stores share: a pair of keys that opens nothing, and an S3 that answers as told."""
+"""Fixtures of unit tests of stores: a pair of example keys, and a fake S3 that gives the answers that a test sets."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.unit.s3_answers import Store, handler_of
 
 @pytest.fixture
 def example_keys(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Nothing but a pair of keys, and no file of AWS's."""
+    """An environment with a pair of keys, and without any other variable or file of AWS."""
     for name in list(os.environ):
         if name.startswith("AWS_") or name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
@@ -30,7 +30,7 @@ def example_keys(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def listening() -> Iterator[Store]:
-    """One for all tests, at one address: clients are made once a bucket and address."""
+    """One server for all tests, at one address, as clients are made once for each bucket and address."""
     answering = Store()
     with ThreadingHTTPServer(("127.0.0.1", 0), handler_of(answering)) as server:
         answering.port = server.server_port
@@ -47,7 +47,7 @@ def store(listening: Store) -> Store:
 
 @pytest.fixture
 def aws(store: Store, monkeypatch: pytest.MonkeyPatch) -> Store:
-    """The same by AWS's names, which lead to it."""
+    """The same store under AWS's host names, which resolve to it."""
     real = socket.getaddrinfo
 
     def local(host: str, *more: Any, **named: Any) -> Any:

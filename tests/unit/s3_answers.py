@@ -1,4 +1,4 @@
-"""An S3 that answers as tests tell it to, over a real connection, and the guard asked about buckets there."""
+"""A fake S3 that gives the answers that a test sets, over a real connection; and calls of the guard on its buckets."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def replicated(*targets: str, status: str = "Enabled") -> Answer:
 
 @dataclass
 class Store:
-    """An S3 that answers as told: to HEAD by bucket and signing region, to a listing, and about replication."""
+    """The answers that a fake S3 gives: to HEAD by bucket and signing region, to a listing, and on replication."""
 
     heads: dict[str, Answer | Callable[[str], Answer]] = field(default_factory=dict)
     listing: Answer = field(default_factory=lambda: EMPTY)

@@ -18,6 +18,8 @@ from verger.storage import credentials, refusals
 from verger.storage.buckets import Bucket, is_aws
 from verger.storage.stores import Stores
 
+pytestmark = pytest.mark.required_in_ci
+
 SECRET = "not-to-be-shown"
 WHERE = "s3://orchard/photographs"
 
@@ -42,7 +44,7 @@ class TestEndpoint:
     PLACES = ("profile", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "--endpoint-url")
 
     @pytest.mark.parametrize("last", range(4), ids=PLACES)
-    def test_the_nearest_place_wins(self, last: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_most_specific_setting_wins(self, last: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         given = self.PLACES[: last + 1]
         (tmp_path / "config").write_text("[default]\nendpoint_url = http://profile:9000\n")
         for name in given:
@@ -52,20 +54,20 @@ class TestEndpoint:
         expected = ["http://profile:9000", "http://aws-endpoint-url:9000", "http://aws-endpoint-url-s3:9000"]
         assert credentials.resolve("b", config).endpoint_url == [*expected, "https://option:9000"][last]
 
-    def test_without_any_it_is_aws(self) -> None:
+    def test_the_default_is_aws(self) -> None:
         bucket = credentials.resolve("b", settings(region="eu-west-3"))
         assert bucket == Bucket("b", "eu-west-3", endpoint_url=None, path_style=False)
         assert bucket.is_aws
 
     @pytest.mark.parametrize("url", ["127.0.0.1:9000", f"http://me:{SECRET}@store:9000", "http://store:9000/s3"])
-    def test_what_is_no_endpoint_is_refused_and_not_repeated(self, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_an_invalid_endpoint_is_refused_and_not_repeated(self, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", url)
-        with pytest.raises(UsageError, match="Mend AWS_ENDPOINT_URL_S3") as refused:
+        with pytest.raises(UsageError, match="Correct AWS_ENDPOINT_URL_S3") as refused:
             credentials.resolve("b")
         assert url not in refused.value.line
         assert SECRET not in refused.value.line
 
-    def test_path_style_is_for_every_store_but_aws_unless_it_is_said(self) -> None:
+    def test_path_style_is_the_default_for_every_store_but_aws(self) -> None:
         store = "http://store:9000"
         assert credentials.resolve("b", settings(endpoint_url=store)).path_style
         assert not credentials.resolve("b", settings(endpoint_url=store, path_style=False)).path_style
@@ -84,12 +86,14 @@ class TestEndpoint:
             ("https://notamazonaws.com", False),
         ],
     )
-    def test_which_hosts_are_aws(self, url: str | None, theirs: bool) -> None:
+    def test_is_aws_by_host_name(self, url: str | None, theirs: bool) -> None:
         assert is_aws(url) is theirs
 
 
 class TestRegion:
-    def test_setting_over_variable_over_profile(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_setting_wins_over_the_variable_and_that_over_the_profile(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         assert credentials.resolve("b", settings()).region is None
         (tmp_path / "config").write_text("[default]\nregion = eu-north-1\n")
         assert credentials.resolve("b", settings()).region == "eu-north-1"
@@ -98,7 +102,7 @@ class TestRegion:
         assert credentials.resolve("b", settings(region="eu-west-1")).region == "eu-west-1"
 
     @pytest.mark.parametrize("name", ["AWS_REGION", "AWS_PROFILE"])
-    def test_what_does_not_exist_is_the_users_mistake(self, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_missing_profile_or_region_is_a_usage_error(self, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, "no such one")
         with pytest.raises(UsageError, match="no such one"):
             credentials.resolve("b")
@@ -110,17 +114,17 @@ class TestCertificates:
         trustme.CA().cert_pem.write_to_path(tmp_path / "ca.pem")
         return str(tmp_path / "ca.pem")
 
-    def test_setting_over_variable(self, bundle: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_setting_wins_over_the_variable(self, bundle: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("AWS_CA_BUNDLE", bundle)
         assert credentials.resolve("b", settings(endpoint_url="https://store:9000")).ca_bundle == bundle
         with pytest.raises(UsageError, match="no certificates at nowhere.pem"):
             credentials.resolve("b", settings(endpoint_url="https://store:9000", ca_bundle="nowhere.pem"))
 
-    def test_http_needs_none(self, bundle: str) -> None:
+    def test_http_needs_no_certificates(self, bundle: str) -> None:
         config = settings(endpoint_url="http://store:9000", ca_bundle=bundle)
         assert credentials.resolve("b", config).ca_bundle is None
 
-    def test_a_file_without_any_is_refused(self, tmp_path: Path) -> None:
+    def test_a_file_without_certificates_is_refused(self, tmp_path: Path) -> None:
         (tmp_path / "notes.txt").write_text("no certificate")
         config = settings(endpoint_url="https://store:9000", ca_bundle=str(tmp_path / "notes.txt"))
         with pytest.raises(UsageError, match=r"no certificates at .*notes\.txt"):
@@ -173,7 +177,7 @@ class TestJavaProvider:
             monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", web.url)
             assert provider() == "InstanceProfileCredentialsProvider"
 
-    def test_what_the_jvm_cannot_find_is_refused(self, no_keys: None, tmp_path: Path) -> None:
+    def test_keys_that_the_jvm_cannot_find_are_refused(self, no_keys: None, tmp_path: Path) -> None:
         fields = (
             "start_url = https://orchard.awsapps.eu/start",
             "region = eu-west-3",
@@ -181,7 +185,7 @@ class TestJavaProvider:
             "role_name = a",
         )
         (tmp_path / "config").write_text("\n".join(["[default]", *(f"sso_{field}" for field in fields)]))
-        with pytest.raises(StoreError, match="credentials by sso serve Python only, not Spark. Export them"):
+        with pytest.raises(StoreError, match="credentials by sso can be used by Python, but not by Spark. Export them"):
             provider()
 
     @pytest.mark.parametrize(
@@ -192,7 +196,7 @@ class TestJavaProvider:
         ],
         ids=["none", "half"],
     )
-    def test_without_keys_it_says_which_to_set(
+    def test_the_error_for_missing_keys_says_which_to_set(
         self, missing: list[str], says: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         for name in missing:
@@ -230,7 +234,7 @@ REFUSED = {
     "AllAccessDisabled": (403, StoreError, "access denied (ListObjectsV2)"),
     "Forbidden": (403, StoreError, "access denied (ListObjectsV2)"),
     "NoSuchBucket": (404, NothingToReadError, "there is no such bucket. Check the name and the endpoint"),
-    "InvalidBucketName": (400, StoreError, "the store takes this for no bucket's name. Check the URI"),
+    "InvalidBucketName": (400, StoreError, "the store does not accept this bucket name. Check the URI"),
     "SlowDown": (503, StoreError, "the store is overloaded. Run again later"),
     "ServiceUnavailable": (503, StoreError, "the store is not available. Run again later"),
     "XMinioStorageFull": (507, StoreError, "the store is full. Free some space there"),
@@ -243,7 +247,7 @@ REFUSED = {
 
 class TestRefusals:
     @pytest.mark.parametrize("code", REFUSED)
-    def test_each_code_has_a_line_of_its_own(self, code: str) -> None:
+    def test_each_error_code_has_its_own_message(self, code: str) -> None:
         status, kind, says = REFUSED[code]
         body = f"<Error><Code>{code}</Code><Message>said so</Message></Error>"
         with serving(lambda request: Answer(body, status if request.method == "GET" else 400)) as web:
@@ -259,7 +263,7 @@ class TestRefusals:
             (503, StoreError, ": the store is not available. Run again later."),
         ],
     )
-    def test_an_answer_without_a_body_is_known_by_its_status(
+    def test_an_answer_without_a_body_is_explained_by_its_status(
         self, status: int, kind: type[VergerError], says: str
     ) -> None:
         with serving(lambda _: Answer("", status)) as web:
@@ -267,22 +271,22 @@ class TestRefusals:
         assert type(error) is kind
         assert error.line == WHERE + says
 
-    def test_every_code_that_is_known_is_tried(self) -> None:
-        by_status = {code for code in refusals._SAME if code.isdigit()}
-        assert refusals._REFUSALS.keys() | refusals._SAME.keys() <= REFUSED.keys() | by_status
+    def test_every_explained_code_is_tested(self) -> None:
+        by_status = {code for code in refusals._ALIASES if code.isdigit()}
+        assert refusals._MEANINGS.keys() | refusals._ALIASES.keys() <= REFUSED.keys() | by_status
 
-    def test_writing_to_no_bucket_is_the_stores_refusal(self) -> None:
+    def test_writing_to_a_missing_bucket_is_a_store_error(self) -> None:
         with serving(lambda _: Answer("<Error><Code>NoSuchBucket</Code></Error>", 404)) as web:
             error = refused(web.url, "create_multipart_upload", Key="k")
         assert type(error) is StoreError
 
-    def test_a_web_server_is_no_store(self) -> None:
+    def test_a_web_server_is_not_taken_for_a_store(self) -> None:
         with serving(lambda _: Answer("<html><p>Welcome<br></html>", kind="text/html")) as web:
             assert "is no S3 store, or a broken one. Check --endpoint-url" in refused(web.url).line
 
-    def test_a_server_that_redirects_to_nowhere_known_is_not_followed_for_ever(self) -> None:
+    def test_endless_redirects_are_an_error(self) -> None:
         with serving(lambda _: Answer("", 301)) as web:
-            assert "the endpoint sends requests elsewhere" in refused(web.url, "head_bucket").line
+            assert "the endpoint only redirects requests" in refused(web.url, "head_bucket").line
 
 
 class TestNoAnswer:
@@ -292,7 +296,7 @@ class TestNoAnswer:
             free.bind(("127.0.0.1", 0))
             return f"127.0.0.1:{free.getsockname()[1]}"
 
-    def test_nothing_listens(self, closed: str) -> None:
+    def test_a_closed_port_is_an_error(self, closed: str) -> None:
         error = refused(f"http://{closed}")
         assert type(error) is StoreError
         assert f"the store at {closed} cannot be reached (Connection refused). Check --endpoint-url" in error.line
@@ -301,7 +305,7 @@ class TestNoAnswer:
         monkeypatch.setenv("HTTP_PROXY", f"http://me:{SECRET}@{closed}")
         assert "cannot be reached" in refused("http://store.example:9000").line
 
-    def test_what_speaks_another_protocol(self) -> None:
+    def test_a_server_of_another_protocol_is_an_error(self) -> None:
         def greet() -> None:
             with server.accept()[0] as client:
                 client.recv(100)
@@ -313,10 +317,10 @@ class TestNoAnswer:
             error = refused(f"http://127.0.0.1:{server.getsockname()[1]}")
         assert "cannot be reached (SSH-2.0-OpenSSH_9.2" in error.line
 
-    def test_an_answer_that_breaks_off(self) -> None:
+    def test_an_incomplete_answer_is_an_error(self) -> None:
         error = refusals.explain(failures.IncompleteReadError(actual_bytes=1, expected_bytes=2), WHERE)
         assert isinstance(error, StoreError)
-        assert "what the store sent is not whole" in error.line
+        assert "the store's answer is incomplete or damaged" in error.line
 
-    def test_other_errors_are_not_ours_to_explain(self) -> None:
+    def test_errors_that_boto3_did_not_raise_are_not_explained(self) -> None:
         assert refusals.explain(KeyError("x"), WHERE) is None

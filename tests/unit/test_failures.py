@@ -1,4 +1,4 @@
-"""spark/failures: Spark's errors, as they were met with S3A 3.5.0 and a store that fails, and what they mean."""
+"""spark/failures: the texts of errors that S3A 3.5.0 gave with a failing store, and their translations."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ S3A = "org.apache.hadoop.fs.s3a"
 CLIENT = "software.amazon.awssdk.core.exception.SdkClientException"
 STATUS = f"getFileStatus on s3a://lake/out/x: {S3}"
 
-# Which fault -> the first line of what Spark said, and what the user reads.
+# Fault -> the first line of the error that Spark raised, and what the user reads.
 MET = {
     "expired token, asked by HEAD": (
         f"{S3A}.AWSBadRequestException: {STATUS}: Bad Request (Service: S3, Status Code: 400, Request ID: null):null: "
         "Bad Request (Service: S3, Status Code: 400, Request ID: null)",
-        "s3://lake/out/x: the store refuses the request; an expired session token is refused so. " + NEW_KEYS,
+        "s3://lake/out/x: the store refuses the request; the session token may have expired. " + NEW_KEYS,
     ),
     "expired token, asked by PUT": (
         f"{S3A}.AWSBadRequestException: PUT 0-byte object  on x: {S3}: The provided token has expired. (Service: S3, "
@@ -48,12 +48,12 @@ MET = {
     "right or key gone, asked by HEAD": (
         f"java.nio.file.AccessDeniedException: s3a://lake/out/x: {STATUS}: Forbidden (Service: S3, Status Code: 403, "
         "Request ID: 18EA1DC0DEC7E792, Extended Request ID: 89c934):null",
-        "s3://lake/out/x: access denied. Grant these credentials that right, or get new ones.",
+        "s3://lake/out/x: access denied. Grant these credentials that permission, or get new ones.",
     ),
     "right gone, asked by PUT": (
         f"java.nio.file.AccessDeniedException: y: PUT 0-byte object  on y: {S3}: Access Denied. (Service: S3, Status "
         "Code: 403, Request ID: 18EA, Extended Request ID: 0205) (SDK Attempt Count: 1):AccessDenied",
-        "S3: access denied. Grant these credentials that right, or get new ones.",
+        "S3: access denied. Grant these credentials that permission, or get new ones.",
     ),
     "credentials the JVM does not find": (
         f"java.nio.file.AccessDeniedException: s3a://lake/out/x: {S3A}.auth.NoAuthWithAWSException: No AWS Credentials",
@@ -78,12 +78,12 @@ MET = {
         f"{S3A}.AWSRedirectException: Received permanent redirect response to region null.  This likely indicates that "
         "the S3 region configured in fs.s3a.endpoint.region does not match the AWS region containing the bucket.: "
         "Moved Permanently (Service: S3, Status Code: 301, Request ID: null)",
-        "S3: the bucket is in another region. Leave --region out, or name the bucket's.",
+        "S3: the bucket is in another region. Leave --region out, or give the bucket's region.",
     ),
     "store that lacks something": (
         f"{S3A}.AWSUnsupportedFeatureException: {STATUS}: Not Implemented (Service: S3, Status Code: 501, Request ID: "
         "null):null: Not Implemented (Service: S3, Status Code: 501, Request ID: null)",
-        "s3://lake/out/x: the store lacks what Spark's committer needs. Use another store.",
+        "s3://lake/out/x: the store lacks a feature that Spark's committer needs. Use another store.",
     ),
     "nothing listens": (
         f"java.net.ConnectException: getFileStatus on s3a://lake/out/x: {CLIENT}: Unable to execute HTTP request: "
@@ -105,13 +105,13 @@ MET = {
         f"{S3A}.AWSClientIOException: getFileStatus on s3a://lake/out/x: {CLIENT}: Unable to execute HTTP request: "
         "PKIX path building failed: sun.security.provider.certpath.SunCertPathBuilderException: unable to find valid "
         "certification path to requested target (SDK Attempt Count: 4)",
-        "s3://lake/out/x: the store's certificate is not trusted. Give --ca-bundle.",
+        "s3://lake/out/x: the store's certificate is not trusted. Give its authority's certificate with --ca-bundle.",
     ),
 }
 
 
 class Py4JJavaError(Exception):
-    """As Py4J's own, which wants a JVM: its text begins so, and the stack follows."""
+    """An error with the text and the stack of Py4J's own, which needs a JVM."""
 
     def __init__(self, said: str) -> None:
         super().__init__(
@@ -123,24 +123,24 @@ class Py4JJavaError(Exception):
 
 
 @pytest.mark.parametrize("fault", MET)
-def test_s3as_errors(fault: str) -> None:
+def test_s3a_errors_are_translated(fault: str) -> None:
     said, line = MET[fault]
-    known = failures.explain(Py4JJavaError(said))
-    assert type(known) is StoreError
-    assert known.line == line
+    translated = failures.explain(Py4JJavaError(said))
+    assert type(translated) is StoreError
+    assert translated.line == line
 
 
 @pytest.mark.parametrize("fault", MET)
-def test_s3as_errors_in_a_task(fault: str) -> None:
+def test_s3a_errors_in_a_task_are_translated(fault: str) -> None:
     """A task's failure reaches the driver as text."""
     said, line = MET[fault]
     stage = (
         "org.apache.spark.SparkException: Job aborted due to stage failure: Task 0 in stage 0.0 failed 1 times, most "
         "recent failure: Lost task 0.0 in stage 0.0 (TID 0) (192.0.2.2 executor driver): "
     )
-    known = failures.explain(Py4JJavaError(stage + said))
-    assert type(known) is StoreError
-    assert known.line == line
+    translated = failures.explain(Py4JJavaError(stage + said))
+    assert type(translated) is StoreError
+    assert translated.line == line
 
 
 @pytest.mark.parametrize(
@@ -163,18 +163,18 @@ def test_s3as_errors_in_a_task(fault: str) -> None:
         (
             "org.apache.hadoop.security.AccessControlException: Permission denied: user=x, path=/out",
             StoreError,
-            "the store refuses: AccessControlException: Permission denied: user=x, path=/out",
+            "access denied: AccessControlException: Permission denied: user=x, path=/out",
         ),
     ],
     ids=["worker", "disk", "memory", "jvm", "damaged", "folder"],
 )
-def test_other_errors(text: str, kind: type[Exception], says: str) -> None:
-    known = failures.explain(Exception(text))
-    assert type(known) is kind
-    assert known.line.startswith(says)
+def test_other_errors_are_translated(text: str, kind: type[Exception], says: str) -> None:
+    translated = failures.explain(Exception(text))
+    assert type(translated) is kind
+    assert translated.line.startswith(says)
 
 
-def test_what_is_a_defect_stays_one() -> None:
+def test_a_defect_is_not_translated() -> None:
     error = ValueError("[PATH_NOT_FOUND] Path does not exist: s3a://lake/absent. SQLSTATE: 42K03")
     assert failures.explain(error) is None
     with pytest.raises(ValueError, match="PATH_NOT_FOUND"), failures.translate_errors():

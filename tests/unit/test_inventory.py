@@ -11,16 +11,14 @@ import pytest
 from verger.config import RunConfig
 from verger.errors import NothingToReadError
 from verger.photographs.inventory import (
-    HIDDEN,
-    NOT_UTF8,
     SCHEMA,
-    SUFFIXES,
     Inventory,
     from_entries,
     label_counts,
     select,
     take,
 )
+from verger.photographs.suffixes import HIDDEN, NOT_UTF8, SUFFIXES
 from verger.storage.base import Entry
 from verger.storage.stores import Stores
 

@@ -1,4 +1,4 @@
-"""storage/listing: every key once, whatever the shape of the bucket, and few pages in memory."""
+"""storage/listing: every key is listed once, however its folders are nested, with few pages in memory."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ PAGE = 10
 
 
 class Bucket:
-    """A client of one bucket that lists as S3 does, some keys a page, and says what it was asked."""
+    """A client of one bucket that lists as S3 does, some keys a page, and records the requests."""
 
     def __init__(self, keys: list[str]) -> None:
         self._keys = sorted(keys)
         self._lock = threading.Lock()
-        self.asked: list[dict[str, Any]] = []
+        self.requests: list[dict[str, Any]] = []
         self.served: set[str] = set()
         self.at_once = self._now = 0
 
@@ -27,7 +27,7 @@ class Bucket:
         self, Bucket: str, Prefix: str, StartAfter: str = "", ContinuationToken: str = "", Delimiter: str = ""
     ) -> dict[str, Any]:
         with self._lock:
-            self.asked.append({"Prefix": Prefix, "Delimiter": Delimiter, "after": StartAfter or ContinuationToken})
+            self.requests.append({"Prefix": Prefix, "Delimiter": Delimiter, "after": StartAfter or ContinuationToken})
             self._now += 1
             self.at_once = max(self.at_once, self._now)
         try:
@@ -38,7 +38,7 @@ class Bucket:
 
     def _page(self, prefix: str, after: str, delimiter: str) -> dict[str, Any]:
         keys = [key for key in self._keys if key.startswith(prefix) and key > after]
-        if delimiter:  # what a folder holds counts as one, and a page that ends with it goes on after all of it
+        if delimiter:  # a folder counts as one, and a page that ends with it continues after the whole folder
             keys = [key for key in keys if not (after.endswith(delimiter) and key.startswith(after))]
         names = {self._name(key, prefix, delimiter): None for key in keys}
         page, rest = list(itertools.islice(names, PAGE)), len(names) > PAGE
@@ -57,7 +57,7 @@ class Bucket:
 
 
 def listed(bucket: Bucket, prefix: str = "in/", ranges: bool = True) -> list[str]:
-    return [key for key, _, _ in listing.objects(bucket, "bucket", prefix, ranges)]  # type: ignore[arg-type]
+    return [key for key, _, _ in listing.list_objects(bucket, "bucket", prefix, ranges)]  # type: ignore[arg-type]
 
 
 def numbered(folder: str, count: int) -> list[str]:
@@ -67,7 +67,7 @@ def numbered(folder: str, count: int) -> list[str]:
 SHAPES = {
     "empty": [],
     "a few": numbered("in", 25),
-    "just as many as are read one by one": numbered("in", PAGE * listing._FEW_PAGES),
+    "exactly the sequential pages": numbered("in", PAGE * listing._SEQUENTIAL_PAGES),
     "flat": numbered("in", 400),
     "few folders": [key for label in "abc" for key in numbered(f"in/{label}", 150)],
     "many folders": [key for label in range(300) for key in numbered(f"in/label {label}", 3)],
@@ -97,35 +97,35 @@ def test_every_key_is_listed_once(shape: str) -> None:
     assert sorted(listed(bucket, "nowhere/")) == []
 
 
-def test_size_and_etag_come_along() -> None:
+def test_size_and_etag_are_listed_too() -> None:
     bucket = Bucket(["in/x.jpg"])
-    assert list(listing.objects(bucket, "bucket", "in/", True)) == [("in/x.jpg", 8, "in/x.jpg")]  # type: ignore[arg-type]
+    assert list(listing.list_objects(bucket, "bucket", "in/", True)) == [("in/x.jpg", 8, "in/x.jpg")]  # type: ignore[arg-type]
 
 
-def test_a_small_bucket_costs_one_request_a_page() -> None:
+def test_a_small_bucket_takes_one_request_a_page() -> None:
     bucket = Bucket(numbered("in", 3 * PAGE))
     listed(bucket)
-    assert len(bucket.asked) == 3
+    assert len(bucket.requests) == 3
 
 
 @pytest.mark.parametrize("shape", ["many folders", "deep", "one large and many small"])
-def test_a_large_one_is_listed_in_ranges_that_share_out_its_folders(shape: str) -> None:
+def test_a_large_bucket_is_listed_in_ranges_bounded_by_its_folders(shape: str) -> None:
     bucket = Bucket(SHAPES[shape])
     listed(bucket)
-    begun = {asked["after"] for asked in bucket.asked if not asked["Delimiter"] and asked["after"].endswith("/")}
-    assert len(begun) >= listing._LISTERS
-    pages = sum(not asked["Delimiter"] for asked in bucket.asked)
-    assert pages <= len(SHAPES[shape]) / PAGE + 2 * len(begun) + 2  # a range's first and last page may be short
+    objects = [request for request in bucket.requests if not request["Delimiter"]]
+    starts = {request["after"] for request in objects if request["after"].endswith("/")}
+    assert len(starts) >= listing._THREADS
+    assert len(objects) <= len(SHAPES[shape]) / PAGE + 2 * len(starts) + 2  # a range's first and last page may be short
 
 
-def test_pages_that_wait_are_few() -> None:
+def test_few_pages_are_held_in_memory() -> None:
     keys = [key for label in range(100) for key in numbered(f"in/{label}", 40)]
     bucket, waiting = Bucket(keys), []
-    for taken, _ in enumerate(listing.objects(bucket, "bucket", "in/", True)):  # type: ignore[arg-type]
+    for taken, _ in enumerate(listing.list_objects(bucket, "bucket", "in/", True)):  # type: ignore[arg-type]
         waiting.append(len(bucket.served) - taken)
     # Each lister's page, the one that is being read, and what a range's last page has of the next range.
-    assert max(waiting) <= (2 * listing._LISTERS + 1) * PAGE
-    assert bucket.at_once <= listing._LISTERS
+    assert max(waiting) <= (2 * listing._THREADS + 1) * PAGE
+    assert bucket.at_once <= listing._THREADS
 
 
 def test_an_error_ends_the_listing() -> None:
@@ -133,7 +133,7 @@ def test_an_error_ends_the_listing() -> None:
     page = bucket._page
 
     def fails(prefix: str, after: str, delimiter: str) -> dict[str, Any]:
-        if len(bucket.asked) > 50:
+        if len(bucket.requests) > 50:
             raise ConnectionError
         return page(prefix, after, delimiter)
 
@@ -143,8 +143,8 @@ def test_an_error_ends_the_listing() -> None:
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_a_store_that_is_not_aws_is_listed_by_its_own_tokens_alone(shape: str) -> None:
+def test_a_store_that_is_not_aws_is_listed_by_continuation_tokens_only(shape: str) -> None:
     bucket = Bucket(SHAPES[shape])
     assert sorted(listed(bucket, ranges=False)) == [key for key in sorted(SHAPES[shape]) if key.startswith("in/")]
     assert bucket.at_once == 1
-    assert {asked["Delimiter"] for asked in bucket.asked} == {""}
+    assert {requests["Delimiter"] for requests in bucket.requests} == {""}

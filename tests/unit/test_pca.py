@@ -22,6 +22,8 @@ from verger.components.solvers.decomposition import (
 from verger.errors import ExitCode, NothingToReadError, VergerError
 from verger.storage.local import LocalStorage
 
+pytestmark = pytest.mark.required_in_ci
+
 
 def pca_of_six_features(scaled: bool = True) -> Pca:
     """A PCA of six features, without Spark."""

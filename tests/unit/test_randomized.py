@@ -9,6 +9,8 @@ from verger.components.solvers import randomized
 from verger.components.solvers.decomposition import Decomposition, RequestedComponents
 from verger.errors import DoesNotFitError, ExitCode
 
+pytestmark = pytest.mark.required_in_ci
+
 N, D, RANK = 300, 240, 220
 INDEX = np.arange(1, RANK + 1)
 SPECTRA = {

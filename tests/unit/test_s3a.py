@@ -1,4 +1,4 @@
-"""spark/s3a: what Spark is told about buckets, and where its jars are."""
+"""spark/s3a: what Spark is found about buckets, and where its jars are."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from verger.config import RunConfig
 from verger.errors import UsageError
 from verger.spark import s3a
 from verger.storage.buckets import Bucket
+
+pytestmark = pytest.mark.required_in_ci
 
 PHOTOGRAPHS = Bucket("photographs", "eu-west-3")
 RESULTS = Bucket("results", "eu-central-1", "http://127.0.0.1:9000", path_style=True)
@@ -31,14 +33,14 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def settings(*buckets: Bucket, **more: str) -> dict[str, str]:
     """Those of Hadoop, by their own names."""
-    told = s3a.settings(buckets, RunConfig(input="in", output="out", **more))
-    return {name.removeprefix("spark.hadoop."): value for name, value in told.items()}
+    found = s3a.spark_settings(buckets, RunConfig(input="in", output="out", **more))
+    return {name.removeprefix("spark.hadoop."): value for name, value in found.items()}
 
 
 class TestSettings:
     def test_each_bucket_has_its_own_region_and_endpoint(self) -> None:
-        told = settings(PHOTOGRAPHS, RESULTS)
-        own = {name: value for name, value in told.items() if name.startswith("fs.s3a.bucket.")}
+        found = settings(PHOTOGRAPHS, RESULTS)
+        own = {name: value for name, value in found.items() if name.startswith("fs.s3a.bucket.")}
         assert own == {
             "fs.s3a.bucket.photographs.path.style.access": "false",
             "fs.s3a.bucket.photographs.endpoint.region": "eu-west-3",
@@ -47,16 +49,16 @@ class TestSettings:
             "fs.s3a.bucket.results.endpoint": "http://127.0.0.1:9000",
             "fs.s3a.bucket.results.connection.ssl.enabled": "false",
         }
-        assert told["fs.s3a.cross.region.access.enabled"] == "false"
-        assert told["fs.s3a.input.stream.type"] == "classic"
+        assert found["fs.s3a.cross.region.access.enabled"] == "false"
+        assert found["fs.s3a.input.stream.type"] == "classic"
 
-    def test_no_key_is_among_them(self) -> None:
-        told = settings(PHOTOGRAPHS, RESULTS)
-        assert told["fs.s3a.aws.credentials.provider"].endswith(".EnvironmentVariableCredentialsProvider")
+    def test_no_key_is_among_the_settings(self) -> None:
+        found = settings(PHOTOGRAPHS, RESULTS)
+        assert found["fs.s3a.aws.credentials.provider"].endswith(".EnvironmentVariableCredentialsProvider")
         for secret in ("AKIAEXAMPLE", "not-to-be-shown", "nor-this"):
-            assert secret not in str(told)
+            assert secret not in str(found)
 
-    def test_the_local_folder_is_s3as_too(self, tmp_path: Path) -> None:
+    def test_s3a_buffers_in_the_local_folder(self, tmp_path: Path) -> None:
         assert "fs.s3a.buffer.dir" not in settings(RESULTS)
         assert settings(RESULTS, local_dir=str(tmp_path))["fs.s3a.buffer.dir"] == str(tmp_path)
 
@@ -71,11 +73,11 @@ class TestJars:
         (folder / "hadoop-aws-3.5.0.jar").touch()
         return folder
 
-    def test_installed(self, installed: Path) -> None:
+    def test_jars_of_make_jars_are_found(self, installed: Path) -> None:
         assert s3a.jars_folder() == installed
         assert s3a.class_path() == f"{installed}/*"
 
-    def test_in_sparks_own_folder_which_spark_submit_names(
+    def test_jars_in_sparks_own_folder_are_found(
         self, installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         (tmp_path / "spark").mkdir()
@@ -83,31 +85,31 @@ class TestJars:
         monkeypatch.setenv("SPARK_HOME", str(tmp_path / "spark"))
         assert s3a.jars_folder() == tmp_path / "spark" / "jars"
 
-    def test_the_named_folder_is_the_answer_even_where_it_has_none(
+    def test_verger_jars_wins_even_where_it_has_no_jars(
         self, installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         (tmp_path / "mine").mkdir()
         monkeypatch.setenv("VERGER_JARS", str(tmp_path / "mine"))
-        with pytest.raises(UsageError, match=f"there are none in {tmp_path / 'mine'}. Get them with `make jars`"):
+        with pytest.raises(UsageError, match=f"there are none in {tmp_path / 'mine'}. Fetch the jars with `make jars`"):
             s3a.class_path()
         (tmp_path / "mine" / "hadoop-aws-3.5.0.jar").touch()
         assert s3a.class_path() == f"{tmp_path / 'mine'}/*"
 
-    def test_missing(self, installed: Path) -> None:
+    def test_missing_jars_are_a_usage_error(self, installed: Path) -> None:
         for jar in installed.iterdir():
             jar.unlink()
-        with pytest.raises(UsageError, match=r"Spark lacks the jars by which it writes to S3\. Get them"):
+        with pytest.raises(UsageError, match=r"Spark lacks the jars with which it writes to S3\. Fetch the jars"):
             s3a.class_path()
 
 
 class TestTrust:
-    def test_without_a_private_authority_java_keeps_its_own(self, tmp_path: Path) -> None:
-        assert s3a.trusting(tmp_path / "store.p12", [RESULTS]) == []
+    def test_without_a_bundle_java_keeps_its_trust_store(self, tmp_path: Path) -> None:
+        assert s3a.trust_store_options(tmp_path / "store.p12", [RESULTS]) == []
         assert not (tmp_path / "store.p12").exists()
 
-    def test_with_one_the_jvm_gets_a_store(self, tmp_path: Path) -> None:
+    def test_with_a_bundle_the_jvm_gets_a_trust_store(self, tmp_path: Path) -> None:
         trustme.CA().cert_pem.write_to_path(tmp_path / "ca.pem")
         private = Bucket("b", None, "https://store:9000", True, str(tmp_path / "ca.pem"))
-        (options,) = s3a.trusting(tmp_path / "store.p12", [RESULTS, private])
+        (options,) = s3a.trust_store_options(tmp_path / "store.p12", [RESULTS, private])
         assert str(tmp_path / "store.p12") in options
         assert (tmp_path / "store.p12").stat().st_size > 0

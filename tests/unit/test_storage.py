@@ -28,11 +28,11 @@ from verger.storage.uri import canonical, contains, join
         ("/odd%20name:1", "/odd%20name:1"),
     ],
 )
-def test_a_place_has_one_name(uri: str, path: str) -> None:
+def test_uris_have_one_canonical_form(uri: str, path: str) -> None:
     assert canonical(uri) == path
 
 
-def test_an_object_is_found_whatever_its_name() -> None:
+def test_an_object_is_found_by_any_valid_key() -> None:
     key = "in/../a//./b.jpg"
     assert Stores().of(f"s3://orchard/{key}").key(f"s3://orchard/{key}") == key  # type: ignore[attr-defined]
 
@@ -47,14 +47,14 @@ def test_other_schemes_and_hosts_are_refused(uri: str) -> None:
         canonical(uri)
 
 
-def test_a_link_does_not_hide_that_one_folder_contains_another(tmp_path: Path) -> None:
+def test_input_and_output_may_not_contain_one_another_through_a_link(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "in")
     assert contains(str(tmp_path / "in"), str(tmp_path / "link" / "out"))
     assert not contains(str(tmp_path / "in"), str(tmp_path / "inner"))
 
 
-def test_listing_is_recursive_and_survives_a_loop_of_links(tmp_path: Path) -> None:
+def test_listing_is_recursive_and_ends_in_a_loop_of_links(tmp_path: Path) -> None:
     (tmp_path / "a" / "b").mkdir(parents=True)
     (tmp_path / "a" / "b" / "x").write_bytes(b"123")
     (tmp_path / "y").write_bytes(b"")
@@ -67,13 +67,13 @@ def test_listing_is_recursive_and_survives_a_loop_of_links(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("make", [lambda path: None, lambda path: path.write_bytes(b"")], ids=["absent", "file"])
-def test_listing_what_is_no_folder_says_so(tmp_path: Path, make) -> None:
+def test_listing_what_is_no_folder_is_an_error(tmp_path: Path, make) -> None:
     make(tmp_path / "in")
     with pytest.raises(NothingToReadError, match=r"in (does not exist|is a file)"):
         list(LocalStorage().list(str(tmp_path / "in")))
 
 
-def test_a_photograph_is_read_in_the_version_that_was_listed(tmp_path: Path) -> None:
+def test_a_photograph_is_read_only_in_the_listed_version(tmp_path: Path) -> None:
     storage, path = LocalStorage(), tmp_path / "x"
     path.write_bytes(b"one")
     (entry,) = storage.list(str(tmp_path))
@@ -87,7 +87,7 @@ def test_a_photograph_is_read_in_the_version_that_was_listed(tmp_path: Path) -> 
     assert (changed.value.reason, vanished.value.reason) == (Reason.CHANGED, Reason.VANISHED)
 
 
-def test_a_stream_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
+def test_a_stream_that_fails_leaves_the_old_content(tmp_path: Path) -> None:
     storage, path = LocalStorage(), tmp_path / "x"
     storage.write(str(path), b"old")
     with pytest.raises(ZeroDivisionError), storage.stream(str(path)) as file:
@@ -97,7 +97,7 @@ def test_a_stream_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["x"]
 
 
-def test_publishing_once_refuses_to_replace(tmp_path: Path) -> None:
+def test_publish_once_does_not_replace_a_file(tmp_path: Path) -> None:
     storage, path = LocalStorage(), str(tmp_path / "deep" / "x")
     storage.publish_once(path, b"first")
     with pytest.raises(AlreadyPublishedError):
@@ -105,7 +105,7 @@ def test_publishing_once_refuses_to_replace(tmp_path: Path) -> None:
     assert storage.read(path) == b"first"
 
 
-def test_of_many_publishers_one_wins(tmp_path: Path) -> None:
+def test_one_of_many_publishers_wins(tmp_path: Path) -> None:
     storage, path, won = LocalStorage(), str(tmp_path / "x"), []
 
     def publish(number: int) -> None:
@@ -124,7 +124,7 @@ def test_of_many_publishers_one_wins(tmp_path: Path) -> None:
     assert storage.read(path) == b"%d" % won[0]
 
 
-def test_updates_do_not_lose_one_another(tmp_path: Path) -> None:
+def test_updates_at_once_do_not_overwrite_each_other(tmp_path: Path) -> None:
     storage, path = LocalStorage(), str(tmp_path / "count")
 
     def count() -> None:
@@ -143,7 +143,7 @@ def test_updates_do_not_lose_one_another(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("code", "error"), [(errno.ENOSPC, DoesNotFitError), (errno.EACCES, StoreError), (errno.EROFS, StoreError)]
 )
-def test_errors_of_the_system_become_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code, error) -> None:
+def test_system_errors_become_verger_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code, error) -> None:
     def fails(descriptor: int) -> None:
         raise OSError(code, os.strerror(code))
 
@@ -153,12 +153,12 @@ def test_errors_of_the_system_become_lines(tmp_path: Path, monkeypatch: pytest.M
     assert os.listdir(tmp_path) == []
 
 
-def test_reading_what_is_not_there(tmp_path: Path) -> None:
+def test_reading_a_missing_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(NothingToReadError, match="does not exist"):
         LocalStorage().read(str(tmp_path / "x"))
 
 
-def test_deleting_what_is_not_there_is_no_error(tmp_path: Path) -> None:
+def test_deleting_a_missing_file_is_no_error(tmp_path: Path) -> None:
     storage = LocalStorage()
     (tmp_path / "a" / "b").mkdir(parents=True)
     storage.delete(str(tmp_path / "a"))

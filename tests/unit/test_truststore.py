@@ -36,17 +36,17 @@ ODD = pytest.mark.filterwarnings("ignore:Parsed a serial number")
 
 
 @ODD
-def test_it_holds_the_bundles_authorities_and_the_machines(bundle: Path) -> None:
+def test_the_trust_store_holds_the_bundles_certificates_and_the_machines(bundle: Path) -> None:
     own = x509.load_pem_x509_certificates(bundle.read_bytes())
     assert len(own) == 2
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # a run says nothing of them
         store = truststore.make([str(bundle), str(bundle)])
-    assert certificates(store) == {*own, *truststore._system()}
+    assert certificates(store) == {*own, *truststore._system_certificates()}
 
 
 @ODD
-def test_java_reads_it(bundle: Path, tmp_path: Path) -> None:
+def test_java_reads_the_trust_store(bundle: Path, tmp_path: Path) -> None:
     keytool = shutil.which("keytool")
     if keytool is None:
         pytest.skip("no keytool on the PATH: it comes with Java")
@@ -63,7 +63,7 @@ def test_java_reads_it(bundle: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [None, b"no certificate"], ids=["missing", "something else"])
-def test_what_holds_none_is_the_users_mistake(content: bytes | None, tmp_path: Path) -> None:
+def test_a_file_without_certificates_is_a_usage_error(content: bytes | None, tmp_path: Path) -> None:
     path = tmp_path / "ca.pem"
     if content is not None:
         path.write_bytes(content)
@@ -71,5 +71,5 @@ def test_what_holds_none_is_the_users_mistake(content: bytes | None, tmp_path: P
         truststore.make([str(path)])
 
 
-def test_the_options_bear_a_path_with_spaces() -> None:
+def test_the_path_in_the_options_may_have_spaces() -> None:
     assert '-Djavax.net.ssl.trustStore="/a folder/x.p12" ' in truststore.options("/a folder/x.p12")

@@ -40,7 +40,7 @@ def _not_empty(_: click.Context, __: click.Parameter, given: str | tuple[str, ..
 @click.version_option(__version__, "--version", message="verger %(version)s", help="Show the version.")
 @click.command_panel("Runs", commands=["run", "plan", "project"])
 @click.command_panel("Results", commands=["identify", "report", "export"])
-@click.command_panel("Around them", commands=["compact", "prune", "doctor", "sample", "schema"])
+@click.command_panel("Maintenance", commands=["compact", "prune", "doctor", "sample", "schema"])
 def verger() -> None:
     """Turn a folder of photographs into a table of features and their principal components."""
 
@@ -48,7 +48,7 @@ def verger() -> None:
 @verger.command(epilog=PRECEDENCE)
 @settings()
 def run(config: RunConfig) -> None:
-    """Compute the features that the store lacks, fit the components, write the table."""
+    """Compute missing features, fit the principal components, and write the table and its report."""
     with reporting(config, InterruptedRunError) as progress:
         from verger import pipeline
         from verger.cli import summary
@@ -61,10 +61,10 @@ def run(config: RunConfig) -> None:
               help="Run whose components to use, or an output: its latest run.")  # fmt: skip
 @settings(headings=[heading for heading in HEADINGS if heading not in ("Network", "Components")])
 def project(config: RunConfig, run_uri: str) -> None:
-    """Put photographs into the space of an earlier run, without fitting again.
+    """Project photographs onto the components of an earlier run, without fitting again.
 
-    What comes out is a run of its own, and the latest one of its output and name: choose another --output or --name
-    to keep the other pointers where they are.
+    The result is a run of its own, and becomes the latest run of its output and name. Choose another --output or
+    --name to keep the earlier latest run.
     """
     with reporting(config, InterruptedRunError) as progress:
         from verger import pipeline
@@ -79,7 +79,7 @@ def project(config: RunConfig, run_uri: str) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @settings()
 def plan(config: RunConfig, nodes: int, node_cores: int | None, as_json: bool) -> None:
-    """Say what a run would do, how long it would take and what it would cost; write nothing."""
+    """Estimate what a run would compute, how long it would take and what it would cost; write nothing."""
     from verger.planning import plan as planning
 
     planned = planning.plan(config, nodes, node_cores)
@@ -111,16 +111,16 @@ def report(config: ResultSettings, run_uri: str) -> None:
 @verger.command()
 @click.argument("photographs", nargs=-1, required=True, callback=_not_empty, metavar="PHOTO...")
 @click.option("--run", "run_uri", required=True, callback=_not_empty, metavar="URI", panel=HEADINGS[0],
-              help="Run that knows them, or an output: its latest run.")  # fmt: skip
+              help="Run whose classifier to use, or an output: its latest run.")  # fmt: skip
 @click.option("--top", default=3, show_default=True, metavar="N", type=click.IntRange(1, 1000),
-              help="Classes, and nearest photographs, to tell.")  # fmt: skip
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON object a photograph, each on a line.")
+              help="Number of classes, and of nearest photographs, to list.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per photograph, each on a line.")
 @settings(ResultSettings, _ACCESS)
 def identify(config: ResultSettings, photographs: tuple[str, ...], run_uri: str, top: int, as_json: bool) -> None:
-    """Say what is in photographs, by the classifier of a finished run, without Spark.
+    """Classify photographs by the classifier of a finished run, without Spark.
 
-    PHOTO is a file, an object in a bucket, or a folder of either. One that cannot be read says so, and the others go
-    on; exit 3 where none could be.
+    PHOTO is a file, an object in a bucket, or a folder of either. A photograph that cannot be read is reported, and
+    the others are still classified. Exit code 3 if none could be read.
     """
     with reporting(config) as progress:
         from verger.insight.identify import text as identify_text
@@ -145,13 +145,13 @@ def identify(config: ResultSettings, photographs: tuple[str, ...], run_uri: str,
 @click.option("--run", "run_uri", required=True, callback=_not_empty, metavar="URI", panel=HEADINGS[0],
               help="Run whose classifier to export, or an output: its latest run.")  # fmt: skip
 @click.option("--photographs", metavar="N", type=click.IntRange(min=1), panel=HEADINGS[0],
-              help="Photographs to try the models on; default: 300, 50 where the network is slow.")  # fmt: skip
+              help="Photographs to compare the models on; default: 300, or 50 for a slow network.")  # fmt: skip
 @settings(ResultSettings, _ACCESS)
 def export(config: ResultSettings, run_uri: str, photographs: int | None) -> None:
     """Write the classifier of a run as a TensorFlow Lite model, for a phone.
 
-    Photograph in, probabilities out, in float32 and with weights of 8 bits, into the run's folder model/. What is
-    written has been compared with the run; an earlier export is replaced.
+    The model takes a photograph and returns probabilities. It is written in float32 and with 8-bit weights, into the
+    run's folder model/, after a comparison with the run. An earlier export is replaced.
     """
     with reporting(config) as progress:
         from verger.insight.export import exporter
@@ -164,11 +164,11 @@ def export(config: ResultSettings, run_uri: str, photographs: int | None) -> Non
 
 
 @verger.command()
-@click.option("--keep-runs", metavar="N", type=click.IntRange(min=1), help="Forget all but the last N runs.")
-@click.option("--gone", is_flag=True, help="Forget the features of photographs that are gone from their folder.")
+@click.option("--keep-runs", metavar="N", type=click.IntRange(min=1), help="Delete all runs but the last N.")
+@click.option("--gone", is_flag=True, help="Delete the features of photographs that no longer exist.")
 @settings(PruneSettings, ("Where", *_ACCESS), only=["output"])
 def prune(config: PruneSettings, keep_runs: int | None, gone: bool) -> None:
-    """Forget old runs, and photographs that are gone."""
+    """Delete old runs, and the features of photographs that no longer exist."""
     if keep_runs is None and not gone:
         raise click.UsageError("nothing to prune: give --keep-runs N, --gone or both.")
     with reporting(config) as progress:
@@ -184,7 +184,8 @@ def prune(config: PruneSettings, keep_runs: int | None, gone: bool) -> None:
 def compact(config: CompactSettings) -> None:
     """Merge the feature store's small files into files of about 128 MB.
 
-    What they replace is deleted by the next compaction after 24 hours, so that no run loses what it is reading.
+    The files that were merged are deleted by the first compaction after 24 hours, so that no run loses a file that it
+    is reading.
     """
     with reporting(config) as progress:
         from verger import pipeline
@@ -198,15 +199,17 @@ def compact(config: CompactSettings) -> None:
 
 
 @verger.command(epilog=PRECEDENCE)
-@click.option("--fix", is_flag=True, help="Abort uploads below the output that nobody will finish.")
+@click.option(
+    "--fix", is_flag=True, help="Abort unfinished uploads below the output that are older than --stale-after."
+)
 @click.option("--stale-after", metavar="HOURS", default=24.0, show_default=True, type=click.FloatRange(min=0),
-              help="How old such an upload is; a run that is under way has younger ones.")  # fmt: skip
+              help="Age of an unfinished upload that no run is writing any more.")  # fmt: skip
 @settings(DoctorSettings)
 def doctor(config: DoctorSettings, fix: bool, stale_after: float) -> None:
     """Check Java, Spark, TensorFlow, weights, stores and memory, one line each.
 
-    Exit 0 only if all hold, else with the code of the first check that fails: 2 for what is not installed,
-    3 or 4 for a folder or store, 5 for where it stands, 7 for the weights, 8 for memory or disk.
+    Exit code 0 if all checks pass, else the code of the first that fails: 2 for something that is not installed,
+    3 or 4 for a folder or store, 5 for residency, 7 for the weights, 8 for memory or disk.
     """
     from verger.planning import doctor as examination
 
@@ -221,11 +224,15 @@ def doctor(config: DoctorSettings, fix: bool, stale_after: float) -> None:
 
 @verger.command()
 @click.argument("folder", callback=_not_empty, metavar="DIR|URI")
-@click.option("--photographs", default=300, show_default=True, type=click.IntRange(min=1), help="How many to draw.")
-@click.option("--seed", default=0, show_default=True, help="Another seed draws other photographs.")
+@click.option(
+    "--photographs", default=300, show_default=True, type=click.IntRange(min=1), help="Number of photographs to draw."
+)
+@click.option(
+    "--seed", default=0, show_default=True, help="Seed of the random numbers: another seed draws other photographs."
+)
 @settings(CommandSettings, _ACCESS)
 def sample(config: CommandSettings, folder: str, photographs: int, seed: int) -> None:
-    """Draw photographs of fruit into DIR or a bucket, to try verger on."""
+    """Draw synthetic photographs of fruit into a folder or bucket, to try Verger with."""
     from verger.photographs.synthetic import draw
     from verger.residency.preflight import admit
     from verger.storage.stores import Stores
@@ -243,7 +250,7 @@ def sample(config: CommandSettings, folder: str, photographs: int, seed: int) ->
 @verger.command()
 @click.option("--manifest", "of_manifest", is_flag=True, help="Print the schema of manifest.json instead.")
 def schema(of_manifest: bool) -> None:
-    """Print all settings as JSON Schema."""
+    """Print all settings, or the manifest, as JSON Schema."""
     described = RunConfig.model_json_schema
     if of_manifest:
         from verger.tables.manifest import Manifest

@@ -91,7 +91,7 @@ def exit_code_and_line(
         known = interrupted(error)
     elif isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         where = f" for {error.filename}" if error.filename else ""
-        known = DoesNotFitError(f"no space left on disk{where}", "Free some, or choose another folder")
+        known = DoesNotFitError(f"no space left on disk{where}", "Free some space, or choose another folder")
     else:
         known = explain(error)
     return (known.exit_code, known.line) if known else (ExitCode.DEFECT, _defect(error))

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from verger import log
-from verger.photographs.inventory import others
+from verger.photographs.suffixes import describe_ignored
 from verger.progress import Progress
 from verger.tables.manifest import Manifest
 from verger.tables.manifest_parts import Absent, AuditSummary, Classifier
@@ -50,7 +50,7 @@ def lines(manifest: Manifest) -> list[str]:
         f"{counts.projected:,} of {counts.listed:,} photographs are in the table: "
         f"{counts.computed:,} computed now, {counts.known:,} known before, "
         f"{counts.rejected:,} rejected{f' ({reasons})' if reasons else ''}.",
-        *([f"Not read: {others(counts.ignored)}."] if counts.ignored else []),
+        *([f"Not read: {describe_ignored(counts.ignored)}."] if counts.ignored else []),
         _variance_kept(manifest),
         f"Table: {_below(manifest, manifest.projection.path)}",
         *_classifier_lines(manifest.classifier),

@@ -81,7 +81,7 @@ class Analysis:
     progress : Progress
         Told of the stages, and of what could not be done.
     show : callable
-        Called with numbers by name, for whoever watches the run: ``near_duplicates``, ``suspected_mislabels`` and
+        Called with numbers by name, for those who watch the run: ``near_duplicates``, ``suspected_mislabels`` and
         ``recognised``, the classifier's accuracy.
     standardize : bool, optional
         Whether the run's PCA divides features by their standard deviations; by default as ``config`` says.

@@ -98,6 +98,7 @@ def common_scale(components: npt.NDArray[np.floating]) -> float:
     Parameters
     ----------
     components : ndarray of float, shape (n, k)
+        Of the photographs to fit on.
 
     Returns
     -------

@@ -44,7 +44,9 @@ class Model:
     scale : float
         Components are divided by it.
     coefficients : ndarray of float64, shape (classes, k)
+        A row a class.
     intercepts : ndarray of float64, shape (classes,)
+        Added to the logits.
     temperature : float
         Logits are divided by it; 1 where there were too few photographs to calibrate on.
     """
@@ -146,6 +148,7 @@ def softmax(logits: Float64Array) -> Float64Array:
     Parameters
     ----------
     logits : ndarray of float64, shape (n, classes)
+        A row a photograph.
 
     Returns
     -------

@@ -61,6 +61,7 @@ class Reduction:
         Parameters
         ----------
         features : ndarray of float32, shape (n, d)
+            Stay as they are.
 
         Returns
         -------

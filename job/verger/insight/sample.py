@@ -17,7 +17,7 @@ from verger.storage.base import raise_if_corrupt
 from verger.tables import reader
 from verger.tables.runs import Run
 from verger.tables.schemas import FEATURES
-from verger.tables.store import FILE, KEY, FeatureStore, deduplicate, retry_if_vanished, semi_join
+from verger.tables.store import FILE, KEY, FeatureStore, deduplicate, retry_if_vanished, row_keys, semi_join
 
 MAX_CATALOGUED = 2_000_000
 """Photographs of a run up to which all of them are in the catalogue."""
@@ -197,10 +197,10 @@ def _with_digests(rows: pa.Table, store: FeatureStore, stored: pa.Table) -> pa.T
 
 def _read_lists(dataset: ds.Dataset, column: str, photographs: pa.Table, width: int) -> Float32Array:
     """A column of lists as an array, for these photographs alone and in their order; read batch by batch."""
-    keys, found = _keys(photographs), np.zeros(photographs.num_rows, bool)
+    keys, found = row_keys(photographs), np.zeros(photographs.num_rows, bool)
     values = np.empty((photographs.num_rows, width), np.float32)
     for batch in dataset.to_batches([*KEY, column], batch_size=8192, batch_readahead=2, fragment_readahead=2):
-        indices = pc.index_in(_keys(batch), value_set=keys)
+        indices = pc.index_in(row_keys(batch), value_set=keys)
         wanted = indices.is_valid()
         rows = indices.filter(wanted).to_numpy()
         values[rows] = pc.list_flatten(batch[column].filter(wanted)).to_numpy(zero_copy_only=False).reshape(-1, width)
@@ -208,13 +208,6 @@ def _read_lists(dataset: ds.Dataset, column: str, photographs: pa.Table, width: 
     if not found.all():
         raise NothingToReadError(f"{int((~found).sum())} photographs have no {column} any more", "Run again")
     return values
-
-
-def _keys(rows: pa.Table | pa.RecordBatch) -> pa.Array:
-    """Path and version of each row as one text."""
-    # NUL can stand in neither a path nor a version.
-    joined = pc.binary_join_element_wise(rows["path"], rows["version"], "\0")
-    return joined.combine_chunks() if isinstance(joined, pa.ChunkedArray) else joined
 
 
 def _description(total: int, photographs: int, with_features: int, seed: int) -> str:

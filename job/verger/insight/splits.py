@@ -40,6 +40,7 @@ class Split:
     Attributes
     ----------
     kind : {"own", "grouped", "random"}
+        How they are held out.
     description : str
         The same as a phrase for people.
     folds : list of (ndarray of int64, ndarray of int64)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from verger.batches import batched
 from verger.config import RunConfig
 from verger.errors import NothingToReadError
+from verger.photographs.suffixes import HIDDEN, NOT_UTF8, SUFFIXES, describe_ignored
 from verger.storage.base import Entry
 from verger.storage.stores import Stores
 from verger.storage.uri import canonical
@@ -34,15 +35,6 @@ SCHEMA = pa.schema(
 
 ``version`` changes when the file does; ``size`` is in bytes.
 """
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tiff", ".tif", ".heic", ".heif")
-
-_RAW = ".3fr .arw .cr2 .cr3 .crw .dng .erf .iiq .mef .mos .mrw .nef .nrw .orf .pef .raf .raw .rw2 .sr2 .srf .srw .x3f"
-UNREAD = frozenset(f"{_RAW} .avif .avifs .hif .j2k .jfif .jp2 .jpe .jxl .psd .tga".split())
-"""Suffixes of images that are not read, among them the raw formats of cameras."""
-
-HIDDEN, NOT_UTF8 = "(hidden)", "(not UTF-8)"
-"""Keys under which `Inventory.ignored` counts hidden files and names that are not UTF-8, whatever their suffix."""
 
 _SPLITS = {
     "train": "Training",
@@ -99,7 +91,7 @@ def take(folder: str, stores: Stores) -> Inventory:
     inventory = from_entries(stores.of(root).list(root), root)
     if inventory.photographs.num_rows == 0:
         raise NothingToReadError(
-            f"no photograph in {root}: {others(inventory.ignored) or 'it is empty'}",
+            f"no photograph in {root}: {describe_ignored(inventory.ignored) or 'it is empty'}",
             f"Photographs end in {', '.join(SUFFIXES)}",
         )
     return inventory
@@ -173,41 +165,6 @@ def _unique(photographs: pa.Table) -> pa.Table:
     if pc.all(last, min_count=0).as_py():
         return photographs
     return photographs.filter(pa.chunked_array([*last.chunks, pa.array([True])]))
-
-
-def others(ignored: dict[str, int]) -> str:
-    """Say what was found beside photographs.
-
-    Parameters
-    ----------
-    ignored : dict of str to int
-        Number of files by suffix, as in `Inventory`.
-
-    Returns
-    -------
-    str
-        The total and the commonest suffixes; empty if there are no other files.
-    """
-    number = sum(ignored.values())
-    return f"{number:,} other file{'s' if number != 1 else ''} ({by_suffix(ignored)})" if number else ""
-
-
-def by_suffix(ignored: dict[str, int]) -> str:
-    """Say how many files there are of the five commonest suffixes.
-
-    Parameters
-    ----------
-    ignored : dict of str to int
-        Number of files by suffix, as in `Inventory`.
-
-    Returns
-    -------
-    str
-        The commonest suffix first.
-    """
-    most = sorted(ignored.items(), key=lambda item: (-item[1], item[0]))
-    named = [f"{count:,} {suffix or 'without suffix'}" for suffix, count in most[:5]]
-    return ", ".join(named + ["more kinds"] * (len(most) > 5))
 
 
 def select(photographs: pa.Table, config: RunConfig, root: str) -> pa.Table:

@@ -34,7 +34,7 @@ from verger.residency.nodes import watched
 from verger.residency.preflight import admit, places
 from verger.spark.failures import warn_on_error
 from verger.spark.metrics import Gauges
-from verger.spark.session import equipped, session, uses_s3, write_parquet
+from verger.spark.session import require_s3_support, session, uses_s3, write_parquet
 from verger.storage.stores import Stores
 from verger.storage.uri import bucket_name, join, require_disjoint
 from verger.tables import compaction, reader
@@ -195,9 +195,11 @@ def spark_session(job: Job, given: SparkSession | None) -> Iterator[Session]:
             with job.progress.stage("session", "Starting Spark"):
                 given = stack.enter_context(session(config, job.stores, output, config.input))
             gauges = Gauges(given)
-        cores = equipped(given, uses_s3(output, config.event_log)).sparkContext.defaultParallelism
+        require_s3_support(given, uses_s3(output, config.event_log))
         executors = stack.enter_context(watched(given, config))
-        yield Session(given, cores, executors, gauges.show if gauges else lambda **_: None)
+        yield Session(
+            given, given.sparkContext.defaultParallelism, executors, gauges.set if gauges else lambda **_: None
+        )
 
 
 def extract(job: Job, session: Session, pending: Pending, report: Callable[[int, int], None]) -> Extracted:

@@ -20,7 +20,7 @@ from verger.config import DoctorSettings
 from verger.cores import available_cores
 from verger.errors import DoesNotFitError, ExitCode, NothingToReadError, StoreError, UsageError, VergerError
 from verger.network.backbones import resolve
-from verger.photographs.inventory import SUFFIXES
+from verger.photographs.suffixes import SUFFIXES
 from verger.residency.preflight import admit, places
 from verger.spark import s3a
 from verger.spark.session import MINIMUM_JAVA, java_version, session, uses_s3
@@ -74,7 +74,7 @@ def examine(config: DoctorSettings, stale_after: float = 24, fix: bool = False) 
     stale_after : float, optional
         Hours after which an unfinished upload below the output counts as stale: nobody will finish it.
     fix : bool, optional
-        Whether to abort stale uploads.
+        Whether to abort unfinished uploads.
 
     Yields
     ------
@@ -226,7 +226,7 @@ def _uploads(stores: Stores, output: str, stale_after: float, fix: bool) -> str:
     from verger.storage import uploads
 
     client = stores.client(stores.bucket(name))
-    found = list(uploads.stale(client, output, datetime.now(UTC) - timedelta(hours=stale_after)))
+    found = list(uploads.list_unfinished(client, output, datetime.now(UTC) - timedelta(hours=stale_after)))
     if found and not fix:
         raise StoreError(
             f"{len(found)} uploads below {output} were started over {stale_after:g} hours ago and never finished; "
@@ -235,7 +235,7 @@ def _uploads(stores: Stores, output: str, stale_after: float, fix: bool) -> str:
         )
     for upload in found:
         uploads.abort(client, upload)
-    return f"{len(found)} stale uploads aborted" if found else "no stale upload"
+    return f"{len(found)} unfinished uploads aborted" if found else "no unfinished upload"
 
 
 def _disk(config: DoctorSettings) -> str:
@@ -245,7 +245,7 @@ def _disk(config: DoctorSettings) -> str:
     if free < TEMPORARY_BYTES:
         raise DoesNotFitError(
             f"{folder} has {bytes_text(free)} free, less than {bytes_text(TEMPORARY_BYTES)}",
-            "Free some, or choose another --local-dir",
+            "Free some space, or choose another --local-dir",
         )
     return f"{bytes_text(free)} free in {folder}"
 

@@ -154,7 +154,7 @@ def _reached(stores: Stores, name: str, settings: AccessSettings) -> Bucket:
             )
         return bucket
     if bucket.region is None or not regions.allowed(bucket.region, settings):
-        bucket = replace(bucket, region=credentials.FIRST_REGION)
+        bucket = replace(bucket, region=credentials.DEFAULT_REGION)
     client = stores.client(bucket, patient=False)
     host = urlsplit(client.meta.endpoint_url).hostname or ""
     if "s3-accelerate" in host or (client.meta.config.s3 or {}).get("use_accelerate_endpoint"):  # type: ignore[attr-defined]

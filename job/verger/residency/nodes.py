@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 from verger.config import ResidencySettings
 from verger.errors import ResidencyError
 from verger.residency import regions
-from verger.spark.jobs import cancel_until
+from verger.spark.jobs import cancel_jobs_until
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -177,7 +177,7 @@ class Executors:
 
     def _refuse(self, refused: ResidencyError) -> None:
         self._refused = refused
-        cancel_until(self._over, self._context)
+        cancel_jobs_until(self._over, self._context)
 
 
 class _Cluster:

@@ -89,12 +89,12 @@ def _try(stores: Stores, uri: str, listed: bool, written: bool) -> None:
 
 def _read(client: S3Client, bucket: str, prefix: str, uri: str) -> None:
     """A listing, which unlike HEAD says why it is refused; and the first byte of an object."""
-    from verger.storage.refusals import no_store, translate_errors
+    from verger.storage.refusals import not_s3, translate_errors
 
     with translate_errors(uri):
         page = client.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=_TRIED)
     if "Name" not in page:  # a web server's page parses as an answer without anything in it
-        raise no_store(uri)
+        raise not_s3(uri)
     denied = None
     for item in page.get("Contents", []):
         try:

@@ -1,4 +1,4 @@
-"""What Spark's errors mean to the user."""
+"""Spark's errors as errors that say in one line what happened and what to do."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from verger import errors
 from verger.errors import DoesNotFitError, StoreError, VergerError
 
-# S3A's errors reach us as text alone -> what they mean, and what to do. boto3 was asked before, so that a key or a
-# bucket that never worked is not among them.
+# Pattern in the text of an S3A error -> what it means, and what to do. Before Spark starts, boto3 has checked the keys
+# and the buckets: these are errors that occur later.
 _RESUME = "Run the same command again: what was committed is kept"
 _NEW_KEYS = "Get new credentials and run again: what was committed is kept"
 _S3A = (
@@ -20,12 +20,16 @@ _S3A = (
     (r"InvalidAccessKeyId|SignatureDoesNotMatch", "the store refuses the credentials", _NEW_KEYS),
     (r"NoAuthWithAWSException", "Spark finds no credentials", "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"),
     (r"XMinioStorageFull|InsufficientStorage|Status Code: 507", "the store is full", "Free some space there"),
-    (r"Status Code: 403", "access denied", "Grant these credentials that right, or get new ones"),
-    # An answer to HEAD has no body that would tell the code.
-    (r"AWSBadRequestException", "the store refuses the request; an expired session token is refused so", _NEW_KEYS),
-    (r"AWSRedirectException", "the bucket is in another region", "Leave --region out, or name the bucket's"),
-    (r"AWSUnsupportedFeatureException", "the store lacks what Spark's committer needs", "Use another store"),
-    (r"PKIX path building failed|SSLHandshakeException", "the store's certificate is not trusted", "Give --ca-bundle"),
+    (r"Status Code: 403", "access denied", "Grant these credentials that permission, or get new ones"),
+    # An answer to HEAD has no body, and so no error code.
+    (r"AWSBadRequestException", "the store refuses the request; the session token may have expired", _NEW_KEYS),
+    (r"AWSRedirectException", "the bucket is in another region", "Leave --region out, or give the bucket's region"),
+    (r"AWSUnsupportedFeatureException", "the store lacks a feature that Spark's committer needs", "Use another store"),
+    (
+        r"PKIX path building failed|SSLHandshakeException",
+        "the store's certificate is not trusted",
+        "Give its authority's certificate with --ca-bundle",
+    ),
     (r"AWSServiceThrottledException|Status Code: 503", "the store is overloaded", _RESUME),
     (
         r"java\.net\.(?:ConnectException|UnknownHostException|NoRouteToHostException|SocketTimeoutException|SocketException)"
@@ -39,51 +43,85 @@ _S3A = (
 
 @contextmanager
 def translate_errors() -> Iterator[None]:
-    """Turn Spark's errors into lines that a user can act on."""
+    """Turn Spark's errors into errors that say what the user can do.
+
+    Raises
+    ------
+    VergerError
+        The translated error; see `explain`.
+    """
     try:
         yield
     except VergerError:
         raise
     except Exception as error:
-        if known := explain(error):
-            raise known from error
+        if translated := explain(error):
+            raise translated from error
         raise
 
 
 @contextmanager
 def warn_on_error(failure: str, warn: Callable[[str], None]) -> Iterator[None]:
-    """What a run does not fail for: a warning says that it is missing, and why."""
+    """Warn of an error instead of raising it: for results without which a run is still complete.
+
+    Parameters
+    ----------
+    failure : str
+        What is missing then, such as "the report was not drawn".
+    warn : callable
+        Takes the warning, one line: ``failure`` and the reason.
+    """
     try:
         yield
     except Exception as error:
-        known = error if isinstance(error, VergerError) else explain(error)
-        warn(f"{failure}: {known.line if known else f'{type(error).__name__}: {error}'}")
+        translated = error if isinstance(error, VergerError) else explain(error)
+        warn(f"{failure}: {translated.line if translated else f'{type(error).__name__}: {error}'}")
 
 
 def detach_error(error: BaseException) -> BaseException:
-    """The error in a form that outlives the JVM, which Spark's own ask for their text whenever they are printed."""
+    """Turn an error into one that can be printed after the JVM has ended. Py4J's errors ask the JVM for their text.
+
+    Parameters
+    ----------
+    error : BaseException
+
+    Returns
+    -------
+    BaseException
+        The error itself where it does not need the JVM.
+    """
     if not isinstance(error, Exception) or isinstance(error, VergerError):
         return error
-    ours = type(error).__module__.partition(".")[0] not in ("pyspark", "py4j")
-    return explain(error) or (error if ours else RuntimeError(f"{type(error).__name__}: {error}"))
+    needs_jvm = type(error).__module__.partition(".")[0] in ("pyspark", "py4j")
+    return explain(error) or (RuntimeError(f"{type(error).__name__}: {error}") if needs_jvm else error)
 
 
 def explain(error: BaseException) -> VergerError | None:
-    """What a Spark error means to the user, or None where it is a defect.
+    """Translate an error of Spark.
 
-    Spark wraps the cause in its own classes, and a task's failure reaches the driver as text alone.
+    Its text is searched, as Spark wraps the cause in its own classes, and a task's failure reaches the driver as text.
+
+    Parameters
+    ----------
+    error : BaseException
+
+    Returns
+    -------
+    VergerError or None
+        None where the error has no known cause, and so is a defect.
     """
     if isinstance(error, MemoryError):  # this process's own
         return DoesNotFitError(
             "not enough memory",
-            "Close what else runs, or take a machine with more; of a run: fewer --cores or a smaller --batch-size",
+            "Close other programs, use a machine with more memory, or give fewer --cores or a smaller --batch-size",
         )
     text = f"{type(error).__name__}: {error}"
-    if raised := re.search(r"verger\.errors\.(\w+Error): ([^\n]+)", text):  # in a Python worker
+    if raised := re.search(r"verger\.errors\.(\w+Error): ([^\n]+)", text):  # by a Python worker
         return getattr(errors, raised[1])(raised[2])  # type: ignore[no-any-return]
     if re.search("No space left on device|Disk quota exceeded|DiskErrorException", text):
         return DoesNotFitError(
-            "no space left on disk while Spark was writing", "Free some, or choose another --local-dir or --output"
+            "no space left on disk while Spark was writing",
+            "Free some space, or choose another --local-dir or --output",
         )
     if "OutOfMemoryError" in text or "MemoryError" in text:
         return DoesNotFitError("Spark ran out of memory", "Give more --driver-memory, or fewer --cores")
@@ -96,10 +134,11 @@ def explain(error: BaseException) -> VergerError | None:
         file = damaged[1].replace("s3a://", "s3://")
         return StoreError(f"{file} is damaged", "Delete it: its photographs are computed again")
     if denied := re.search(r"(?:AccessControlException|AccessDeniedException|Permission denied)[^\n]*", text):
-        return StoreError(f"the store refuses: {denied[0][:200]}", "Check the path and its permissions")
+        return StoreError(f"access denied: {denied[0][:200]}", "Check the path and its permissions")
     if re.search("Py4JNetworkError|ConnectionRefusedError|Answer from Java side is empty", text):
         return DoesNotFitError(
-            "Spark's JVM died", "If the kernel's memory killer did it, give less --driver-memory or fewer --cores"
+            "Spark's JVM died",
+            "If the kernel's out-of-memory killer ended it, give less --driver-memory or fewer --cores",
         )
     if "JAVA_GATEWAY_EXITED" in text:
         return DoesNotFitError(
@@ -109,5 +148,11 @@ def explain(error: BaseException) -> VergerError | None:
 
 
 def worker_lost(error: BaseException) -> bool:
-    """Whether a Python worker process died (a decoder that aborts, or the kernel's memory killer)."""
+    """Whether a Python worker process died: a decoder aborted, or the kernel's out-of-memory killer ended it.
+
+    Parameters
+    ----------
+    error : BaseException
+        Of a Spark job.
+    """
     return "Python worker exited unexpectedly" in str(error)

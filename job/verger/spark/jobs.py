@@ -1,4 +1,4 @@
-"""Spark's jobs, cancelled for as long as a run that is to end goes on."""
+"""Cancelling Spark's jobs."""
 
 from __future__ import annotations
 
@@ -9,12 +9,19 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pyspark import SparkContext
 
-_PAUSE_S = 0.5
+_INTERVAL_S = 0.5
 
 
-def cancel_until(over: threading.Event, context: SparkContext) -> None:
-    """Cancel again and again: a job may still be on its way to the scheduler, and the run may begin its next one."""
-    while not over.is_set():
+def cancel_jobs_until(ended: threading.Event, context: SparkContext) -> None:
+    """Cancel all jobs, again and again: the run may start another one, or its scheduler may not know one yet.
+
+    Parameters
+    ----------
+    ended : threading.Event
+        Set when the run has ended.
+    context : SparkContext
+    """
+    while not ended.is_set():
         with suppress(Exception):
             context.cancelAllJobs()
-        over.wait(_PAUSE_S)
+        ended.wait(_INTERVAL_S)

@@ -1,4 +1,4 @@
-"""The figures of a run for Prometheus, beside Spark's own at the address of its UI."""
+"""A run's gauges for Prometheus, served with Spark's own metrics at the address of its UI."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-# What docs/operations.md explains; served as metrics_verger_driver_AccumulatorSource_NAME_Value.
+# docs/operations.md explains them. They are served as metrics_verger_driver_AccumulatorSource_NAME_Value.
 NAMES = (
     "photographs_listed",
     "photographs_known",
@@ -24,32 +24,38 @@ NAMES = (
 
 
 class Gauges:
-    """Numbers that whoever scrapes the driver reads; where there is no UI, nobody does, and nothing is kept.
+    """The gauges of one run. Without Spark's UI there are none, and setting them does nothing.
 
-    No failure here is one of the run.
+    An error here is ignored: it must not end the run.
 
     Parameters
     ----------
     spark : SparkSession
-        One of our own: names are registered once a session.
+        A session that only this run uses, as names can be registered once a session.
     """
 
     def __init__(self, spark: SparkSession) -> None:
-        self._numbers: dict[str, Any] = {}
+        self._gauges: dict[str, Any] = {}
         with suppress(Exception):
             context, jvm = spark.sparkContext, spark.sparkContext._jvm
             assert jvm is not None
             if context.uiWebUrl is None:
                 return
-            numbers = {name: jvm.org.apache.spark.util.DoubleAccumulator() for name in NAMES}
-            # Scala's object, not its class: Py4J cannot look at SparkEnv, of which not all classes are there.
+            gauges = {name: jvm.org.apache.spark.util.DoubleAccumulator() for name in NAMES}
+            # Scala's object, not its class: Py4J cannot load SparkEnv, as some classes of its fields are missing.
             source = getattr(jvm.org.apache.spark.metrics.source, "DoubleAccumulatorSource$")
-            getattr(source, "MODULE$").register(context._jsc.sc(), jvm.PythonUtils.toScalaMap(numbers))
-            self._numbers = numbers
+            getattr(source, "MODULE$").register(context._jsc.sc(), jvm.PythonUtils.toScalaMap(gauges))
+            self._gauges = gauges
 
-    def show(self, **figures: float) -> None:
-        """Set some of the numbers, each called as after ``photographs_``."""
+    def set(self, **values: float) -> None:
+        """Set some of the gauges.
+
+        Parameters
+        ----------
+        **values
+            By name without ``photographs_``; a name that is no gauge is ignored.
+        """
         with suppress(Exception):
-            for name, figure in figures.items():
-                if number := self._numbers.get(f"photographs_{name}"):
-                    number.setValue(float(figure))
+            for name, value in values.items():
+                if gauge := self._gauges.get(f"photographs_{name}"):
+                    gauge.setValue(float(value))

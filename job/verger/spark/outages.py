@@ -1,4 +1,4 @@
-"""A store that is gone for good: whoever waits for it, in Python or in Spark, soon waits no longer."""
+"""Outages of a store: a run ends soon after a store has stopped answering, whatever waits for it."""
 
 from __future__ import annotations
 
@@ -11,27 +11,28 @@ from verger.errors import StoreError
 from verger.storage.buckets import Bucket
 from verger.storage.stores import Stores
 
-_PAUSE_S = 5
+_INTERVAL_S = 5
 
 
 @contextmanager
-def watched(stores: Stores, buckets: Collection[Bucket]) -> Iterator[None]:
-    """Ask a run's buckets now and then; one that has long been silent ends Spark's work, and the context.
+def watch_stores(stores: Stores, buckets: Collection[Bucket]) -> Iterator[None]:
+    """Probe a run's buckets every few seconds, and end Spark's work when one has not answered for too long.
 
-    S3A is patient with each of the many requests by which a failed task and a failed job clean up, and nobody can
-    tell it to stop: of a store that is gone it would know for sure after a quarter of an hour.
+    S3A retries each of the many requests with which a failed task and a failed job clean up, and it cannot be told to
+    stop. Without this watch it takes a quarter of an hour to fail.
 
     Parameters
     ----------
     stores : Stores
-        Of the run; they fail fast once a bucket is gone.
+        The run's. They fail fast once a bucket does not answer.
     buckets : collection of Bucket
         Those that the run reads and writes.
 
     Raises
     ------
     StoreError
-        A bucket is gone, whatever the body raised when Spark was taken from it.
+        A bucket has not answered for ``stores.patience_s``. It replaces the error that the body raised as it lost its
+        connection to Spark.
     """
     if not buckets:
         yield
@@ -41,48 +42,48 @@ def watched(stores: Stores, buckets: Collection[Bucket]) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        if watch.gone:
-            raise watch.gone from error
+        if watch.outage:
+            raise watch.outage from error
         raise
     finally:
-        watch.over.set()
-        if watch.gone:
+        watch.ended.set()
+        if watch.outage:
             stores.fail_fast.clear()
 
 
 class _Watch(threading.Thread):
-    """Asks until the context is over, or a bucket is gone."""
+    """Probes the buckets until the context ends, or one has not answered for too long."""
 
     def __init__(self, stores: Stores, buckets: Collection[Bucket]) -> None:
         super().__init__(name="verger-outages", daemon=True)
         self._stores = stores
         self._buckets = buckets
-        self.over = threading.Event()
-        self.gone: StoreError | None = None
-        self._silent_since: dict[str, float] = {}
+        self.ended = threading.Event()
+        self.outage: StoreError | None = None
+        self._unanswered_since: dict[str, float] = {}
 
     def run(self) -> None:
-        while self.gone is None and not self.over.wait(_PAUSE_S):
+        while self.outage is None and not self.ended.wait(_INTERVAL_S):
             for bucket in self._buckets:
-                self._ask(bucket)
+                self._probe(bucket)
 
-    def _ask(self, bucket: Bucket) -> None:
-        asked = time.monotonic()
+    def _probe(self, bucket: Bucket) -> None:
+        probed = time.monotonic()
         if _answers(self._stores, bucket):
-            self._silent_since.pop(bucket.name, None)
+            self._unanswered_since.pop(bucket.name, None)
             return
-        since = self._silent_since.setdefault(bucket.name, asked)
-        if time.monotonic() - since > self._stores.patience_s and not self.over.is_set():
-            self.gone = StoreError(
+        since = self._unanswered_since.setdefault(bucket.name, probed)
+        if time.monotonic() - since > self._stores.patience_s and not self.ended.is_set():
+            self.outage = StoreError(
                 f"s3://{bucket.name}: the store at {bucket.host} has not answered for {self._stores.patience_s:g} s",
                 "Run the same command again when it does: what was committed is kept",
             )
             self._stores.fail_fast.set()
-            _leave_spark()
+            _disconnect_from_jvm()
 
 
 def _answers(stores: Stores, bucket: Bucket) -> bool:
-    """Whether the store says anything, if only that it refuses."""
+    """Whether the store answers a request; an answer that refuses it counts."""
     from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError
 
     try:
@@ -91,16 +92,16 @@ def _answers(stores: Stores, bucket: Bucket) -> bool:
         return error.response["ResponseMetadata"]["HTTPStatusCode"] < 500
     except (ConnectionError, HTTPClientError):
         return False
-    except BotoCoreError:  # no fault of the store's: keys that cannot be had, for one
+    except BotoCoreError:  # not the store's fault; the credentials cannot be fetched, for example
         return True
     return True
 
 
-def _leave_spark() -> None:
-    """Close the connections to the JVM, so that every thread that waits for it is woken by an error.
+def _disconnect_from_jvm() -> None:
+    """Close the connections to the JVM, so that every thread that waits for it gets an error.
 
-    Py4J gives such a thread a second connection, to a server that may just be closing: it would be accepted there and
-    never answered. So this thread connects first, and for all others there is no port any more.
+    Py4J then opens a second connection for such a thread. The server may just be closing: it would accept the
+    connection and never answer. So this thread connects first, and then takes the port away from all others.
     """
     from pyspark import SparkContext
 

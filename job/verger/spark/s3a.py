@@ -1,4 +1,4 @@
-"""Spark's side of S3: the jars of S3A, its settings, and the committer that makes whole directories appear."""
+"""S3A, by which Spark writes to S3: its jars, its settings, and a committer that publishes whole directories."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 COMMIT_PROTOCOL = "org.apache.spark.internal.io.cloud.PathOutputCommitProtocol"
-_NEEDED = (
+_REQUIRED_CLASSES = (
     "org.apache.hadoop.fs.s3a.S3AFileSystem",
     COMMIT_PROTOCOL,
     "org.apache.spark.internal.io.cloud.BindingParquetOutputCommitter",
     "org.apache.hadoop.fs.s3a.commit.magic.MagicS3GuardCommitter",
 )
-_ADVICE = "Get them with `make jars`, or name their folder in VERGER_JARS"
+_ADVICE = "Fetch the jars with `make jars`, or set VERGER_JARS to their folder"
 
-# A store that restarts is waited for, about a minute a call; one that is gone is not waited for longer. S3A waits
-# 2, 4, 8 .. intervals, give or take a half: by its own limit of 20, a store that is overloaded for good for days.
-_PATIENCE = {
+# Each call waits for about a minute: long enough for a store that restarts. S3A waits 2, 4, 8, ... intervals, each
+# varied at random by half: with its own limit of 20 retries it would wait for days.
+_RETRIES = {
     "fs.s3a.attempts.maximum": "3",
     "fs.s3a.retry.limit": "5",
     "fs.s3a.retry.interval": "1s",
     "fs.s3a.retry.throttle.limit": "7",
     "fs.s3a.retry.throttle.interval": "500ms",
-    "fs.s3a.connection.establish.timeout": "15s",  # the least that S3A takes without a warning
+    "fs.s3a.connection.establish.timeout": "15s",  # the lowest value that S3A accepts without a warning
     "fs.s3a.connection.timeout": "30s",
 }
-# Every task uploads its files in parts that nobody sees; the job's commit completes the uploads. Nothing is renamed,
-# and a task that ran twice or died leaves nothing to be read.
-_MAGIC = {
+# Every task uploads its files in parts, which are invisible until the job's commit completes the uploads. Nothing is
+# renamed, and a task that ran twice or died leaves no file.
+_MAGIC_COMMITTER = {
     "spark.hadoop.fs.s3a.committer.name": "magic",
     "spark.hadoop.fs.s3a.committer.magic.enabled": "true",
     "spark.hadoop.mapreduce.outputcommitter.factory.scheme.s3a": (
@@ -51,35 +51,52 @@ _MAGIC = {
 }
 
 
-def settings(buckets: Iterable[Bucket], settings: SparkSettings) -> dict[str, str]:
-    """What Spark must know to reach these buckets as boto3 reaches them.
+def spark_settings(buckets: Iterable[Bucket], settings: SparkSettings) -> dict[str, str]:
+    """Spark's settings with which it reaches buckets as boto3 does.
+
+    Parameters
+    ----------
+    buckets : iterable of Bucket
+    settings : SparkSettings
+        Files are buffered in ``local_dir``.
+
+    Returns
+    -------
+    dict of str to str
+        No key or other secret is among them.
 
     Raises
     ------
     StoreError
-        There are no credentials that the JVM could find.
+        There are no credentials that the JVM can find.
     """
     s3a = {
-        **_PATIENCE,
+        **_RETRIES,
         "fs.s3a.aws.credentials.provider": credentials.java_provider(),
-        "fs.s3a.cross.region.access.enabled": "false",  # a bucket elsewhere is refused, not followed
+        "fs.s3a.cross.region.access.enabled": "false",  # a bucket in another region is refused
         "fs.s3a.input.stream.type": "classic",
     }
     if settings.local_dir:
         s3a["fs.s3a.buffer.dir"] = os.path.abspath(settings.local_dir)
     for bucket in buckets:
-        own = f"fs.s3a.bucket.{bucket.name}"
-        s3a[f"{own}.path.style.access"] = str(bucket.path_style).lower()
+        prefix = f"fs.s3a.bucket.{bucket.name}"
+        s3a[f"{prefix}.path.style.access"] = str(bucket.path_style).lower()
         if bucket.region:
-            s3a[f"{own}.endpoint.region"] = bucket.region
+            s3a[f"{prefix}.endpoint.region"] = bucket.region
         if bucket.endpoint_url:
-            s3a[f"{own}.endpoint"] = bucket.endpoint_url
-            s3a[f"{own}.connection.ssl.enabled"] = str(bucket.endpoint_url.startswith("https:")).lower()
-    return _MAGIC | {f"spark.hadoop.{name}": value for name, value in s3a.items()}
+            s3a[f"{prefix}.endpoint"] = bucket.endpoint_url
+            s3a[f"{prefix}.connection.ssl.enabled"] = str(bucket.endpoint_url.startswith("https:")).lower()
+    return _MAGIC_COMMITTER | {f"spark.hadoop.{name}": value for name, value in s3a.items()}
 
 
 def jars_folder() -> Path | None:
-    """The folder of S3A's jars: VERGER_JARS, else where `make jars` puts them, or Spark's own; None if not there."""
+    """The folder with S3A's jars: VERGER_JARS, else where `make jars` puts them, else Spark's own.
+
+    Returns
+    -------
+    Path or None
+        None where they are not installed.
+    """
     pyspark = importlib.util.find_spec("pyspark")
     # Under spark-submit, which sets SPARK_HOME, pyspark is a zip in it.
     spark = os.environ.get("SPARK_HOME") or (pyspark and pyspark.origin and os.path.dirname(pyspark.origin))
@@ -92,6 +109,10 @@ def jars_folder() -> Path | None:
 def class_path() -> str:
     """The jars as an entry of a class path.
 
+    Returns
+    -------
+    str
+
     Raises
     ------
     UsageError
@@ -101,30 +122,51 @@ def class_path() -> str:
     if folder is None:
         named = os.environ.get("VERGER_JARS")
         raise UsageError(
-            f"Spark lacks the jars by which it writes to S3{f': there are none in {named}' if named else ''}", _ADVICE
+            f"Spark lacks the jars with which it writes to S3{f': there are none in {named}' if named else ''}", _ADVICE
         )
     return str(folder.absolute() / "*")
 
 
-def trusting(store: Path, buckets: Iterable[Bucket]) -> list[str]:
-    """The JVM's options where a bucket needs an authority of its own; its trust store is put at ``store``."""
-    bundles = {bucket.ca_bundle for bucket in buckets if bucket.ca_bundle}
-    if not bundles:
-        return []
-    store.write_bytes(truststore.make(sorted(bundles)))
-    return [truststore.options(str(store))]
+def trust_store_options(path: Path, buckets: Iterable[Bucket]) -> list[str]:
+    """Write a trust store for the JVM where a bucket has a CA bundle, and give the JVM's options for it.
 
+    Parameters
+    ----------
+    path : Path
+        File to write.
+    buckets : iterable of Bucket
 
-def require_committer(spark: SparkSession) -> None:
-    """See that S3A and its committer load: without it Spark renames, and a directory may appear by halves.
+    Returns
+    -------
+    list of str
+        Empty where no bucket has a CA bundle.
 
     Raises
     ------
     UsageError
-        One of their classes does not load.
+        A bundle is not a PEM file.
     """
-    for name in _NEEDED:
+    bundles = {bucket.ca_bundle for bucket in buckets if bucket.ca_bundle}
+    if not bundles:
+        return []
+    path.write_bytes(truststore.make(sorted(bundles)))
+    return [truststore.options(str(path))]
+
+
+def require_committer(spark: SparkSession) -> None:
+    """Check that S3A and its committer can be loaded. Without the committer, incomplete directories may appear.
+
+    Parameters
+    ----------
+    spark : SparkSession
+
+    Raises
+    ------
+    UsageError
+        One of their classes cannot be loaded.
+    """
+    for name in _REQUIRED_CLASSES:
         try:
             spark._jvm.java.lang.Class.forName(name)  # type: ignore[union-attr]
         except Exception as error:  # Py4J's, for ClassNotFoundException and NoClassDefFoundError
-            raise UsageError(f"Spark cannot write to S3: {name} does not load", _ADVICE) from error
+            raise UsageError(f"Spark cannot write to S3: the class {name} cannot be loaded", _ADVICE) from error

@@ -1,4 +1,4 @@
-"""The SparkSession: embedded on one machine, or the one that spark-submit started; and what its errors mean."""
+"""The SparkSession: embedded on one machine, or the one that spark-submit started."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from verger.config import LogLevelSettings, SessionSettings
 from verger.cores import available_cores
 from verger.errors import UsageError
 from verger.spark import failures, outages, submitted
-from verger.spark.jobs import cancel_until
+from verger.spark.jobs import cancel_jobs_until
 from verger.storage.buckets import Bucket
 from verger.storage.stores import Stores
 from verger.storage.uri import bucket_name, canonical
@@ -31,25 +31,25 @@ if TYPE_CHECKING:
 
 MINIMUM_JAVA = 17
 
-# What the job itself asks of Spark, on one machine and on a cluster alike.
+# Spark settings of the job, on one machine and on a cluster alike.
 SETTINGS = {
-    # One Arrow batch is one partition, so that the driver alone decides how many tasks a wave has.
+    # One Arrow batch is one partition, so that the driver decides how many tasks a wave has.
     "spark.sql.execution.arrow.localRelationThreshold": "0",
     "spark.sql.execution.arrow.maxRecordsPerBatch": "10000",
     "spark.sql.execution.arrow.maxBytesPerBatch": "16m",  # a row of 25,088 features is 100 kB
     "spark.sql.execution.arrow.pyspark.validateSchema.enabled": "true",
     "spark.sql.execution.pyspark.udf.faulthandler.enabled": "true",
     "spark.sql.session.timeZone": "UTC",
-    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",  # not INT96, which has no zone
+    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",  # INT96 has no time zone
     "spark.sql.catalogImplementation": "in-memory",
-    # A worker holds the network: a fresh one would import TensorFlow and build it again.
+    # A worker holds the network. A new one would import TensorFlow and build the network again.
     "spark.python.worker.reuse": "true",
-    # One thread a worker: cores are shared out by Spark, and sums come out the same everywhere.
+    # One thread a worker: Spark divides the cores among workers, and sums are the same on every machine.
     "spark.executorEnv.OMP_NUM_THREADS": "1",
     "spark.executorEnv.OPENBLAS_NUM_THREADS": "1",
     "spark.executorEnv.TF_CPP_MIN_LOG_LEVEL": "3",
     "spark.ui.showConsoleProgress": "false",
-    # What the UI and the event log never show. Keys are no settings of ours, but may be of whoever submits.
+    # What the UI and the event log never show. Our settings hold no keys, but those of a submission may.
     "spark.redaction.regex": "(?i)secret|password|token|access[._]?key|trustStore",
 }
 
@@ -65,21 +65,34 @@ PARQUET = {
 
 
 def write_parquet(table: DataFrame, uri: str) -> None:
-    """Write to a folder that must not exist yet: nothing is overwritten in place."""
+    """Write a table as Parquet into a folder that must not exist yet: nothing is overwritten in place.
+
+    Parameters
+    ----------
+    table : pyspark.sql.DataFrame
+    uri : str
+        As `Storage.spark_uri` gives it.
+    """
     table.write.mode("errorifexists").options(**PARQUET).parquet(uri)
 
 
 def java_version() -> int | None:
-    """The major version of the Java that Spark would start, or None where there is none."""
+    """The major version of the Java that Spark would start.
+
+    Returns
+    -------
+    int or None
+        None where there is no Java.
+    """
     home = os.environ.get("JAVA_HOME")
     java = os.path.join(home, "bin", "java") if home else shutil.which("java")
     if java is None:
         return None
     try:
-        said = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=60, check=True).stderr
+        output = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=60, check=True).stderr
     except (OSError, subprocess.SubprocessError):
         return None
-    found = re.search(r'version "(\d+)', said)
+    found = re.search(r'version "(\d+)', output)
     return int(found[1]) if found else None
 
 
@@ -95,11 +108,11 @@ def session(
         ``cores``, ``driver_memory``, ``local_dir`` and ``log_level`` shape an embedded Spark;
         under spark-submit the master and memory are the submission's.
     stores : Stores
-        In which the buckets of ``output``, ``source`` and event log are connected.
+        The buckets of ``output``, ``source`` and event log are connected in it.
     output : str, optional
-        Where Spark writes, a local path or URI; None where it writes nowhere.
+        Where Spark writes, a local path or URI; None where it writes nothing.
     source : str, optional
-        Where the photographs are.
+        Where the photographs are, a local path or URI.
 
     Yields
     ------
@@ -108,35 +121,39 @@ def session(
     Raises
     ------
     UsageError
-        There is no Java, or one that is too old.
+        There is no Java, or one that is too old; or Spark cannot write to S3 and should.
+    StoreError
+        A bucket does not answer any more.
     """
-    buckets = _connected(stores, source, output, settings.event_log)
+    buckets = _buckets_of(stores, source, output, settings.event_log)
     s3 = uses_s3(output, settings.event_log)
     if "PYSPARK_GATEWAY_PORT" in os.environ:
-        conf = _submitted(settings, _storage_settings(settings, stores, buckets, s3), buckets if s3 else ())
-        with _started(conf) as spark, outages.watched(stores, buckets):
-            spark.sparkContext.setLogLevel(_log4j_level(settings))  # once more, for executors
-            yield equipped(spark, s3)
+        conf = _conf_of_submission(settings, _storage_settings(settings, stores, buckets, s3), buckets if s3 else ())
+        with _started_session(conf) as spark, outages.watch_stores(stores, buckets):
+            spark.sparkContext.setLogLevel(_log4j_level(settings))  # again, for the executors
+            require_s3_support(spark, s3)
+            yield spark
         return
     _require_java()
-    # Or Spark looks up the machine's own name, and does not start where that has no address, as in many a container.
+    # Otherwise Spark looks up the host name, and fails where it has no address, as in many containers.
     os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
-    with _quiet(settings) as (folder, kwargs):
+    with _jvm_launch(settings) as (folder, popen_kwargs):
         storage = _storage_settings(settings, stores, buckets, s3)
         conf = _conf(SETTINGS | storage | _embedded(settings) | _java_options(folder, buckets, s3))
-        with _started(conf, kwargs) as spark, outages.watched(stores, buckets):
-            yield equipped(spark, s3)
+        with _started_session(conf, popen_kwargs) as spark, outages.watch_stores(stores, buckets):
+            require_s3_support(spark, s3)
+            yield spark
 
 
-def _submitted(settings: SessionSettings, storage: dict[str, str], trusted: Collection[Bucket]) -> SparkConf:
-    """The settings of spark-submit, completed by ours; its JVM is there, and speaks as loudly as is asked for."""
+def _conf_of_submission(settings: SessionSettings, storage: dict[str, str], trusted: Collection[Bucket]) -> SparkConf:
+    """The settings of spark-submit, completed by ours. Its JVM runs already, and gets its log level here."""
     from pyspark import SparkConf, SparkContext
 
     SparkContext._ensure_initialized()
-    submitted.require_trust(trusted)
+    submitted.require_trust_store(trusted)
     conf = SparkConf().setAll(list((SETTINGS | storage).items()))
-    submitted.complete(conf)
-    # Not by spark.log.level, which says so in a line of its own that no layout of the log shapes.
+    submitted.add_defaults(conf)
+    # Not with spark.log.level: Spark reports that in a line that is not in the format of the log.
     conf._jconf.initializeLogIfNecessary(False)  # type: ignore[union-attr]
     SparkContext._jvm.org.apache.spark.util.Utils.setLogLevelIfNeeded(_log4j_level(settings))  # type: ignore[union-attr]
     return conf
@@ -148,25 +165,25 @@ def _storage_settings(
     """Settings of S3 and of the event log."""
     found = {}
     if settings.event_log:
-        place = canonical(settings.event_log)
-        storage = stores.of(place)
-        storage.make_folder(place)  # Spark refuses to start without it
-        found = {"spark.eventLog.enabled": "true", "spark.eventLog.dir": storage.spark_uri(place)}
+        folder = canonical(settings.event_log)
+        storage = stores.of(folder)
+        storage.make_folder(folder)  # Spark does not start without it
+        found = {"spark.eventLog.enabled": "true", "spark.eventLog.dir": storage.spark_uri(folder)}
     if s3:
         from verger.spark import s3a
 
-        found |= s3a.settings(buckets, settings)
+        found |= s3a.spark_settings(buckets, settings)
     return found
 
 
-def _connected(stores: Stores, *places: str | None) -> tuple[Bucket, ...]:
-    """The buckets of these places, among all that the command has connected."""
-    names = {bucket_name(canonical(uri)) for uri in places if uri}
+def _buckets_of(stores: Stores, *uris: str | None) -> tuple[Bucket, ...]:
+    """The connected buckets of some URIs."""
+    names = {bucket_name(canonical(uri)) for uri in uris if uri}
     return tuple(bucket for bucket in stores.buckets if bucket.name in names)
 
 
 def uses_s3(output: str | None, event_log: str | None) -> bool:
-    """Whether Spark itself touches a bucket: photographs are read by boto3.
+    """Whether Spark writes to a bucket. It does not read photographs: boto3 does.
 
     Parameters
     ----------
@@ -176,96 +193,95 @@ def uses_s3(output: str | None, event_log: str | None) -> bool:
     return any(bucket_name(canonical(uri)) for uri in (output, event_log) if uri)
 
 
-def equipped(spark: SparkSession, s3: bool) -> SparkSession:
-    """The session, which can write where the run writes.
+def require_s3_support(spark: SparkSession, s3: bool) -> None:
+    """Check that a session can write to S3, where the run does.
 
     Parameters
     ----------
     spark : SparkSession
     s3 : bool
-        Whether that is a bucket.
+        Whether the run writes to S3.
 
     Raises
     ------
     UsageError
-        It lacks what S3 takes.
+        S3A or its committer is missing.
     """
     if s3:
         from verger.spark import s3a
 
         s3a.require_committer(spark)
-    return spark
 
 
 @contextmanager
-def _started(conf: Any, popen_kwargs: dict[str, Any] | None = None) -> Iterator[SparkSession]:
+def _started_session(conf: Any, popen_kwargs: dict[str, Any] | None = None) -> Iterator[SparkSession]:
     from pyspark import SparkContext
     from pyspark.java_gateway import launch_gateway
     from pyspark.sql import SparkSession
 
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     with failures.translate_errors():
-        interrupts = _Interrupts()
-        own = SparkContext._gateway is None and "PYSPARK_GATEWAY_PORT" not in os.environ
+        signals = _SignalHandlers()
+        starts_jvm = SparkContext._gateway is None and "PYSPARK_GATEWAY_PORT" not in os.environ
         if SparkContext._gateway is None:
             SparkContext._ensure_initialized(gateway=launch_gateway(conf, popen_kwargs), conf=conf)  # type: ignore[no-untyped-call]
         spark = SparkSession.builder.config(conf=conf).getOrCreate()
-    jvm = SparkContext._gateway if own else None
+    jvm = SparkContext._gateway if starts_jvm else None
     try:
-        with interrupts.waking(spark):
+        with signals.installed(spark):
             yield spark
     except BaseException as error:
         detached = failures.detach_error(error)
-        # In a thread of its own, for a call that was interrupted still owns this thread's connection to the JVM.
-        stopping = threading.Thread(target=_stop, args=(spark,), daemon=True)
+        # In another thread: an interrupted call still holds this thread's connection to the JVM.
+        stopping = threading.Thread(target=_stop_session, args=(spark,), daemon=True)
         stopping.start()
         stopping.join(timeout=10)
-        if interrupts.caught is not None and error is not interrupts.caught:
-            raise interrupts.caught from error
+        if signals.caught is not None and error is not signals.caught:
+            raise signals.caught from error
         if detached is not error:
             raise detached from error
         raise
     else:
-        _stop(spark)
+        _stop_session(spark)
     finally:
         if jvm is not None:
-            _end(jvm)
+            _stop_jvm(jvm)
 
 
-def _end(jvm: Any) -> None:
-    """End the JVM with its session: it keeps the keys, endpoints and class path with which it was started."""
+def _stop_jvm(jvm: Any) -> None:
+    """Stop the JVM after its session: it would keep the keys, endpoints and class path with which it was started."""
     from pyspark import SparkContext
 
     with suppress(Exception):
         jvm.shutdown()
     SparkContext._gateway = SparkContext._jvm = None
     with suppress(OSError):
-        jvm.proc.stdin.close()  # it reads the other end
+        jvm.proc.stdin.close()  # the JVM ends when its standard input is closed
     try:
         jvm.proc.wait(timeout=5)
     except subprocess.TimeoutExpired:
         jvm.proc.kill()
 
 
-def _stop(spark: SparkSession) -> None:
+def _stop_session(spark: SparkSession) -> None:
     try:
         spark.stop()
-    except Exception:  # the JVM is gone already: a second call ends what Python has of Spark, and passes over the JVM
+    except Exception:  # the JVM has ended: a second call cleans up the Python side only
         with suppress(Exception):
             spark.sparkContext.stop()
 
 
-class _Interrupts:
-    """SIGINT and SIGTERM while Spark computes: who waits for the JVM is woken by cancelling what it waits for.
+class _SignalHandlers:
+    """SIGINT and SIGTERM while Spark computes: Spark's jobs are cancelled, so that a call that waits for them returns.
 
-    Without that, an interrupted call may wait for its job all the same, as `DataFrame.toArrow` does, and raise the
-    job's error instead of the interrupt. To be made before the SparkContext, whose own SIGINT handler asks the JVM to
-    cancel over the connection that is in use.
+    Without that, some interrupted calls wait for their job to end, as `DataFrame.toArrow` does, and then raise the
+    job's error instead of the interrupt. It must be made before the SparkContext, which installs its own SIGINT
+    handler. That one talks to the JVM over a connection that is in use.
 
     Attributes
     ----------
     caught : KeyboardInterrupt, optional
-        What the handler raised.
+        What a handler raised.
     """
 
     def __init__(self) -> None:
@@ -276,12 +292,12 @@ class _Interrupts:
             self._handlers = {number: handler for number, handler in found.items() if callable(handler)}
 
     @contextmanager
-    def waking(self, spark: SparkSession) -> Iterator[None]:
-        """Handle the signals, as their handlers did before, for as long as the context lasts."""
-        over = threading.Event()
+    def installed(self, spark: SparkSession) -> Iterator[None]:
+        """Handle the signals until the context ends: cancel the jobs, then call the handler that was there before."""
+        ended = threading.Event()
 
         def handle(number: int, frame: Any) -> None:
-            threading.Thread(target=cancel_until, args=(over, spark.sparkContext), daemon=True).start()
+            threading.Thread(target=cancel_jobs_until, args=(ended, spark.sparkContext), daemon=True).start()
             try:
                 self._handlers[number](number, frame)
             except KeyboardInterrupt as caught:
@@ -293,7 +309,7 @@ class _Interrupts:
         try:
             yield
         finally:
-            over.set()
+            ended.set()
             for number, handler in self._handlers.items():
                 signal.signal(number, handler)
 
@@ -305,7 +321,7 @@ def _conf(settings: dict[str, str]) -> SparkConf:
 
 
 def _embedded(settings: SessionSettings) -> dict[str, str]:
-    """An embedded Spark listens on the loopback only and leaves nothing behind."""
+    """The settings of an embedded Spark. It listens on the loopback interface only."""
     found = {
         "spark.master": f"local[{settings.cores or available_cores()}]",
         "spark.driver.memory": settings.driver_memory,
@@ -320,20 +336,20 @@ def _embedded(settings: SessionSettings) -> dict[str, str]:
 
 
 def _java_options(folder: Path, buckets: Collection[Bucket], s3: bool) -> dict[str, str]:
-    """What the driver's JVM is started with; ``folder`` holds its log configuration and trust store."""
+    """The options of the driver's JVM. Its log configuration and trust store are in ``folder``."""
     log4j = (folder / "log4j2.properties").as_uri()
-    # The first compiler alone: a JVM that lives for a minute and moves bytes never earns back the second.
+    # Only the first compiler: in a JVM that runs for a minute, the second costs more time than it saves.
     options, class_path = [f'-XX:TieredStopAtLevel=1 -Dlog4j2.configurationFile="{log4j}"'], {}
     if s3:
         from verger.spark import s3a
 
         class_path = {"spark.driver.extraClassPath": s3a.class_path()}
-        options += s3a.trusting(folder / "authorities.p12", buckets)
+        options += s3a.trust_store_options(folder / "authorities.p12", buckets)
     return class_path | {"spark.driver.extraJavaOptions": " ".join(options)}
 
 
-# Spark takes the level from its Python gateway's logger, and is at 'warn' whatever the root says where that has none.
-# The last two would tell session tokens, in the headers of requests, at 'debug'.
+# Spark takes its level from the logger of its Python gateway; without one it is 'warn', whatever the root logger has.
+# The last two loggers would log session tokens, in the headers of requests, at 'debug'.
 _LOG4J = """
 status = error
 appender.console.type = Console
@@ -346,9 +362,9 @@ rootLogger.appenderRef.console.ref = console
 logger.gateway.name = org.apache.spark.api.python.PythonGatewayServer
 logger.gateway.level = {level}
 logger.http.name = org.apache.http
-logger.http.level = {of_requests}
+logger.http.level = {http_level}
 logger.aws.name = software.amazon.awssdk
-logger.aws.level = {of_requests}
+logger.aws.level = {http_level}
 """
 
 
@@ -357,16 +373,17 @@ def _log4j_level(settings: LogLevelSettings) -> str:
 
 
 @contextmanager
-def _quiet(settings: LogLevelSettings) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """A folder for the session, and how to start the JVM: out of our group, its messages only where asked for.
+def _jvm_launch(settings: LogLevelSettings) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """A folder for the session's files, and arguments of Popen to start the JVM.
 
-    A signal to the group, as a shell or an init system sends, must not take the JVM from under a run that ends in
-    order. The JVM ends when we do: it reads our end of a pipe.
+    The JVM runs in a process group of its own: a signal to ours, as a shell or an init system sends it, must not end
+    it before the run has cleaned up. It ends with this process, as it reads from a pipe that we hold open. Its output
+    is shown only at the log levels ``debug`` and ``info``.
     """
     with tempfile.TemporaryDirectory(prefix="verger-") as folder:
         level = _log4j_level(settings)
         log4j = Path(folder, "log4j2.properties")
-        log4j.write_text(_LOG4J.format(level=level, of_requests="info" if level == "debug" else level))
+        log4j.write_text(_LOG4J.format(level=level, http_level="info" if level == "debug" else level))
         if settings.log_level in ("debug", "info"):
             yield Path(folder), {"start_new_session": True}
             return

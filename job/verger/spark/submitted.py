@@ -1,4 +1,4 @@
-"""Spark as spark-submit has started it, in Kubernetes above all: what the session adds to the submission."""
+"""Spark as spark-submit started it, mostly in Kubernetes: settings that the session adds to the submission."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from verger.storage.buckets import Bucket
 if TYPE_CHECKING:
     from pyspark import SparkConf
 
-# Read at the UI's address, where there is one: /metrics/prometheus of the driver, /metrics/executors/prometheus of all.
+# Served at the address of the UI: /metrics/prometheus for the driver, /metrics/executors/prometheus for executors.
 _METRICS = {
     "spark.ui.prometheus.enabled": "true",
-    "spark.metrics.namespace": "verger",  # else every run's id, and a series of its own for each
+    "spark.metrics.namespace": "verger",  # by default it is the run's id, and every run has its own series
     "spark.metrics.conf.driver.sink.prometheusServlet.class": "org.apache.spark.metrics.sink.PrometheusServlet",
     "spark.metrics.conf.driver.sink.prometheusServlet.path": "/metrics/prometheus",
 }
 
-# Executors come and go with their machines; a photograph is computed again at little cost.
+# Executors on spot machines come and go. Computing a photograph again costs little.
 _KUBERNETES = {
     "spark.task.maxFailures": "8",
     "spark.executor.failuresValidityInterval": "1h",
-    # An executor that is told of its end takes no new task. What it holds is not moved elsewhere: nothing is cached,
-    # and shuffles are small.
+    # An executor that is about to end takes no new task. Its blocks are not moved: nothing is cached, and shuffles are
+    # small.
     "spark.decommission.enabled": "true",
     # Fixed, so that a network policy can name them.
     "spark.driver.port": "7078",
@@ -34,43 +34,53 @@ _KUBERNETES = {
 }
 
 
-def complete(submitted: SparkConf) -> None:
-    """Add what the submission does not say itself, before the context starts.
+def add_defaults(submitted: SparkConf) -> None:
+    """Add settings that the submission leaves out, before the context starts.
 
-    All of it is read when the driver's context or an executor starts, so that it still counts after the driver's JVM
-    has; its memory, options and class path do not.
+    Spark reads all of these when the driver's context or an executor starts. Memory, options and class path of the
+    driver's JVM cannot be set here: it runs already.
+
+    Parameters
+    ----------
+    submitted : pyspark.SparkConf
+        Changed in place.
     """
     settings = _METRICS
     if (submitted.get("spark.master") or "").startswith("k8s"):
-        settings = _METRICS | _KUBERNETES | _of_size(submitted)
+        settings = _METRICS | _KUBERNETES | _settings_by_size(submitted)
     for name, value in settings.items():
         submitted.setIfMissing(name, value)
 
 
-def _of_size(submitted: SparkConf) -> dict[str, str]:
-    """What depends on the number of executors."""
+def _settings_by_size(submitted: SparkConf) -> dict[str, str]:
+    """Settings that depend on the number of executors."""
     executors = int(submitted.get("spark.executor.instances") or 2)
     settings = {"spark.executor.maxNumFailures": str(max(20, 5 * executors))}
     if submitted.get("spark.dynamicAllocation.enabled", "false") != "true":
-        # Not as many cores as have come so far: an image may take minutes to be pulled.
+        # Spark would count the executors that have started so far, but pulling an image may take minutes.
         cores = int(submitted.get("spark.executor.cores") or 1)
         settings["spark.default.parallelism"] = str(executors * cores)
     return settings
 
 
-def require_trust(buckets: Iterable[Bucket]) -> None:
-    """See that the JVM, which reads no PEM file, was started with a trust store where a bucket needs one.
+def require_trust_store(buckets: Iterable[Bucket]) -> None:
+    """Check that the JVM was started with a trust store, where a bucket has a CA bundle. It cannot read PEM files.
+
+    Parameters
+    ----------
+    buckets : iterable of Bucket
+        Those that Spark writes to.
 
     Raises
     ------
     UsageError
-        It was not; its requests would fail at the first write.
+        It was not: its first write would fail.
     """
     from pyspark import SparkContext
 
     bundles = [bucket.ca_bundle for bucket in buckets if bucket.ca_bundle]
     if bundles and SparkContext._jvm.java.lang.System.getProperty("javax.net.ssl.trustStore") is None:  # type: ignore[union-attr]
         raise UsageError(
-            f"the store's authority is in {bundles[0]}, and the JVM that spark-submit started does not know it",
+            f"the JVM that spark-submit started does not trust the authority in {bundles[0]}",
             "In Verger's image set AWS_CA_BUNDLE on driver and executors, elsewhere -Djavax.net.ssl.trustStore on both",
         )

@@ -1,4 +1,4 @@
-"""Certificates for the JVM, which reads no PEM file."""
+"""A trust store for the JVM, which cannot read PEM files."""
 
 from __future__ import annotations
 
@@ -15,19 +15,29 @@ from cryptography.utils import CryptographyDeprecationWarning
 
 from verger.errors import UsageError
 
-# Nothing in it is secret, but Java wants a password.
+# The trust store holds no secret, but Java requires a password.
 PASSWORD = "verger"
 
 
 def make(bundles: Iterable[str]) -> bytes:
-    """A PKCS #12 trust store with the certificates of PEM files, and those that this machine trusts anyway.
+    """Make a PKCS #12 trust store of the certificates in PEM files and of those that this machine trusts.
+
+    Parameters
+    ----------
+    bundles : iterable of str
+        Paths of PEM files.
+
+    Returns
+    -------
+    bytes
+        The content of the trust store.
 
     Raises
     ------
     UsageError
-        A file is not there, or has no certificate in it.
+        A file is missing, or holds no certificate.
     """
-    certificates = dict.fromkeys(_system())
+    certificates = dict.fromkeys(_system_certificates())
     for bundle in bundles:
         try:
             certificates |= dict.fromkeys(x509.load_pem_x509_certificates(Path(bundle).read_bytes()))
@@ -41,21 +51,31 @@ def make(bundles: Iterable[str]) -> bytes:
 
 
 def options(path: str) -> str:
-    """The JVM's options that make it use the trust store at ``path``."""
+    """The JVM's options with which it uses a trust store.
+
+    Parameters
+    ----------
+    path : str
+        Of the trust store.
+
+    Returns
+    -------
+    str
+    """
     return (
         f'-Djavax.net.ssl.trustStore="{path}" -Djavax.net.ssl.trustStoreType=PKCS12 '
         f"-Djavax.net.ssl.trustStorePassword={PASSWORD}"
     )
 
 
-def _system() -> list[x509.Certificate]:
+def _system_certificates() -> list[x509.Certificate]:
     found = ssl.get_default_verify_paths().cafile
-    with warnings.catch_warnings():  # of certificates that are odd, and old
+    with warnings.catch_warnings():  # old certificates with deprecated fields
         warnings.simplefilter("ignore", CryptographyDeprecationWarning)
         return x509.load_pem_x509_certificates(Path(found).read_bytes()) if found else []
 
 
-if __name__ == "__main__":  # python -m verger.spark.truststore STORE PEM...: for the start of a container
+if __name__ == "__main__":  # python -m verger.spark.truststore STORE PEM...: the entry point of the image calls it
     try:
         Path(sys.argv[1]).write_bytes(make(sys.argv[2:]))
     except UsageError as error:

@@ -1,4 +1,4 @@
-"""What every store can do: list, read, write, publish once."""
+"""The interface of every store: list, read, write, publish once."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ class Entry:
     size : int
         Bytes.
     version : str
-        Changes whenever the content may have: the ETag and size in a bucket, mtime in nanoseconds and size on disk.
+        Changes whenever the content may have changed. In a bucket it is the ETag and the size; on disk it is the
+        modification time in nanoseconds and the size.
     """
 
     path: str
@@ -33,60 +34,170 @@ class Entry:
 
 
 class AlreadyPublishedError(StoreError):
-    """``publish_once`` found something in its place."""
+    """``publish_once`` found a file or an object of that name."""
 
 
 class Storage(Protocol):
-    """What every store can do. Whatever is written appears whole or not at all."""
+    """A local disk or a bucket. What is written appears whole or not at all.
+
+    All paths are canonical (see `verger.storage.uri.canonical`).
+    """
 
     def list(self, folder: str) -> Iterator[Entry]:
-        """Everything below ``folder``, at any depth, in no order; NothingToReadError where there is no such place."""
+        """List all files below a folder, at any depth, in no particular order.
+
+        Parameters
+        ----------
+        folder : str
+
+        Yields
+        ------
+        Entry
+
+        Raises
+        ------
+        NothingToReadError
+            There is no such folder.
+        """
 
     def exists(self, path: str) -> bool:
-        """Whether there is a file or an object of exactly this name, or a folder with something in it."""
+        """Tell whether there is a file of exactly this name, or a folder that is not empty.
+
+        Parameters
+        ----------
+        path : str
+        """
 
     def read(self, path: str) -> bytes:
-        """The content; NothingToReadError where there is none."""
+        """Read a file.
+
+        Parameters
+        ----------
+        path : str
+
+        Raises
+        ------
+        NothingToReadError
+            There is no such file.
+        """
 
     def read_version(self, path: str, version: str) -> bytes:
-        """The content of just this version; Rejection ``vanished``, ``changed`` or ``unreadable`` otherwise."""
+        """Read a photograph, in one version only.
+
+        Parameters
+        ----------
+        path : str
+        version : str
+            As `Entry` has it.
+
+        Raises
+        ------
+        Rejection
+            It has ``vanished``, has ``changed`` or is ``unreadable``.
+        """
 
     def write(self, path: str, data: bytes) -> None:
-        """Put ``data`` there, over what is there."""
+        """Write a file, in place of an existing one.
+
+        Parameters
+        ----------
+        path : str
+        data : bytes
+            Its whole content.
+        """
 
     def publish_once(self, path: str, data: bytes) -> None:
-        """Put ``data`` there; AlreadyPublishedError where something is."""
+        """Write a file that must not exist yet.
+
+        Parameters
+        ----------
+        path : str
+        data : bytes
+            Its whole content.
+
+        Raises
+        ------
+        AlreadyPublishedError
+            It exists.
+        """
 
     def update(self, path: str, change: Callable[[bytes | None], bytes | None]) -> bool:
-        """Compare and swap: put ``change(content)`` unless it is None, undisturbed by others who do the same.
+        """Replace the content of a file atomically (compare and swap).
 
-        Of those who put the very same content, each is told that it did.
+        Parameters
+        ----------
+        path : str
+        change : callable
+            Takes the present content, None where there is no file. It returns the new content, or None to leave the
+            file as it is. It is called again where another process wrote in between.
+
+        Returns
+        -------
+        bool
+            Whether the file now has the new content. Of several processes that write the same content at once, each
+            gets True.
         """
 
     def stream(self, path: str) -> contextlib.AbstractContextManager[BinaryIO]:
-        """A file to write to, which appears under its name when the context ends without an error."""
+        """Open a file for writing. It appears under its name when the context ends without an error.
+
+        Parameters
+        ----------
+        path : str
+        """
 
     def make_folder(self, folder: str) -> None:
-        """See that there is such a folder, if only an empty one."""
+        """Make a folder, unless it exists.
+
+        Parameters
+        ----------
+        folder : str
+        """
 
     def delete(self, path: str) -> None:
-        """Remove a file, or a folder and all below it; nothing there is no error."""
+        """Remove a file, or a folder and everything below it. It is no error if there is neither.
+
+        Parameters
+        ----------
+        path : str
+        """
 
     def arrow(self) -> pafs.FileSystem:
-        """The same store for pyarrow, which takes canonical paths."""
+        """Give the same store as a file system of pyarrow, which takes canonical paths.
+
+        Returns
+        -------
+        pyarrow.fs.FileSystem
+        """
 
     def spark_uri(self, path: str) -> str:
-        """The name by which Spark reaches ``path``."""
+        """Give the URI by which Spark reaches a path.
+
+        Parameters
+        ----------
+        path : str
+
+        Returns
+        -------
+        str
+            ``file://`` or ``s3a://``, not percent-encoded.
+        """
 
 
 @contextlib.contextmanager
 def raise_if_corrupt(path: str) -> Iterator[None]:
-    """Say of content that cannot be made sense of that the file is damaged: what a run has written, nobody edits.
+    """Report a file that cannot be parsed as damaged: only Verger writes these files, so the user did not edit it.
+
+    Parameters
+    ----------
+    path : str
+        The file that the context reads, for the message.
 
     Raises
     ------
     StoreError
-        JSON, NumPy or Arrow refuse it (by a ValueError, or an OSError without a number), or a part is missing.
+        JSON, NumPy or Arrow cannot parse the content, or a part of it is missing. Errors of the operating system,
+        which have an error number, are passed on.
     """
     try:
         yield

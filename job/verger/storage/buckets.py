@@ -1,4 +1,4 @@
-"""How one bucket is reached; light, as commands that never touch a bucket import it too."""
+"""How one bucket is reached. Does not import boto3: commands that use no bucket import this module too."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from urllib.parse import urlsplit
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """How one bucket is reached. No secret is in it: workers find the keys themselves.
+    """How one bucket is reached. It holds no secret: workers find the keys themselves.
 
     Attributes
     ----------
     name : str
     region : str, optional
-        Where the store says it stands; requests are signed for it.
+        Region that the store reports. Requests are signed for it.
     endpoint_url : str, optional
         None for AWS's own endpoint of the region.
     path_style : bool
-        The name goes into the path and not into the host's name.
+        Whether requests have the bucket's name in the path, not in the host name.
     ca_bundle : str, optional
         PEM file with which the store's certificate is checked.
     """
@@ -32,16 +32,22 @@ class Bucket:
 
     @property
     def is_aws(self) -> bool:
-        """Whether the endpoint is AWS's, so that AWS's region names mean what they say."""
+        """Whether the endpoint is AWS's. Only there are region names sure to be AWS's."""
         return is_aws(self.endpoint_url)
 
     @property
     def host(self) -> str:
-        """Host and port of the endpoint, for people."""
+        """Host and port of the endpoint, for messages."""
         return urlsplit(self.endpoint_url).netloc if self.endpoint_url else "AWS"
 
 
 def is_aws(endpoint_url: str | None) -> bool:
-    """Whether an endpoint is one of AWS's: declared otherwise or not, these hosts are."""
+    """Whether an endpoint is AWS's, by its host name alone: what the user declares about it does not count.
+
+    Parameters
+    ----------
+    endpoint_url : str or None
+        None for AWS's own endpoint.
+    """
     host = (urlsplit(endpoint_url).hostname or "") if endpoint_url else "amazonaws.com"
     return re.search(r"(^|\.)amazonaws\.(com|eu|com\.cn)\.?$", host) is not None

@@ -1,4 +1,4 @@
-"""boto3's clients of one command, and how long they wait for a store that does not answer."""
+"""The boto3 clients of one command, and how long they wait for a store that does not answer."""
 
 from __future__ import annotations
 
@@ -8,33 +8,33 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import boto3
-from botocore import exceptions as failures
+from botocore import exceptions as boto_errors
 from botocore.config import Config
 
 from verger import __version__
 from verger.storage.buckets import Bucket
-from verger.storage.credentials import FIRST_REGION
+from verger.storage.credentials import DEFAULT_REGION
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 
 class Clients:
-    """The clients of one command: one a bucket, which threads may share.
+    """The clients of one command: one for each bucket. Threads may share them.
 
     Parameters
     ----------
     fail_fast : threading.Event
         While it is set, no client waits for a store that does not answer.
     patience_s : float
-        How long a patient client waits for one, seconds.
+        Seconds for which a patient client retries a request that the store does not answer.
     """
 
     def __init__(self, fail_fast: threading.Event, patience_s: float) -> None:
         self._fail_fast = fail_fast
         self._patience_s = patience_s
-        self._made: dict[tuple[Bucket, bool], S3Client] = {}
-        self._making = threading.Lock()  # boto3's session is not safe to share
+        self._clients: dict[tuple[Bucket, bool], S3Client] = {}
+        self._lock = threading.Lock()  # threads may not share a boto3 session
 
     def client(self, bucket: Bucket, patient: bool = True) -> S3Client:
         """The client of a bucket.
@@ -43,21 +43,25 @@ class Clients:
         ----------
         bucket : Bucket
         patient : bool
-            Whether it outlasts a store that restarts; a preflight wants to know soon, and so does a run that has
-            failed.
+            Whether it retries until a store that restarts is back. The checks before a run use False, to fail soon;
+            while `fail_fast` is set, every client is as with False.
+
+        Returns
+        -------
+        mypy_boto3_s3.S3Client
         """
         patient = patient and not self._fail_fast.is_set()
-        with self._making:
-            if (bucket, patient) not in self._made:
-                self._made[bucket, patient] = self._make(bucket, patient)
-            return self._made[bucket, patient]
+        with self._lock:
+            if (bucket, patient) not in self._clients:
+                self._clients[bucket, patient] = self._create(bucket, patient)
+            return self._clients[bucket, patient]
 
-    def _make(self, bucket: Bucket, patient: bool) -> S3Client:
-        made = _client(bucket, patient)
+    def _create(self, bucket: Bucket, patient: bool) -> S3Client:
+        client = _create_client(bucket, patient)
         if patient:
             handler: Any = self._seconds_until_retry
-            made.meta.events.register("needs-retry.s3", handler)
-        return made
+            client.meta.events.register("needs-retry.s3", handler)
+        return client
 
     def _seconds_until_retry(
         self,
@@ -66,21 +70,21 @@ class Clients:
         caught_exception: Exception | None = None,
         **_: Any,
     ) -> float | None:
-        """When to send a request again that a store has left unanswered; None to leave it at that, after a minute.
+        """Seconds to wait before an unanswered request is sent again; None to give up, after `patience_s`.
 
-        botocore itself waits for random times, and no longer where many requests share its quota of retries: of a
-        store's photographs, some would be given up before the store has restarted.
+        botocore's own retries are fewer, and many requests share one quota of them. With these alone, some photographs
+        would be rejected while a store restarts.
         """
-        silent = response is not None and response[0].status_code in (429, 500, 502, 503, 504)
-        if isinstance(caught_exception, (failures.ConnectionError, failures.HTTPClientError)):
-            silent = not isinstance(caught_exception, failures.SSLError)
-        since = request_dict["context"].setdefault("silent since", time.monotonic())
-        if not silent or time.monotonic() - since > self._patience_s or self._fail_fast.is_set():
+        unanswered = response is not None and response[0].status_code in (429, 500, 502, 503, 504)
+        if isinstance(caught_exception, (boto_errors.ConnectionError, boto_errors.HTTPClientError)):
+            unanswered = not isinstance(caught_exception, boto_errors.SSLError)
+        since = request_dict["context"].setdefault("unanswered since", time.monotonic())
+        if not unanswered or time.monotonic() - since > self._patience_s or self._fail_fast.is_set():
             return None
         return random.uniform(1, 3)
 
 
-def _client(bucket: Bucket, patient: bool) -> S3Client:
+def _create_client(bucket: Bucket, patient: bool) -> S3Client:
     config = Config(
         connect_timeout=5 if patient else 2,
         read_timeout=30 if patient else 5,
@@ -93,14 +97,14 @@ def _client(bucket: Bucket, patient: bool) -> S3Client:
         response_checksum_validation="when_supported" if bucket.is_aws else "when_required",
     )
     session = boto3.Session()
-    # Dates of a listing are half the cost of reading it, and nobody looks at them.
+    # Parsing the dates of a listing is half the cost of reading it, and no code uses them.
     factory = session._session.get_component("response_parser_factory")
     factory.set_parser_defaults(timestamp_parser=str)
-    made: S3Client = session.client(
+    client: S3Client = session.client(
         "s3",
-        region_name=bucket.region or FIRST_REGION,
+        region_name=bucket.region or DEFAULT_REGION,
         endpoint_url=bucket.endpoint_url,
         verify=bucket.ca_bundle,
         config=config,
     )
-    return made
+    return client

@@ -1,4 +1,4 @@
-"""How S3 is reached: keys, endpoint, region and certificates, by one rule for boto3 and S3A alike."""
+"""How S3 is reached: keys, endpoint, region and certificates; the same for boto3 and S3A."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import re
 import ssl
 
 import boto3
-from botocore import exceptions as failures
+from botocore import exceptions as boto_errors
 
 from verger.config import StoreSettings
 from verger.errors import StoreError, UsageError
 from verger.storage.buckets import Bucket, is_aws
 from verger.storage.refusals import no_credentials, translate_errors
 
-# Where the first question about a bucket goes when nobody has named a region: to an endpoint in the EU.
-FIRST_REGION = "eu-central-1"
+# The region of the first request about a bucket, where none is configured: an endpoint in the EU.
+DEFAULT_REGION = "eu-central-1"
 
-# boto3's name for where it found the keys -> what finds the same ones in the JVM.
+# boto3's name for where it found the keys -> the class that finds the same keys in the JVM.
 _PROVIDERS = {
     "env": "EnvironmentVariableCredentialsProvider",
     "assume-role-with-web-identity": "WebIdentityTokenFileCredentialsProvider",
@@ -31,14 +31,14 @@ _PROVIDERS = {
 
 
 def resolve(name: str, settings: StoreSettings | None = None) -> Bucket:
-    """How a bucket is to be reached: by the settings, else by AWS's own variables and files.
+    """How a bucket is reached: as the settings say, else as AWS's own variables and files say.
 
     Parameters
     ----------
     name : str
-        Of the bucket.
+        Name of the bucket.
     settings : StoreSettings, optional
-        What they leave open, AWS's variables and files decide.
+        AWS's variables and files fill in what these leave out.
 
     Returns
     -------
@@ -47,14 +47,14 @@ def resolve(name: str, settings: StoreSettings | None = None) -> Bucket:
     Raises
     ------
     UsageError
-        A profile, region or file that is named there does not exist.
+        A profile, region or file that these name does not exist.
     """
     with translate_errors(f"s3://{name}"):
         session = boto3.Session()
         region = (settings and settings.region) or os.environ.get("AWS_REGION") or session.region_name
         given = settings.endpoint_url if settings else None
         endpoint = _endpoint(session, region, given)
-        own = given or not re.fullmatch(r"https://s3[.-]([a-z0-9-]+\.)?amazonaws\.(com|eu|com\.cn)", endpoint)
+        is_custom = given or not re.fullmatch(r"https://s3[.-]([a-z0-9-]+\.)?amazonaws\.(com|eu|com\.cn)", endpoint)
         ca_bundle = (settings and settings.ca_bundle) or session._session.get_config_variable("ca_bundle")
         path_style = settings.path_style if settings else None
     if not endpoint.startswith("https:"):
@@ -67,36 +67,41 @@ def resolve(name: str, settings: StoreSettings | None = None) -> Bucket:
     return Bucket(
         name=name,
         region=region,
-        endpoint_url=endpoint if own else None,
+        endpoint_url=endpoint if is_custom else None,
         path_style=not is_aws(endpoint) if path_style is None else path_style,
         ca_bundle=ca_bundle or None,
     )
 
 
 def _endpoint(session: boto3.Session, region: str | None, given: str | None) -> str:
-    """boto3 knows all the places where an endpoint may be configured, and tells by the client that it makes."""
+    """The endpoint of a client that boto3 makes: boto3 knows all the places where one may be configured."""
     try:
-        probe = session.client("s3", region_name=region or FIRST_REGION, endpoint_url=given or None)
+        probe = session.client("s3", region_name=region or DEFAULT_REGION, endpoint_url=given or None)
         endpoint: str = probe.meta.endpoint_url.rstrip("/")
-    except ValueError as error:  # of what is no URL at all
-        if isinstance(error, failures.BotoCoreError):
+    except ValueError as error:  # it is no URL at all
+        if isinstance(error, boto_errors.BotoCoreError):
             raise
         endpoint = ""
     if not re.fullmatch(r"https?://[^/@?#\s]+", endpoint):  # not repeated, for it may hold a password
         raise UsageError(
             "the endpoint that AWS's variables or files give is not of the form http://HOST:PORT or https://HOST",
-            "Mend AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL or the profile's endpoint_url",
+            "Correct AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL or the profile's endpoint_url",
         )
     return endpoint
 
 
 def java_provider() -> str:
-    """The class by which S3A finds the keys that boto3 finds.
+    """The Java class with which S3A finds the keys that boto3 finds.
+
+    Returns
+    -------
+    str
+        Its full name.
 
     Raises
     ------
     StoreError
-        There are no keys, or of a kind that the JVM cannot find.
+        There are no keys, or the JVM cannot find keys of this kind.
     """
     with translate_errors("S3"):
         found = boto3.Session().get_credentials()
@@ -104,7 +109,7 @@ def java_provider() -> str:
         raise no_credentials("S3", "none were found")
     if found.method not in _PROVIDERS:
         raise StoreError(
-            f"credentials by {found.method} serve Python only, not Spark",
+            f"credentials by {found.method} can be used by Python, but not by Spark",
             "Export them into the environment: aws configure export-credentials --format env",
         )
     by_profile = found.method == "assume-role-with-web-identity" and "AWS_ROLE_ARN" not in os.environ

@@ -1,4 +1,4 @@
-"""Listing a bucket: one page after the other, and on AWS, where there are many, in ranges of names at once."""
+"""Listing a bucket: page by page, and on AWS, where there are many objects, in several ranges of keys at once."""
 
 from __future__ import annotations
 
@@ -13,30 +13,38 @@ if TYPE_CHECKING:
 # (key, size in bytes, ETag without quotes)
 Object = tuple[str, int, str]
 
-# Pages of a thousand keys that are read one by one before it pays to look for ranges.
-_FEW_PAGES = 10
-_LISTERS = 8
-_RANGES = 64
-# How far down, and how long, folders are looked for that could bound ranges.
-_DEPTH = 3
-_FOLDER_PAGES = 5
+# Pages of a thousand keys that are read one by one before the search for ranges pays.
+_SEQUENTIAL_PAGES = 10
+_THREADS = 8
+_MAX_RANGES = 64
+# Folders bound the ranges. They are searched for so many levels down, and in so many pages a folder.
+_MAX_DEPTH = 3
+_MAX_FOLDER_PAGES = 5
 
 
-def objects(client: S3Client, bucket: str, prefix: str, ranges: bool) -> Iterator[Object]:
-    """Every object whose key begins with ``prefix``, in no order.
+def list_objects(client: S3Client, bucket: str, prefix: str, ranges: bool) -> Iterator[Object]:
+    """List every object whose key begins with a prefix, in no particular order.
 
-    Memory is bounded: at most one page of a thousand keys waits for each of the ranges that are being read.
+    Memory is bounded: at most one page of a thousand keys is held for each range that is being read.
 
     Parameters
     ----------
     client : S3Client
-    bucket, prefix : str
+    bucket : str
+        Its name.
+    prefix : str
+        Of keys; the empty string for all of them.
     ranges : bool
-        Whether StartAfter can be relied upon. MinIO (2026-02-12) answers it with an empty last page where a folder "X"
-        stands beside a large "X Red", whose objects come before X's.
+        Whether the store's StartAfter can be relied upon. MinIO (2026-02-12) answers it with an empty last page where
+        a bucket has a folder "X" and a large folder "X Red", whose objects come before those of X.
+
+    Yields
+    ------
+    tuple of (str, int, str)
+        Key, size in bytes, and ETag without quotes.
     """
     last, token = "", None
-    for _ in range(_FEW_PAGES) if ranges else count():
+    for _ in range(_SEQUENTIAL_PAGES) if ranges else count():
         page = _page(client, bucket, prefix, token=token)
         found = _objects(page)
         yield from found
@@ -44,51 +52,53 @@ def objects(client: S3Client, bucket: str, prefix: str, ranges: bool) -> Iterato
         if token is None:
             return
         last = found[-1][0] if found else last
-    yield from _in_ranges(client, bucket, prefix, last)
+    yield from _list_in_ranges(client, bucket, prefix, last)
 
 
-def _in_ranges(client: S3Client, bucket: str, prefix: str, after: str) -> Iterator[Object]:
-    """The objects after ``after``, by several listings at once that share out the names between them."""
-    folders = _folders(client, bucket, prefix, after)
-    step = max(1, len(folders) // _RANGES)
+def _list_in_ranges(client: S3Client, bucket: str, prefix: str, after: str) -> Iterator[Object]:
+    """The objects after ``after``, by several listings at once, each of its own range of keys."""
+    folders = _find_folders(client, bucket, prefix, after)
+    step = max(1, len(folders) // _MAX_RANGES)
     bounds = [after, *folders[step - 1 :: step]]
     ranges = iter([(low, high, None) for low, high in zip_longest(bounds, bounds[1:])])
 
-    def one(low: str, high: str | None, token: str | None) -> tuple[list[Object], tuple[str, str | None, str] | None]:
+    def next_page(
+        low: str, high: str | None, token: str | None
+    ) -> tuple[list[Object], tuple[str, str | None, str] | None]:
         page = _page(client, bucket, prefix, token=token, after=low)
         found = _objects(page)
         within = [item for item in found if high is None or item[0] <= high]
         token = page.get("NextContinuationToken")
         return within, (low, high, token) if token and len(within) == len(found) else None
 
-    with ThreadPoolExecutor(_LISTERS) as pool:
-        waiting = {pool.submit(one, *bounds) for bounds in islice(ranges, _LISTERS)}
+    with ThreadPoolExecutor(_THREADS) as pool:
+        waiting = {pool.submit(next_page, *bounds) for bounds in islice(ranges, _THREADS)}
         while waiting:
             done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
             for future in done:
                 found, rest = future.result()
                 following = rest or next(ranges, None)
                 if following is not None:
-                    waiting.add(pool.submit(one, *following))
+                    waiting.add(pool.submit(next_page, *following))
                 yield from found
 
 
-def _folders(client: S3Client, bucket: str, prefix: str, after: str) -> list[str]:
-    """Folders after ``after``, sorted: some levels down where there are few."""
+def _find_folders(client: S3Client, bucket: str, prefix: str, after: str) -> list[str]:
+    """Folders after ``after``, sorted. Where there are few, those some levels down."""
     found = [prefix]
-    for _ in range(_DEPTH):
+    for _ in range(_MAX_DEPTH):
         below = [name for folder in found for name in _subfolders(client, bucket, folder, after)]
         if not below:
             break
         found = below
-        if len(found) >= _LISTERS:
+        if len(found) >= _THREADS:
             break
     return sorted(name for name in found if name > after)
 
 
 def _subfolders(client: S3Client, bucket: str, prefix: str, after: str) -> Iterator[str]:
     token = None
-    for _ in range(_FOLDER_PAGES):  # a folder of a million photographs and no folder is no help
+    for _ in range(_MAX_FOLDER_PAGES):  # a folder may have a million photographs and no subfolder
         page = _page(client, bucket, prefix, token=token, after=after, Delimiter="/")
         yield from (folder["Prefix"] for folder in page.get("CommonPrefixes", []))
         token = page.get("NextContinuationToken")

@@ -17,42 +17,42 @@ from typing import BinaryIO
 import pyarrow.fs as pafs
 
 from verger.errors import DoesNotFitError, NothingToReadError, Reason, Rejection, StoreError
-from verger.storage.base import AlreadyPublishedError, Entry
+from verger.storage.base import AlreadyPublishedError, Entry, Storage
 
 
-class LocalStorage:
-    """Files and folders of this machine (or of a volume that all machines mount)."""
+class LocalStorage(Storage):
+    """Files and folders of this machine, or of a volume that all machines mount."""
 
     def list(self, folder: str) -> Iterator[Entry]:
         if not os.path.isdir(folder):
             what = "is a file, not a folder" if os.path.exists(folder) else "does not exist"
             raise NothingToReadError(f"{folder} {what}", "Check the path")
-        with _explained(folder), _found(folder):
+        with _translate_errors(folder), _translate_not_found(folder):
             yield from self._walk(folder, frozenset())
 
-    def _walk(self, folder: str, above: frozenset[tuple[int, int]]) -> Iterator[Entry]:
+    def _walk(self, folder: str, parents: frozenset[tuple[int, int]]) -> Iterator[Entry]:
         here = os.stat(folder)
         identity = (here.st_dev, here.st_ino)
-        if identity in above:  # a symbolic link to a folder that holds it
+        if identity in parents:  # a symbolic link to a folder above it
             return
         with os.scandir(folder) as found:
             for item in found:
                 try:
                     status = item.stat()
                 except OSError as error:
-                    if error.errno in (errno.ENOENT, errno.ELOOP):  # gone since, or a link to nowhere or to itself
+                    if error.errno in (errno.ENOENT, errno.ELOOP):  # deleted meanwhile, or a broken or circular link
                         continue
                     raise
                 if stat.S_ISDIR(status.st_mode):
-                    yield from self._walk(item.path, above | {identity})
-                elif stat.S_ISREG(status.st_mode):  # to open a pipe would wait for its writer
+                    yield from self._walk(item.path, parents | {identity})
+                elif stat.S_ISREG(status.st_mode):  # opening a pipe would wait for its writer
                     yield Entry(item.path, status.st_size, _version(status))
 
     def exists(self, path: str) -> bool:
         return os.path.isfile(path) or (os.path.isdir(path) and bool(os.listdir(path)))
 
     def read(self, path: str) -> bytes:
-        with _explained(path), _found(path):
+        with _translate_errors(path), _translate_not_found(path):
             return Path(path).read_bytes()
 
     def read_version(self, path: str, version: str) -> bytes:
@@ -65,7 +65,7 @@ class LocalStorage:
                     raise Rejection(Reason.CHANGED, "changed while it was read")
                 return data
         except FileNotFoundError:
-            raise Rejection(Reason.VANISHED, "gone between listing and reading") from None
+            raise Rejection(Reason.VANISHED, "deleted between listing and reading") from None
         except OSError as error:
             raise Rejection(Reason.UNREADABLE, error.strerror or str(error)) from None
 
@@ -74,18 +74,18 @@ class LocalStorage:
             file.write(data)
 
     def publish_once(self, path: str, data: bytes) -> None:
-        with _explained(path), _temporary(path) as (temporary, file):
+        with _translate_errors(path), _temporary_file(path) as (temporary, file):
             file.write(data)
             _flush(file)
             try:
-                os.link(temporary, path)  # unlike a rename, refuses to replace
+                os.link(temporary, path)  # unlike a rename, it fails if the file exists
             except FileExistsError:
                 raise AlreadyPublishedError(f"{path} exists already") from None
             _flush_folder(path)
 
     def update(self, path: str, change: Callable[[bytes | None], bytes | None]) -> bool:
         folder, name = os.path.split(path)
-        with _explained(path):
+        with _translate_errors(path):
             os.makedirs(folder, exist_ok=True)
             with open(os.path.join(folder, f".{name}.lock"), "wb") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)
@@ -97,18 +97,18 @@ class LocalStorage:
 
     @contextmanager
     def stream(self, path: str) -> Iterator[BinaryIO]:
-        with _explained(path), _temporary(path) as (temporary, file):
+        with _translate_errors(path), _temporary_file(path) as (temporary, file):
             yield file
             _flush(file)
             os.replace(temporary, path)
             _flush_folder(path)
 
     def make_folder(self, folder: str) -> None:
-        with _explained(folder):
+        with _translate_errors(folder):
             os.makedirs(folder, exist_ok=True)
 
     def delete(self, path: str) -> None:
-        with _explained(path), contextlib.suppress(FileNotFoundError):
+        with _translate_errors(path), contextlib.suppress(FileNotFoundError):
             if os.path.isdir(path) and not os.path.islink(path):
                 shutil.rmtree(path)
             else:
@@ -126,8 +126,8 @@ def _version(status: os.stat_result) -> str:
 
 
 @contextmanager
-def _temporary(path: str) -> Iterator[tuple[str, BinaryIO]]:
-    """A hidden file beside ``path``, which readers skip; gone when the context ends."""
+def _temporary_file(path: str) -> Iterator[tuple[str, BinaryIO]]:
+    """A hidden file in the folder of ``path``. Readers skip it, and it is deleted when the context ends."""
     folder, name = os.path.split(path)
     os.makedirs(folder, exist_ok=True)
     temporary = os.path.join(folder, f".{name}.{secrets.token_hex(4)}")
@@ -145,7 +145,7 @@ def _flush(file: BinaryIO) -> None:
 
 
 def _flush_folder(path: str) -> None:
-    """A rename survives a power cut only when its folder is on disk."""
+    """Flush the folder of a file: without that, a rename may be lost in a power cut."""
     descriptor = os.open(os.path.dirname(path), os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -154,8 +154,8 @@ def _flush_folder(path: str) -> None:
 
 
 @contextmanager
-def _found(path: str) -> Iterator[None]:
-    """Say that there is nothing to read at ``path``."""
+def _translate_not_found(path: str) -> Iterator[None]:
+    """Turn the system's errors about a missing file into NothingToReadError."""
     try:
         yield
     except (FileNotFoundError, NotADirectoryError) as error:
@@ -163,12 +163,12 @@ def _found(path: str) -> Iterator[None]:
 
 
 @contextmanager
-def _explained(path: str) -> Iterator[None]:
-    """Turn the system's errors into lines that a user can act on."""
+def _translate_errors(path: str) -> Iterator[None]:
+    """Turn the system's errors into errors that say what the user can do."""
     try:
         yield
     except OSError as error:
         where = error.filename or path
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DoesNotFitError(f"no space left for {where}", "Free some, or choose another folder") from error
+            raise DoesNotFitError(f"no space left for {where}", "Free some space, or choose another folder") from error
         raise StoreError(f"{where}: {error.strerror or error}", "Check the path and its permissions") from error

@@ -1,4 +1,4 @@
-"""Objects as files that pyarrow reads in ranges: of a Parquet file, only the columns that are asked for."""
+"""Objects as files that pyarrow reads in byte ranges: of a Parquet file, only the columns that are needed."""
 
 from __future__ import annotations
 
@@ -11,49 +11,66 @@ import pyarrow.fs as pafs
 from verger.errors import NothingToReadError, StoreError
 from verger.storage.buckets import Bucket
 
-# The end of a Parquet file, with its footer and often all that is wanted, comes with the first request.
-_TAIL = 1 << 16
+# The first request reads the end of the file: of a Parquet file it has the footer, and often all that is needed.
+_TAIL_BYTES = 1 << 16
 
 
-class Objects(Protocol):
-    """What files in ranges need of a store."""
+class ObjectReader(Protocol):
+    """What `RangedFile` needs of a store."""
 
     @property
     def bucket(self) -> Bucket:
-        """Whose objects they are."""
+        """The bucket that holds the objects."""
 
-    def get(self, path: str, **conditions: str) -> tuple[bytes, Any]:
-        """The content, or the range of it that the conditions ask for, and the whole answer."""
+    def get(self, path: str, **options: str) -> tuple[bytes, Any]:
+        """Read an object, or a range of it.
+
+        Parameters
+        ----------
+        path : str
+            Canonical.
+        **options
+            Further options of boto3's ``get_object``, such as ``Range`` and ``IfMatch``.
+
+        Returns
+        -------
+        bytes
+            The content.
+        dict
+            boto3's answer.
+        """
 
 
 class RangedFile(io.RawIOBase):
-    """One object, in the version in which it was opened.
+    """One object as a file. All reads are of the version that was opened.
 
     Parameters
     ----------
-    storage : Objects
+    storage : ObjectReader
+        Reads the objects of a bucket.
     path : str
+        Canonical.
 
     Raises
     ------
     FileNotFoundError
-        As pyarrow expects it.
+        There is no such object. pyarrow expects this type.
     """
 
-    def __init__(self, storage: Objects, path: str) -> None:
+    def __init__(self, storage: ObjectReader, path: str) -> None:
         self._storage, self._path, self._position = storage, path, 0
-        self._tail, answer = self._get(f"bytes=-{_TAIL}")
+        self._tail, answer = self._get(f"bytes=-{_TAIL_BYTES}")
         self._etag = answer.get("ETag", "")
         self.length = int(answer.get("ContentRange", f"/{len(self._tail)}").rpartition("/")[2])
 
-    def _get(self, span: str, **condition: str) -> tuple[bytes, Any]:
+    def _get(self, byte_range: str, **options: str) -> tuple[bytes, Any]:
         try:
-            return self._storage.get(self._path, Range=span, **condition)
+            return self._storage.get(self._path, Range=byte_range, **options)
         except NothingToReadError as error:
             raise FileNotFoundError(error.line) from error
         except StoreError as error:
-            refused = getattr(error.__cause__, "response", {}).get("Error", {}).get("Code")
-            if refused == "InvalidRange":  # it is empty
+            code = getattr(error.__cause__, "response", {}).get("Error", {}).get("Code")
+            if code == "InvalidRange":  # the object is empty
                 return b"", {}
             raise
 
@@ -88,14 +105,20 @@ class RangedFile(io.RawIOBase):
         return self.read()
 
 
-class RangedFiles(pafs.FileSystemHandler):  # type: ignore[misc]
-    """What pyarrow needs to read the objects that it is given by name; it lists and writes nothing."""
+class RangedFileSystem(pafs.FileSystemHandler):  # type: ignore[misc]
+    """A file system of pyarrow that opens objects by name. It neither lists nor writes.
 
-    def __init__(self, storage: Objects) -> None:
+    Parameters
+    ----------
+    storage : ObjectReader
+        Reads the objects of a bucket.
+    """
+
+    def __init__(self, storage: ObjectReader) -> None:
         self._storage = storage
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, RangedFiles) and other._storage.bucket == self._storage.bucket
+        return isinstance(other, RangedFileSystem) and other._storage.bucket == self._storage.bucket
 
     def __hash__(self) -> int:
         return hash(self._storage.bucket)
@@ -115,10 +138,10 @@ class RangedFiles(pafs.FileSystemHandler):  # type: ignore[misc]
     def get_file_info(self, paths: list[str]) -> list[pafs.FileInfo]:
         return [pafs.FileInfo(path, pafs.FileType.File) for path in paths]
 
-    def _refuse(self, *_: Any) -> Any:
-        raise io.UnsupportedOperation("objects are read here, and listed, written and removed by Storage")
+    def _unsupported(self, *_: Any) -> Any:
+        raise io.UnsupportedOperation("this file system only reads; Storage lists, writes and removes objects")
 
     get_file_info_selector = create_dir = delete_dir = delete_dir_contents = delete_root_dir_contents = delete_file = (
-        _refuse
+        _unsupported
     )
-    move = copy_file = open_output_stream = open_append_stream = _refuse
+    move = copy_file = open_output_stream = open_append_stream = _unsupported

@@ -1,4 +1,4 @@
-"""What boto3's errors mean to the user, in one line each."""
+"""boto3's errors as errors that say in one line what happened and what to do."""
 
 from __future__ import annotations
 
@@ -7,97 +7,127 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
-from botocore import exceptions as failures
+from botocore import exceptions as boto_errors
 
 from verger.errors import NothingToReadError, StoreError, UsageError, VergerError
 
 
 @contextmanager
 def translate_errors(where: str) -> Iterator[None]:
-    """Turn boto3's errors into lines that a user can act on."""
+    """Turn boto3's errors into errors that say what the user can do.
+
+    Parameters
+    ----------
+    where : str
+        What the context reads or writes, as a URI, for the message.
+
+    Raises
+    ------
+    VergerError
+        The translated error; see `explain`.
+    """
     try:
         yield
-    except (failures.BotoCoreError, failures.ClientError, RecursionError) as error:
-        known = explain(error, where)
-        if known is None:
+    except (boto_errors.BotoCoreError, boto_errors.ClientError, RecursionError) as error:
+        translated = explain(error, where)
+        if translated is None:
             raise
-        raise known from error
+        raise translated from error
 
 
 def explain(error: Exception, where: str) -> VergerError | None:
-    """What an error of boto3's means to the user, in one line; None where it is none of boto3's.
+    """Translate an error of boto3.
 
     Parameters
     ----------
     error : Exception
     where : str
-        What was asked for, as a URI.
+        What was read or written, as a URI, for the message.
+
+    Returns
+    -------
+    VergerError or None
+        None where boto3 did not raise the error.
     """
-    if isinstance(error, failures.ClientError):
-        return _refusal(error, where)
-    if isinstance(error, RecursionError):  # botocore asks again for as long as a redirect names no region
-        return StoreError(f"{where}: the endpoint sends requests elsewhere", "Check --endpoint-url: http: or https:")
-    if isinstance(error, failures.SSLError):
-        return _untrusted(_cause(error), where)
-    if isinstance(error, (failures.HTTPClientError, failures.ConnectionError)):
+    if isinstance(error, boto_errors.ClientError):
+        return _explain_response(error, where)
+    if isinstance(error, RecursionError):  # botocore repeats a request while redirects name no region
+        return StoreError(f"{where}: the endpoint only redirects requests", "Check --endpoint-url: http: or https:")
+    if isinstance(error, boto_errors.SSLError):
+        return _explain_tls(_cause(error), where)
+    if isinstance(error, (boto_errors.HTTPClientError, boto_errors.ConnectionError)):
         endpoint = str(getattr(error, "kwargs", {}).get("endpoint_url", ""))
-        place = f" at {_host(endpoint)}" if endpoint else ""
+        at = f" at {_host(endpoint)}" if endpoint else ""
         return StoreError(
-            f"{where}: the store{place} cannot be reached ({_cause(error)})",
+            f"{where}: the store{at} cannot be reached ({_cause(error)})",
             "Check --endpoint-url, http: or https: included, and the network",
         )
-    if isinstance(error, _BROKEN):
-        return StoreError(f"{where}: what the store sent is not whole ({_cause(error)})", "Run again")
-    if isinstance(error, _CREDENTIAL_FAILURES):
+    if isinstance(error, _DAMAGED_BODY):
+        return StoreError(f"{where}: the store's answer is incomplete or damaged ({_cause(error)})", "Run again")
+    if isinstance(error, _CREDENTIAL_ERRORS):
         return no_credentials(where, _cause(error))
-    if isinstance(error, failures.BotoCoreError):
+    if isinstance(error, boto_errors.BotoCoreError):
         return UsageError(f"{where}: {_cause(error)}", "Check the URI, --region and AWS's own settings")
     return None
 
 
-def no_store(where: str) -> StoreError:
-    """What listens there, a web server perhaps, speaks HTTP but not S3."""
-    return StoreError(f"{where}: what answers at the endpoint is no S3 store, or a broken one", "Check --endpoint-url")
+def not_s3(where: str) -> StoreError:
+    """The error for a server at the endpoint that speaks HTTP but not S3: a web server, perhaps.
+
+    Parameters
+    ----------
+    where : str
+        What was read or written, as a URI.
+
+    Returns
+    -------
+    StoreError
+    """
+    return StoreError(f"{where}: the server at the endpoint is no S3 store, or a broken one", "Check --endpoint-url")
 
 
-def _untrusted(cause: str, where: str) -> StoreError:
+def _explain_tls(cause: str, where: str) -> StoreError:
     if "certificate" not in cause:
-        return StoreError(f"{where}: the endpoint speaks no TLS ({cause})", "Check --endpoint-url: http: or https:")
+        return StoreError(f"{where}: the endpoint does not use TLS ({cause})", "Check --endpoint-url: http: or https:")
     return StoreError(
         f"{where}: the store's certificate is not trusted ({cause})",
-        "Name the authority that signed it with --ca-bundle FILE.pem or AWS_CA_BUNDLE",
+        "Give the certificate of the authority that signed it: --ca-bundle FILE.pem or AWS_CA_BUNDLE",
     )
 
 
-_BROKEN = (failures.IncompleteReadError, failures.ChecksumError, failures.FlexibleChecksumError)
-_CREDENTIAL_FAILURES = (
-    failures.NoCredentialsError,
-    failures.PartialCredentialsError,
-    failures.CredentialRetrievalError,
-    failures.MetadataRetrievalError,
-    failures.UnauthorizedSSOTokenError,
-    failures.SSOTokenLoadError,
-    failures.TokenRetrievalError,
-    failures.InvalidConfigError,
+_DAMAGED_BODY = (boto_errors.IncompleteReadError, boto_errors.ChecksumError, boto_errors.FlexibleChecksumError)
+_CREDENTIAL_ERRORS = (
+    boto_errors.NoCredentialsError,
+    boto_errors.PartialCredentialsError,
+    boto_errors.CredentialRetrievalError,
+    boto_errors.MetadataRetrievalError,
+    boto_errors.UnauthorizedSSOTokenError,
+    boto_errors.SSOTokenLoadError,
+    boto_errors.TokenRetrievalError,
+    boto_errors.InvalidConfigError,
 )
 
-# The store's codes -> what they mean, and what to do.
-_REFUSALS = {
+# The store's error codes -> what they mean, and what to do.
+_MEANINGS = {
     "InvalidAccessKeyId": ("the store does not know this access key", "Check AWS_ACCESS_KEY_ID"),
     "SignatureDoesNotMatch": ("the secret key does not belong to the access key", "Check AWS_SECRET_ACCESS_KEY"),
     "ExpiredToken": ("the session token has expired", "Get new credentials and run again: what was committed is kept"),
     "InvalidToken": ("the session token is not valid", "Check AWS_SESSION_TOKEN, or unset it"),
     "RequestTimeTooSkewed": ("this machine's clock differs too much from the store's", "Set the clock"),
     "NoSuchBucket": ("there is no such bucket", "Check the name and the endpoint"),
-    "InvalidBucketName": ("the store takes this for no bucket's name", "Check the URI"),
+    "InvalidBucketName": ("the store does not accept this bucket name", "Check the URI"),
     "SlowDown": ("the store is overloaded", "Run again later"),
     "ServiceUnavailable": ("the store is not available", "Run again later"),
     "XMinioStorageFull": ("the store is full", "Free some space there"),
     "NotImplemented": ("the store lacks something that Verger needs", "Use a store with conditional writes"),
-    "PermanentRedirect": ("the bucket is in another region", "Leave --region out, or name the bucket's"),
-    "AuthorizationHeaderMalformed": ("the bucket is in another region", "Leave --region out, or name the bucket's"),
+    "PermanentRedirect": ("the bucket is in another region", "Leave --region out, or give the bucket's region"),
+    "AuthorizationHeaderMalformed": (
+        "the bucket is in another region",
+        "Leave --region out, or give the bucket's region",
+    ),
 }
-_SAME = {
+# Codes with the same meaning as another one.
+_ALIASES = {
     "ExpiredTokenException": "ExpiredToken",
     "TokenRefreshRequired": "ExpiredToken",
     "InvalidTokenId": "InvalidToken",
@@ -110,8 +140,8 @@ _SAME = {
     "504": "ServiceUnavailable",
     "301": "PermanentRedirect",
 }
-# What was asked -> the right that it needs, where IAM calls it otherwise.
-_RIGHTS = {
+# boto3's operation -> the IAM permission that it needs, where its name is another.
+_PERMISSIONS = {
     "ListObjectsV2": "ListBucket",
     "HeadBucket": "ListBucket",
     "HeadObject": "GetObject",
@@ -123,27 +153,44 @@ _RIGHTS = {
 }
 
 
-def _refusal(error: failures.ClientError, where: str) -> VergerError:
+def _explain_response(error: boto_errors.ClientError, where: str) -> VergerError:
     code, operation = str(error.response["Error"].get("Code", "")), error.operation_name
     if code in ("NoSuchKey", "404", "NotFound"):
         return NothingToReadError(f"{where} does not exist", "Check the path")
     if code == "NoSuchBucket" and operation in ("ListObjectsV2", "GetObject", "HeadObject"):
         return NothingToReadError(f"{where}: there is no such bucket", "Check the name and the endpoint")
-    code = _SAME.get(code, code)
+    code = _ALIASES.get(code, code)
     if code == "AccessDenied":
-        right = f"s3:{_RIGHTS.get(operation, operation)}"
-        return StoreError(f"{where}: access denied ({operation})", f"Grant these credentials {right}, or use others")
-    if code in _REFUSALS:
-        meaning, advice = _REFUSALS[code]
+        permission = f"s3:{_PERMISSIONS.get(operation, operation)}"
+        return StoreError(
+            f"{where}: access denied ({operation})", f"Grant these credentials {permission}, or use others"
+        )
+    if code in _MEANINGS:
+        meaning, advice = _MEANINGS[code]
         return StoreError(f"{where}: {meaning}", advice)
     if code == "500":  # botocore's name for an answer that is no XML
-        return no_store(where)
+        return not_s3(where)
     message = str(error.response["Error"].get("Message", ""))[:200]
-    return StoreError(f"{where}: the store answers {operation} with {code}: {message}", "See what that means there")
+    return StoreError(
+        f"{where}: the store answers {operation} with {code}: {message}",
+        "Look up the code in the store's documentation",
+    )
 
 
 def no_credentials(where: str, why: str) -> StoreError:
-    """The line for keys that are missing, or cannot be had."""
+    """The error for credentials that are missing or not valid.
+
+    Parameters
+    ----------
+    where : str
+        What was read or written, as a URI.
+    why : str
+        What is wrong with them.
+
+    Returns
+    -------
+    StoreError
+    """
     return StoreError(
         f"{where}: no usable credentials ({why})",
         "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or a role of the pod",
@@ -151,18 +198,18 @@ def no_credentials(where: str, why: str) -> StoreError:
 
 
 def _cause(error: BaseException) -> str:
-    """The innermost cause that is known, without URLs, whose queries may be signed."""
-    if isinstance(error, (failures.ConnectTimeoutError, failures.ReadTimeoutError)):
+    """The text of the innermost cause, without the paths and queries of URLs, which may hold signatures."""
+    if isinstance(error, (boto_errors.ConnectTimeoutError, boto_errors.ReadTimeoutError)):
         return "no answer in time"
     inner = getattr(error, "kwargs", {}).get("error") or error
-    while inner.args and isinstance(inner.args[-1], Exception):  # urllib3 packs one into the other
+    while inner.args and isinstance(inner.args[-1], Exception):  # urllib3 wraps one error in another
         inner = inner.args[-1]
     text = re.sub(r"https?://\S+", lambda url: _host(url[0]), " ".join(str(inner).split()))
     text = re.sub(r"AWSHTTPS?Connection(Pool)?\(.*?\): |\[SSL: \w+\] | \(_ssl\.c:\d+\)", "", text)
-    told = re.search(r"\[Errno -?\d+\] ([^)]+)", text)
-    return (told[1] if told else text)[:160]
+    message = re.search(r"\[Errno -?\d+\] ([^)]+)", text)
+    return (message[1] if message else text)[:160]
 
 
 def _host(url: str) -> str:
-    """Host and port alone."""
+    """Host and port of a URL, without user and password."""
     return urlsplit(url).netloc.rpartition("@")[2]

@@ -1,4 +1,4 @@
-"""A bucket as a `Storage`, by boto3."""
+"""A bucket as a `Storage`, with boto3."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import pyarrow.fs as pafs
-from botocore import exceptions as failures
+from botocore import exceptions as boto_errors
 
 from verger.errors import NothingToReadError, Reason, Rejection, StoreError, VergerError
-from verger.storage.base import AlreadyPublishedError, Entry
+from verger.storage.base import AlreadyPublishedError, Entry, Storage
 from verger.storage.buckets import Bucket
-from verger.storage.listing import Object, objects
-from verger.storage.ranges import RangedFiles
+from verger.storage.listing import Object, list_objects
+from verger.storage.ranges import RangedFileSystem
 from verger.storage.refusals import translate_errors
 from verger.storage.uploads import Upload
 from verger.storage.uri import S3, join
@@ -23,24 +23,24 @@ from verger.storage.uri import S3, join
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-# The most that DeleteObjects takes.
-_DELETED_AT_ONCE = 1000
-# Whoever loses a race for a pointer this often has met a store that cannot tell who won.
-_SWAPS = 20
-# How often a body that breaks off is read again.
-_BODIES = 4
-# What a single photograph may be refused for; everything else ends the run.
-_OF_ONE_OBJECT = {"AccessDenied": "access denied", "InvalidObjectState": "archived: restore it first"}
+# The most keys that DeleteObjects takes.
+_MAX_DELETE_KEYS = 1000
+# A writer that loses so many races in a row has met a store whose conditional writes do not work.
+_MAX_SWAP_ATTEMPTS = 20
+# How often an object is read whose body breaks off.
+_MAX_READ_ATTEMPTS = 4
+# Error codes that reject a single photograph; every other one ends the run.
+_OBJECT_ERRORS = {"AccessDenied": "access denied", "InvalidObjectState": "archived: restore it first"}
 
 
-class S3Storage:
-    """The objects of one bucket. Whatever is put appears whole or not at all.
+class S3Storage(Storage):
+    """The objects of one bucket.
 
     Parameters
     ----------
     bucket : Bucket
     client_of : callable
-        Gives its client, which may be another from call to call.
+        Returns the bucket's client. It is called for each request, as the client changes when the run fails fast.
     """
 
     def __init__(self, bucket: Bucket, client_of: Callable[[], S3Client]) -> None:
@@ -49,11 +49,17 @@ class S3Storage:
 
     @property
     def client(self) -> S3Client:
-        """The client as of now: a patient one, or one that fails fast."""
+        """The present client: a patient one, or one that fails fast."""
         return self._client_of()
 
     def key(self, path: str) -> str:
-        """The object's name in the bucket."""
+        """The key of an object.
+
+        Parameters
+        ----------
+        path : str
+            Canonical.
+        """
         return path.removeprefix(f"{S3}{self.bucket.name}").removeprefix("/")
 
     def list(self, folder: str) -> Iterator[Entry]:
@@ -62,13 +68,13 @@ class S3Storage:
         with translate_errors(folder):
             for key, size, etag in self._objects(prefix):
                 empty = False
-                if not key.endswith("/"):  # what consoles make to show an empty folder
+                if not key.endswith("/"):  # an empty object with which S3 consoles show a folder
                     yield Entry(f"{S3}{self.bucket.name}/{key}", size, f"{etag}-{size}")
         if empty:
             raise NothingToReadError(f"{folder} does not exist or is empty", "Check the path")
 
     def _objects(self, prefix: str) -> Iterator[Object]:
-        return objects(self.client, self.bucket.name, prefix, ranges=self.bucket.is_aws)
+        return list_objects(self.client, self.bucket.name, prefix, ranges=self.bucket.is_aws)
 
     def exists(self, path: str) -> bool:
         key = self.key(path)
@@ -82,7 +88,7 @@ class S3Storage:
         try:
             self.client.head_object(Bucket=self.bucket.name, Key=key)
             return True
-        except failures.ClientError as error:
+        except boto_errors.ClientError as error:
             if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
                 return False
             raise
@@ -90,19 +96,41 @@ class S3Storage:
     def read(self, path: str) -> bytes:
         return self.get(path)[0]
 
-    def get(self, path: str, **conditions: str) -> tuple[bytes, Any]:
-        """The content, or the range of it that the conditions ask for, and the whole answer."""
-        with translate_errors(path):
-            return self._whole(self.key(path), conditions)
+    def get(self, path: str, **options: str) -> tuple[bytes, Any]:
+        """Read an object, or a range of it.
 
-    def _whole(self, key: str, conditions: Any) -> tuple[bytes, Any]:
-        """A body that breaks off is asked for again."""
-        for attempt in range(1, _BODIES + 1):
-            answer = self.client.get_object(Bucket=self.bucket.name, Key=key, **conditions)
+        Parameters
+        ----------
+        path : str
+            Canonical.
+        **options
+            Further options of boto3's ``get_object``, such as ``Range`` and ``IfMatch``.
+
+        Returns
+        -------
+        bytes
+            The content.
+        dict
+            boto3's answer.
+
+        Raises
+        ------
+        NothingToReadError
+            There is no such object.
+        StoreError
+            The store refuses or cannot be reached.
+        """
+        with translate_errors(path):
+            return self._get_with_retries(self.key(path), options)
+
+    def _get_with_retries(self, key: str, options: Any) -> tuple[bytes, Any]:
+        """Read an object; again where the body breaks off, which botocore does not retry."""
+        for attempt in range(1, _MAX_READ_ATTEMPTS + 1):
+            answer = self.client.get_object(Bucket=self.bucket.name, Key=key, **options)
             try:
                 return answer["Body"].read(), answer
-            except (failures.IncompleteReadError, failures.HTTPClientError):  # botocore retries no body
-                if attempt == _BODIES:
+            except (boto_errors.IncompleteReadError, boto_errors.HTTPClientError):
+                if attempt == _MAX_READ_ATTEMPTS:
                     raise
                 time.sleep(random.uniform(0, 2**attempt / 4))
         raise AssertionError
@@ -114,7 +142,7 @@ class S3Storage:
         except VergerError as error:
             raise _rejection(error) or error from None
         if len(data) != int(size):
-            raise Rejection(Reason.CHANGED, f"{len(data):,} bytes where the listing said {int(size):,}")
+            raise Rejection(Reason.CHANGED, f"{len(data):,} bytes instead of the {int(size):,} in the listing")
         return data
 
     def write(self, path: str, data: bytes) -> None:
@@ -126,32 +154,36 @@ class S3Storage:
             raise AlreadyPublishedError(f"{path} exists already")
 
     def _put_if(self, path: str, data: bytes, **condition: str) -> bool:
-        """Whether ``data`` is there now by this call; a put that was sent twice must not lose against itself."""
+        """Put an object on a condition. Whether it now holds ``data``: botocore may have sent the put twice."""
         key = self.key(path)
         with translate_errors(path):
             try:
                 self.client.put_object(Bucket=self.bucket.name, Key=key, Body=data, **condition)  # type: ignore[arg-type]
                 return True
-            except failures.ClientError as error:
-                # 409: another conditional put is under way. 404: what If-Match asks for is gone.
-                if error.response["ResponseMetadata"]["HTTPStatusCode"] not in (404, 409, 412) or _is_missing(error):
+            except boto_errors.ClientError as error:
+                # 409: another conditional put is in progress. 404: the object of If-Match is deleted.
+                if error.response["ResponseMetadata"]["HTTPStatusCode"] not in (404, 409, 412) or _is_missing_bucket(
+                    error
+                ):
                     raise
             with contextlib.suppress(NothingToReadError):
                 return self.read(path) == data
             return False
 
     def update(self, path: str, change: Callable[[bytes | None], bytes | None]) -> bool:
-        for attempt in range(_SWAPS):
-            present, etag = self._present(path)
+        for attempt in range(_MAX_SWAP_ATTEMPTS):
+            present, etag = self._read_with_etag(path)
             data = change(present)
             if data is None:
                 return False
             if data == present or self._put_if(path, data, **({"IfMatch": etag} if etag else {"IfNoneMatch": "*"})):
                 return True
             time.sleep(random.uniform(0, min(2, 0.02 * 2**attempt)))
-        raise StoreError(f"{path} changes whenever it is written", "Run again when fewer runs write there")
+        raise StoreError(
+            f"{path} is changed by others each time that it is written", "Run again when fewer runs write there"
+        )
 
-    def _present(self, path: str) -> tuple[bytes | None, str | None]:
+    def _read_with_etag(self, path: str) -> tuple[bytes | None, str | None]:
         try:
             data, answer = self.get(path)
             return data, answer["ETag"]
@@ -170,7 +202,7 @@ class S3Storage:
                 raise
 
     def make_folder(self, folder: str) -> None:
-        if key := self.key(folder):  # the bucket itself is there
+        if key := self.key(folder):  # the bucket itself exists
             with translate_errors(folder):
                 self.client.put_object(Bucket=self.bucket.name, Key=join(key, ""))
 
@@ -179,8 +211,8 @@ class S3Storage:
         with translate_errors(path):
             below = [name for name, _, _ in self._objects(join(key, "") if key else "")]
             names = [*([key] if key else []), *below]
-            for start in range(0, len(names), _DELETED_AT_ONCE):
-                batch: Any = [{"Key": name} for name in names[start : start + _DELETED_AT_ONCE]]
+            for start in range(0, len(names), _MAX_DELETE_KEYS):
+                batch: Any = [{"Key": name} for name in names[start : start + _MAX_DELETE_KEYS]]
                 done = self.client.delete_objects(Bucket=self.bucket.name, Delete={"Objects": batch, "Quiet": True})
                 for failed in done.get("Errors", []):
                     raise StoreError(
@@ -189,26 +221,26 @@ class S3Storage:
                     )
 
     def arrow(self) -> pafs.FileSystem:
-        return pafs.PyFileSystem(RangedFiles(self))
+        return pafs.PyFileSystem(RangedFileSystem(self))
 
     def spark_uri(self, path: str) -> str:
         return "s3a://" + path.removeprefix(S3)
 
 
-def _is_missing(error: failures.ClientError) -> bool:
+def _is_missing_bucket(error: boto_errors.ClientError) -> bool:
     return error.response["Error"].get("Code") == "NoSuchBucket"
 
 
 def _rejection(error: VergerError) -> Rejection | None:
-    """What stands against one photograph alone; None for what stands against the store."""
+    """The rejection of one photograph; None where the error is the store's."""
     cause = error.__cause__
-    if not isinstance(cause, failures.ClientError):
+    if not isinstance(cause, boto_errors.ClientError):
         return None
     code, status = str(cause.response["Error"].get("Code")), cause.response["ResponseMetadata"]["HTTPStatusCode"]
     if status == 412:
         return Rejection(Reason.CHANGED, "changed between listing and reading")
     if status == 404 and code != "NoSuchBucket":
-        return Rejection(Reason.VANISHED, "gone between listing and reading")
-    if code in _OF_ONE_OBJECT:
-        return Rejection(Reason.UNREADABLE, _OF_ONE_OBJECT[code])
+        return Rejection(Reason.VANISHED, "deleted between listing and reading")
+    if code in _OBJECT_ERRORS:
+        return Rejection(Reason.UNREADABLE, _OBJECT_ERRORS[code])
     return None

@@ -17,22 +17,22 @@ if TYPE_CHECKING:
 
 
 class Stores:
-    """What one command knows of its stores; it is passed to whatever reads or writes. Threads may share it.
+    """The stores of one command. The object is passed to every function that reads or writes; threads may share it.
 
-    boto3 is imported when the first bucket is asked for.
+    boto3 is imported when the first bucket is used.
 
     Parameters
     ----------
     buckets : iterable of Bucket
-        How buckets are reached that are known already, as in a Python worker; of any other bucket AWS's own variables
-        and files say it.
+        Buckets that are connected already, as in a Python worker. All others are reached as AWS's own variables and
+        files say.
 
     Attributes
     ----------
     fail_fast : threading.Event
-        While it is set, nothing waits for a store that does not answer: the run is over, whatever the store says.
+        While it is set, no request waits for a store that does not answer: the run has failed already.
     patience_s : float
-        How long a store may be silent, seconds: one that restarts is back within this.
+        Seconds for which a store may fail to answer before a run gives up. A store that restarts is back by then.
     """
 
     patience_s = 60.0
@@ -44,20 +44,34 @@ class Stores:
 
     @property
     def buckets(self) -> tuple[Bucket, ...]:
-        """The buckets that have been connected: executors are told of them."""
+        """The buckets that have been connected. The driver sends them to the executors."""
         return tuple(self._buckets.values())
 
     def connect(self, bucket: Bucket) -> None:
-        """Reach ``bucket.name`` so from now on."""
+        """Reach a bucket in this way from now on.
+
+        Parameters
+        ----------
+        bucket : Bucket
+        """
         self._buckets[bucket.name] = bucket
 
     def bucket(self, name: str) -> Bucket:
-        """How a bucket was connected, else how the environment says.
+        """How a bucket is reached: as it was connected, else as the environment says.
+
+        Parameters
+        ----------
+        name : str
+            Name of the bucket.
+
+        Returns
+        -------
+        Bucket
 
         Raises
         ------
         UsageError
-            A profile, region or file that is named there does not exist.
+            A profile, region or file that the environment names does not exist.
         """
         if name in self._buckets:
             return self._buckets[name]
@@ -66,7 +80,18 @@ class Stores:
         return resolve(name)
 
     def client(self, bucket: Bucket, patient: bool = True) -> S3Client:
-        """The boto3 client of a bucket; see `verger.storage.clients.Clients`."""
+        """The boto3 client of a bucket.
+
+        Parameters
+        ----------
+        bucket : Bucket
+        patient : bool
+            Whether the client waits for a store that restarts; see `verger.storage.clients.Clients`.
+
+        Returns
+        -------
+        mypy_boto3_s3.S3Client
+        """
         if self._clients is None:
             from verger.storage.clients import Clients
 
@@ -74,19 +99,23 @@ class Stores:
         return self._clients.client(bucket, patient)
 
     def of(self, uri: str) -> Storage:
-        """The store that holds a place.
+        """The store that holds a file or a folder.
 
         Parameters
         ----------
         uri : str
-            A local path, or a URI.
+            A local path or a URI.
+
+        Returns
+        -------
+        Storage
 
         Raises
         ------
         UsageError
-            The URI names no place, or AWS's variables and files are wrong.
+            The URI is not valid, or AWS's variables and files are wrong.
         """
-        # What a bucket has listed may be named as no user may name a place: AWS lets '..' stand in a key.
+        # A listed key may have names that are not valid in a user's URI: AWS allows '..' in a key.
         name = bucket_name(uri if uri.startswith(S3) else canonical(uri))
         if name is None:
             from verger.storage.local import LocalStorage

@@ -1,4 +1,4 @@
-"""Multipart uploads: one that is being written, and those that nobody will finish."""
+"""Multipart uploads: one that is being written, and those that were left unfinished."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from botocore import exceptions as failures
+from botocore import exceptions as boto_errors
 
 from verger.storage.refusals import translate_errors
 from verger.storage.uri import S3, bucket_name, join
@@ -17,8 +17,8 @@ from verger.storage.uri import S3, bucket_name, join
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-# Ten thousand parts, the most there can be, are 160 GB.
-_PART = 16 << 20
+# S3 takes at most ten thousand parts: 160 GB.
+_PART_BYTES = 16 << 20
 
 
 class Upload(io.RawIOBase):
@@ -27,7 +27,10 @@ class Upload(io.RawIOBase):
     Parameters
     ----------
     client : S3Client
-    bucket, key : str
+    bucket : str
+        Its name.
+    key : str
+        Of the object.
     """
 
     def __init__(self, client: S3Client, bucket: str, key: str) -> None:
@@ -44,21 +47,21 @@ class Upload(io.RawIOBase):
     def write(self, data: Any) -> int:
         self._buffer += data
         self._written += len(memoryview(data).cast("B"))
-        while len(self._buffer) >= _PART:
-            self._put_part(bytes(self._buffer[:_PART]))
-            del self._buffer[:_PART]
+        while len(self._buffer) >= _PART_BYTES:
+            self._put_part(bytes(self._buffer[:_PART_BYTES]))
+            del self._buffer[:_PART_BYTES]
         return len(data)
 
     def _put_part(self, data: bytes) -> None:
         if not self._upload:
-            begun = self._client.create_multipart_upload(**self._object)
-            self._upload = {**self._object, "UploadId": begun["UploadId"]}
+            created = self._client.create_multipart_upload(**self._object)
+            self._upload = {**self._object, "UploadId": created["UploadId"]}
         number = len(self._parts) + 1
         done = self._client.upload_part(**self._upload, PartNumber=number, Body=data)
         self._parts.append({"PartNumber": number, "ETag": done["ETag"]})
 
     def complete(self) -> None:
-        """Make the object appear; a small one needs no parts."""
+        """Make the object appear. A small one is put at once, without parts."""
         if not self._upload:
             self._client.put_object(**self._object, Body=bytes(self._buffer))
             return
@@ -66,37 +69,40 @@ class Upload(io.RawIOBase):
             self._put_part(bytes(self._buffer))
         try:
             self._client.complete_multipart_upload(**self._upload, MultipartUpload={"Parts": self._parts})
-        except self._client.exceptions.NoSuchUpload:  # completed before, and the answer was lost
+        except self._client.exceptions.NoSuchUpload:  # it was completed, and the answer was lost
             if self._client.head_object(**self._object)["ContentLength"] != self._written:
                 raise
 
     def abort(self) -> None:
-        """Leave nothing behind."""
+        """Remove the parts that were written."""
         if self._upload:
-            with suppress(failures.BotoCoreError, failures.ClientError):
+            with suppress(boto_errors.BotoCoreError, boto_errors.ClientError):
                 self._client.abort_multipart_upload(**self._upload)
 
 
 @dataclass(frozen=True)
-class Stale:
-    """An upload that was begun and neither finished nor aborted; its parts are invisible, and paid for.
+class UnfinishedUpload:
+    """An upload that was neither completed nor aborted. Its parts are invisible, and they cost money.
 
     Attributes
     ----------
     path : str
+        The object that it would have made, as a canonical URI.
     upload_id : str
-    begun : datetime
+        The store's name for it.
+    started_at : datetime
+        With a time zone.
     """
 
     path: str
     upload_id: str
-    begun: datetime
+    started_at: datetime
 
 
-def stale(client: S3Client, folder: str, before: datetime) -> Iterator[Stale]:
-    """Uploads below a folder that were begun before a time.
+def list_unfinished(client: S3Client, folder: str, before: datetime) -> Iterator[UnfinishedUpload]:
+    """List the unfinished uploads below a folder.
 
-    The whole bucket is listed, for MinIO finds no upload by the prefix of its name.
+    It lists the uploads of the whole bucket, as MinIO finds none by a prefix.
 
     Parameters
     ----------
@@ -105,7 +111,11 @@ def stale(client: S3Client, folder: str, before: datetime) -> Iterator[Stale]:
     folder : str
         Canonical URI.
     before : datetime
-        With a time zone.
+        Only uploads that were started before this time, which has a time zone.
+
+    Yields
+    ------
+    UnfinishedUpload
     """
     name = bucket_name(folder)
     assert name is not None
@@ -113,13 +123,20 @@ def stale(client: S3Client, folder: str, before: datetime) -> Iterator[Stale]:
         for page in client.get_paginator("list_multipart_uploads").paginate(Bucket=name):
             for upload in page.get("Uploads", []):
                 path = f"{S3}{name}/{upload['Key']}"
-                begun = datetime.fromisoformat(str(upload["Initiated"]))
-                if path.startswith(join(folder, "")) and begun < before:
-                    yield Stale(path, upload["UploadId"], begun)
+                started_at = datetime.fromisoformat(str(upload["Initiated"]))
+                if path.startswith(join(folder, "")) and started_at < before:
+                    yield UnfinishedUpload(path, upload["UploadId"], started_at)
 
 
-def abort(client: S3Client, upload: Stale) -> None:
-    """Remove the parts of an upload; one that is gone already is no error."""
+def abort(client: S3Client, upload: UnfinishedUpload) -> None:
+    """Remove the parts of an unfinished upload. It is no error if the upload does not exist any more.
+
+    Parameters
+    ----------
+    client : S3Client
+        Of the upload's bucket.
+    upload : UnfinishedUpload
+    """
     name = bucket_name(upload.path)
     assert name is not None
     key = upload.path.removeprefix(f"{S3}{name}/")

@@ -1,4 +1,4 @@
-"""Places by URI: local paths and ``s3://`` in one canonical form."""
+"""Local paths and ``s3://`` URIs in one canonical form."""
 
 from __future__ import annotations
 
@@ -12,14 +12,29 @@ _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]")
 
 
 def canonical(uri: str) -> str:
-    """Fold a local path, ``file:``, ``s3:`` or ``s3a:`` URI to its canonical form.
+    """Turn a local path or a URI into its canonical form.
+
+    Parameters
+    ----------
+    uri : str
+        A local path, or a ``file:``, ``s3:`` or ``s3a:`` URI.
+
+    Returns
+    -------
+    str
+        An absolute POSIX path or ``s3://bucket/key``, without a slash at the end, never percent-encoded.
 
     Raises
     ------
     UsageError
-        The scheme is not known, or what follows it names no place.
+        The scheme is not supported, or the rest is not a valid path of it.
+
+    Examples
+    --------
+    >>> canonical("s3a://orchard/photographs/"), canonical("file:///data/fruit")
+    ('s3://orchard/photographs', '/data/fruit')
     """
-    if uri.startswith("arn:"):  # so that the residency guard can say why it refuses it
+    if uri.startswith("arn:"):  # the residency guard refuses it, and says why
         return S3 + uri
     scheme = re.match(r"^([A-Za-z][A-Za-z0-9+.-]*):(?=/)", uri)
     if scheme is None:
@@ -45,42 +60,85 @@ def _without_host(uri: str, rest: str) -> str:
 def _in_bucket(uri: str, rest: str) -> str:
     bucket, _, key = rest.removeprefix("//").partition("/")
     if not rest.startswith("//") or not (_BUCKET.fullmatch(bucket) or bucket.startswith("arn:")):
-        named = re.sub("//.*@", "//...@", uri)  # keys, in the manner of old Hadoop
-        raise UsageError(f"{named} names no bucket", "Write s3://BUCKET/FOLDER")
+        redacted = re.sub("//.*@", "//...@", uri)  # old versions of Hadoop took access keys there
+        raise UsageError(f"{redacted} names no bucket", "Write s3://BUCKET/FOLDER")
     key = key.rstrip("/")
-    if key and {"", ".", ".."} & set(key.split("/")):  # Spark would take them for another folder than boto3 does
-        raise UsageError(f"{uri}: '//', '/./' and '/../' name no folder in a bucket", "Write s3://BUCKET/FOLDER")
+    if key and {"", ".", ".."} & set(key.split("/")):  # Spark and boto3 would read different folders
+        raise UsageError(f"{uri}: '//', '/./' and '/../' are not supported in a bucket", "Write s3://BUCKET/FOLDER")
     return f"{S3}{bucket}/{key}".rstrip("/")
 
 
 def _absolute(path: str) -> str:
-    """POSIX lets two leading slashes stand, and means the same place by them on Linux."""
+    """`os.path.abspath` keeps two leading slashes, which mean the same as one on Linux."""
     return "/" + os.path.abspath(path).lstrip("/")
 
 
 def bucket_name(uri: str) -> str | None:
-    """The bucket of a canonical URI; None for a local path."""
+    """The bucket of a path.
+
+    Parameters
+    ----------
+    uri : str
+        Canonical.
+
+    Returns
+    -------
+    str or None
+        None for a local path.
+    """
     return uri.removeprefix(S3).partition("/")[0] if uri.startswith(S3) else None
 
 
 def join(folder: str, *parts: str) -> str:
-    """A path below ``folder``."""
+    """A path below a folder.
+
+    Parameters
+    ----------
+    folder : str
+    *parts
+        Names of folders and files; an empty last one gives a slash at the end.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> join("/out", "runs", "latest.json")
+    '/out/runs/latest.json'
+    """
     return "/".join((folder.rstrip("/"), *parts))
 
 
 def contains(folder: str, path: str) -> bool:
-    """Whether ``path`` is ``folder`` or lies below it; symbolic links are followed."""
-    outer, inner = (place if place.startswith(S3) else os.path.realpath(place) for place in (folder, path))
+    """Whether a path is a folder or is below it. Symbolic links are followed.
+
+    Parameters
+    ----------
+    folder, path : str
+        Canonical.
+    """
+    outer, inner = (name if name.startswith(S3) else os.path.realpath(name) for name in (folder, path))
     return inner == outer or inner.startswith(outer.rstrip("/") + "/")
 
 
 def require_disjoint(source: str, output: str) -> tuple[str, str]:
-    """Canonical forms of a run's two places.
+    """The canonical forms of a run's input and output.
+
+    Parameters
+    ----------
+    source, output : str
+        Local paths or URIs.
+
+    Returns
+    -------
+    tuple of str
+        Both in canonical form.
 
     Raises
     ------
     UsageError
-        One contains the other: the run would list what it writes, or write among the photographs.
+        One contains the other: the run would list its own results, or write among the photographs.
     """
     source, output = canonical(source), canonical(output)
     if contains(source, output) or contains(output, source):

@@ -286,12 +286,12 @@ def deduplicate(rows: pa.Table, tie: str) -> pa.Table:
 
 def anti_join(rows: pa.Table, others: pa.Table, on: Sequence[str] = KEY) -> pa.Table:
     """The rows whose key is not among those of ``others`` (anti-join), in their order."""
-    return rows.filter(pc.invert(pc.is_in(_keys(rows, on), value_set=_keys(others, on))))
+    return rows.filter(pc.invert(pc.is_in(row_keys(rows, on), value_set=row_keys(others, on))))
 
 
 def semi_join(rows: pa.Table, others: pa.Table) -> pa.Table:
     """The rows whose (path, version) is among ``others`` (semi-join), in their order."""
-    return rows.filter(pc.is_in(_keys(rows, KEY), value_set=_keys(others, KEY)))
+    return rows.filter(pc.is_in(row_keys(rows), value_set=row_keys(others)))
 
 
 def gone(known: pa.Table, source: str, present: pa.ChunkedArray) -> int:
@@ -300,7 +300,21 @@ def gone(known: pa.Table, source: str, present: pa.ChunkedArray) -> int:
     return int(pc.sum(pc.invert(pc.is_in(below, value_set=present))).as_py() or 0)
 
 
-def _keys(rows: pa.Table, columns: Sequence[str]) -> pa.ChunkedArray:
+def row_keys(rows: pa.Table | pa.RecordBatch, columns: Sequence[str] = KEY) -> pa.ChunkedArray | pa.Array:
+    """Several text columns as one.
+
+    Parameters
+    ----------
+    rows : pyarrow.Table or pyarrow.RecordBatch
+        With these columns.
+    columns : sequence of str
+        Paths and versions, or other texts without NUL.
+
+    Returns
+    -------
+    pyarrow.ChunkedArray or pyarrow.Array
+        A text a row, of a table or a batch.
+    """
     # NUL can stand in neither a path nor a version, so the joined key is as unique as its parts.
     return pc.binary_join_element_wise(*(rows[name] for name in columns), "\0")
 

@@ -53,6 +53,7 @@ class ForeignPca(NamedTuple):
     run_id : str
         Of that run.
     pca : Pca
+        Whose components the run's table has.
     """
 
     run_id: str

@@ -19,7 +19,9 @@ class Dense(NamedTuple):
     Attributes
     ----------
     weights : ndarray of float64, shape (d, classes)
+        A column a class.
     bias : ndarray of float64, shape (classes,)
+        In the order of these columns.
     """
 
     weights: Float64Array

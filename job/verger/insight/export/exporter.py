@@ -64,6 +64,7 @@ class FinishedRun:
     Attributes
     ----------
     run : Run
+        The finished run.
     manifest : Manifest
         Its manifest.
     classifier : Classifier
@@ -92,6 +93,7 @@ class FinishedRun:
         Parameters
         ----------
         features : ndarray of float32, shape (n, d)
+            By the run's network.
 
         Returns
         -------

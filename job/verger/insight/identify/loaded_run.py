@@ -42,6 +42,7 @@ class LoadedRun:
     Attributes
     ----------
     run_id : str
+        Of the run.
     network : Network
         How photographs are decoded, and what computes their features.
     infer : callable

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from verger.errors import NothingToReadError, Rejection, VergerError
 from verger.network.backbones import Network
 from verger.photographs import images, inventory
+from verger.photographs.suffixes import SUFFIXES
 from verger.storage.stores import Stores
 from verger.storage.uri import bucket_name
 
@@ -46,7 +47,7 @@ def _is_folder(uri: str, stores: Stores) -> bool:
     """In a bucket, a folder is a name with objects below it: an object's name needs no image's suffix."""
     if bucket_name(uri) is None:
         return os.path.isdir(uri)
-    if uri.lower().endswith(inventory.SUFFIXES):
+    if uri.lower().endswith(SUFFIXES):
         return False
     storage = stores.of(uri)
     try:

@@ -1,1 +1,1 @@
-"""The report of a run: one self-contained page, and pictures beside it."""
+"""The report of a run: one self-contained page, and PNGs beside it."""

@@ -67,14 +67,14 @@ def _lead(document: ClassifierDocument) -> str:
     """The most honest score in sentences, what it leaves out, and the random split's score where it is higher."""
     first, n_classes = document.scores[0], document.n_classes
     lead = (
-        f"Of {first.n_test:,} photographs that were held out, {first.accuracy:.1%} are given the right one of "
-        f"{n_classes:,} classes; always saying the largest class would get {first.majority:.1%} right, "
-        f"the nearest centroid {first.nearest_centroid:.1%}."
+        f"Of {first.n_test:,} held-out photographs, {first.accuracy:.1%} are given the right one of "
+        f"{n_classes:,} classes. Always predicting the largest class would be right for {first.majority:.1%}, "
+        f"the nearest centroid for {first.nearest_centroid:.1%}."
     )
     if first.nearest_centroid > first.accuracy:
-        lead += " That one, which is simpler, does better."
+        lead += " The nearest centroid is simpler, and does better."
     if unjudged := first.unjudged:
-        lead += f" {unjudged:,} more are not judged, as nothing that was trained on is of their class"
+        lead += f" {unjudged:,} more are not judged, because their class is in no training part"
         lead += f": {first.n_classes_judged:,} of {n_classes:,} classes are judged."
     by_chance = next((score for score in document.scores[1:] if score.split == "random"), None)
     if by_chance and by_chance.accuracy > first.accuracy:
@@ -87,18 +87,17 @@ def _how(document: ClassifierDocument) -> str:
     pattern, group = document.class_regex, document.group_regex
     class_text = "the whole label" if pattern is None else f"what {pattern} finds in the label"
     if group is None:
-        group_text = "nothing was said"
+        group_text = "No groups were named."
     elif document.n_groups is None and "n_groups" in document.model_fields_set:
-        group_text = f"{group} says nothing: the warnings tell why"
+        group_text = f"--group-regex {group} was ignored: the warnings say why."
     else:
-        group_text = f"what {group} finds in the path"
+        group_text = f"A group is what {group} finds in the path."
     text = (
-        "Logistic regression on the components; scaler, PCA and classifier are fitted inside each training part. A "
-        f"class is {class_text}; of what belongs together, {group_text}. The model that is kept is fitted on "
-        f"{document.n_photographs:,} photographs."
+        "Logistic regression on the components. Scaler, PCA and classifier are fitted inside each training part. "
+        f"A class is {class_text}. {group_text} The kept model is fitted on {document.n_photographs:,} photographs."
     )
     left_out = document.left_out.no_class + document.left_out.alone_in_its_class
-    return text + (f" {left_out:,} have no class, or are alone in theirs, and are left out." if left_out else "")
+    return text + (f" {left_out:,} have no class or are the only one of it, and are left out." if left_out else "")
 
 
 def _capitalized(text: str) -> str:

@@ -86,7 +86,7 @@ def gather(
     stores: Stores | None = None,
     try_read: TryRead = lambda read, _: read(),
 ) -> Report:
-    """Read what the report needs beside what the caller has at hand.
+    """Read what the report needs and the caller does not have yet.
 
     Parameters
     ----------

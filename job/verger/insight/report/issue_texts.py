@@ -41,9 +41,9 @@ ISSUE_TEXTS = {
     ),
     "near_duplicate_across_splits": IssueText(
         "Near-duplicates across {across}",
-        "Move both to one side: a score on such a split flatters",
-        "Move a photograph that has a near-duplicate across {across}: a score on it flatters",
-        "Move {} photographs that have a near-duplicate across {across}: a score on them flatters",
+        "Move both to one side: a score on such a split is too high",
+        "Move a photograph that has a near-duplicate across {across}: a score on it is too high",
+        "Move {} photographs that have a near-duplicate across {across}: a score on them is too high",
     ),
     "suspected_mislabel": IssueText(
         "Suspected mislabels",

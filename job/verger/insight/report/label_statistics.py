@@ -20,6 +20,7 @@ class LabelStatistics:
     Attributes
     ----------
     name : str
+        The label.
     count : int
         Photographs of it in the sample.
     spread : float

@@ -113,7 +113,7 @@ def sections_with_photographs(report: Report, source: str) -> dict[str, Any]:
         f"distance of its photographs. {sample.source}"
     )
     if not thumbnails:
-        lead += f" {_why_no_thumbnails(report).capitalize()}: names stand in their place."
+        lead += f" {_why_no_thumbnails(report).capitalize()}: names are shown instead."
     if not typical.oddest:
         lead += f" None is {MIN_ODD_SPREADS:g} spreads from the middle of its label."
     title = "By label"

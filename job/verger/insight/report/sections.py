@@ -19,7 +19,7 @@ from verger.insight.report.manifest_values import (
     variance_kept,
     variance_kept_of_run,
 )
-from verger.photographs.inventory import others
+from verger.photographs.suffixes import describe_ignored
 from verger.tables.manifest import Manifest
 from verger.tables.manifest_parts import Classifier
 from verger.units import eur_text, seconds_text
@@ -37,7 +37,7 @@ NOTHING = "-"
 _STAGES = {
     "preflight": "Asking the stores",
     "list": "Listing photographs",
-    "subtract": "Looking up what is known",
+    "subtract": "Looking up stored features",
     "session": "Starting Spark",
     "features": "Computing features",
     "components": "Fitting the components",
@@ -123,7 +123,7 @@ def rejects(report: Report, source: str) -> dict[str, Any]:
     """
     manifest = report.manifest
     reasons = sorted(manifest.rejected_by_reason.items(), key=lambda item: -item[1])
-    ignored = others(manifest.photographs.ignored)
+    ignored = describe_ignored(manifest.photographs.ignored)
     if not reasons:
         return {"reasons": [], "others": ignored}
     highest, total, listed = reasons[0][1], manifest.photographs.rejected, manifest.photographs.listed
@@ -240,8 +240,8 @@ def residency(manifest: Manifest) -> dict[str, Any]:
     verdict = manifest.residency.verdict
     sentences = {
         "local": "Input and output are on this machine: no bucket was asked.",
-        "eu": "Every bucket that the run touched stands in the European Union.",
-        "eu by opt-in": "Some of it stands outside the European Union or on other nodes, as it was allowed by name.",
+        "eu": "Every bucket that the run touched is in the European Union.",
+        "eu by opt-in": "Some of it is outside the European Union or on other nodes, which the opt-ins allow.",
     }
     return {"lead": sentences.get(verdict, verdict)}
 

@@ -16,7 +16,7 @@ from verger.insight.report.manifest_values import (
     variance_kept,
     variance_kept_of_run,
 )
-from verger.photographs.inventory import NOT_UTF8, UNREAD, by_suffix, others
+from verger.photographs.suffixes import NOT_UTF8, UNREAD, describe_ignored, describe_suffixes
 from verger.tables.manifest import Manifest
 from verger.tables.manifest_parts import Absent, Classifier
 from verger.units import eur_text, seconds_text
@@ -25,7 +25,7 @@ MAX_WARNINGS = 3
 MAX_REJECTED = 0.1
 """Share of rejected photographs above which a run that finished is not said to have worked."""
 _AFTER_REJECTS = ("thin_label", "outlier")
-"""Issues that can wait until rejected photographs are mended."""
+"""Issues that can wait until rejected photographs are repaired."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,7 @@ def verdict_of(manifest: Manifest, labels_in_table: dict[str, int] | None = None
     if listed.rejected > MAX_REJECTED * listed.listed:
         headline = f"The run finished without {listed.rejected:,} of {listed.listed:,} photographs"
     if actions:
-        headline += "; one thing wants a look" if len(actions) == 1 else f"; {len(actions)} things want a look"
+        headline += "; one thing needs a look" if len(actions) == 1 else f"; {len(actions)} things need a look"
     return Verdict(not actions, f"{headline}.", _sentence(manifest), key_numbers(manifest, labels_in_table), actions)
 
 
@@ -129,7 +129,7 @@ def _sentence(manifest: Manifest) -> str:
     counts += [f"{listed.known:,} known before"] if listed.known else []
     counts += [f"{listed.rejected:,} rejected" if listed.rejected else "none rejected"]
     text = f"{listed.projected:,} of {listed.listed:,} photographs are in the table: {', '.join(counts)}."
-    if ignored := others(listed.ignored):
+    if ignored := describe_ignored(listed.ignored):
         text += f" Beside them, the folder holds {ignored}."
     if is_pca_reused(manifest):
         text += f" The components are those of run {manifest.pca.fitted_by}."
@@ -188,7 +188,7 @@ def _accuracy(classifier: Classifier | Absent | None) -> KeyNumber:
         "random": f"Random split, optimistic, of {n_test:,} photographs",
     }[classifier.split]
     note += "; weak evidence" if why_weak else ""
-    note += f". Always saying the largest of {classifier.n_classes:,} classes: "
+    note += f". Always predicting the largest of {classifier.n_classes:,} classes: "
     note += f"{classifier.baselines.majority:.1%}"
     return KeyNumber("Accuracy", f"{classifier.accuracy:.1%}", note, bool(why_weak or classifier.optimistic))
 
@@ -218,15 +218,14 @@ def _on_rejects(manifest: Manifest) -> list[Action]:
         return []
     reasons = sorted(manifest.rejected_by_reason.items(), key=lambda item: -item[1])
     why = ", ".join(f"{count:,} {reason.replace('_', ' ')}" for reason, count in reasons)
-    which = "photograph that was" if rejected == 1 else "photographs that were"
-    return [Action(f"Mend or remove {rejected:,} {which} rejected", why, "rejects")]
+    return [Action(f"Repair or remove {rejected:,} rejected photograph{'s' if rejected > 1 else ''}", why, "rejects")]
 
 
 def _on_ignored(ignored: dict[str, int]) -> list[Action]:
     """Photographs among the files that were not read."""
     actions = []
     if images := {suffix: count for suffix, count in ignored.items() if suffix in UNREAD}:
-        what = f"Turn {by_suffix(images)} into JPEG or PNG"
+        what = f"Turn {describe_suffixes(images)} into JPEG or PNG"
         actions.append(Action(what, "they are images of kinds that are not read", "rejects"))
     if unnamed := ignored.get(NOT_UTF8):
         which = "a file whose name is" if unnamed == 1 else f"{unnamed:,} files whose names are"

@@ -67,7 +67,7 @@ def test_long_messages_are_shortened() -> None:
 def test_without_thumbnails_names_are_shown() -> None:
     fruits = ["a", "b"] * 20
     text, page = drawn(Report(manifest(fruits), sample(fruits)))
-    assert "No photograph could be read for this page: names stand in their place." in page.text
+    assert "No photograph could be read for this page: names are shown instead." in page.text
     assert "<span>0000.jpg</span>" in text
 
 

@@ -97,13 +97,13 @@ def test_a_random_score_is_warned_of_only_where_it_is_higher() -> None:
 
 def test_a_baseline_that_beats_the_classifier_is_mentioned() -> None:
     better = [score | {"nearest_centroid": 0.97} for score in CLASSIFIER["scores"]]
-    assert "That one, which is simpler, does better." in drawn(with_classifier({"scores": better}))[1].text
+    assert "The nearest centroid is simpler, and does better." in drawn(with_classifier({"scores": better}))[1].text
     assert "does better" not in drawn(with_classifier({}))[1].text
 
 
 def test_an_ignored_group_pattern_is_not_said_to_group() -> None:
     given = {"group_regex": "^x", "n_groups": None}
-    assert "of what belongs together, ^x says nothing" in drawn(with_classifier(given))[1].text
+    assert "--group-regex ^x was ignored: the warnings say why" in drawn(with_classifier(given))[1].text
     assert "what ^x finds in the path" in drawn(with_classifier(given | {"n_groups": 5}))[1].text
 
 

@@ -16,7 +16,7 @@ from tests.page import (
 )
 from verger.insight.report.content import Report
 from verger.insight.report.issue_texts import ISSUE_TEXTS
-from verger.photographs import inventory
+from verger.photographs.suffixes import HIDDEN, NOT_UTF8
 
 
 def test_issues_are_actions_on_the_first_screen_and_are_shown_below() -> None:
@@ -63,8 +63,8 @@ def test_rejects_and_warnings_are_actions() -> None:
         warnings=["one", "two"],
     )
     html, page = drawn(Report(made, sample(fruits), rejected=rejected))
-    assert "3 things want a look" in page.text
-    assert "Mend or remove 120 photographs that were rejected" in page.text
+    assert "3 things need a look" in page.text
+    assert "Repair or remove 120 rejected photographs" in page.text
     assert "119 truncated, 1 too small" in page.text
     assert "20 more" in page.text
     assert HOSTILE not in html
@@ -74,7 +74,7 @@ def test_the_accuracy_tells_its_number_of_photographs() -> None:
     sound = accuracy_of(with_classifier({}))
     assert not sound.weak
     assert "480 photographs" in sound.note
-    assert "Always saying the largest of 2 classes: 50.0%" in sound.note
+    assert "Always predicting the largest of 2 classes: 50.0%" in sound.note
     few = with_classifier({"n_test": 4})
     assert accuracy_of(few).weak
     _, page = drawn(few)
@@ -106,7 +106,7 @@ def test_the_audit_names_the_splits_and_weak_evidence() -> None:
     assert "weak evidence" in first_screen(page)
     made = manifest(fruits, audit=audit, photographs={"rejected": 1}, rejected_by_reason={"truncated": 1})
     said = first_screen(drawn(Report(made, sample(fruits)))[1])
-    assert said.index("near-duplicate across") < said.index("Mend or remove") < said.index("label may be wrong")
+    assert said.index("near-duplicate across") < said.index("Repair or remove") < said.index("label may be wrong")
     assert "Near-duplicates across Validation and Training" in page.text
     assert "{across}" not in page.text
     counts["suspected_mislabel"] = {"found": 0, "listed": 0}
@@ -131,7 +131,7 @@ def test_labels_are_counted_in_the_table_and_many_rejects_change_the_headline() 
     _, page = drawn(given)
     assert "The run finished without 24 of 27 photographs" in first_screen(page)
     assert "The run worked" not in page.text
-    assert page.text.index("Mend or remove 24") < page.text.index("Take more photographs of a thin label")
+    assert page.text.index("Repair or remove 24") < page.text.index("Take more photographs of a thin label")
     assert "1 label of 3 photographs. Of 1 more label, every photograph was rejected." in page.text
 
 
@@ -146,7 +146,7 @@ def test_photographs_without_labels_ask_for_folders() -> None:
 
 def test_ignored_files_are_mentioned_and_images_among_them_are_an_action() -> None:
     fruits = ["a", "b"] * 20
-    ignored = {".avif": 5, ".cr2": 50, ".txt": 2, inventory.NOT_UTF8: 3, inventory.HIDDEN: 1}
+    ignored = {".avif": 5, ".cr2": 50, ".txt": 2, NOT_UTF8: 3, HIDDEN: 1}
     made = manifest(fruits, photographs={"ignored": ignored})
     _, page = drawn(Report(made, sample(fruits)))
     assert "Beside them, the folder holds 61 other files (50 .cr2, 5 .avif, 3 (not UTF-8)" in first_screen(page)
