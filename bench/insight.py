@@ -30,12 +30,12 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "job"))
 
 from verger.components.pca import Pca
 from verger.config import RunConfig
-from verger.insight.analysis import Analysis
+from verger.insight.analysis import Analysis, Findings
 from verger.progress import Progress
 from verger.residency.guard import Residency
 from verger.storage.local import LocalStorage
 from verger.storage.stores import Stores
-from verger.tables import manifest
+from verger.tables.manifest import Manifest, Opening, environment
 from verger.tables.runs import Run
 from verger.tables.schemas import FEATURES, PROJECTION
 from verger.tables.store import FeatureStore
@@ -111,25 +111,30 @@ def lists(rows: np.ndarray) -> pa.Array:
     return pa.ListArray.from_arrays(pa.array(offsets), pa.array(rows.ravel(), pa.float32()))
 
 
-def document(output: str, photographs: int, labels: int, pca: dict[str, Any]) -> dict[str, Any]:
+def document(output: str, photographs: int, labels: int, pca: dict[str, Any], findings: Findings) -> Manifest:
     """A manifest as the page reads it."""
     config = RunConfig(input="/in", output=output)
     now = datetime.now(UTC)
     counts = {"listed": photographs, "known": 0, "computed": photographs, "rejected": 0, "gone": 0}
     residency = Residency([], {}, [])
-    return {
-        **manifest.opening(Run(output, RUN, LocalStorage()), config, residency, now, now),
-        "photographs": {**counts, "ignored": {}, "projected": photographs},
-        "labels": {f"label {n:03d}": photographs // labels for n in range(labels)},
-        "rejected_by_reason": {},
-        "features": {"fingerprint": "bench", "backbone": "bench", "weights_sha256": None, "dimension": D, "path": "f"},
-        "pca": {**pca, "fitted_by": RUN, "path": "p"},
-        "projection": {"path": "p", "rows": photographs, "columns": pca["n_components"]},
-        "timings_s": {"features": 1.0},
-        "throughput": {"photographs_per_s": 1.0, "photographs_per_s_per_core": 1.0},
-        "cost": {"eur": None, "eur_per_1000": None, "assumptions": []},
-        **manifest.closing(residency, []),
-    }
+    bench = {"fingerprint": "bench", "backbone": "bench", "weights_sha256": None, "dimension": D, "path": "f"}
+    found = {"audit": findings.audit, "classifier": findings.classifier}
+    return Manifest(
+        **dict(Opening.of(Run(output, RUN, LocalStorage()), config, residency, now, now)),
+        photographs={**counts, "ignored": {}, "projected": photographs},
+        labels={f"label {n:03d}": photographs // labels for n in range(labels)},
+        rejected_by_reason={},
+        features=bench,
+        pca={**pca, "fitted_by": RUN, "path": "p"},
+        projection={"path": "p", "rows": photographs, "columns": pca["n_components"]},
+        **{name: part for name, part in found.items() if part is not None},
+        timings_s={"features": 1.0},
+        throughput={"photographs_per_s": 1.0, "photographs_per_s_per_core": 1.0},
+        cost={"eur": None, "eur_per_1000": None, "assumptions": []},
+        residency=residency.as_dict(),
+        environment=environment(),
+        warnings=[],
+    )
 
 
 def look(output: str, photographs: int, labels: int) -> None:
@@ -137,11 +142,11 @@ def look(output: str, photographs: int, labels: int) -> None:
     config = RunConfig(input="/in", output=output, group_regex=GROUPS)
     run = Run(output, RUN, LocalStorage())
     shutil.rmtree(run.path("audit"), ignore_errors=True)  # of the round before
-    made = document(output, photographs, labels, Pca.load(run.path("pca"), run.storage).summary())
+    pca = Pca.load(run.path("pca"), run.storage).summary()
     with open(os.devnull, "w") as quiet, Progress(quiet) as progress:
         analysis = Analysis(run, config, Stores(), progress, lambda **_: None)
-        made |= analysis.analyse(FeatureStore(run.storage, output, "bench"))
-        made |= analysis.draw(made)
+        findings = analysis.analyse(FeatureStore(run.storage, output, "bench"))
+        analysis.draw(document(output, photographs, labels, pca, findings))
         if progress.warnings:
             sys.exit(f"bench: {progress.warnings}")
         seconds = {name: progress.timings[name] for name in ("sample", "classifier", "audit", "report")}

@@ -9,17 +9,20 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from verger.insight.model import ClassifierDocument
 from verger.insight.report import html as report_html
 from verger.insight.report import verdict
 from verger.insight.report.content import Report
 from verger.insight.report.context import SECTIONS
 from verger.insight.report.issue_texts import ISSUE_TEXTS
 from verger.insight.sample import Sample
+from verger.tables.manifest import Manifest
 
 HOSTILE = "<script>alert('x')</script>\"&{{ 7*7 }}"
 
 
-def manifest(names: list[str], *, source: str = "/in", k: int = 5, **changes: Any) -> dict[str, Any]:
+def manifest(names: list[str], *, source: str = "/in", k: int = 5, **changes: Any) -> Manifest:
+    """A manifest in which some parts are others; config, photographs and PCA change by single keys."""
     counts = {name: names.count(name) for name in sorted(set(names))}
     n = len(names)
     made: dict[str, Any] = {
@@ -69,7 +72,9 @@ def manifest(names: list[str], *, source: str = "/in", k: int = 5, **changes: An
         "environment": {"python": "3.11", "tensorflow": None},
         "warnings": [],
     }
-    return made | changes
+    for part in ("config", "photographs", "pca"):
+        made[part] |= changes.pop(part, {})
+    return Manifest.model_validate(made | changes)
 
 
 def sample(names: list[str | None], source: str = "/in", k: int = 5) -> Sample:
@@ -95,7 +100,9 @@ CLASSIFIER: dict[str, Any] = {
     "group_regex": "^.*/",
     "n_photographs": 40,
     "left_out": {"no_class": 1, "alone_in_its_class": 0},
+    "sample": "all 41 photographs",
     "split": "grouped",
+    "says": "groups kept together",
     "n_test": 40,
     "accuracy": 0.75,
     "macro_f1": 0.7,
@@ -105,7 +112,11 @@ CLASSIFIER: dict[str, Any] = {
         {
             "split": split,
             "says": says,
+            "folds": 5,
+            "n_train": 32,
             "n_test": 40,
+            "unjudged": 0,
+            "n_classes_judged": 2,
             "accuracy": accuracy,
             "macro_f1": accuracy,
             "majority": 0.5,
@@ -118,7 +129,14 @@ CLASSIFIER: dict[str, Any] = {
     "confusions": [{"class": HOSTILE, "taken_for": "b", "photographs": 20}],
     "confusion_matrix": [[0, 20], [0, 20]],
     "calibration": None,
+    "temperature": 1.0,
+    "calibration_error": None,
+    "path": "runs/x/model",
 }
+"""What classifier.json says, with the path that the manifest adds to it."""
+
+KEPT = {"n_photographs": 40, "share": 0.7, "fit_share": 0.775, "beyond": 0.05, "drifted": False}
+"""How much of the variance the components of another run keep."""
 
 
 AUDIT = {
@@ -176,13 +194,16 @@ def first_screen(page: Outline) -> str:
     return page.text[: page.text.index("Photographs by label")]
 
 
-def with_classifier(changes: dict[str, Any], document: dict[str, Any] | None = None) -> Report:
+def document(**changes: Any) -> ClassifierDocument:
+    """What classifier.json says, with some keys changed."""
+    return ClassifierDocument.model_validate(CLASSIFIER | changes)
+
+
+def with_classifier(changes: dict[str, Any], says: ClassifierDocument | None = None) -> Report:
     fruits = ["a", "b"] * 20
     given = CLASSIFIER | {"n_test": 480} | changes
     given["scores"] = [score | {"n_test": given["n_test"]} for score in given["scores"]]
-    return Report(
-        manifest(fruits, classifier=given), sample(fruits), classifier=given if document is None else document
-    )
+    return Report(manifest(fruits, classifier=given), sample(fruits), classifier=says or document(**given))
 
 
 def accuracy_of(given: Report) -> verdict.KeyNumber:

@@ -93,7 +93,7 @@ def test_photographs_of_shops(spark: Any, data: Path, tmp_path: Path) -> None:
     components = np.stack(table["pca_features"].to_numpy(zero_copy_only=False))
     named = np.array(model.classes)[model.probabilities(components).argmax(axis=1)]
     assert (named == table["label"].to_pylist()).mean() > 0.95
-    assert document["accuracy"] == found["accuracy"]
+    assert document.accuracy == found["accuracy"]
     assert "Classifier: " in "\n".join(summary.lines(Manifest.model_validate(done)))
 
 
@@ -146,7 +146,7 @@ def test_a_score_is_weak_where_test_has_near_duplicates_in_training(spark: Any, 
     assert done["audit"]["counts"]["near_duplicate_across_splits"]["found"] == 40
     assert done["audit"]["near_duplicates"]["across"] == "Test and Training"
     _, document = load(str(tmp_path / "out" / found["path"]), LocalStorage())
-    assert document["near_duplicates_across"] == 1
+    assert document.near_duplicates_across == 1
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@ import importlib
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from verger.components.pca import Pca
 from verger.config import RunConfig
@@ -14,6 +15,8 @@ from verger.progress import Progress
 from verger.spark.failures import warn_on_error
 from verger.storage.stores import Stores
 from verger.tables import runs
+from verger.tables.manifest import Manifest
+from verger.tables.manifest_parts import Absent, AuditSummary, Classifier, ReportPage
 from verger.tables.runs import Run
 from verger.tables.store import FeatureStore
 
@@ -44,6 +47,22 @@ def preload(config: RunConfig) -> None:
                 importlib.import_module(module)
 
     threading.Thread(target=load, name="preload").start()
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What was found out about the photographs, as the manifest has it.
+
+    Attributes
+    ----------
+    audit : AuditSummary, optional
+        None where the audit could not be made.
+    classifier : Classifier or Absent, optional
+        The classifier, or why the photographs allow none. None where it was not asked for, or could not be made.
+    """
+
+    audit: AuditSummary | None = None
+    classifier: Classifier | Absent | None = None
 
 
 class Analysis:
@@ -91,7 +110,7 @@ class Analysis:
         self.classification: Classification | None = None
         self.audit: Audit | None = None
 
-    def analyse(self, store: FeatureStore) -> dict[str, Any]:
+    def analyse(self, store: FeatureStore) -> Findings:
         """Draw a sample of the run, fit a first classifier on it, and audit it.
 
         Parameters
@@ -101,54 +120,60 @@ class Analysis:
 
         Returns
         -------
-        dict
-            ``classifier`` and ``audit`` of the manifest, as far as there are any.
+        Findings
+            As far as there are any.
         """
-        results: dict[str, Any] = {}
+        findings = Findings()
         classification: Classification | None = None
         with self._warn_on_error("nothing was audited, and no classifier fitted"), self.progress.stage("sample"):
             from verger.insight import sample
 
             self.sample = sample.draw_sample(self.run, store, self.config, self.config.input)
         if self.sample is None:
-            return results
+            return findings
         if self.config.classifier:
             with self._warn_on_error("no classifier was fitted"), self.progress.stage("classifier"):
-                classification, absent = self._classify(self.sample)
-                results |= absent
+                classified = self._classify(self.sample)
+                if isinstance(classified, Absent):
+                    findings = replace(findings, classifier=classified)
+                else:
+                    classification = classified
         with self._warn_on_error("nothing was audited"), self.progress.stage("audit", "Auditing the photographs"):
-            results["audit"] = self._audit(self.sample, classification)
+            findings = replace(findings, audit=self._audit(self.sample, classification))
         if classification:
             with self._warn_on_error("no classifier was kept"):
-                results["classifier"] = self._save(classification)
-        self._show_numbers(results)
-        return results
+                findings = replace(findings, classifier=self._save(classification))
+        self._show_numbers(findings)
+        return findings
 
-    def draw(self, document: dict[str, Any]) -> dict[str, Any]:
+    def draw(self, manifest: Manifest) -> ReportPage | None:
         """Draw the report.
 
         Parameters
         ----------
-        document : dict
-            The run's manifest as far as it has come.
+        manifest : Manifest
+            The run's, as far as it has come.
 
         Returns
         -------
-        dict
-            ``report`` of the manifest, where it could be drawn.
+        ReportPage or None
+            None where it could not be drawn.
         """
         with self._warn_on_error("the report was not drawn"), self.progress.stage("report", "Drawing the report"):
+            from verger.insight.model import ClassifierDocument
             from verger.insight.report import content, writer
 
             issues = self.audit.table if self.audit else None
-            classifier = self.classification.document() if self.classification else None
+            classifier = None
+            if self.classification:
+                classifier = ClassifierDocument.model_validate(self.classification.document())
             previous = runs.latest(self.run.storage, self.run.output, self.config.name)
-            report = content.gather(self.run, document, self.sample, issues, classifier, previous, self.stores)
-            return {"report": {"path": self.run.relative(writer.write(self.run, report))}}
-        return {}
+            report = content.gather(self.run, manifest, self.sample, issues, classifier, previous, self.stores)
+            return ReportPage(path=self.run.relative(writer.write(self.run, report)))
+        return None
 
-    def _classify(self, sample: Sample) -> tuple[Classification | None, dict[str, Any]]:
-        """A classifier, or what the manifest says where the photographs allow none."""
+    def _classify(self, sample: Sample) -> Classification | Absent:
+        """A classifier, or why the photographs allow none."""
         from verger.insight.classification import classifier
 
         foreign_pca = None
@@ -156,38 +181,39 @@ class Analysis:
             pca = Pca.load(self.run.path("pca"), self.run.storage)
             foreign_pca = classifier.ForeignPca(self.fitted_by, pca)
         try:
-            return classifier.classify(sample, self.config, self.progress.warn, foreign_pca), {}
+            return classifier.classify(sample, self.config, self.progress.warn, foreign_pca)
         except classifier.NoClassifierError as error:
             if self.config.class_regex is not None:
                 self.progress.warn(f"no classifier was fitted: {error}")
-            return None, {"classifier": {"absent": str(error)}}
+            return Absent(absent=str(error))
 
-    def _save(self, classification: Classification) -> dict[str, Any]:
+    def _save(self, classification: Classification) -> Classifier:
         """Write the classifier after the audit, which may find that its score is weak evidence."""
         if self.audit:
             classification = classification.with_near_duplicates(self.audit.seen_in_training)
         folder = self.run.path("model")
-        summary = {**classification.summary(), "path": self.run.relative(folder)}
+        summary = Classifier.model_validate({**classification.summary(), "path": self.run.relative(folder)})
         classification.save(folder, self.run.storage)
         self.classification = classification
         return summary
 
-    def _audit(self, sample: Sample, classification: Classification | None) -> dict[str, Any]:
+    def _audit(self, sample: Sample, classification: Classification | None) -> AuditSummary:
         from verger.insight.audit import checks
 
         audit = checks.audit(sample, predictions_of(classification), self.standardize)
-        summary = {**audit.summary(), "path": self.run.relative(self.run.path("audit"))}
+        summary = AuditSummary.model_validate({**audit.summary(), "path": self.run.relative(self.run.path("audit"))})
         audit.save(self.run.path("audit", "part-00000.zstd.parquet"), self.run.storage)
         self.audit = audit
         return summary
 
-    def _show_numbers(self, results: dict[str, Any]) -> None:
-        numbers = {}
-        if "audit" in results:
-            counts = results["audit"]["counts"]
-            numbers = {f"{kind}s": counts[kind]["found"] for kind in ("near_duplicate", "suspected_mislabel")}
+    def _show_numbers(self, findings: Findings) -> None:
+        numbers: dict[str, float | None] = {}
+        if findings.audit:
+            counts = findings.audit.counts
+            numbers = {f"{kind}s": counts[kind].found for kind in ("near_duplicate", "suspected_mislabel")}
         if self.config.classifier:
-            numbers["recognised"] = results.get("classifier", {}).get("accuracy", 0)
+            classifier = findings.classifier
+            numbers["recognised"] = classifier.accuracy if isinstance(classifier, Classifier) else 0
         self.show(**{name: number for name, number in numbers.items() if number is not None})
 
     def _warn_on_error(self, failure: str) -> AbstractContextManager[None]:

@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 import io
-import json
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
 
 from verger.insight.arrays import Float64Array
 from verger.storage.base import Storage, raise_if_corrupt
 from verger.storage.uri import join
+from verger.tables.manifest_parts import ClassifierSummary
 
 ARRAYS, DOCUMENT = "classifier.npz", "classifier.json"
 """Files in a run's folder ``model``."""
+
+
+class ClassifierDocument(ClassifierSummary):
+    """What ``classifier.json`` says: the manifest's summary, and scores of each class."""
+
+    classes: list[str] = Field(description="In the order of the probabilities.")
+    by_class: list[dict[str, Any]] = Field(description="Photographs, precision, recall and F1 of each class.")
+    confusions: list[dict[str, Any]] = Field(description="Which class was taken for which, the most frequent first.")
+    confusion_matrix: list[list[int]] | None = Field(description="By class; null where there are too many.")
+    calibration: dict[str, Any] | None = Field(
+        description="Of the most honest split; null where too few photographs were held out."
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +110,7 @@ class Model:
         storage.write(join(folder, ARRAYS), sink.getvalue())
 
 
-def load(folder: str, storage: Storage) -> tuple[Model, dict[str, Any]]:
+def load(folder: str, storage: Storage) -> tuple[Model, ClassifierDocument]:
     """Read what a run keeps of its classifier.
 
     Parameters
@@ -110,7 +123,7 @@ def load(folder: str, storage: Storage) -> tuple[Model, dict[str, Any]]:
     Returns
     -------
     model : Model
-    document : dict
+    document : ClassifierDocument
         What ``classifier.json`` says.
 
     Raises
@@ -122,12 +135,11 @@ def load(folder: str, storage: Storage) -> tuple[Model, dict[str, Any]]:
     """
     document_path, arrays_path = join(folder, DOCUMENT), join(folder, ARRAYS)
     with raise_if_corrupt(document_path):
-        document = json.loads(storage.read(document_path))
-        classes = list(document["classes"])
+        document = ClassifierDocument.model_validate_json(storage.read(document_path))
     with raise_if_corrupt(arrays_path), np.load(io.BytesIO(storage.read(arrays_path)), allow_pickle=False) as saved:
         arrays = {name: saved[name] for name in ("mean", "coefficients", "intercepts")}
         scale, temperature = float(saved["scale"]), float(saved["temperature"])
-    return Model(classes=classes, scale=scale, temperature=temperature, **arrays), document
+    return Model(classes=document.classes, scale=scale, temperature=temperature, **arrays), document
 
 
 def softmax(logits: Float64Array) -> Float64Array:

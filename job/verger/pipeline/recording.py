@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, ParamSpec, TypeVar
 
 from verger.errors import ExitCode, InterruptedRunError, VergerError
+from verger.insight.analysis import Findings
 from verger.pipeline.values import Analysed, Extracted, Job, Listed, Pending, Projected, Session
 from verger.planning.cost import cost
 from verger.spark.failures import explain
@@ -19,6 +20,7 @@ from verger.tables.manifest_parts import (
     PcaSummary,
     Photographs,
     Projection,
+    ReportPage,
     ResidencyRecord,
     Throughput,
 )
@@ -105,22 +107,27 @@ class Recorder:
         """Manifest last, then the pointers: before that, no reader sees the run."""
         job = self._job
         session.executors.confirm()
-        more = dict(analysed.found)
+        document = self._manifest(session, projected, analysed.findings)
         if job.config.report:
-            more |= analysed.draw(self._manifest(session, projected, more).as_dict())
-        document = self._manifest(session, projected, more)
+            page = analysed.draw(document)
+            # Again, with what drawing took and warned of.
+            document = self._manifest(session, projected, analysed.findings, page)
         manifest.publish(job.run, document)
         self._published = True
         runs.point_latest(job.run, job.config.name, document.started_at)
         return document
 
-    def _manifest(self, session: Session, projected: Projected, more: dict[str, Any]) -> Manifest:
-        """The manifest, as far as the run has come."""
+    def _manifest(
+        self, session: Session, projected: Projected, findings: Findings, report: ReportPage | None = None
+    ) -> Manifest:
+        """The manifest, as far as the run has come; what there is not is absent from its JSON."""
         job, timings = self._job, self._job.progress.timings
         extracted, fitted, finished_at = projected.extracted, projected.fitted, datetime.now(UTC)
         residency = job.residency.with_executors(session.executors, job.config)
         seconds = (finished_at - job.started_at).total_seconds() * session.cores
         region = residency.region(job.run.output)
+        optional = {"audit": findings.audit, "classifier": findings.classifier, "report": report}
+        there: dict[str, Any] = {name: part for name, part in optional.items() if part is not None}
         store, network = extracted.pending.store, extracted.pending.network
         return Manifest(
             **dict(Opening.of(job.run, job.config, residency, job.started_at, finished_at)),
@@ -132,7 +139,7 @@ class Recorder:
             projection=Projection(
                 path=job.run.relative(projected.folder), rows=extracted.rows, columns=fitted.pca.n_components
             ),
-            **more,
+            **there,
             timings_s={stage: round(spent, 3) for stage, spent in timings.items()},
             throughput=_throughput(extracted.computed, timings.get("features", 0.0), session.cores),
             cost=Cost(**cost(seconds, extracted.computed, job.config, region)),

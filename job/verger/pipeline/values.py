@@ -6,20 +6,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from verger.components.pca import Pca
 from verger.config import RunConfig
+from verger.insight.analysis import Findings
 from verger.network.backbones import Network
 from verger.progress import Progress
 from verger.residency.guard import Residency
 from verger.residency.nodes import Executors
 from verger.storage.stores import Stores
-from verger.tables.manifest import FittingRun
-from verger.tables.manifest_parts import Drift, Photographs
+from verger.tables.manifest import FittingRun, Manifest
+from verger.tables.manifest_parts import Drift, Photographs, ReportPage
 from verger.tables.runs import Run
 from verger.tables.store import FeatureStore
 
@@ -230,11 +231,11 @@ class Analysed:
 
     Attributes
     ----------
-    found : dict
-        ``classifier`` and ``audit`` of the manifest, as far as there are any.
+    findings : Findings
+        Of classifier and audit.
     draw : callable
-        Draws the report from the manifest so far; gives ``report`` of the manifest, where it could be drawn.
+        Draws the report from the manifest so far; None where it could not be drawn.
     """
 
-    found: dict[str, Any]
-    draw: Callable[[dict[str, Any]], dict[str, Any]]
+    findings: Findings
+    draw: Callable[[Manifest], ReportPage | None]

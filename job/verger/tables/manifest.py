@@ -183,22 +183,6 @@ def fitting_run(run: Run, document: Manifest) -> FittingRun:
     return FittingRun(fitted_by, document.pca.fitted_in or join(run.output, "runs", fitted_by))
 
 
-def opening(
-    run: Run, config: RunConfig, residency: Residency, started_at: datetime, finished_at: datetime
-) -> dict[str, Any]:
-    """How a manifest and a failure begin, as their files have it: `Opening.of`."""
-    return Opening.of(run, config, residency, started_at, finished_at).as_dict()
-
-
-def closing(residency: Residency, warnings: list[str]) -> dict[str, Any]:
-    """How a manifest ends: where the data stood, what software ran, what was warned of."""
-    return {
-        "residency": residency.as_dict(),
-        "environment": environment().as_dict(),
-        "warnings": warnings,
-    }
-
-
 def environment() -> Environment:
     """Versions of what features and components depend on.
 

@@ -197,8 +197,8 @@ NoneOfTheseResult = Annotated[
 """The threshold, or why there is none."""
 
 
-class Classifier(Part):
-    """The first classifier and its evaluation; docs/classifier.md explains it."""
+class ClassifierSummary(Part):
+    """The first classifier and its evaluation, but for where it is."""
 
     n_classes: int = Field(description="Classes.")
     class_regex: str | None = Field(description="What of a label is the class; null: all of it.")
@@ -237,6 +237,11 @@ class Classifier(Part):
         description="From where on a photograph is none of the classes, or why that is not known; absent from "
         "older manifests.",
     )
+
+
+class Classifier(ClassifierSummary):
+    """The first classifier and its evaluation; docs/classifier.md explains it."""
+
     path: str = Field(description="Folder of the classifier.")
 
 

@@ -32,6 +32,8 @@ from verger.storage.stores import Stores
 from verger.storage.uri import bucket_name, canonical
 from verger.tables import manifest as manifests
 from verger.tables import runs
+from verger.tables.manifest import Manifest
+from verger.tables.manifest_parts import Classifier
 from verger.tables.runs import Run
 
 FILES = {"float32": "verger.tflite", "int8": "verger.int8.tflite"}
@@ -63,8 +65,10 @@ class FinishedRun:
     ----------
     run : Run
         The finished run.
-    manifest : dict
+    manifest : Manifest
         Its manifest.
+    classifier : Classifier
+        The manifest's.
     config : AnalysisSettings
         With the settings of the run.
     network : Network
@@ -76,7 +80,8 @@ class FinishedRun:
     """
 
     run: Run
-    manifest: dict[str, Any]
+    manifest: Manifest
+    classifier: Classifier
     config: AnalysisSettings
     network: Network
     pca: Pca
@@ -156,26 +161,26 @@ def export(config: ResultSettings, run_uri: str, photographs: int | None, progre
 
 def _finished(config: ResultSettings, run_uri: str, stores: Stores) -> FinishedRun:
     run = runs.find(run_uri, stores)
-    document = manifests.read(run)
-    manifest = document.as_dict()
-    classifier = manifest.get("classifier", {})
-    if "path" not in classifier:
-        why = f" ({classifier['absent']})" if "absent" in classifier else ""
+    manifest = manifests.read(run)
+    classifier = manifest.classifier
+    if not isinstance(classifier, Classifier):
+        why = f" ({classifier.absent})" if classifier else ""
         raise NothingToReadError(
             f"run {run.run_id} has no classifier{why}, so that there is nothing to export",
             "Run again on photographs of two labels or more, without --no-classifier",
         )
-    settings = {name: manifest["config"].get(name) for name in ("class_regex", "group_regex")}
+    settings = {name: manifest.config.get(name) for name in ("class_regex", "group_regex")}
     settings |= {
-        "seed": manifest["config"].get("seed", config.seed),
-        "standardize": manifest["pca"]["standardized"],
+        "seed": manifest.config.get("seed", config.seed),
+        "standardize": manifest.pca.standardized,
     }
     model, _ = models.load(run.path("model"), run.storage)
     return FinishedRun(
         run=run,
         manifest=manifest,
+        classifier=classifier,
         config=config.model_copy(update=settings),
-        network=resolve_fitted(run.output, document, stores),
+        network=resolve_fitted(run.output, manifest, stores),
         pca=Pca.load(run.path("pca"), run.storage),
         model=model,
     )
@@ -193,10 +198,10 @@ def _describe(finished: FinishedRun) -> dict[str, Any]:
         "verger_version": __version__,
         "fingerprint": network.fingerprint,
         "backbone": network.backbone,
-        "weights_sha256": finished.manifest["features"]["weights_sha256"],
+        "weights_sha256": finished.manifest.features.weights_sha256,
         "precision_of_the_run": network.precision,
         "temperature": finished.model.temperature,
-        "weak_because": finished.manifest["classifier"].get("weak_because"),
+        "weak_because": finished.classifier.weak_because,
         "input": {"name": INPUT, "shape": [1, size, size, 3], "dtype": "uint8", "colour": "RGB"},
         "before": {
             "steps": [

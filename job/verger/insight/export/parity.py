@@ -32,6 +32,7 @@ from verger.prefetch import prefetch_map
 from verger.progress import Progress
 from verger.residency.preflight import admit
 from verger.storage.stores import Stores
+from verger.tables.manifest import Manifest
 from verger.tables.runs import Run
 from verger.tables.store import FeatureStore
 
@@ -112,7 +113,7 @@ class Comparison:
 
 
 def choose_photographs(
-    run: Run, manifest: dict[str, Any], network: Network, classes: list[str], config: AnalysisSettings,
+    run: Run, manifest: Manifest, network: Network, classes: list[str], config: AnalysisSettings,
     access: AccessSettings, stores: Stores, asked: int | None, progress: Progress,
 ) -> ParitySample:  # fmt: skip
     """Choose photographs that the run's evaluation holds out, and read them again; draw some where none can be read.
@@ -121,7 +122,7 @@ def choose_photographs(
     ----------
     run : Run
         A finished run with a classifier.
-    manifest : dict
+    manifest : Manifest
         Its manifest.
     network : Network
         The run's.
@@ -139,14 +140,14 @@ def choose_photographs(
         Told what cannot be read.
     """
     try:
-        source, fingerprint = manifest["input"]["uri"], manifest["features"]["fingerprint"]
+        source, fingerprint = manifest.input.uri, manifest.features.fingerprint
         store = FeatureStore(run.storage, run.output, fingerprint, progress.warn)
         sample = draw_sample(run, store, config, source)
         admit(stores, {"input": source}, access)
     except (NothingToReadError, StoreError) as error:
         progress.warn(f"the models are compared with the run on drawn photographs alone: {error.line}")
         return _drawings(network, config.seed)
-    foreign = manifest["pca"]["fitted_by"] != run.run_id
+    foreign = manifest.pca.fitted_by != run.run_id
     task = _task(sample, classes, config, Pca.load(run.path("pca"), run.storage) if foreign else None)
     with ignore_sklearn_warnings():
         splits = [replace(split, folds=bounded_folds(task, split.folds)) for split in possible_splits(task)]

@@ -23,6 +23,7 @@ from verger.storage.stores import Stores
 from verger.storage.uri import bucket_name, canonical
 from verger.tables import manifest as manifests
 from verger.tables import runs
+from verger.tables.manifest_parts import NoneOfThese
 
 BATCH_SIZE = 16
 """Photographs of a call of the network."""
@@ -49,8 +50,8 @@ class Identification:
         Path, label and distance (1 - cosine, from 0 to 2) of the most similar photographs of the run.
     distance : float or None
         From the nearest photograph whose class is known, 1 - cosine; None where there is no threshold.
-    none_of_these : dict
-        The threshold of that distance and what it is worth; empty where there is none.
+    none_of_these : NoneOfThese or None
+        The threshold of that distance and what it is worth; None where there is none.
     notes : list of str
         Sentences: what there is not, and why.
     error : Rejection or VergerError, optional
@@ -62,14 +63,16 @@ class Identification:
     classes: list[tuple[str, float]] | None = None
     nearest: list[tuple[str, str | None, float]] = field(default_factory=list)
     distance: float | None = None
-    none_of_these: dict[str, Any] = field(default_factory=dict)
+    none_of_these: NoneOfThese | None = None
     notes: list[str] = field(default_factory=list)
     error: Rejection | VergerError | None = None
 
     @property
     def is_none(self) -> bool:
         """Whether it is farther from every known photograph than the threshold."""
-        return self.distance is not None and self.distance > self.none_of_these["threshold"]
+        if self.distance is None or self.none_of_these is None:
+            return False
+        return self.distance > self.none_of_these.threshold
 
     @property
     def failure(self) -> tuple[str, str] | None:
@@ -87,7 +90,7 @@ class Identification:
         none_of_these: dict[str, Any] | None = None
         if self.distance is not None:
             none_of_these = {"verdict": self.is_none, "distance": round(self.distance, 6)}
-            none_of_these |= {name: self.none_of_these.get(name) for name in _THRESHOLD_KEYS}
+            none_of_these |= {name: getattr(self.none_of_these, name) for name in _THRESHOLD_KEYS}
         return {
             "photograph": self.photograph,
             "run_id": self.run_id,
@@ -136,12 +139,11 @@ def identify(
     stores = Stores()
     admit(stores, {"run": canonical(run_uri)}, config)
     run = runs.find(run_uri, stores)
-    document = manifests.read(run)
-    manifest = document.as_dict()
+    manifest = manifests.read(run)
     uris = [canonical(uri) for uri in photographs]
     for uri in {bucket_name(uri): uri for uri in uris if bucket_name(uri)}.values():
         admit(stores, {"photographs": uri}, config)
-    network = resolve_fitted(run.output, document, stores)
+    network = resolve_fitted(run.output, manifest, stores)
     paths = expand_folders(uris, stores)
     read = prefetch_map(lambda item: read_photograph(item, network, stores), paths, _READERS, 2 * BATCH_SIZE)
     loaded = None

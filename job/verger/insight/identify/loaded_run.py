@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,6 +28,8 @@ from verger.progress import Progress
 from verger.storage.base import raise_if_corrupt
 from verger.storage.uri import join
 from verger.tables import reader
+from verger.tables.manifest import Manifest
+from verger.tables.manifest_parts import Absent, NoneOfThese
 from verger.tables.runs import Run
 
 Infer = Callable[[npt.NDArray[np.uint8]], Float32Array]
@@ -51,8 +53,8 @@ class LoadedRun:
         The run's classifier, if it has one.
     references : References or None
         Photographs whose class is known; None where there is no threshold of 'none of these'.
-    none_of_these : dict
-        The threshold and what it is worth, as ``classifier.json`` has them; empty where there is none.
+    none_of_these : NoneOfThese or None
+        The threshold and what it is worth, as ``classifier.json`` has them; None where there is none.
     space : CosineSpace
         Where photographs are compared.
     photographs : pyarrow.Table
@@ -61,8 +63,8 @@ class LoadedRun:
         Of ``photographs`` in ``space``, row by row.
     notes : list of str
         Sentences: what there is not, and why.
-    summary : dict
-        The manifest's ``classifier``, and ``rows`` of the run's table and ``root`` of its input.
+    manifest : Manifest
+        The run's.
     """
 
     run_id: str
@@ -71,12 +73,12 @@ class LoadedRun:
     pca: Pca
     model: Model | None
     references: References | None
-    none_of_these: dict[str, Any]
+    none_of_these: NoneOfThese | None
     space: CosineSpace
     photographs: pa.Table
     directions: Float32Array
     notes: list[str]
-    summary: dict[str, Any] = field(default_factory=dict)
+    manifest: Manifest
 
     def components(self, photographs: Sequence[npt.NDArray[np.uint8]]) -> Float64Array:
         """Principal components, as the run computes them.
@@ -98,11 +100,11 @@ class _Classifier(NamedTuple):
 
     model: Model | None
     references: References | None
-    none_of_these: dict[str, Any]
+    none_of_these: NoneOfThese | None
     notes: list[str]
 
 
-def load(config: ResultSettings, run: Run, manifest: dict[str, Any], network: Network, progress: Progress) -> LoadedRun:
+def load(config: ResultSettings, run: Run, manifest: Manifest, network: Network, progress: Progress) -> LoadedRun:
     """Read a finished run while TensorFlow is loaded.
 
     Parameters
@@ -111,7 +113,7 @@ def load(config: ResultSettings, run: Run, manifest: dict[str, Any], network: Ne
         ``driver_memory`` bounds the photographs to compare with, ``log_level`` says whether TensorFlow may log.
     run : Run
         The finished run.
-    manifest : dict
+    manifest : Manifest
         Its manifest.
     network : Network
         The run's.
@@ -133,7 +135,7 @@ def load(config: ResultSettings, run: Run, manifest: dict[str, Any], network: Ne
         return LoadedRun(run.run_id, network, infer, **reading.result())
 
 
-def _read(config: ResultSettings, run: Run, manifest: dict[str, Any]) -> dict[str, Any]:
+def _read(config: ResultSettings, run: Run, manifest: Manifest) -> dict[str, Any]:
     """All of a `LoadedRun` but the network."""
     classifier = _read_classifier(run, manifest)
     photographs, components = _read_projection(config, run, manifest)
@@ -149,38 +151,34 @@ def _read(config: ResultSettings, run: Run, manifest: dict[str, Any]) -> dict[st
         "photographs": photographs,
         "directions": space.directions(components),
         "notes": classifier.notes + notes,
-        "summary": {
-            **(manifest.get("classifier") or {}),
-            "rows": manifest["projection"]["rows"],
-            "root": manifest["input"]["uri"],
-        },
+        "manifest": manifest,
     }
 
 
-def _read_classifier(run: Run, manifest: dict[str, Any]) -> _Classifier:
+def _read_classifier(run: Run, manifest: Manifest) -> _Classifier:
     folder = run.path("model")
     if not run.storage.exists(join(folder, models.DOCUMENT)):
-        return _Classifier(None, None, {}, [f"There are no classes to name: {_why_no_classifier(manifest)}."])
+        return _Classifier(None, None, None, [f"There are no classes to name: {_why_no_classifier(manifest)}."])
     model, document = models.load(folder, run.storage)
-    threshold = document.get("none_of_these", {"absent": "the run was made by an older verger"})
-    if "absent" in threshold or not run.storage.exists(join(folder, ARRAYS)):
-        why = threshold.get("absent", f"{join(folder, ARRAYS)} is gone")
-        return _Classifier(model, None, {}, [f"No threshold tells whether it is none of these: {why}."])
+    threshold = document.none_of_these or Absent(absent="the run was made by an older verger")
+    if isinstance(threshold, Absent) or not run.storage.exists(join(folder, ARRAYS)):
+        why = threshold.absent if isinstance(threshold, Absent) else f"{join(folder, ARRAYS)} is gone"
+        return _Classifier(model, None, None, [f"No threshold tells whether it is none of these: {why}."])
     return _Classifier(model, References.load(folder, run.storage), threshold, [])
 
 
-def _why_no_classifier(manifest: dict[str, Any]) -> str:
-    if why := (manifest.get("classifier") or {}).get("absent"):
-        return f"the run has no classifier, as {why}"
-    if "classifier" not in manifest["config"]:
+def _why_no_classifier(manifest: Manifest) -> str:
+    if isinstance(manifest.classifier, Absent):
+        return f"the run has no classifier, as {manifest.classifier.absent}"
+    if "classifier" not in manifest.config:
         return "the run was made by an older verger"
-    wanted = manifest["config"]["classifier"]
+    wanted = manifest.config["classifier"]
     return "the run's warnings say why" if wanted else "the run was told to fit no classifier (--no-classifier)"
 
 
-def _read_projection(config: ResultSettings, run: Run, manifest: dict[str, Any]) -> tuple[pa.Table, Float32Array]:
+def _read_projection(config: ResultSettings, run: Run, manifest: Manifest) -> tuple[pa.Table, Float32Array]:
     """Path, label and components of the run's photographs; of very many, of a sample by label."""
-    folder, total, width = run.path("projection"), manifest["projection"]["rows"], manifest["projection"]["columns"]
+    folder, total, width = run.path("projection"), manifest.projection.rows, manifest.projection.columns
     columns = ["path", "label", "pca_features"]
     number = min(MAX_PHOTOGRAPHS, max(1, config.driver_bytes // 4 // (4 * width)))
     with raise_if_corrupt(folder):
@@ -189,7 +187,7 @@ def _read_projection(config: ResultSettings, run: Run, manifest: dict[str, Any])
         if total <= number:
             table = dataset.to_table(columns)
         else:
-            ranks = np.random.default_rng(manifest["config"].get("seed", 0)).random(total)
+            ranks = np.random.default_rng(manifest.config.get("seed", 0)).random(total)
             rows = stratified(category_codes(dataset.to_table(["label"])["label"]), number, ranks)
             table = dataset.take(rows, columns=columns)
         components = pc.list_flatten(table["pca_features"]).to_numpy().reshape(len(table), width)

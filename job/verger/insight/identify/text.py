@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from rich.text import Text
 
 from verger.insight.evidence import describe_none_of_these, weak_because
 from verger.insight.identify.identification import Identification
 from verger.insight.identify.loaded_run import LoadedRun
 from verger.insight.names import NO_LABEL, relative_path
+from verger.tables.manifest_parts import Classifier, NoneOfThese
 from verger.text import one_line
 
 _BAR_COLUMNS = 20
@@ -35,30 +34,30 @@ def lines(found: Identification, loaded: LoadedRun | None) -> list[Text]:
     for number, (path, label, distance) in enumerate(found.nearest):
         line = Text(f"  {'' if number else 'nearest':<8}{distance:8.3f}  ", style="default")
         line.append(f"{one_line(label or NO_LABEL)}  ", style="cyan")
-        short = relative_path(path, loaded.summary["root"]) if loaded else path
+        short = relative_path(path, loaded.manifest.input.uri) if loaded else path
         result.append(line.append(one_line(short), style="dim"))
     return [*result, Text()]
 
 
 def _verdict(found: Identification) -> list[Text]:
-    if found.distance is None:
+    if found.distance is None or found.none_of_these is None:
         return []
     line, distance = Text("  "), f"{found.distance:.3f} from what is known"
     if found.is_none:
         line.append("none of these", style="bold yellow").append(f": {distance}, beyond")
     else:
         line.append(f"{distance}, within")
-    line.append(f" the threshold of {found.none_of_these['threshold']:.3f}")
+    line.append(f" the threshold of {found.none_of_these.threshold:.3f}")
     return [line.append(_evidence(found.none_of_these), style="yellow")]
 
 
-def _evidence(threshold: dict[str, Any]) -> str:
+def _evidence(threshold: NoneOfThese) -> str:
     """How far the verdict can be believed, in two words."""
-    if threshold["weak"] is None:
+    if threshold.weak is None:
         return " (evidence not measured)"
-    if threshold["weak"]:
+    if threshold.weak:
         return " (weak evidence)"
-    return " (optimistic evidence)" if threshold["split"] == "random" else ""
+    return " (optimistic evidence)" if threshold.split == "random" else ""
 
 
 def _classes(found: Identification) -> list[Text]:
@@ -81,14 +80,14 @@ def closing(loaded: LoadedRun) -> list[Text]:
     loaded : LoadedRun
         What the photographs were compared with.
     """
-    summary, compared = loaded.summary, len(loaded.directions)
-    number = f"all {compared:,}" if compared == summary["rows"] else f"{compared:,} of {summary['rows']:,}"
+    classifier, rows, compared = loaded.manifest.classifier, loaded.manifest.projection.rows, len(loaded.directions)
+    number = f"all {compared:,}" if compared == rows else f"{compared:,} of {rows:,}"
     text = [f"Compared with {number} photographs of run {loaded.run_id}; distances are 1 - cosine."]
-    if loaded.model and "accuracy" in summary:
-        why = weak_because(summary)
+    if loaded.model and isinstance(classifier, Classifier):
+        why = weak_because(classifier)
         text.append(
-            f"Classifier: {summary['accuracy']:.1%} of {summary['n_test']:,} held-out photographs were named rightly; "
-            f"{summary['says']}.{f' Weak evidence: {why}.' if why else ''}"
+            f"Classifier: {classifier.accuracy:.1%} of {classifier.n_test:,} held-out photographs were named rightly; "
+            f"{classifier.says}.{f' Weak evidence: {why}.' if why else ''}"
         )
     if loaded.references:
         text.append(describe_none_of_these(loaded.none_of_these))

@@ -13,6 +13,7 @@ from verger.insight.report.content import Report
 from verger.insight.report.issue_texts import ISSUE_TEXTS, IssueText
 from verger.insight.report.manifest_values import are_mislabels_weak, compared_splits, issue_counts, why_no_classifier
 from verger.insight.report.sections import MAX_ROWS, NAME_COLUMNS, NOTHING
+from verger.tables.manifest import Manifest
 
 MAX_SHOWN = 8
 """Issues of a kind, with their photographs."""
@@ -35,11 +36,11 @@ def audit(report: Report, source: str, photograph: Photograph) -> dict[str, Any]
     photograph : callable
         What the template shows of a photograph, by its path.
     """
-    summary = report.manifest.get("audit")
-    if not summary or "counts" not in summary:
+    summary = report.manifest.audit
+    if summary is None:
         return None
     found, splits = issue_counts(report.manifest), compared_splits(report.manifest)
-    listed = {kind: int(count["listed"]) for kind, count in summary["counts"].items()}
+    listed = {kind: count.listed for kind, count in summary.counts.items()}
     to_act_on = sum(found.get(kind) or 0 for kind, text in ISSUE_TEXTS.items() if text.needs_action)
     incomplete = any((found[kind] or 0) > number >= MAX_ROWS for kind, number in listed.items())
     lead = (
@@ -47,8 +48,8 @@ def audit(report: Report, source: str, photograph: Photograph) -> dict[str, Any]
         if to_act_on
         else "Nothing to act on was found."
     )
-    lead += f" Looked at: {summary['sample']}; "
-    lead += f"{summary['near_duplicates']['photographs_compared']:,} compared with one another"
+    lead += f" Looked at: {summary.sample}; "
+    lead += f"{summary.near_duplicates.photographs_compared:,} compared with one another"
     if are_mislabels_weak(report.manifest):
         lead += "; suspected mislabels are weak evidence, the classifier errs too often"
     return {
@@ -67,7 +68,7 @@ def audit(report: Report, source: str, photograph: Photograph) -> dict[str, Any]
             for kind, text in ISSUE_TEXTS.items()
             if (rows := _gravest(report, kind))
         ],
-        "where": f"runs/{report.manifest['run_id']}/audit/",
+        "where": f"runs/{report.manifest.run_id}/audit/",
         "which": f"The gravest {MAX_ROWS:,} of each kind" if incomplete else "Every finding",
     }
 
@@ -89,7 +90,7 @@ def photographs_shown(report: Report) -> list[tuple[str, str]]:
     return list(zip(found["path"].to_pylist(), found["version"].to_pylist(), strict=True))
 
 
-def _advice(manifest: dict[str, Any], text: IssueText, found: int | None) -> str:
+def _advice(manifest: Manifest, text: IssueText, found: int | None) -> str:
     """What to do about a kind of issue, or why it was not looked for."""
     if found is None:
         return why_no_classifier(manifest)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,13 +12,14 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 
 from verger.components.pca import Pca
-from verger.insight.model import DOCUMENT
+from verger.insight.model import DOCUMENT, ClassifierDocument
 from verger.insight.report import run_diff
 from verger.insight.report.run_diff import RunDiff
 from verger.insight.report.thumbnails import ThumbnailCounts, read_thumbnails
 from verger.insight.sample import Sample
 from verger.storage.base import raise_if_corrupt
 from verger.storage.stores import Stores
+from verger.tables.manifest import Manifest
 from verger.tables.runs import Run
 from verger.tables.store import parquet_files
 
@@ -35,7 +35,7 @@ class Report:
 
     Attributes
     ----------
-    manifest : dict
+    manifest : Manifest
         The run's.
     sample : Sample, optional
         Photographs of the run with their components.
@@ -44,7 +44,7 @@ class Report:
         are not known.
     audit : pyarrow.Table, optional
         The issues, of `verger.insight.audit.issues.SCHEMA`.
-    classifier : dict, optional
+    classifier : ClassifierDocument, optional
         What ``classifier.json`` says.
     rejected : pyarrow.Table, optional
         ``path, label, reason, message``: the quarantine.
@@ -56,11 +56,11 @@ class Report:
         Set once the thumbnails have been read.
     """
 
-    manifest: dict[str, Any]
+    manifest: Manifest
     sample: Sample | None = None
     variance_ratios: list[float] = field(default_factory=list)
     audit: pa.Table | None = None
-    classifier: dict[str, Any] | None = None
+    classifier: ClassifierDocument | None = None
     rejected: pa.Table | None = None
     diff: RunDiff | None = None
     read_thumbnails: ReadThumbnails = lambda _: {}
@@ -72,16 +72,16 @@ class Report:
         rejected = Counter[str]()
         if self.rejected is not None:
             rejected.update(label or "" for label in self.rejected["label"].to_pylist())
-        left = {label: count - rejected[label] for label, count in self.manifest["labels"].items()}
+        left = {label: count - rejected[label] for label, count in self.manifest.labels.items()}
         return {label: count for label, count in left.items() if count > 0}
 
 
 def gather(
     run: Run,
-    manifest: dict[str, Any],
+    manifest: Manifest,
     sample: Sample | None,
     audit: pa.Table | None,
-    classifier: dict[str, Any] | None,
+    classifier: ClassifierDocument | None,
     previous: Run | None,
     stores: Stores | None = None,
     try_read: TryRead = lambda read, _: read(),
@@ -92,13 +92,13 @@ def gather(
     ----------
     run : Run
         The run whose table is written.
-    manifest : dict
+    manifest : Manifest
         Its manifest, which need not be published yet.
     sample : Sample or None
         See `Report`.
     audit : pyarrow.Table or None
         See `Report`.
-    classifier : dict or None
+    classifier : ClassifierDocument or None
         See `Report`.
     previous : Run or None
         The finished run of the same name before it.
@@ -138,7 +138,7 @@ def read_audit(run: Run) -> pa.Table | None:
     return _read_table(run, "audit")
 
 
-def read_classifier(run: Run) -> dict[str, Any] | None:
+def read_classifier(run: Run) -> ClassifierDocument | None:
     """Read what ``classifier.json`` says of a run's classifier.
 
     Parameters
@@ -148,15 +148,14 @@ def read_classifier(run: Run) -> dict[str, Any] | None:
 
     Returns
     -------
-    dict or None
+    ClassifierDocument or None
         None where the run has no classifier.
     """
     path = run.path("model", DOCUMENT)
     if not run.storage.exists(path):
         return None
     with raise_if_corrupt(path):
-        document = dict(json.loads(run.storage.read(path)))
-        return document | {"classes": list(document["classes"])}
+        return ClassifierDocument.model_validate_json(run.storage.read(path))
 
 
 def _read_table(run: Run, folder: str) -> pa.Table | None:

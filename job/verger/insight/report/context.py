@@ -66,13 +66,13 @@ def template_context(report: Report) -> dict[str, Any]:
         Its thumbnails are read.
     """
     manifest = report.manifest
-    source, output = (manifest[name]["uri"].rstrip("/") for name in ("input", "output"))
-    table = f"{output}/runs/{manifest['run_id']}"
+    source, output = (place.uri.rstrip("/") for place in (manifest.input, manifest.output))
+    table = f"{output}/runs/{manifest.run_id}"
     with_photographs = sections_with_photographs(report, source)
     return {
         "m": manifest,
         "sections": list(SECTIONS.items()),
-        "when": f"{datetime.fromisoformat(manifest['started_at']):%-d %B %Y, %H:%M} UTC",
+        "when": f"{datetime.fromisoformat(manifest.started_at):%-d %B %Y, %H:%M} UTC",
         "verdict": verdict_of(manifest, report.labels_in_table),
         "table": table,
         "labels": sections.labels(report),
@@ -87,7 +87,7 @@ def template_context(report: Report) -> dict[str, Any]:
         "residency": sections.residency(manifest),
         "command": sections.command(manifest),
         "settings": sections.settings(manifest),
-        "footer": f"Drawn by verger {manifest['verger_version']} from {table}. "
+        "footer": f"Drawn by verger {manifest.verger_version} from {table}. "
         "Features stay in the store: the same command again computes only what is new.",
         "why": {
             "sample": "The photographs' components could not be read for the report; the warnings say why.",

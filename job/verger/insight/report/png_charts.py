@@ -79,9 +79,9 @@ def _png(figure: Figure) -> bytes:
 def _scree(report: Report) -> Figure:
     from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-    pca = report.manifest["pca"]
-    k = pca["n_components"]
-    ratios = np.asarray(report.variance_ratios or pca["explained_variance_ratio"])[: max(2 * k, k + 8)]
+    pca = report.manifest.pca
+    k = pca.n_components
+    ratios = np.asarray(report.variance_ratios or pca.explained_variance_ratio)[: max(2 * k, k + 8)]
     numbers = np.arange(1, len(ratios) + 1)
     figure, axes = _new_figure(7, 4)
     axes.bar(numbers, ratios, color=np.where(numbers <= k, _ACCENT, _SOFT), width=0.8)
@@ -123,7 +123,7 @@ def _scatter(report: Report) -> Figure:
     dots = balanced_sample(labels, MAX_DOTS)
     points = report.sample.components[dots]
     names, codes = np.unique(labels[dots], return_inverse=True)
-    ratios = report.manifest["pca"]["explained_variance_ratio"]
+    ratios = report.manifest.pca.explained_variance_ratio
     figure, axes = _new_figure(7, 6)
     few = len(names) <= 10
     colours = colormaps["tab10" if few else "gist_rainbow"](np.linspace(0, 1, 10 if few else len(names)))

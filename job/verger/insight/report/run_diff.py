@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +14,7 @@ from verger.errors import VergerError
 from verger.insight.arrays import Float64Array
 from verger.tables import manifest as manifests
 from verger.tables import reader
+from verger.tables.manifest import Manifest
 from verger.tables.runs import Run
 
 
@@ -24,7 +24,7 @@ class RunDiff:
 
     Attributes
     ----------
-    manifest : dict
+    manifest : Manifest
         The earlier run's.
     new : int
         Photographs in the later table alone.
@@ -37,14 +37,14 @@ class RunDiff:
         different networks, or one of them is standardized.
     """
 
-    manifest: dict[str, Any]
+    manifest: Manifest
     new: int
     gone: int
     changed: int
     angles: Float64Array | None
 
 
-def compare(run: Run, pca: Pca, manifest: dict[str, Any], previous: Run) -> RunDiff | None:
+def compare(run: Run, pca: Pca, manifest: Manifest, previous: Run) -> RunDiff | None:
     """Compare a run with an earlier one.
 
     Parameters
@@ -53,7 +53,7 @@ def compare(run: Run, pca: Pca, manifest: dict[str, Any], previous: Run) -> RunD
         The later run, whose table is written.
     pca : Pca
         Its PCA.
-    manifest : dict
+    manifest : Manifest
         Its manifest, which need not be published yet.
     previous : Run
         The earlier run, which is finished.
@@ -64,7 +64,7 @@ def compare(run: Run, pca: Pca, manifest: dict[str, Any], previous: Run) -> RunD
         None where the earlier run cannot be read any more.
     """
     try:
-        earlier = manifests.read(previous).as_dict()
+        earlier = manifests.read(previous)
         old, new = (_photographs(each) for each in (previous, run))
         comparable = _feature_space(earlier) == _feature_space(manifest)
         angles = angles_between(Pca.load(previous.path("pca"), previous.storage), pca) if comparable else None
@@ -76,8 +76,8 @@ def compare(run: Run, pca: Pca, manifest: dict[str, Any], previous: Run) -> RunD
     return RunDiff(earlier, new.num_rows - in_both.num_rows, old.num_rows - in_both.num_rows, changed, angles)
 
 
-def _feature_space(manifest: dict[str, Any]) -> tuple[str, bool]:
-    return manifest["features"]["fingerprint"], bool(manifest["pca"].get("standardized"))
+def _feature_space(manifest: Manifest) -> tuple[str, bool]:
+    return manifest.features.fingerprint, manifest.pca.standardized
 
 
 def _photographs(run: Run) -> pa.Table:

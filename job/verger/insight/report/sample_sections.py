@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from verger.insight.model import ClassifierDocument
 from verger.insight.names import NO_LABEL, isolate, natural_key, relative_path, shorten, shorten_uniquely
 from verger.insight.report import svg_charts
 from verger.insight.report.audit_section import audit, photographs_shown
@@ -164,7 +165,7 @@ def _scatter(
     report: Report, sample: _LabelledSample, dots: npt.NDArray[np.intp], thumbnails: dict[str, str]
 ) -> dict[str, Any]:
     labels = sample.labels[dots]
-    ratios = report.manifest["pca"]["explained_variance_ratio"]
+    ratios = report.manifest.pca.explained_variance_ratio
     classes = _classes(labels, sample.full_name, report.classifier)
     chart = svg_charts.scatter(sample.components[dots], labels, ratios, classes)
     numbers: dict[str, int] = {}
@@ -204,12 +205,12 @@ def _picture_text(report: Report, dots: int, pictured: int) -> str:
 
 
 def _classes(
-    labels: npt.NDArray[np.str_], full_name: dict[str, str], document: dict[str, Any] | None
+    labels: npt.NDArray[np.str_], full_name: dict[str, str], document: ClassifierDocument | None
 ) -> dict[str, str] | None:
     """The class of each label; None where classes are labels."""
-    if document is None or document["class_regex"] is None:
+    if document is None or document.class_regex is None:
         return None
-    matches = {label: re.search(document["class_regex"], full_name[label]) for label in set(labels.tolist())}
+    matches = {label: re.search(document.class_regex, full_name[label]) for label in set(labels.tolist())}
     return {label: shorten(match[0], NAME_COLUMNS) if match else "no class" for label, match in matches.items()}
 
 

@@ -20,6 +20,8 @@ from verger.insight.report.manifest_values import (
     variance_kept_of_run,
 )
 from verger.photographs.suffixes import describe_ignored
+from verger.tables.manifest import Manifest
+from verger.tables.manifest_parts import Classifier
 from verger.units import eur_text, seconds_text
 
 MAX_LABELS = 60
@@ -68,7 +70,7 @@ def labels(report: Report) -> dict[str, Any]:
         lead += f" of {highest:,} photograph{'s' if highest > 1 else ''}{' each' if len(counts) > 1 else ''}."
     else:
         lead += f", from {ranked[-1][1]:,} to {highest:,} photographs."
-    if all_rejected := len(set(filter(None, report.manifest["labels"])) - set(report.labels_in_table)):
+    if all_rejected := len(set(filter(None, report.manifest.labels)) - set(report.labels_in_table)):
         lead += f" Of {all_rejected:,} more label{'s' if all_rejected > 1 else ''}, every photograph was rejected."
     if thin := sum(count < limit for count in counts.values()):
         lead += f" {thin:,} {'is' if thin == 1 else 'are'} thin: fewer than {limit} photographs, marked."
@@ -88,22 +90,22 @@ def scree(report: Report) -> dict[str, Any]:
     report : Report
         What is drawn.
     """
-    manifest, pca = report.manifest, report.manifest["pca"]
-    requested, k = pca["requested"], pca["n_components"]
+    manifest, pca = report.manifest, report.manifest.pca
+    requested, k = pca.requested, pca.n_components
     if "variance" in requested:
         why = f"the least number that keeps {100 * requested['variance']:g}%"
     else:
         why = f"{requested.get('components', k):,} were asked for"
     lead = (
         f"{k:,} component{'s keep' if k != 1 else ' keeps'} {variance_kept(pca):.1%} of the variance of "
-        f"{manifest['features']['dimension']:,} features: {why}."
+        f"{manifest.features.dimension:,} features: {why}."
     )
     if is_pca_reused(manifest):
         share = variance_kept_of_run(manifest)
-        lead += f" That is of run {pca['fitted_by']}, which fitted them; how much they keep of these photographs' "
+        lead += f" That is of run {pca.fitted_by}, which fitted them; how much they keep of these photographs' "
         lead += "variance was not measured." if share is None else f"variance was measured too: {share:.1%}."
     return {
-        **svg_charts.scree(report.variance_ratios or pca["explained_variance_ratio"], k),
+        **svg_charts.scree(report.variance_ratios or pca.explained_variance_ratio, k),
         "lead": lead,
         "whose": ", of the photographs of the run that fitted them" if is_pca_reused(manifest) else "",
     }
@@ -120,15 +122,15 @@ def rejects(report: Report, source: str) -> dict[str, Any]:
         Canonical URI of the input, without a slash at the end.
     """
     manifest = report.manifest
-    reasons = sorted(manifest["rejected_by_reason"].items(), key=lambda item: -item[1])
-    ignored = describe_ignored(manifest["photographs"].get("ignored") or {})
+    reasons = sorted(manifest.rejected_by_reason.items(), key=lambda item: -item[1])
+    ignored = describe_ignored(manifest.photographs.ignored)
     if not reasons:
         return {"reasons": [], "others": ignored}
-    highest, total, listed = reasons[0][1], manifest["photographs"]["rejected"], manifest["photographs"]["listed"]
+    highest, total, listed = reasons[0][1], manifest.photographs.rejected, manifest.photographs.listed
     rows = [] if report.rejected is None else report.rejected.to_pylist()
     return {
         "lead": f"{total:,} of {listed:,} photographs ({total / listed:.1%}) are not in the table; "
-        f"the run fails above {manifest['config']['max_rejected_ratio']:.0%}.",
+        f"the run fails above {manifest.config['max_rejected_ratio']:.0%}.",
         "reasons": [_bar(_in_words(name), count, highest, f"{count:,}") for name, count in reasons],
         "rows": [
             {
@@ -139,7 +141,7 @@ def rejects(report: Report, source: str) -> dict[str, Any]:
             for row in rows[:MAX_REJECTS]
         ],
         "unlisted": max(0, total - min(len(rows), MAX_REJECTS)),
-        "where": f"runs/{manifest['run_id']}/rejected/",
+        "where": f"runs/{manifest.run_id}/rejected/",
         "others": ignored,
     }
 
@@ -168,7 +170,7 @@ def since(report: Report) -> dict[str, Any] | None:
             f"middle; they share {overlap:.1%} of their directions. 0° is the same space, 90° a direction that the "
             "other lacks."
         )
-    names = sorted(set(filter(None, new["labels"])) ^ set(filter(None, old["labels"])), key=natural_key)
+    names = sorted(set(filter(None, new.labels)) ^ set(filter(None, old.labels)), key=natural_key)
     if names:
         some = ", ".join(isolate(shorten(name, NAME_COLUMNS)) for name in names[:MAX_LABELS_NAMED])
         notes.append(
@@ -176,7 +178,7 @@ def since(report: Report) -> dict[str, Any] | None:
             f"{' and others' if len(names) > MAX_LABELS_NAMED else ''}."
         )
     return {
-        "lead": f"Run {old['run_id']}. In the table since: {diff.new:,} new, {diff.gone:,} gone.",
+        "lead": f"Run {old.run_id}. In the table since: {diff.new:,} new, {diff.gone:,} gone.",
         "rows": [
             {"name": name, "before": before, "now": now}
             for (name, before), now in zip(_compared(old).items(), _compared(new).values(), strict=True)
@@ -185,57 +187,57 @@ def since(report: Report) -> dict[str, Any] | None:
     }
 
 
-def _compared(manifest: dict[str, Any]) -> dict[str, str]:
+def _compared(manifest: Manifest) -> dict[str, str]:
     """Values of a run that are compared with those of another."""
     share = variance_kept_of_run(manifest)
     return {
-        "Photographs in the table": f"{manifest['photographs']['projected']:,}",
-        "Labels listed": f"{len(list(filter(None, manifest['labels']))):,}",
-        "Rejected": f"{manifest['photographs']['rejected']:,}",
-        "Components, k": f"{manifest['pca']['n_components']:,}",
+        "Photographs in the table": f"{manifest.photographs.projected:,}",
+        "Labels listed": f"{len(list(filter(None, manifest.labels))):,}",
+        "Rejected": f"{manifest.photographs.rejected:,}",
+        "Components, k": f"{manifest.pca.n_components:,}",
         "Variance kept": NOTHING if share is None else f"{share:.1%}",
         "Accuracy": _accuracy(manifest),
         "Time": seconds_text(duration(manifest)),
-        "Cost": eur_text(manifest["cost"]["eur"]),
+        "Cost": eur_text(manifest.cost.eur),
     }
 
 
-def _accuracy(manifest: dict[str, Any]) -> str:
-    classifier = manifest.get("classifier") or {}
-    return f"{classifier['accuracy']:.1%} ({classifier['split']} split)" if "accuracy" in classifier else NOTHING
+def _accuracy(manifest: Manifest) -> str:
+    classifier = manifest.classifier
+    return f"{classifier.accuracy:.1%} ({classifier.split} split)" if isinstance(classifier, Classifier) else NOTHING
 
 
-def time(manifest: dict[str, Any]) -> dict[str, Any]:
+def time(manifest: Manifest) -> dict[str, Any]:
     """Seconds of the stages, in their order.
 
     Parameters
     ----------
-    manifest : dict
+    manifest : Manifest
         The run's.
     """
-    timings = manifest["timings_s"]
+    timings = manifest.timings_s
     total, longest = duration(manifest), max(timings.values(), default=1.0) or 1.0
     rows = []
     for stage, seconds in timings.items():
         text = f"{seconds_text(seconds)} · {seconds / total:.0%}" if total > 0 else seconds_text(seconds)
         rows.append(_bar(_STAGES.get(stage, _in_words(stage)), seconds, longest, text))
     lead = f"{seconds_text(total)} from start to end"
-    if manifest["photographs"]["computed"]:
-        speed = manifest["throughput"]["photographs_per_s"]
-        per_core = manifest["throughput"]["photographs_per_s_per_core"]
+    if manifest.photographs.computed:
+        speed = manifest.throughput.photographs_per_s
+        per_core = manifest.throughput.photographs_per_s_per_core
         lead += f"; features at {speed:,.1f} photographs a second, {per_core:,.1f} a core"
     return {"lead": f"{lead}. Stages in their order.", "rows": rows}
 
 
-def residency(manifest: dict[str, Any]) -> dict[str, Any]:
+def residency(manifest: Manifest) -> dict[str, Any]:
     """The verdict on residency as a sentence.
 
     Parameters
     ----------
-    manifest : dict
+    manifest : Manifest
         The run's.
     """
-    verdict = str(manifest["residency"]["verdict"])
+    verdict = manifest.residency.verdict
     sentences = {
         "local": "Input and output are on this machine: no bucket was asked.",
         "eu": "Every bucket that the run touched is in the European Union.",
@@ -244,12 +246,12 @@ def residency(manifest: dict[str, Any]) -> dict[str, Any]:
     return {"lead": sentences.get(verdict, verdict)}
 
 
-def command(manifest: dict[str, Any]) -> str:
+def command(manifest: Manifest) -> str:
     """The command that repeats a run, with the options that differ from their defaults.
 
     Parameters
     ----------
-    manifest : dict
+    manifest : Manifest
         The run's.
 
     Returns
@@ -258,11 +260,11 @@ def command(manifest: dict[str, Any]) -> str:
         Quoted for a POSIX shell, an option a line.
     """
     words, without_groups = ["verger run"], set[str]()
-    pca = manifest["pca"]
-    if "kept" in pca and manifest["config"].get("pca") != "reuse":
-        fitted_in = pca.get("fitted_in") or f"{manifest['output']['uri'].rstrip('/')}/runs/{pca['fitted_by']}"
+    pca = manifest.pca
+    if pca.kept is not None and manifest.config.get("pca") != "reuse":
+        fitted_in = pca.fitted_in or f"{manifest.output.uri.rstrip('/')}/runs/{pca.fitted_by}"
         words, without_groups = [f"verger project --run {shlex.quote(fitted_in)}"], {"Network", "Components"}
-    for name, value in manifest["config"].items():
+    for name, value in manifest.config.items():
         known = RunConfig.model_fields.get(name)
         if known is None or _group(known) in without_groups:
             continue
@@ -287,15 +289,15 @@ def _as_json(default: Any) -> Any:
     return list(default) if isinstance(default, tuple) else default
 
 
-def settings(manifest: dict[str, Any]) -> list[tuple[str, str]]:
+def settings(manifest: Manifest) -> list[tuple[str, str]]:
     """Every setting of a run, and its value as people write it.
 
     Parameters
     ----------
-    manifest : dict
+    manifest : Manifest
         The run's.
     """
-    return [(name.replace("_", "-"), _value_text(value)) for name, value in manifest["config"].items()]
+    return [(name.replace("_", "-"), _value_text(value)) for name, value in manifest.config.items()]
 
 
 def _value_text(value: Any) -> str:

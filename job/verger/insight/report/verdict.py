@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from verger.insight.evidence import weak_because
 from verger.insight.report.issue_texts import ISSUE_TEXTS
@@ -18,6 +17,8 @@ from verger.insight.report.manifest_values import (
     variance_kept_of_run,
 )
 from verger.photographs.suffixes import NOT_UTF8, UNREAD, describe_ignored, describe_suffixes
+from verger.tables.manifest import Manifest
+from verger.tables.manifest_parts import Absent, Classifier
 from verger.units import eur_text, seconds_text
 
 MAX_WARNINGS = 3
@@ -93,64 +94,64 @@ class Verdict:
     actions: list[Action] = field(default_factory=list)
 
 
-def verdict_of(manifest: dict[str, Any], labels_in_table: dict[str, int] | None = None) -> Verdict:
+def verdict_of(manifest: Manifest, labels_in_table: dict[str, int] | None = None) -> Verdict:
     """The verdict on a run.
 
     Parameters
     ----------
-    manifest : dict
+    manifest : Manifest
         The run's.
     labels_in_table : dict of str to int, optional
         Photographs in the table by label, '' being none, where they are known.
     """
-    listed = manifest["photographs"]
+    listed = manifest.photographs
     weak = ("suspected_mislabel",) if are_mislabels_weak(manifest) else ()
     last = [kind for kind in ISSUE_TEXTS if kind in (*_AFTER_REJECTS, *weak)]
     actions = [
         *_on_issues(manifest, [kind for kind in ISSUE_TEXTS if kind not in last]),
         *_on_rejects(manifest),
-        *_on_ignored(listed.get("ignored") or {}),
+        *_on_ignored(listed.ignored),
         *_on_issues(manifest, last),
         *_on_classifier(manifest),
         *_on_warnings(manifest),
     ]
     headline = "The run worked"
-    if listed["rejected"] > MAX_REJECTED * listed["listed"]:
-        headline = f"The run finished without {listed['rejected']:,} of {listed['listed']:,} photographs"
+    if listed.rejected > MAX_REJECTED * listed.listed:
+        headline = f"The run finished without {listed.rejected:,} of {listed.listed:,} photographs"
     if actions:
         headline += "; one thing needs a look" if len(actions) == 1 else f"; {len(actions)} things need a look"
     return Verdict(not actions, f"{headline}.", _sentence(manifest), key_numbers(manifest, labels_in_table), actions)
 
 
-def _sentence(manifest: dict[str, Any]) -> str:
-    listed = manifest["photographs"]
-    counts = [f"{listed['computed']:,} computed now" if listed["computed"] else "nothing was new"]
-    counts += [f"{listed['known']:,} known before"] if listed["known"] else []
-    counts += [f"{listed['rejected']:,} rejected" if listed["rejected"] else "none rejected"]
-    text = f"{listed['projected']:,} of {listed['listed']:,} photographs are in the table: {', '.join(counts)}."
-    if ignored := describe_ignored(listed.get("ignored") or {}):
+def _sentence(manifest: Manifest) -> str:
+    listed = manifest.photographs
+    counts = [f"{listed.computed:,} computed now" if listed.computed else "nothing was new"]
+    counts += [f"{listed.known:,} known before"] if listed.known else []
+    counts += [f"{listed.rejected:,} rejected" if listed.rejected else "none rejected"]
+    text = f"{listed.projected:,} of {listed.listed:,} photographs are in the table: {', '.join(counts)}."
+    if ignored := describe_ignored(listed.ignored):
         text += f" Beside them, the folder holds {ignored}."
     if is_pca_reused(manifest):
-        text += f" The components are those of run {manifest['pca']['fitted_by']}."
+        text += f" The components are those of run {manifest.pca.fitted_by}."
     return text
 
 
-def key_numbers(manifest: dict[str, Any], labels_in_table: dict[str, int] | None = None) -> list[KeyNumber]:
+def key_numbers(manifest: Manifest, labels_in_table: dict[str, int] | None = None) -> list[KeyNumber]:
     """The five key numbers: photographs, labels, components, accuracy, cost.
 
     Parameters
     ----------
-    manifest : dict
+    manifest : Manifest
         The run's.
     labels_in_table : dict of str to int, optional
         See `verdict_of`; by default, the labels of what is listed.
     """
-    listed = manifest["photographs"]
+    listed = manifest.photographs
     return [
-        KeyNumber("Photographs", f"{listed['projected']:,}", f"in the table, of {listed['listed']:,} listed"),
-        _labels(manifest["labels"] if labels_in_table is None else labels_in_table),
+        KeyNumber("Photographs", f"{listed.projected:,}", f"in the table, of {listed.listed:,} listed"),
+        _labels(manifest.labels if labels_in_table is None else labels_in_table),
         _components(manifest),
-        _accuracy(manifest.get("classifier")),
+        _accuracy(manifest.classifier),
         _cost(manifest),
     ]
 
@@ -167,39 +168,39 @@ def _labels(labels: dict[str, int]) -> KeyNumber:
     return KeyNumber("Labels", f"{len(counts):,}", note)
 
 
-def _components(manifest: dict[str, Any]) -> KeyNumber:
-    pca, share = manifest["pca"], variance_kept_of_run(manifest)
+def _components(manifest: Manifest) -> KeyNumber:
+    pca, share = manifest.pca, variance_kept_of_run(manifest)
     if share is None:
         note = f"of another run, where they keep {variance_kept(pca):.1%} of the variance"
     else:
-        note = f"keep{'s' if pca['n_components'] == 1 else ''} {share:.1%} of the variance"
+        note = f"keep{'s' if pca.n_components == 1 else ''} {share:.1%} of the variance"
         note += ", and are another run's" if is_pca_reused(manifest) else ""
-    return KeyNumber("Components", f"{pca['n_components']:,}", note)
+    return KeyNumber("Components", f"{pca.n_components:,}", note)
 
 
-def _accuracy(classifier: dict[str, Any] | None) -> KeyNumber:
-    if not classifier or "accuracy" not in classifier:
-        return KeyNumber("Classifier", "none", (classifier or {}).get("absent") or "see below")
-    n_test, why_weak = classifier["n_test"], weak_because(classifier)
+def _accuracy(classifier: Classifier | Absent | None) -> KeyNumber:
+    if not isinstance(classifier, Classifier):
+        return KeyNumber("Classifier", "none", (classifier and classifier.absent) or "see below")
+    n_test, why_weak = classifier.n_test, weak_because(classifier)
     note = {
         "own": f"On {n_test:,} photographs of your own split",
         "grouped": f"On {n_test:,} photographs, whole groups held out",
         "random": f"Random split, optimistic, of {n_test:,} photographs",
-    }[classifier["split"]]
+    }[classifier.split]
     note += "; weak evidence" if why_weak else ""
-    note += f". Always predicting the largest of {classifier['n_classes']:,} classes: "
-    note += f"{classifier['baselines']['majority']:.1%}"
-    return KeyNumber("Accuracy", f"{classifier['accuracy']:.1%}", note, bool(why_weak or classifier["optimistic"]))
+    note += f". Always predicting the largest of {classifier.n_classes:,} classes: "
+    note += f"{classifier.baselines.majority:.1%}"
+    return KeyNumber("Accuracy", f"{classifier.accuracy:.1%}", note, bool(why_weak or classifier.optimistic))
 
 
-def _cost(manifest: dict[str, Any]) -> KeyNumber:
-    took, total, per_1000 = seconds_text(duration(manifest)), manifest["cost"]["eur"], manifest["cost"]["eur_per_1000"]
+def _cost(manifest: Manifest) -> KeyNumber:
+    took, total, per_1000 = seconds_text(duration(manifest)), manifest.cost.eur, manifest.cost.eur_per_1000
     if per_1000 is None:
         return KeyNumber("Time", took, f"{eur_text(total)} in all; nothing was computed")
     return KeyNumber("Cost per thousand", eur_text(per_1000), f"{eur_text(total)} in all, {took}")
 
 
-def _on_issues(manifest: dict[str, Any], kinds: Sequence[str]) -> list[Action]:
+def _on_issues(manifest: Manifest, kinds: Sequence[str]) -> list[Action]:
     found, splits = issue_counts(manifest), compared_splits(manifest)
     actions = []
     for kind in kinds:
@@ -211,11 +212,11 @@ def _on_issues(manifest: dict[str, Any], kinds: Sequence[str]) -> list[Action]:
     return actions
 
 
-def _on_rejects(manifest: dict[str, Any]) -> list[Action]:
-    rejected = manifest["photographs"]["rejected"]
+def _on_rejects(manifest: Manifest) -> list[Action]:
+    rejected = manifest.photographs.rejected
     if not rejected:
         return []
-    reasons = sorted(manifest["rejected_by_reason"].items(), key=lambda item: -item[1])
+    reasons = sorted(manifest.rejected_by_reason.items(), key=lambda item: -item[1])
     why = ", ".join(f"{count:,} {reason.replace('_', ' ')}" for reason, count in reasons)
     return [Action(f"Repair or remove {rejected:,} rejected photograph{'s' if rejected > 1 else ''}", why, "rejects")]
 
@@ -232,17 +233,17 @@ def _on_ignored(ignored: dict[str, int]) -> list[Action]:
     return actions
 
 
-def _on_classifier(manifest: dict[str, Any]) -> list[Action]:
-    classifier, pattern = manifest.get("classifier") or {}, manifest["config"].get("class_regex")
-    if "absent" in classifier and pattern:
-        return [Action("Look at --class-regex: there is no classifier", classifier["absent"], "classifier")]
-    if "absent" in classifier and not any(manifest["labels"]):
+def _on_classifier(manifest: Manifest) -> list[Action]:
+    classifier, pattern = manifest.classifier, manifest.config.get("class_regex")
+    if isinstance(classifier, Absent) and pattern:
+        return [Action("Look at --class-regex: there is no classifier", classifier.absent, "classifier")]
+    if isinstance(classifier, Absent) and not any(manifest.labels):
         what = "Put the photographs of each fruit into a folder of its own"
-        return [Action(what, classifier["absent"], "classifier")]
-    if "accuracy" not in classifier:
+        return [Action(what, classifier.absent, "classifier")]
+    if not isinstance(classifier, Classifier):
         return []
     actions = []
-    if classifier["optimistic"]:
+    if classifier.optimistic:
         why = "the accuracy is of a random split, and optimistic"
         actions.append(Action("Say what belongs together with --group-regex", why, "classifier"))
     if why := weak_because(classifier):
@@ -250,8 +251,8 @@ def _on_classifier(manifest: dict[str, Any]) -> list[Action]:
     return actions
 
 
-def _on_warnings(manifest: dict[str, Any]) -> list[Action]:
-    warnings = manifest["warnings"]
+def _on_warnings(manifest: Manifest) -> list[Action]:
+    warnings = manifest.warnings
     actions = [Action("Read a warning of the run", warning, "configuration") for warning in warnings[:MAX_WARNINGS]]
     if len(warnings) > MAX_WARNINGS:
         more = f"Read {len(warnings) - MAX_WARNINGS:,} more warnings"

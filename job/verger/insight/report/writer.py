@@ -71,18 +71,18 @@ def redraw(config: ResultSettings, run_uri: str, progress: Progress) -> str:
     stores = Stores()
     admit(stores, {"run": canonical(run_uri)}, config, written={"run"})
     run = runs.find(run_uri, stores)
-    manifest = manifests.read(run).as_dict()
-    source, seed = str(manifest["input"]["uri"]), manifest["config"].get("seed", config.seed)
+    manifest = manifests.read(run)
+    source, seed = manifest.input.uri, manifest.config.get("seed", config.seed)
     config = config.model_copy(update={"seed": seed})
     try_read = partial(_warn_if_unreadable, progress=progress)
     with progress.stage("sample", "Sampling the run"):
-        store = FeatureStore(run.storage, run.output, manifest["features"]["fingerprint"], progress.warn)
+        store = FeatureStore(run.storage, run.output, manifest.features.fingerprint, progress.warn)
         sample = try_read(lambda: draw_sample(run, store, config, source), "what the report is drawn from")
         readable = try_read(lambda: admit(stores, {"input": source}, config), "the photographs") is not None
     with progress.stage("report", "Drawing the report"):
         audit = try_read(lambda: read_audit(run), "what the audit found")
         classifier = try_read(lambda: read_classifier(run), "what is known of the classifier")
-        previous = previous_run(run, manifest["config"]["name"])
+        previous = previous_run(run, manifest.config["name"])
         report = gather(run, manifest, sample, audit, classifier, previous, stores if readable else None, try_read)
         page = write(run, report)
     if missing := _missing_thumbnails(report, source):

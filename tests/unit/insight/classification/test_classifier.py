@@ -252,7 +252,7 @@ class TestSaved:
         np.testing.assert_array_equal(
             model.probabilities(taken.components), found.model.probabilities(taken.components)
         )
-        assert document == json.loads(json.dumps(found.document()))
+        assert document.as_dict() == json.loads(json.dumps(found.document()))
 
     def test_saved_arrays_classify_with_numpy_alone(self, tmp_path: Path) -> None:
         """As docs/classifier.md says it."""

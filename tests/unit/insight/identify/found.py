@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from verger.insight.identify.identification import Identification
+from verger.tables.manifest_parts import NoneOfThese
 
 NONE_OF_THESE = {
     "threshold": 0.4, "false_alarms": 0.05, "split": "grouped", "split_says": "groups kept together",
@@ -14,10 +15,13 @@ NONE_OF_THESE = {
 
 
 def identification(**more: Any) -> Identification:
-    given = {
+    given: dict[str, Any] = {
         "classes": [("Apple", 0.75), ("Pear", 0.25)],
         "nearest": [("/in/a/1.jpg", "a", 0.5), ("/in/2.jpg", None, 0.75)],
         "distance": 0.5,
         "none_of_these": NONE_OF_THESE,
+        **more,
     }
-    return Identification("/here/asked.jpg", "run-1", **{**given, **more})
+    if given["none_of_these"] is not None:
+        given["none_of_these"] = NoneOfThese.model_validate(given["none_of_these"])
+    return Identification("/here/asked.jpg", "run-1", **given)

@@ -17,7 +17,7 @@ class TestIdentification:
     def test_json_has_the_same_keys_whatever_was_found(self) -> None:
         found = [
             identification(),
-            identification(classes=None, distance=None, none_of_these={}, notes=["There are no classes."]),
+            identification(classes=None, distance=None, none_of_these=None, notes=["There are no classes."]),
             Identification("/gone.jpg", "run-1", error=NothingToReadError("/gone.jpg does not exist")),
         ]
         told = [json.loads(json.dumps(one.as_dict())) for one in found]

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.insight import clouds, config, sample
+from tests.manifests import recorded
 from verger.components.pca import Pca
 from verger.errors import NothingToReadError, StoreError
 from verger.insight.classification.classifier import classify
@@ -19,12 +20,13 @@ from verger.insight.identify import loaded_run, text
 from verger.insight.identify.identification import Identification, identify_batch
 from verger.insight.identify.loaded_run import LoadedRun
 from verger.storage.local import LocalStorage
+from verger.tables.manifest import Manifest
 from verger.tables.runs import Run
 from verger.tables.schemas import PROJECTION
 
 
 @pytest.fixture
-def finished(tmp_path: Path) -> tuple[Run, dict[str, Any], Any]:
+def finished(tmp_path: Path) -> tuple[Run, Manifest, Any]:
     """What a run of 90 points leaves for it: table, PCA, classifier; the manifest, and the points."""
     features, labels = clouds({"a": 30, "b": 30, "c": 30}, apart=8)
     taken = sample(features, labels)
@@ -42,15 +44,22 @@ def finished(tmp_path: Path) -> tuple[Run, dict[str, Any], Any]:
     Pca(axes, np.zeros(12), None, variance, variance / 4, variance, 4.0, 90, {"components": 4}, 4, "gram").save(
         run.path("pca"), run.storage
     )
-    manifest = {
-        "projection": {"rows": 90, "columns": 4},
-        "config": {"seed": 0, "classifier": True},
-        "input": {"uri": "/in"},
-    }
+    manifest = without_classifier(
+        projection={"path": "projection", "rows": 90, "columns": 4},
+        config={"seed": 0, "classifier": True},
+        input={"uri": "/in", "region": None},
+    )
     return run, manifest, taken.components
 
 
-def load(run: Run, manifest: dict[str, Any]) -> LoadedRun:
+def without_classifier(**changes: Any) -> Manifest:
+    """A manifest with some other parts, and without a classifier unless it is one of them."""
+    document = recorded("manifest-0.1.0")
+    del document["classifier"]
+    return Manifest.model_validate(document | changes)
+
+
+def load(run: Run, manifest: Manifest) -> LoadedRun:
     infer: Any = None
     network: Any = None
     return LoadedRun(run.run_id, network, infer, **loaded_run._read(config(), run, manifest))
@@ -75,7 +84,7 @@ class TestLoadedRun:
     def test_one_component_gives_no_nearest_photographs(self, finished: Any, monkeypatch: Any) -> None:
         run, manifest, components = finished
         names, _ = loaded_run._read_projection(config(), run, manifest)
-        monkeypatch.setattr(loaded_run, "_read_classifier", lambda *_: loaded_run._Classifier(None, None, {}, []))
+        monkeypatch.setattr(loaded_run, "_read_classifier", lambda *_: loaded_run._Classifier(None, None, None, []))
         monkeypatch.setattr(loaded_run, "_read_projection", lambda *_: (names, components[:, :1]))
         monkeypatch.setattr(LoadedRun, "components", lambda _, asked: np.array(asked))
         (one,) = (
@@ -95,7 +104,7 @@ class TestLoadedRun:
         assert "20 of 90 photographs" in "\n".join(line.plain for line in text.closing(loaded))
 
     @pytest.mark.parametrize(
-        ("manifest", "said"),
+        ("changes", "said"),
         [
             ({"config": {"classifier": False}}, "told to fit no classifier (--no-classifier)"),
             ({"config": {"classifier": True}}, "the run's warnings say why"),
@@ -103,11 +112,11 @@ class TestLoadedRun:
             ({"config": {"classifier": True}, "classifier": {"absent": "there is one class only"}}, "one class only"),
         ],
     )
-    def test_why_there_are_no_classes(self, tmp_path: Path, manifest: dict[str, Any], said: str) -> None:
+    def test_why_there_are_no_classes(self, tmp_path: Path, changes: dict[str, Any], said: str) -> None:
         model, known, unknown, (note,) = loaded_run._read_classifier(
-            Run(str(tmp_path), "run", LocalStorage()), manifest
+            Run(str(tmp_path), "run", LocalStorage()), without_classifier(**changes)
         )
-        assert (model, known, unknown) == (None, None, {})
+        assert (model, known, unknown) == (None, None, None)
         assert note.startswith("There are no classes to name: ") and said in note
 
     @pytest.mark.parametrize(
@@ -123,7 +132,7 @@ class TestLoadedRun:
         document.write_text(json.dumps(content))
         Path(run.path("model", "known.npz")).unlink()
         model, known, unknown, (note,) = loaded_run._read_classifier(run, manifest)
-        assert model is not None and known is None and unknown == {}
+        assert model is not None and known is None and unknown is None
         assert said in note
 
 

@@ -14,8 +14,8 @@ import pytest
 
 from tests.page import (
     AUDIT,
-    CLASSIFIER,
     HOSTILE,
+    document,
     drawn,
     manifest,
     sample,
@@ -42,8 +42,8 @@ def shapes() -> Iterator[Any]:
     yield pytest.param(Report(manifest(hostile), sample(hostile)), [HOSTILE], id="hostile")
     single = manifest(["a"], k=1)
     yield pytest.param(Report(single, sample(["a"], k=1)), ["1 label of 1 photograph."], id="one photograph")
-    known = manifest(fruits, cost={"eur": None, "eur_per_1000": None, "assumptions": []})
-    known["photographs"] |= {"computed": 0, "known": 40}
+    free = {"eur": None, "eur_per_1000": None, "assumptions": []}
+    known = manifest(fruits, photographs={"computed": 0, "known": 40}, cost=free)
     yield pytest.param(Report(known, sample(fruits)), ["nothing was new", "unknown"], id="nothing computed")
 
 
@@ -83,8 +83,8 @@ def test_control_characters_in_names_are_replaced(controls: str) -> None:
 
 def test_long_names_are_shortened_and_still_differ() -> None:
     labels = ['"' * 230 + f"{number:03d}" for number in range(100)] * 4
-    document = CLASSIFIER | {"classes": labels[:100], "n_classes": 100, "confusion_matrix": [[1] * 100] * 100}
-    given = Report(manifest(labels), sample([*labels]), classifier=document)
+    many = document(classes=labels[:100], n_classes=100, confusion_matrix=[[1] * 100] * 100)
+    given = Report(manifest(labels), sample([*labels]), classifier=many)
     picture = "data:image/jpeg;base64," + "A" * 8_000
     _, page = drawn(
         replace(given, read_thumbnails=lambda wanted: {path: picture for path, _ in wanted})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import re
 
 import numpy as np
@@ -11,6 +10,8 @@ from tests.page import (
     AUDIT,
     CLASSIFIER,
     HOSTILE,
+    KEPT,
+    document,
     drawn,
     first_screen,
     manifest,
@@ -22,12 +23,11 @@ from verger.insight.report import sections
 from verger.insight.report.content import Report
 from verger.insight.report.manifest_values import why_no_classifier
 from verger.insight.report.run_diff import RunDiff
-from verger.tables.manifest import Manifest
 
 
 def test_the_most_honest_score_comes_before_the_random_one() -> None:
     fruits = [HOSTILE, "b"] * 20
-    given = Report(manifest(fruits, classifier=CLASSIFIER), sample(fruits), classifier=CLASSIFIER)
+    given = Report(manifest(fruits, classifier=CLASSIFIER), sample(fruits), classifier=document())
     html, page = drawn(given)
     assert HOSTILE not in html
     assert page.text.index("75.0%") < page.text.index("98.0%")
@@ -39,7 +39,7 @@ def test_the_most_honest_score_comes_before_the_random_one() -> None:
 def test_a_random_split_is_announced_on_the_first_screen_and_in_its_section() -> None:
     fruits = ["a", "b"] * 20
     naive = CLASSIFIER | {"optimistic": True, "split": "random", "scores": CLASSIFIER["scores"][1:], "accuracy": 0.98}
-    _, page = drawn(Report(manifest(fruits, classifier=naive), sample(fruits), classifier=naive))
+    _, page = drawn(Report(manifest(fruits, classifier=naive), sample(fruits), classifier=document(**naive)))
     first = page.text[: page.text.index("Photographs by label")]
     assert "Random split, optimistic" in first
     assert "--group-regex" in first
@@ -62,8 +62,8 @@ def test_the_difference_from_the_last_run_is_shown() -> None:
 
 
 def test_the_command_has_options_that_are_no_defaults_quoted_for_a_shell() -> None:
-    made = manifest(["a"])
-    made["config"] |= {"label": ["Apple *", "it's"], "classifier": False, "variance": 0.8, "cores": None}
+    config = {"label": ["Apple *", "it's"], "classifier": False, "variance": 0.8, "cores": None}
+    made = manifest(["a"], config=config)
     assert sections.command(made).split(" \\\n    ") == [
         "verger run",
         "--input /in",
@@ -73,15 +73,16 @@ def test_the_command_has_options_that_are_no_defaults_quoted_for_a_shell() -> No
         """--label 'it'"'"'s'""",
         "--no-classifier",
     ]
-    of_project = copy.deepcopy(made)
-    of_project["pca"] |= {"kept": {"share": 0.7}, "fitted_by": "old"}
+    of_project = manifest(["a"], config=config, pca={"kept": KEPT, "fitted_by": "old"})
     assert sections.command(of_project).startswith("verger project --run /out/runs/old \\\n")
 
 
 def test_the_command_of_a_projection_has_options_of_project_alone() -> None:
-    made = manifest(["a"])
-    made["config"] |= {"backbone": "vgg16", "input_size": 64, "standardize": True, "csv": True}
-    made["pca"] |= {"kept": {"share": 0.7}, "fitted_by": "old", "fitted_in": "/elsewhere/runs/old"}
+    made = manifest(
+        ["a"],
+        config={"backbone": "vgg16", "input_size": 64, "standardize": True, "csv": True},
+        pca={"kept": KEPT, "fitted_by": "old", "fitted_in": "/elsewhere/runs/old"},
+    )
     said = sections.command(made)
     assert said.startswith("verger project --run /elsewhere/runs/old \\\n")
     assert "--csv" in said
@@ -115,13 +116,13 @@ def test_unjudged_photographs_and_classes_are_mentioned() -> None:
 
 def test_components_of_another_run_are_named_as_such() -> None:
     fruits = ["a", "b"] * 20
-    made = manifest(fruits)
-    assert "another run" not in first_screen(drawn(Report(made, sample(fruits)))[1])
-    made["pca"] |= {"fitted_by": "20260101T000000Z-old-000000"}
+    assert "another run" not in first_screen(drawn(Report(manifest(fruits), sample(fruits)))[1])
+    fitted = {"fitted_by": "20260101T000000Z-old-000000"}
+    made = manifest(fruits, pca=fitted)
     _, page = drawn(Report(made, sample(fruits)))
     assert "of another run, where they keep 77.5% of the variance" in first_screen(page)
     assert "of these photographs' variance was not measured" in page.text
-    made["pca"] |= {"kept": {"share": 0.612}}
+    made = manifest(fruits, pca=fitted | {"kept": KEPT | {"share": 0.612}})
     _, page = drawn(Report(made, sample(fruits)))
     assert "keep 61.2% of the variance, and are another run's" in first_screen(page)
     assert "The components are those of run 20260101T000000Z-old-000000." in first_screen(page)
@@ -135,16 +136,15 @@ def test_a_check_that_could_not_look_does_not_show_zero() -> None:
     _, page = drawn(Report(made, sample(fruits)))
     assert "not looked for" in page.text
     assert "There is no classifier: there is one class only." in page.text
-    assert "suspected mislabel not looked for" in "\n".join(summary.lines(Manifest.model_validate(made)))
+    assert "suspected mislabel not looked for" in "\n".join(summary.lines(made))
 
 
 def test_a_missing_classifier_is_explained_by_pattern_or_version() -> None:
-    made = manifest(["a"] * 20, classifier={"absent": "no photograph has a class"})
-    made["config"] |= {"class_regex": "zzz", "classifier": True}
+    absent = {"absent": "no photograph has a class"}
+    made = manifest(["a"] * 20, classifier=absent, config={"class_regex": "zzz", "classifier": True})
     _, page = drawn(Report(made, sample(["a"] * 20)))
     assert "There is no classifier: no photograph has a class (--class-regex zzz)." in page.text
     assert "Look at --class-regex" in first_screen(page)
     old = manifest(["a"])
     assert "--no-classifier" not in why_no_classifier(old)
-    old["config"] |= {"classifier": False}
-    assert "--no-classifier" in why_no_classifier(old)
+    assert "--no-classifier" in why_no_classifier(manifest(["a"], config={"classifier": False}))

@@ -56,8 +56,12 @@ def test_rejects_and_warnings_are_actions() -> None:
             "message": [HOSTILE] * 120,
         }
     )
-    made = manifest(fruits, rejected_by_reason={"truncated": 119, "too_small": 1}, warnings=["one", "two"])
-    made["photographs"] |= {"rejected": 120, "listed": 215}
+    made = manifest(
+        fruits,
+        photographs={"rejected": 120, "listed": 215},
+        rejected_by_reason={"truncated": 119, "too_small": 1},
+        warnings=["one", "two"],
+    )
     html, page = drawn(Report(made, sample(fruits), rejected=rejected))
     assert "3 things need a look" in page.text
     assert "Repair or remove 120 rejected photographs" in page.text
@@ -100,9 +104,8 @@ def test_the_audit_names_the_splits_and_weak_evidence() -> None:
     _, page = drawn(Report(manifest(fruits, audit=audit), sample(fruits)))
     assert "has a near-duplicate across Validation and Training" in first_screen(page)
     assert "weak evidence" in first_screen(page)
-    weak_last = Report(manifest(fruits, audit=audit, rejected_by_reason={"truncated": 1}), sample(fruits))
-    weak_last.manifest["photographs"] |= {"rejected": 1}
-    said = first_screen(drawn(weak_last)[1])
+    made = manifest(fruits, audit=audit, photographs={"rejected": 1}, rejected_by_reason={"truncated": 1})
+    said = first_screen(drawn(Report(made, sample(fruits)))[1])
     assert said.index("near-duplicate across") < said.index("Repair or remove") < said.index("label may be wrong")
     assert "Near-duplicates across Validation and Training" in page.text
     assert "{across}" not in page.text
@@ -116,9 +119,12 @@ def test_the_audit_names_the_splits_and_weak_evidence() -> None:
 
 
 def test_labels_are_counted_in_the_table_and_many_rejects_change_the_headline() -> None:
-    made = manifest(["ok"] * 3 + ["bad"] * 24, rejected_by_reason={"truncated": 24})
-    made["photographs"] |= {"rejected": 24, "projected": 3}
-    made["audit"] = AUDIT | {"counts": AUDIT["counts"] | {"thin_label": {"found": 1, "listed": 1}}}
+    made = manifest(
+        ["ok"] * 3 + ["bad"] * 24,
+        photographs={"rejected": 24, "projected": 3},
+        rejected_by_reason={"truncated": 24},
+        audit=AUDIT | {"counts": AUDIT["counts"] | {"thin_label": {"found": 1, "listed": 1}}},
+    )
     gone = pa.table({name: ["x"] * 24 for name in ("path", "reason", "message")} | {"label": ["bad"] * 24})
     given = Report(made, sample(["ok"] * 3), rejected=gone)
     assert given.labels_in_table == {"ok": 3}
@@ -140,14 +146,13 @@ def test_photographs_without_labels_ask_for_folders() -> None:
 
 def test_ignored_files_are_mentioned_and_images_among_them_are_an_action() -> None:
     fruits = ["a", "b"] * 20
-    made = manifest(fruits)
-    made["photographs"]["ignored"] = {".avif": 5, ".cr2": 50, ".txt": 2, NOT_UTF8: 3, HIDDEN: 1}
+    ignored = {".avif": 5, ".cr2": 50, ".txt": 2, NOT_UTF8: 3, HIDDEN: 1}
+    made = manifest(fruits, photographs={"ignored": ignored})
     _, page = drawn(Report(made, sample(fruits)))
     assert "Beside them, the folder holds 61 other files (50 .cr2, 5 .avif, 3 (not UTF-8)" in first_screen(page)
     assert "Turn 50 .cr2, 5 .avif into JPEG or PNG" in first_screen(page)
     assert "Rename 3 files whose names are not UTF-8" in first_screen(page)
     assert "Not read, as photographs do not end so: 61 other files" in page.text
-    made["photographs"]["ignored"] = {".txt": 1}
-    _, page = drawn(Report(made, sample(fruits)))
+    _, page = drawn(Report(manifest(fruits, photographs={"ignored": {".txt": 1}}), sample(fruits)))
     assert "Beside them, the folder holds 1 other file (1 .txt)." in first_screen(page)
     assert "Nothing needs doing" in page.text
