@@ -107,4 +107,4 @@ def test_executors_need_no_weights(
     # what Kubernetes said of the nodes, of real ones
     evidence = " ".join(document["residency"]["evidence"])
     assert "eu-west-3 (topology.kubernetes.io/region)" in evidence
-    assert "2 executors stood on nodes in eu-west-3" in evidence
+    assert "2 executors ran on nodes in eu-west-3" in evidence

@@ -45,7 +45,7 @@ def test_a_declared_store_that_reports_a_region_of_the_eu_passes(server: Server)
     host = f"127.0.0.1:{server.port}"
     assert found.verdict == "eu"
     assert found.evidence[0] == (
-        f"s3://{bucket} at {host} reports eu-west-3; declared as standing in the EU (store_location: eu)"
+        f"s3://{bucket} at {host} reports eu-west-3; declared to be in the EU (store_location: eu)"
     )
     assert "replicated" in found.evidence[1]
     assert [(known.name, known.region) for known in stores.buckets] == [(bucket, "eu-west-3")]
@@ -121,7 +121,7 @@ def test_an_undeclared_store_is_refused_by_a_run_and_sent_nothing(
     url, heard = telltale
     ran = run(tmp_path, *PLACES, "--endpoint-url", url)
     assert ran.returncode == 5, ran.stderr
-    assert refusal(ran).endswith("Give --store-location eu if it stands in the EU.")
+    assert refusal(ran).endswith("Give --store-location eu if the store is in the EU.")
     assert heard == []
     asked = run(tmp_path, *PLACES, "--endpoint-url", url, "--store-location", "eu")
     assert asked.returncode == 4, asked.stderr
@@ -147,5 +147,5 @@ def test_an_access_point_is_refused_by_a_run(tmp_path: Path) -> None:
     arn = "arn:aws:s3:eu-west-3:123456789012:accesspoint/photos"
     ran = run(tmp_path, "--input", arn, "--output", str(tmp_path / "out"))
     assert ran.returncode == 5, ran.stderr
-    assert "no plain bucket" in refusal(ran)
+    assert "not a plain bucket" in refusal(ran)
     assert not (tmp_path / "out").exists()

@@ -1,4 +1,4 @@
-"""residency/guard: what S3 answers, over a real connection, and what the guard makes of it."""
+"""residency/guard: the answers of a fake S3, over a real connection, and the decisions of the guard."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_paths_of_this_machine_need_no_boto3() -> None:
 # --- AWS
 
 
-def test_buckets_in_two_regions_of_the_eu_pass_and_are_connected_with_their_own(aws: Store) -> None:
+def test_buckets_in_two_regions_of_the_eu_are_connected_with_their_own_region(aws: Store) -> None:
     aws.heads = {"photos": Answer(region="eu-north-1"), "lake": Answer(region="eu-west-3")}
     stores = Stores()
     found = check(on_aws(aws, region="us-east-1"), stores=stores)
@@ -71,7 +71,7 @@ def test_buckets_in_two_regions_of_the_eu_pass_and_are_connected_with_their_own(
     assert aws.seen[0] == "HEAD photos bucket eu-central-1"
 
 
-def test_one_bucket_is_asked_once(aws: Store) -> None:
+def test_a_bucket_with_two_roles_is_checked_once(aws: Store) -> None:
     aws.heads = {"lake": Answer(region="eu-west-3")}
     check(on_aws(aws, region="eu-west-3"), {"input": "s3://lake/in", "output": "s3://lake/out", "weights": "/w"})
     assert aws.seen == ["HEAD lake bucket eu-west-3", "GET lake replication eu-west-3"]
@@ -80,7 +80,7 @@ def test_one_bucket_is_asked_once(aws: Store) -> None:
 @pytest.mark.parametrize(
     "region", ["us-east-1", "eu-west-2", "eu-central-2", "ap-south-1", "eu-central-3", "eu-west-33"]
 )
-def test_a_bucket_elsewhere_is_refused_by_its_head_alone(aws: Store, region: str) -> None:
+def test_a_bucket_outside_the_eu_is_refused_after_one_head(aws: Store, region: str) -> None:
     """Also where the head is denied, as that of the second is."""
     aws.heads = {"photos": Answer(403, region="eu-west-3"), "lake": Answer(403, region=region)}
     assert f"s3://lake is in {region}" in refused(on_aws(aws))
@@ -88,7 +88,7 @@ def test_a_bucket_elsewhere_is_refused_by_its_head_alone(aws: Store, region: str
 
 
 @pytest.mark.parametrize("status", [301, 400])
-def test_the_answer_of_the_bucket_s_own_region_counts(aws: Store, status: int) -> None:
+def test_the_answer_from_the_buckets_own_region_counts(aws: Store, status: int) -> None:
     """boto3 asks again in the region to which it is sent."""
 
     def in_stockholm(signed_for: str) -> Answer:
@@ -101,7 +101,7 @@ def test_the_answer_of_the_bucket_s_own_region_counts(aws: Store, status: int) -
     assert heads == [f"HEAD {moved} bucket eu-central-1", f"HEAD {moved} bucket eu-north-1"]
 
 
-def test_a_bucket_to_which_a_redirect_leads_abroad_is_sent_nothing_but_head(aws: Store) -> None:
+def test_a_bucket_redirected_outside_the_eu_is_sent_only_head(aws: Store) -> None:
     def in_virginia(signed_for: str) -> Answer:
         return Answer(200 if signed_for == "us-east-1" else 301, region="us-east-1")
 
@@ -113,7 +113,7 @@ def test_a_bucket_to_which_a_redirect_leads_abroad_is_sent_nothing_but_head(aws:
 @pytest.mark.parametrize(
     ("region", "option", "city"), [("eu-west-2", "allow_london", "London"), ("eu-central-2", "allow_zurich", "Zurich")]
 )
-def test_london_and_zurich_pass_by_their_legal_basis_alone(aws: Store, region: str, option: str, city: str) -> None:
+def test_london_and_zurich_need_their_own_legal_basis(aws: Store, region: str, option: str, city: str) -> None:
     aws.heads = {"photos": Answer(region=region), "lake": Answer(region="eu-west-3")}
     assert f"({city})" in (line := refused(on_aws(aws)))
     assert f"--{option.replace('_', '-')}" in line
@@ -130,9 +130,9 @@ def test_an_opt_in_that_was_not_needed_is_not_recorded(aws: Store) -> None:
 
 
 @pytest.mark.parametrize("listing", [EMPTY, Answer(403, code="AccessDenied")])
-def test_a_region_that_aws_does_not_tell_is_refused(aws: Store, listing: Answer) -> None:
+def test_a_bucket_whose_region_aws_does_not_report_is_refused(aws: Store, listing: Answer) -> None:
     aws.heads, aws.listing = {"photos": Answer(403)}, listing
-    assert "does not tell in which region s3://photos is" in refused(on_aws(aws))
+    assert "does not report the region of s3://photos" in refused(on_aws(aws))
 
 
 @pytest.mark.parametrize(
@@ -144,13 +144,13 @@ def test_a_region_that_aws_does_not_tell_is_refused(aws: Store, listing: Answer)
         ("RequestTimeTooSkewed", "clock"),
     ],
 )
-def test_a_refusal_without_a_region_is_explained_by_a_listing(aws: Store, code: str, words: str) -> None:
+def test_denied_access_without_a_region_is_explained_by_a_listing(aws: Store, code: str, words: str) -> None:
     aws.heads, aws.listing = {"photos": Answer(403)}, Answer(403, code=code)
     for config in (on_aws(aws), elsewhere(aws)):
         assert words in refused(config, by=StoreError)
 
 
-def test_a_missing_bucket_is_nothing_to_read_or_nowhere_to_write(aws: Store) -> None:
+def test_a_missing_bucket_is_an_error_of_the_input_or_of_the_store(aws: Store) -> None:
     assert "no bucket s3://photos" in refused(on_aws(aws), by=NothingToReadError)
     aws.heads = {"photos": Answer(region="eu-west-3")}
     assert "no bucket s3://lake" in refused(on_aws(aws), by=StoreError)
@@ -158,7 +158,7 @@ def test_a_missing_bucket_is_nothing_to_read_or_nowhere_to_write(aws: Store) -> 
     assert "no bucket s3://lake" in refused(elsewhere(aws), by=StoreError)
 
 
-# --- What is no plain bucket
+# --- What is not a plain bucket
 
 
 @pytest.mark.parametrize(
@@ -173,8 +173,8 @@ def test_a_missing_bucket_is_nothing_to_read_or_nowhere_to_write(aws: Store) -> 
         "s3://photos--euw3-az1--x-s3/a",
     ],
 )
-def test_access_points_and_directory_buckets_are_refused_unasked(aws: Store, uri: str) -> None:
-    assert "no plain bucket" in refused(on_aws(aws), {"input": canonical(uri)})
+def test_access_points_and_directory_buckets_are_refused_without_a_request(aws: Store, uri: str) -> None:
+    assert "not a plain bucket" in refused(on_aws(aws), {"input": canonical(uri)})
     assert aws.seen == []
 
 
@@ -186,27 +186,27 @@ def test_access_points_and_directory_buckets_are_refused_unasked(aws: Store, uri
         "bucket.vpce-0a1b-eu-west-3.s3.us-east-1.vpce.amazonaws.com",
     ],
 )
-def test_endpoints_of_aws_outside_the_eu_are_refused_unasked(aws: Store, host: str) -> None:
+def test_endpoints_of_aws_outside_the_eu_are_refused_without_a_request(aws: Store, host: str) -> None:
     line = refused(on_aws(aws, endpoint_url=f"http://{host}:{aws.port}"))
     assert ("Acceleration" if "accelerate" in host else host) in line
     assert aws.seen == []
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_so_are_those_of_aws_s_own_variables(monkeypatch: pytest.MonkeyPatch, scheme: str) -> None:
+def test_endpoints_in_aws_variables_are_refused_too(monkeypatch: pytest.MonkeyPatch, scheme: str) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"{scheme}://s3.us-east-1.amazonaws.com")
     bucket = f"by-{scheme}"  # a bucket of its own, for a client is made once
     line = refused(RunConfig(input="i", output="o"), {"input": f"s3://{bucket}"})
-    assert "s3.us-east-1.amazonaws.com, which is no endpoint in the EU" in line
+    assert "s3.us-east-1.amazonaws.com, which is not an endpoint in the EU" in line
 
 
-def test_acceleration_in_aws_s_own_settings_is_refused() -> None:
+def test_acceleration_in_the_aws_profile_is_refused() -> None:
     Path(os.environ["AWS_CONFIG_FILE"]).write_text("[default]\ns3 =\n  use_accelerate_endpoint = true\n")
     config = RunConfig(input="i", output="o", region="eu-west-3")
     assert "Acceleration" in refused(config, {"input": "s3://accelerated"})
 
 
-def test_a_declaration_does_not_make_another_store_of_aws(aws: Store) -> None:
+def test_a_declared_location_does_not_count_for_aws(aws: Store) -> None:
     aws.heads = {"photos": Answer(region="us-east-1")}
     assert "s3://photos is in us-east-1" in refused(on_aws(aws, store_location="eu"))
 
@@ -214,7 +214,7 @@ def test_a_declaration_does_not_make_another_store_of_aws(aws: Store) -> None:
 # --- Stores that are not AWS's
 
 
-def test_an_undeclared_store_is_asked_nothing(store: Store) -> None:
+def test_an_undeclared_store_is_sent_nothing(store: Store) -> None:
     store.heads = {"photos": Answer(region="eu-west-3"), "lake": Answer(region="eu-west-3")}
     line = refused(elsewhere(store, store_location=None))
     assert f"127.0.0.1:{store.port}" in line
@@ -223,11 +223,11 @@ def test_an_undeclared_store_is_asked_nothing(store: Store) -> None:
 
 
 @pytest.mark.parametrize("region", ["eu-west-3", "gra", "fr-par", "default", "eu-central-3", "de-fra-1", None])
-def test_what_a_declared_store_reports_is_evidence(store: Store, region: str | None) -> None:
+def test_the_region_that_a_declared_store_reports_is_evidence(store: Store, region: str | None) -> None:
     store.heads = {"lake": Answer(region=region)}
     stores = Stores()
     found = check(elsewhere(store, region="eu-north-1"), {"output": "s3://lake/verger"}, stores)
-    said = f"reports {region or 'no region'}; declared as standing in the EU (store_location: eu)"
+    said = f"reports {region or 'no region'}; declared to be in the EU (store_location: eu)"
     assert found.evidence[0] == f"s3://lake at 127.0.0.1:{store.port} {said}"
     assert found.verdict == "eu"
     assert found.region("s3://lake") == region
@@ -237,30 +237,30 @@ def test_what_a_declared_store_reports_is_evidence(store: Store, region: str | N
 @pytest.mark.parametrize(
     "region", ["us-east-1", "US-EAST-1", "eu-west-2", "cn-north-1", "us-gov-west-1", "ap-southeast-2"]
 )
-def test_a_region_of_aws_outside_the_eu_refuses_a_declared_store(store: Store, region: str) -> None:
+def test_a_declared_store_that_reports_an_aws_region_outside_the_eu_is_refused(store: Store, region: str) -> None:
     store.heads = {"photos": Answer(region=region)}
     line = refused(elsewhere(store))
     assert region in line
     assert "MINIO_REGION" in line
 
 
-def test_a_store_that_denies_head_and_tells_no_region_passes_by_its_declaration(store: Store) -> None:
+def test_a_declared_store_that_denies_head_and_reports_no_region_is_allowed(store: Store) -> None:
     store.heads, store.listing = {"lake": Answer(403)}, Answer(403, code="AccessDenied")
     assert "reports no region" in check(elsewhere(store), {"output": "s3://lake"}).evidence[0]
 
 
-def test_a_store_that_tells_its_region_to_a_listing_alone_is_believed(store: Store) -> None:
+def test_the_region_in_the_answer_to_a_listing_counts(store: Store) -> None:
     """versitygw's head is so where it was signed for another region."""
     store.heads, store.listing = {"lake": Answer(400)}, replace(EMPTY, region="us-east-1")
     assert "reports the region us-east-1" in refused(elsewhere(store), {"output": "s3://lake"})
 
 
-def test_a_host_that_only_looks_like_aws_needs_a_declaration(store: Store) -> None:
+def test_a_host_with_a_name_like_aws_must_be_declared(store: Store) -> None:
     config = RunConfig(input="i", output="o", endpoint_url="https://s3.eu-west-3.amazonaws.com.example")
     assert "--store-location eu" in refused(config)
 
 
-def test_a_store_that_is_not_there_is_a_store_s_failure(store: Store) -> None:
+def test_a_store_that_cannot_be_reached_is_a_store_error(store: Store) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{closed.getsockname()[1]}"

@@ -160,7 +160,7 @@ def api(authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.setenv("KUBERNETES_SERVICE_PORT", str(server.server_port))
         monkeypatch.setenv("HOSTNAME", "driver")
         monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-        monkeypatch.setattr(nodes, "_PAUSE_S", 0.05)
+        monkeypatch.setattr(nodes, "_RETRY_S", 0.05)
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
         yield server
         server.hangs_up()
@@ -170,8 +170,8 @@ def api(authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 CONFIG = RunConfig(input="i", output="o", verify_nodes=True)
 
 
-def watched(spark: Spark, config: RunConfig = CONFIG) -> contextlib.AbstractContextManager[nodes.Executors]:
-    return nodes.watched(spark, config)  # type: ignore[arg-type]
+def checked(spark: Spark, config: RunConfig = CONFIG) -> contextlib.AbstractContextManager[nodes.Executors]:
+    return nodes.check_executors(spark, config)  # type: ignore[arg-type]
 
 
 def wait_for(condition: Any) -> None:
@@ -184,103 +184,107 @@ def wait_for(condition: Any) -> None:
 # --- The driver
 
 
-def test_the_pod_s_own_label_tells_the_driver_s_region(api: Api) -> None:
+def test_the_drivers_region_is_in_the_label_of_its_pod(api: Api) -> None:
     api.pods["driver"], api.forbidden = pod("driver", "node-1", "eu-west-3"), {"/nodes/"}
-    assert nodes.driver(CONFIG) == "eu-west-3"
+    assert nodes.check_driver(CONFIG) == "eu-west-3"
 
 
-def test_else_its_node_s_label_does(api: Api) -> None:
+def test_the_drivers_region_is_in_the_label_of_its_node(api: Api) -> None:
     api.pods["driver"], api.nodes = pod("driver", "node-1"), {"node-1": "eu-north-1"}
-    assert nodes.driver(CONFIG) == "eu-north-1"
+    assert nodes.check_driver(CONFIG) == "eu-north-1"
 
 
-def test_a_driver_outside_is_refused_unless_it_is_opted_in(api: Api) -> None:
+def test_a_driver_outside_the_eu_needs_an_opt_in(api: Api) -> None:
     api.pods["driver"], api.nodes = pod("driver", "node-1"), {"node-1": "eu-west-2"}
     with pytest.raises(ResidencyError, match=r"the driver's node is in eu-west-2 \(London\)"):
-        nodes.driver(CONFIG)
-    assert nodes.driver(CONFIG.model_copy(update={"allow_london": "adequacy decision of 2021"})) == "eu-west-2"
+        nodes.check_driver(CONFIG)
+    assert nodes.check_driver(CONFIG.model_copy(update={"allow_london": "adequacy decision of 2021"})) == "eu-west-2"
 
 
-def test_another_cloud_s_region_passes_by_its_declaration_alone(api: Api) -> None:
+def test_a_region_of_another_cloud_must_be_declared(api: Api) -> None:
     api.pods["driver"], api.nodes = pod("driver", "node-1"), {"node-1": "fr-par"}
     with pytest.raises(ResidencyError, match="in fr-par, which is not known to be in the EU.*--node-region fr-par:"):
-        nodes.driver(CONFIG)
+        nodes.check_driver(CONFIG)
     with pytest.raises(ResidencyError, match="fr-par"):
-        nodes.driver(CONFIG.model_copy(update={"node_region": ("nl-ams:NL:DPA with Scaleway",)}))
+        nodes.check_driver(CONFIG.model_copy(update={"node_region": ("nl-ams:NL:DPA with Scaleway",)}))
     declared = CONFIG.model_copy(update={"node_region": ("nl-ams:NL:DPA with Scaleway", "fr-par:FR:DPA with Scaleway")})
-    assert nodes.driver(declared) == "fr-par"
+    assert nodes.check_driver(declared) == "fr-par"
     api.pods["exec-1"] = pod("exec-1", "node-1", "fr-par")
-    with watched(Spark(), declared) as executors:
+    with checked(Spark(), declared) as executors:
         assert executors.regions == {"exec-1": "fr-par"}
 
 
 @pytest.mark.parametrize(
-    ("forbidden", "words"), [("/nodes/", "not get nodes.*get on nodes by a ClusterRole"), ("/pods/", "not get pods")]
+    ("forbidden", "words"),
+    [
+        ("/nodes/", "does not let this service account get nodes.*get on nodes by a ClusterRole"),
+        ("/pods/", "does not let this service account get pods"),
+    ],
 )
-def test_what_to_grant_is_said(api: Api, forbidden: str, words: str) -> None:
+def test_the_error_names_the_missing_permission(api: Api, forbidden: str, words: str) -> None:
     api.pods["driver"], api.nodes = pod("driver", "node-1"), {"node-1": "eu-west-3"}
     api.forbidden = {forbidden}
     with pytest.raises(ResidencyError, match=words):
-        nodes.driver(CONFIG)
+        nodes.check_driver(CONFIG)
 
 
 def test_a_node_without_the_label_is_refused(api: Api) -> None:
     api.pods["driver"], api.nodes = pod("driver", "node-1"), {"node-1": None}
     with pytest.raises(ResidencyError, match=f"neither pod driver nor its node node-1 has the label {LABEL}"):
-        nodes.driver(CONFIG)
+        nodes.check_driver(CONFIG)
 
 
 def test_a_pod_that_is_not_found_or_an_api_that_does_not_answer_is_refused(api: Api) -> None:
     with pytest.raises(ResidencyError, match="get pods: 404"):
-        nodes.driver(CONFIG)
+        nodes.check_driver(CONFIG)
     api.broken = True
-    with pytest.raises(ResidencyError, match="the driver's node stands cannot be told"):
-        nodes.driver(CONFIG)
+    with pytest.raises(ResidencyError, match="the region of the driver's node is unknown"):
+        nodes.check_driver(CONFIG)
 
 
-def test_outside_a_cluster_nothing_can_be_verified(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_outside_a_cluster_verification_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
-    with pytest.raises(ResidencyError, match="this is no pod of one"):
-        nodes.driver(CONFIG)
+    with pytest.raises(ResidencyError, match="this process is not in a pod"):
+        nodes.check_driver(CONFIG)
 
 
 # --- The executors
 
 
-def test_executors_that_are_there_and_those_that_join_are_verified(api: Api) -> None:
+def test_running_and_new_executors_are_checked(api: Api) -> None:
     api.pods["exec-1"], api.nodes = pod("exec-1", "node-1"), {"node-1": "eu-west-3"}
-    with watched(Spark()) as executors:
+    with checked(Spark()) as executors:
         assert executors.regions == {"exec-1": "eu-west-3"}
         wait_for(lambda: api.watches)
         api.joins("ADDED", pod("exec-2"))  # it has no node yet
         api.joins("MODIFIED", pod("exec-2", "node-2", "eu-north-1"))
         wait_for(lambda: len(executors.regions) == 2)
     assert executors.evidence == [
-        f"1 executor stood on nodes in eu-north-1 ({LABEL})",
-        f"1 executor stood on nodes in eu-west-3 ({LABEL})",
+        f"1 executor ran on nodes in eu-north-1 ({LABEL})",
+        f"1 executor ran on nodes in eu-west-3 ({LABEL})",
     ]
 
 
-def test_an_executor_outside_at_the_start_ends_the_run_before_its_first_job(api: Api) -> None:
+def test_an_executor_outside_the_eu_ends_the_run_before_its_first_job(api: Api) -> None:
     api.pods["exec-1"] = pod("exec-1", "node-1", "us-east-1")
-    with pytest.raises(ResidencyError, match="the node of executor exec-1 is in us-east-1"), watched(Spark()):
+    with pytest.raises(ResidencyError, match="the node of executor exec-1 is in us-east-1"), checked(Spark()):
         pytest.fail("the body ran")
 
 
-def test_an_executor_that_joins_outside_cancels_the_jobs_and_is_what_the_run_ends_in(api: Api) -> None:
+def test_a_new_executor_outside_the_eu_cancels_the_jobs_and_ends_the_run(api: Api) -> None:
     api.pods["exec-1"] = pod("exec-1", "node-1", "eu-west-3")
     spark = Spark()
-    with pytest.raises(ResidencyError, match="the node of executor exec-2 is in us-east-1"), watched(spark):
+    with pytest.raises(ResidencyError, match="the node of executor exec-2 is in us-east-1"), checked(spark):
         wait_for(lambda: api.watches)
         api.joins("ADDED", pod("exec-2"))
         api.joins("MODIFIED", pod("exec-2", "node-9", "us-east-1"))
         spark.job()
 
 
-def test_a_body_that_outlasts_the_cancelled_jobs_is_cancelled_again_and_refused_at_its_end(api: Api) -> None:
+def test_a_run_that_starts_further_jobs_is_cancelled_again_and_refused_at_its_end(api: Api) -> None:
     api.pods["exec-1"] = pod("exec-1", "node-1", "eu-west-3")
     spark, ended = Spark(), 0
-    with pytest.raises(ResidencyError, match="us-east-1"), watched(spark):
+    with pytest.raises(ResidencyError, match="us-east-1"), checked(spark):
         wait_for(lambda: api.watches)
         api.joins("ADDED", pod("exec-2", "node-9", "us-east-1"))
         for _ in range(4):
@@ -292,52 +296,52 @@ def test_a_body_that_outlasts_the_cancelled_jobs_is_cancelled_again_and_refused_
     assert ended == 4
 
 
-def test_another_s_failure_is_left_as_it_is(api: Api) -> None:
+def test_an_error_of_the_run_itself_is_passed_on(api: Api) -> None:
     api.pods["exec-1"] = pod("exec-1", "node-1", "eu-west-3")
-    with pytest.raises(ZeroDivisionError), watched(Spark()):
+    with pytest.raises(ZeroDivisionError), checked(Spark()):
         raise ZeroDivisionError
 
 
-def test_a_watch_that_breaks_is_begun_again(api: Api) -> None:
+def test_a_broken_watch_is_restarted(api: Api) -> None:
     api.pods["exec-1"] = pod("exec-1", "node-1", "eu-west-3")
-    with watched(Spark()) as executors:
+    with checked(Spark()) as executors:
         wait_for(lambda: api.watches)
         api.broken = True
         api.hangs_up()
         wait_for(lambda: not api.watches)
-        api.joins("ADDED", pod("exec-2", "node-1", "eu-west-3"))  # while nobody watches
+        api.joins("ADDED", pod("exec-2", "node-1", "eu-west-3"))  # while no watch is open
         api.broken = False
         wait_for(lambda: "exec-2" in executors.regions)
 
 
-def test_an_api_that_is_gone_for_long_closes_the_run(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_api_that_does_not_answer_for_long_ends_the_run(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nodes, "PATIENCE_S", 0.2)
     api.pods["exec-1"] = pod("exec-1", "node-1", "eu-west-3")
     spark = Spark()
-    with pytest.raises(ResidencyError, match="an executor's node stands cannot be told"), watched(spark):
+    with pytest.raises(ResidencyError, match="the region of an executor's node is unknown"), checked(spark):
         wait_for(lambda: api.watches)
         api.broken = True
         api.hangs_up()
         spark.job()
 
 
-def test_a_right_that_is_missing_or_lost_closes_the_run(api: Api) -> None:
+def test_a_missing_or_revoked_permission_ends_the_run(api: Api) -> None:
     api.forbidden = {"/pods"}
-    with pytest.raises(ResidencyError, match="not list pods"), watched(Spark()):
+    with pytest.raises(ResidencyError, match="does not let this service account list pods"), checked(Spark()):
         pytest.fail("the body ran")
     api.forbidden, api.pods["exec-1"] = set(), pod("exec-1", "node-1", "eu-west-3")
     spark = Spark()
-    with pytest.raises(ResidencyError, match="not watch pods"), watched(spark):
+    with pytest.raises(ResidencyError, match="does not let this service account watch pods"), checked(spark):
         wait_for(lambda: api.watches)
         api.forbidden = {"/pods"}
         api.hangs_up()
         spark.job()
 
 
-def test_a_node_that_has_just_vanished_does_not_end_the_run(api: Api) -> None:
-    """A spot machine may be gone between the pod's event and the question."""
+def test_a_node_that_has_just_been_removed_does_not_end_the_run(api: Api) -> None:
+    """A spot machine may be removed between the event of its pod and the request for its node."""
     api.pods["exec-1"] = pod("exec-1", "node-1", "eu-west-3")
-    with watched(Spark()) as executors:
+    with checked(Spark()) as executors:
         wait_for(lambda: api.watches)
         api.joins("ADDED", pod("exec-2", "gone"))
         wait_for(lambda: len(api.watches) > 1)  # it asks again
@@ -346,19 +350,19 @@ def test_a_node_that_has_just_vanished_does_not_end_the_run(api: Api) -> None:
         wait_for(lambda: "exec-3" in executors.regions)
 
 
-def test_a_run_of_which_no_executor_was_seen_was_not_verified(api: Api) -> None:
-    with pytest.raises(ResidencyError, match="no executor's pod was seen"), watched(Spark()):
+def test_a_run_without_any_executor_found_is_refused(api: Api) -> None:
+    with pytest.raises(ResidencyError, match="no executor's pod was found"), checked(Spark()):
         pass
 
 
 def test_only_kubernetes_executors_can_be_verified() -> None:
-    with pytest.raises(ResidencyError, match="executors of spark://host:7077"), watched(Spark("spark://host:7077")):
+    with pytest.raises(ResidencyError, match="executors of spark://host:7077"), checked(Spark("spark://host:7077")):
         pytest.fail("the body ran")
 
 
 @pytest.mark.parametrize(
     ("master", "verify"), [("local[2]", True), ("k8s://https://kubernetes.default.svc", False), ("yarn", False)]
 )
-def test_executors_inside_the_driver_and_unasked_ones_are_not_looked_for(master: str, verify: bool) -> None:
-    with watched(Spark(master), CONFIG.model_copy(update={"verify_nodes": verify})) as executors:
+def test_executors_are_not_checked_inside_the_driver_or_without_verify_nodes(master: str, verify: bool) -> None:
+    with checked(Spark(master), CONFIG.model_copy(update={"verify_nodes": verify})) as executors:
         assert executors.evidence == []

@@ -23,16 +23,16 @@ pytestmark = pytest.mark.usefixtures("example_keys")
     [
         (NOT_REPLICATED, "s3://lake is not replicated"),
         (replicated("arn:aws:s3:::copy", status="Disabled"), "s3://lake is not replicated"),
-        (Answer(403, code="AccessDenied"), "was not to be learned (AccessDenied)"),
-        (Answer(501, code="NotImplemented"), "was not to be learned (NotImplemented)"),
+        (Answer(403, code="AccessDenied"), "whether s3://lake is replicated is unknown (AccessDenied)"),
+        (Answer(501, code="NotImplemented"), "whether s3://lake is replicated is unknown (NotImplemented)"),
     ],
 )
-def test_what_is_said_of_replication_is_evidence(aws: Store, answer: Answer, words: str) -> None:
+def test_what_is_found_on_replication_is_evidence(aws: Store, answer: Answer, words: str) -> None:
     aws.heads, aws.replication = {"lake": Answer(region="eu-west-3")}, {"lake": answer}
     assert words in check(on_aws(aws), {"output": "s3://lake"}).evidence[1]
 
 
-def test_a_copy_in_the_eu_is_evidence_and_one_outside_refuses_what_is_written(aws: Store) -> None:
+def test_a_replica_in_the_eu_is_evidence_and_one_outside_refuses_a_run_that_writes(aws: Store) -> None:
     aws.heads = {"lake": Answer(region="eu-west-3"), "copy": Answer(403, region="eu-north-1")}
     aws.replication = {"lake": replicated("arn:aws:s3:::copy")}
     assert check(on_aws(aws), {"output": "s3://lake"}).evidence[1] == "s3://lake replicates to copy in eu-north-1"
@@ -41,25 +41,25 @@ def test_a_copy_in_the_eu_is_evidence_and_one_outside_refuses_what_is_written(aw
     assert "what is written to s3://lake is replicated to copy, which is in us-west-2" in line
 
 
-def test_a_copy_outside_of_what_is_only_read_is_reported(aws: Store) -> None:
+def test_a_replica_outside_of_a_bucket_that_is_only_read_is_reported(aws: Store) -> None:
     aws.heads = {"photos": Answer(region="eu-west-3"), "copy": Answer(region="us-west-2")}
     aws.replication = {"photos": replicated("arn:aws:s3:::copy")}
     found = check(on_aws(aws), {"input": "s3://photos"})
     assert found.evidence[1] == "s3://photos replicates to copy in us-west-2, outside the EU; the run only reads it"
 
 
-def test_a_copy_in_london_by_opt_in_is_recorded(aws: Store) -> None:
+def test_a_replica_in_london_by_opt_in_is_recorded(aws: Store) -> None:
     aws.heads = {"lake": Answer(region="eu-west-3"), "copy": Answer(region="eu-west-2")}
     aws.replication = {"lake": replicated("arn:aws:s3:::copy")}
     found = check(on_aws(aws, allow_london="adequacy decision of 2021"), {"output": "s3://lake"})
     assert [opt_in["region"] for opt_in in found.opt_ins] == ["eu-west-2"]
 
 
-def test_a_copy_of_which_nobody_knows_where_it_is_is_a_warning(aws: Store) -> None:
+def test_a_replica_in_an_unknown_region_is_a_warning(aws: Store) -> None:
     aws.heads = {"lake": Answer(region="eu-west-3"), "copy": Answer(403)}
     aws.replication = {"lake": replicated("arn:aws:s3:::copy")}
     evidence = check(on_aws(aws), {"output": "s3://lake"}).evidence[1]
-    assert evidence == "warning: s3://lake replicates to copy, and where that is cannot be told"
+    assert evidence == "warning: s3://lake replicates to copy, whose region is unknown"
 
 
 @pytest.mark.parametrize(
@@ -69,8 +69,8 @@ def test_a_copy_of_which_nobody_knows_where_it_is_is_a_warning(aws: Store) -> No
         ("arn:minio:replication:eu-west-3:c5be6b16:copy", "s3://lake replicates to copy in eu-west-3"),
     ],
 )
-def test_another_store_s_copy_is_not_looked_for_in_this_store(store: Store, arn: str, words: str) -> None:
-    """A bucket of the same name here is not the copy, which is in a store elsewhere."""
+def test_a_replica_in_another_store_is_not_looked_up_in_this_one(store: Store, arn: str, words: str) -> None:
+    """A bucket of the same name in this store is not the replica."""
     store.heads = {"lake": Answer(region="eu-west-3"), "copy": Answer(region="eu-north-1")}
     store.replication = {"lake": replicated(arn)}
     assert check(elsewhere(store), {"output": "s3://lake"}).evidence[1].startswith(words)

@@ -234,11 +234,11 @@ def doctor(config: DoctorSettings, fix: bool, stale_after: float) -> None:
 def sample(config: CommandSettings, folder: str, photographs: int, seed: int) -> None:
     """Draw synthetic photographs of fruit into a folder or bucket, to try Verger with."""
     from verger.photographs.synthetic import draw
-    from verger.residency.preflight import admit
+    from verger.residency.preflight import check_access
     from verger.storage.stores import Stores
 
     stores = Stores()
-    admit(stores, {"output": canonical(folder)}, config, written={"output"})
+    check_access(stores, {"output": canonical(folder)}, config, written={"output"})
     drawn = draw(folder, photographs, seed, stores)
     with Progress.of(config) as progress:
         progress.say(

@@ -9,7 +9,7 @@ from verger.config import AccessSettings, CompactSettings, PruneSettings
 from verger.errors import NothingToReadError
 from verger.photographs import inventory
 from verger.progress import Progress
-from verger.residency.preflight import admit, places
+from verger.residency.preflight import check_access, uris_by_role
 from verger.spark.session import session
 from verger.storage.stores import Stores
 from verger.storage.uri import canonical
@@ -93,8 +93,8 @@ def compact(
 
 def _existing_output(stores: Stores, output: str, event_log: str | None, settings: AccessSettings) -> str:
     """The output of a command that works on what runs have left there; the stores have let us in."""
-    asked = places(output=output, event_log=event_log)
-    admit(stores, asked, settings, written={"output", "event log"})
+    asked = uris_by_role(output=output, event_log=event_log)
+    check_access(stores, asked, settings, written={"output", "event log"})
     output = canonical(output)
     if not stores.of(output).exists(output):
         raise NothingToReadError(f"{output} does not exist or is empty", "Check --output")
@@ -107,5 +107,5 @@ def _latest_input(stores: Stores, output: str, settings: AccessSettings) -> str:
     if last is None:
         raise NothingToReadError(f"{output} has no finished run", "The latest run's input says what is gone")
     source = manifest.read(last).input.uri
-    admit(stores, {"input": source}, settings)
+    check_access(stores, {"input": source}, settings)
     return source

@@ -30,8 +30,8 @@ from verger.pipeline.values import (
     Session,
 )
 from verger.progress import Progress
-from verger.residency.nodes import watched
-from verger.residency.preflight import admit, places
+from verger.residency.nodes import check_executors
+from verger.residency.preflight import check_access, uris_by_role
 from verger.spark.failures import warn_on_error
 from verger.spark.metrics import Gauges
 from verger.spark.session import require_s3_support, session, uses_s3, write_parquet
@@ -77,7 +77,7 @@ def open_job(config: RunConfig, progress: Progress | None, **more: str) -> Job:
     UsageError
         Input and output contain one another, or the jars of S3 are missing.
     ResidencyError, StoreError, NothingToReadError
-        As `verger.residency.preflight.admit`.
+        As `verger.residency.preflight.check_access`.
     """
     source, output = require_disjoint(config.input, config.output)
     config = config.model_copy(update={"input": source, "output": output})
@@ -86,10 +86,10 @@ def open_job(config: RunConfig, progress: Progress | None, **more: str) -> Job:
         from verger.spark import s3a
 
         s3a.class_path()
-    asked = places(input=source, output=output, event_log=config.event_log, weights=config.weights) | more
+    asked = uris_by_role(input=source, output=output, event_log=config.event_log, weights=config.weights) | more
     asking = any(map(bucket_name, asked.values()))
     with progress.stage("preflight", "Asking the stores") if asking else nullcontext():
-        residency = admit(stores, asked, config, written={"output", "event log"})
+        residency = check_access(stores, asked, config, written={"output", "event log"})
     for sentence in residency.evidence:
         if sentence.startswith("warning: "):
             progress.warn(sentence.removeprefix("warning: "))
@@ -196,7 +196,7 @@ def spark_session(job: Job, given: SparkSession | None) -> Iterator[Session]:
                 given = stack.enter_context(session(config, job.stores, output, config.input))
             gauges = Gauges(given)
         require_s3_support(given, uses_s3(output, config.event_log))
-        executors = stack.enter_context(watched(given, config))
+        executors = stack.enter_context(check_executors(given, config))
         yield Session(
             given, given.sparkContext.defaultParallelism, executors, gauges.set if gauges else lambda **_: None
         )

@@ -21,7 +21,7 @@ from verger.cores import available_cores
 from verger.errors import DoesNotFitError, ExitCode, NothingToReadError, StoreError, UsageError, VergerError
 from verger.network.backbones import resolve
 from verger.photographs.suffixes import SUFFIXES
-from verger.residency.preflight import admit, places
+from verger.residency.preflight import check_access, uris_by_role
 from verger.spark import s3a
 from verger.spark.session import MINIMUM_JAVA, java_version, session, uses_s3
 from verger.storage.base import AlreadyPublishedError
@@ -177,7 +177,7 @@ def _tensorflow() -> str:
 
 
 def _weights(stores: Stores, config: DoctorSettings, buckets_allowed: bool) -> str:
-    if places(weights=config.weights):
+    if uris_by_role(weights=config.weights):
         _place(config.weights, "weights", buckets_allowed)
     network = resolve(config, stores, config.seed)
     return f"{network.fingerprint}, {network.dimension:,} features; {network.weights.source}"
@@ -195,10 +195,10 @@ def _input(stores: Stores, source: str) -> str:
 
 
 def _residency(stores: Stores, config: DoctorSettings) -> str:
-    asked = places(input=config.input, output=config.output, event_log=config.event_log, weights=config.weights)
-    if not any(map(bucket_name, asked.values())):
+    uris = uris_by_role(input=config.input, output=config.output, event_log=config.event_log, weights=config.weights)
+    if not any(map(bucket_name, uris.values())):
         raise Skipped("no bucket given")
-    found = admit(stores, asked, config, written={"output", "event log"})
+    found = check_access(stores, uris, config, written={"output", "event log"})
     return f"{found.verdict}: {'; '.join(found.evidence)}"
 
 

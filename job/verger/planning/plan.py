@@ -21,7 +21,7 @@ from verger.photographs import inventory
 from verger.planning import prices
 from verger.planning.cost import Bill, Item, bill
 from verger.planning.workload import Workload, estimate_workload
-from verger.residency.preflight import admit, places
+from verger.residency.preflight import check_access, uris_by_role
 from verger.storage.base import Storage
 from verger.storage.buckets import is_aws
 from verger.storage.stores import Stores
@@ -149,8 +149,8 @@ def plan(config: RunConfig, nodes: int = 1, node_cores: int | None = None) -> Pl
     """
     source, output = require_disjoint(config.input, config.output)
     stores = Stores()
-    asked = places(input=source, output=output, weights=config.weights)
-    residency = admit(stores, asked, config, written={"output"}, tried=False)
+    uris = uris_by_role(input=source, output=output, weights=config.weights)
+    residency = check_access(stores, uris, config, written={"output"}, try_writing=False)
     found = inventory.take(source, stores)
     chosen = inventory.select(found.photographs, config, source)
     network = resolve(config, stores, config.seed)

@@ -1,1 +1,1 @@
-"""EU only: where buckets and nodes stand, asked before a run and refused where it cannot be told."""
+"""EU only: a run is refused unless its buckets and nodes are known to be in the EU."""

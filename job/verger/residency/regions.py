@@ -1,4 +1,4 @@
-"""Regions in which data may be: a closed list, two that ask for a legal basis, and for nodes those declared."""
+"""Regions in which data may be: those of the EU, two with a legal basis, and for nodes those that are declared."""
 
 from __future__ import annotations
 
@@ -11,100 +11,181 @@ from verger.errors import ResidencyError
 # AWS's regions in the EU, and the European Sovereign Cloud's. Not every name that begins with eu- is one.
 EU = frozenset({"eu-central-1", "eu-west-1", "eu-west-3", "eu-north-1", "eu-south-1", "eu-south-2", "eusc-de-east-1"})
 
-# In Europe and not in the EU -> the city, and the option that gives the legal basis for it.
+# A region in Europe but not in the EU -> its city, and the option that gives the legal basis for it.
 OPT_INS = {"eu-west-2": ("London", "--allow-london"), "eu-central-2": ("Zurich", "--allow-zurich")}
 
-_COMPASS = "(north|south|central)?(east|west)?"
-_ABROAD = re.compile(rf"(us|us-gov|(us|eu)-iso[a-z]?|ca|mx|sa|af|me|il|ap|cn)-(?!-){_COMPASS}-[0-9]+")
-_ON_AWS = re.compile(rf"(?<![a-z])[a-z]{{2,4}}(-[a-z]+)?-(?!-){_COMPASS}-[0-9]+")
+_DIRECTION = "(north|south|central)?(east|west)?"
+_OUTSIDE_EU = re.compile(rf"(us|us-gov|(us|eu)-iso[a-z]?|ca|mx|sa|af|me|il|ap|cn)-(?!-){_DIRECTION}-[0-9]+")
+_AWS_REGION = re.compile(rf"(?<![a-z])[a-z]{{2,4}}(-[a-z]+)?-(?!-){_DIRECTION}-[0-9]+")
 
 
-def basis(region: str, settings: ResidencySettings) -> str | None:
-    """The legal basis that was given for a region outside the EU, if one was."""
+def legal_basis(region: str, settings: ResidencySettings) -> str | None:
+    """The legal basis that was given for an AWS region outside the EU.
+
+    Parameters
+    ----------
+    region : str
+    settings : ResidencySettings
+
+    Returns
+    -------
+    str or None
+        None where there is none.
+    """
     return {"eu-west-2": settings.allow_london, "eu-central-2": settings.allow_zurich}.get(region)
 
 
 def allowed(region: str, settings: ResidencySettings) -> bool:
-    """Whether data may be in an AWS region."""
-    return region in EU or basis(region, settings) is not None
+    """Whether data may be in an AWS region.
+
+    Parameters
+    ----------
+    region : str
+    settings : ResidencySettings
+    """
+    return region in EU or legal_basis(region, settings) is not None
 
 
-def abroad(region: str, settings: ResidencySettings) -> bool:
-    """Whether what any store calls its region is an AWS region in which data may not be.
+def is_forbidden_aws_region(region: str, settings: ResidencySettings) -> bool:
+    """Whether a name is that of an AWS region in which data may not be.
 
-    Other stores' names are free: one that is not AWS's says nothing.
+    Other stores choose the names of their regions freely: a name that is not AWS's says nothing.
+
+    Parameters
+    ----------
+    region : str
+        As any store reports it.
+    settings : ResidencySettings
     """
     region = region.lower()
-    return (region in OPT_INS or _ABROAD.fullmatch(region) is not None) and not allowed(region, settings)
+    return (region in OPT_INS or _OUTSIDE_EU.fullmatch(region) is not None) and not allowed(region, settings)
 
 
-def named(host: str) -> list[str]:
-    """The AWS regions that one of AWS's host names names."""
-    return [found[0] for found in _ON_AWS.finditer(host.lower())]
+def regions_in_host(host: str) -> list[str]:
+    """The regions in the name of one of AWS's hosts.
+
+    Parameters
+    ----------
+    host : str
+
+    Returns
+    -------
+    list of str
+
+    Examples
+    --------
+    >>> regions_in_host("s3.eu-west-3.amazonaws.com")
+    ['eu-west-3']
+    """
+    return [found[0] for found in _AWS_REGION.finditer(host.lower())]
 
 
-def declared(settings: ResidencySettings) -> dict[str, dict[str, str]]:
-    """The regions of other clouds on whose nodes pods may stand: region, country and legal basis, by region.
+def declared_node_regions(settings: ResidencySettings) -> dict[str, dict[str, str]]:
+    """The regions of other clouds on whose nodes pods may run.
+
+    Parameters
+    ----------
+    settings : ResidencySettings
+
+    Returns
+    -------
+    dict of str to dict
+        ``{region, country, basis}`` by region.
 
     Raises
     ------
     ResidencyError
-        One has the name of a region of AWS's that is outside the EU.
+        One has the name of an AWS region outside the EU.
     """
     found = {}
     for entry in settings.node_region:
-        region, country, text = entry.split(":", 2)
-        if abroad(region, settings):
+        region, country, basis = entry.split(":", 2)
+        if is_forbidden_aws_region(region, settings):
             raise ResidencyError(
-                f"--node-region {region} is AWS's name of a region outside the EU",
-                "Declare there only what another cloud calls its regions in the EU",
+                f"--node-region {region} is the name of an AWS region outside the EU",
+                "Declare only regions of other clouds that are in the EU",
             )
         if not allowed(region, settings):
-            found[region] = {"region": region, "country": country, "basis": text}
+            found[region] = {"region": region, "country": country, "basis": basis}
     return found
 
 
 def allowed_for_nodes(region: str, settings: ResidencySettings) -> bool:
-    """Whether a pod may run on a node there: in AWS's regions for data, and in those declared of other clouds."""
-    return allowed(region, settings) or region in declared(settings)
+    """Whether a pod may run on a node in a region: an AWS region that is allowed, or a declared one of another cloud.
+
+    Parameters
+    ----------
+    region : str
+    settings : ResidencySettings
+    """
+    return allowed(region, settings) or region in declared_node_regions(settings)
 
 
-def opt_ins(used: Iterable[str], settings: ResidencySettings, of_nodes: Iterable[str] = ()) -> list[dict[str, str]]:
-    """What the manifest keeps of the regions that were used by opt-in: each with its legal basis.
+def opt_ins(used: Iterable[str], settings: ResidencySettings, node_regions: Iterable[str] = ()) -> list[dict[str, str]]:
+    """The opt-ins of a run, for its manifest.
 
     Parameters
     ----------
     used : iterable of str
-        Regions of any kind.
+        Regions of buckets and their replicas.
     settings : ResidencySettings
-    of_nodes : iterable of str
-        Regions in which nodes stood; what another cloud's store calls its region is no such.
+    node_regions : iterable of str
+        Regions of nodes. Only these are compared with the declared regions of other clouds.
+
+    Returns
+    -------
+    list of dict
+        ``{region, basis}``, with ``country`` for another cloud's; sorted by region.
     """
-    nodes = set(of_nodes)
-    kept = {region: entry for region, entry in declared(settings).items() if region in nodes}
+    nodes = set(node_regions)
+    found = {region: entry for region, entry in declared_node_regions(settings).items() if region in nodes}
     for region in nodes.union(used):
-        if (text := basis(region, settings)) is not None:
-            kept[region] = {"region": region, "basis": text}
-    return [kept[region] for region in sorted(kept)]
+        if (basis := legal_basis(region, settings)) is not None:
+            found[region] = {"region": region, "basis": basis}
+    return [found[region] for region in sorted(found)]
 
 
 def refusal(subject: str, region: str) -> ResidencyError:
-    """The line that says that ``subject`` is in a region in which data may not be."""
+    """The error for something that is in an AWS region in which data may not be.
+
+    Parameters
+    ----------
+    subject : str
+        What is there, with its verb: "s3://lake is".
+    region : str
+
+    Returns
+    -------
+    ResidencyError
+    """
     if region in OPT_INS:
         city, option = OPT_INS[region]
         return ResidencyError(
             f"{subject} in {region} ({city}), which is not in the EU",
-            f"Use one in the EU, or give {option} the legal basis on which data may be there",
+            f"Use a region in the EU, or give the legal basis for this one with {option}",
         )
     return ResidencyError(f"{subject} in {region}, which is not in the EU", f"Use one of {', '.join(sorted(EU))}")
 
 
 def node_refusal(subject: str, region: str, settings: ResidencySettings) -> ResidencyError:
-    """The same of a node, whose region another cloud may have named."""
-    if abroad(region, settings):
+    """The error for a node in a region that is not allowed.
+
+    Parameters
+    ----------
+    subject : str
+        What is there, with its verb: "the driver's node is".
+    region : str
+        As its cloud calls it, which need not be AWS.
+    settings : ResidencySettings
+
+    Returns
+    -------
+    ResidencyError
+    """
+    if is_forbidden_aws_region(region, settings):
         return refusal(subject, region)
     return ResidencyError(
         f"{subject} in {region}, which is not known to be in the EU",
-        f"Use one of {', '.join(sorted(EU))}; where it is another cloud's in the EU, give --node-region "
+        f"Use one of {', '.join(sorted(EU))}; if it is a region of another cloud in the EU, give --node-region "
         f"{region}:COUNTRY:BASIS",
     )

@@ -27,7 +27,7 @@ from verger.network.backbones import Network, resolve_fitted
 from verger.network.lite import INPUT, OUTPUT, Lite
 from verger.network.lite_metadata import add_metadata, labels_text
 from verger.progress import Progress
-from verger.residency.preflight import admit
+from verger.residency.preflight import check_access
 from verger.storage.stores import Stores
 from verger.storage.uri import bucket_name, canonical
 from verger.tables import manifest as manifests
@@ -130,7 +130,7 @@ def export(config: ResultSettings, run_uri: str, photographs: int | None, progre
     """
     with progress.stage("read", "Reading the run"):
         stores = Stores()
-        admit(stores, {"run": canonical(run_uri)}, config, written={"run"})
+        check_access(stores, {"run": canonical(run_uri)}, config, written={"run"})
         finished = _finished(config, run_uri, stores)
         sample = parity.choose_photographs(
             finished.run,

@@ -30,7 +30,7 @@ from verger.photographs import images
 from verger.photographs.synthetic import draw_one
 from verger.prefetch import prefetch_map
 from verger.progress import Progress
-from verger.residency.preflight import admit
+from verger.residency.preflight import check_access
 from verger.storage.stores import Stores
 from verger.tables.manifest import Manifest
 from verger.tables.runs import Run
@@ -143,7 +143,7 @@ def choose_photographs(
         source, fingerprint = manifest.input.uri, manifest.features.fingerprint
         store = FeatureStore(run.storage, run.output, fingerprint, progress.warn)
         sample = draw_sample(run, store, config, source)
-        admit(stores, {"input": source}, access)
+        check_access(stores, {"input": source}, access)
     except (NothingToReadError, StoreError) as error:
         progress.warn(f"the models are compared with the run on drawn photographs alone: {error.line}")
         return _drawings(network, config.seed)

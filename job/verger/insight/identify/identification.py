@@ -18,7 +18,7 @@ from verger.network.backbones import resolve_fitted
 from verger.photographs import images
 from verger.prefetch import prefetch_map
 from verger.progress import Progress
-from verger.residency.preflight import admit
+from verger.residency.preflight import check_access
 from verger.storage.stores import Stores
 from verger.storage.uri import bucket_name, canonical
 from verger.tables import manifest as manifests
@@ -137,12 +137,12 @@ def identify(
         The run's weights are gone, or are others.
     """
     stores = Stores()
-    admit(stores, {"run": canonical(run_uri)}, config)
+    check_access(stores, {"run": canonical(run_uri)}, config)
     run = runs.find(run_uri, stores)
     manifest = manifests.read(run)
     uris = [canonical(uri) for uri in photographs]
     for uri in {bucket_name(uri): uri for uri in uris if bucket_name(uri)}.values():
-        admit(stores, {"photographs": uri}, config)
+        check_access(stores, {"photographs": uri}, config)
     network = resolve_fitted(run.output, manifest, stores)
     paths = expand_folders(uris, stores)
     read = prefetch_map(lambda item: read_photograph(item, network, stores), paths, _READERS, 2 * BATCH_SIZE)

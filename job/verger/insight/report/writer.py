@@ -12,7 +12,7 @@ from verger.insight.report import html, png_charts
 from verger.insight.report.content import Report, gather, read_audit, read_classifier
 from verger.insight.sample import draw_sample
 from verger.progress import Progress
-from verger.residency.preflight import admit
+from verger.residency.preflight import check_access
 from verger.storage.stores import Stores
 from verger.storage.uri import canonical, join
 from verger.tables import manifest as manifests
@@ -69,7 +69,7 @@ def redraw(config: ResultSettings, run_uri: str, progress: Progress) -> str:
         There is no such run, or it did not finish.
     """
     stores = Stores()
-    admit(stores, {"run": canonical(run_uri)}, config, written={"run"})
+    check_access(stores, {"run": canonical(run_uri)}, config, written={"run"})
     run = runs.find(run_uri, stores)
     manifest = manifests.read(run)
     source, seed = manifest.input.uri, manifest.config.get("seed", config.seed)
@@ -78,7 +78,7 @@ def redraw(config: ResultSettings, run_uri: str, progress: Progress) -> str:
     with progress.stage("sample", "Sampling the run"):
         store = FeatureStore(run.storage, run.output, manifest.features.fingerprint, progress.warn)
         sample = try_read(lambda: draw_sample(run, store, config, source), "what the report is drawn from")
-        readable = try_read(lambda: admit(stores, {"input": source}, config), "the photographs") is not None
+        readable = try_read(lambda: check_access(stores, {"input": source}, config), "the photographs") is not None
     with progress.stage("report", "Drawing the report"):
         audit = try_read(lambda: read_audit(run), "what the audit found")
         classifier = try_read(lambda: read_classifier(run), "what is known of the classifier")
