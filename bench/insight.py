@@ -35,7 +35,7 @@ from verger.progress import Progress
 from verger.residency.guard import Residency
 from verger.storage.local import LocalStorage
 from verger.storage.stores import Stores
-from verger.tables.manifest import Manifest, Opening, environment
+from verger.tables.manifest import Manifest, RecordHeader, environment
 from verger.tables.runs import Run
 from verger.tables.schemas import FEATURES, PROJECTION
 from verger.tables.store import FeatureStore
@@ -120,7 +120,7 @@ def document(output: str, photographs: int, labels: int, pca: dict[str, Any], fi
     bench = {"fingerprint": "bench", "backbone": "bench", "weights_sha256": None, "dimension": D, "path": "f"}
     found = {"audit": findings.audit, "classifier": findings.classifier}
     return Manifest(
-        **dict(Opening.of(Run(output, RUN, LocalStorage()), config, residency, now, now)),
+        **dict(RecordHeader.of(Run(output, RUN, LocalStorage()), config, residency, now, now)),
         photographs={**counts, "ignored": {}, "projected": photographs},
         labels={f"label {n:03d}": photographs // labels for n in range(labels)},
         rejected_by_reason={},

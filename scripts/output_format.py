@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from verger.tables.manifest import Failure, Manifest, Opening
+from verger.tables.manifest import Failure, Manifest, RecordHeader
 
 PAGE = Path(__file__).parents[1] / "docs" / "output-format.md"
 PLURAL = {"string": "strings", "integer": "integers", "number": "numbers", "integer or number": "numbers"}
@@ -112,7 +112,7 @@ def manifest() -> str:
 def failure() -> str:
     """The table of failure.json: the keys that it has besides those with which a manifest begins."""
     rows = zip(Failure.model_fields, Keys(Failure.model_json_schema()).top(), strict=True)
-    return "\n".join(_table(row for name, row in rows if name not in Opening.model_fields))
+    return "\n".join(_table(row for name, row in rows if name not in RecordHeader.model_fields))
 
 
 def made(page: str) -> str:

@@ -127,7 +127,7 @@ def test_files_come_near_the_target(spark, place: Path, monkeypatch: pytest.Monk
             compression="none",
         )
     size = (folder / "20200101T000000Z-many-000000-00000" / "part-0.parquet").stat().st_size
-    monkeypatch.setattr(compaction, "TARGET", 4 * size)
+    monkeypatch.setattr(compaction, "TARGET_BYTES", 4 * size)
     monkeypatch.setattr(compaction, "_OPENING", 0)
     assert compact(spark, place)["files_after"] - 1 == 3  # of four, four and one with the small ones
     known = FeatureStore(LocalStorage(), str(place / "out"), folder.name).known()
@@ -223,7 +223,7 @@ def assert_same(got: pa.Table, expected: pa.Table) -> None:
 
 
 def test_a_run_compacts_at_its_end_where_small_files_are_many(spark, grown, place: Path, monkeypatch) -> None:
-    monkeypatch.setattr(compaction, "MANY", 6)
+    monkeypatch.setattr(compaction, "MIN_SMALL_FILES", 6)
     before = stored(place)
     quiet = run(spark, place, input=str(grown / "in"), compact="never")
     assert "compact" not in quiet["timings_s"]

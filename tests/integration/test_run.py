@@ -207,7 +207,7 @@ def test_a_photograph_that_was_rejected_elsewhere_and_is_known_here_is_known(spa
     known = verger.load(str(place / "out")).slice(0, 1).to_pylist()[0]
     row = {"path": known["path"], "version": known["version"], "reason": "unsupported_format", "at": datetime.now(UTC)}
     store = FeatureStore(LocalStorage(), str(place / "out"), first["features"]["fingerprint"])
-    store.remember("another-run", "00000", pa.Table.from_pylist([row], schema=REJECTED))
+    store.remember_rejected("another-run", "00000", pa.Table.from_pylist([row], schema=REJECTED))
     counts = run(spark, place)["photographs"]
     assert (counts["known"], counts["rejected"], counts["projected"]) == (40, 0, 40)
 

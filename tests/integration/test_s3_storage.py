@@ -279,12 +279,12 @@ def test_arrow_says_what_is_missing(storage: Storage, root: str) -> None:
 def test_refused_batches_are_kept_and_forgotten(storage: Storage, root: str) -> None:
     store = FeatureStore(storage, f"{root}/out", "pixels-8-000000000000", pytest.fail)
     assert store.refused().num_rows == 0
-    store.refuse("run-a", pa.table({"path": [f"{root}/in/à 1.jpg"], "version": ["1"]}))
+    store.remember_refused("run-a", pa.table({"path": [f"{root}/in/à 1.jpg"], "version": ["1"]}))
     refused = store.refused()
     assert refused.to_pylist() == [
         {"path": f"{root}/in/à 1.jpg", "version": "1", "file": f"{store.refused_folder}/run-a.zstd.parquet"}
     ]
-    store.accept(refused, refused["path"])
+    store.forget_refused(refused, refused["path"])
     assert store.refused().equals(refused)
-    store.accept(refused, refused["path"].slice(0, 0))
+    store.forget_refused(refused, refused["path"].slice(0, 0))
     assert store.refused().num_rows == 0

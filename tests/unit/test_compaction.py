@@ -35,12 +35,12 @@ def put(output: Path, file: str, *paths: str, value: float = 1, fingerprint: str
     return path
 
 
-def copied(_: Any, store: FeatureStore, files: list[str], losers: pa.Table, uri: str) -> None:
+def copied(_: Any, store: FeatureStore, files: list[str], repeated: pa.Table, uri: str) -> None:
     """What Spark does, for the few rows of these tests."""
     table = ds.dataset(files).to_table([*FEATURES.names, "__filename"]).rename_columns([*FEATURES.names, "file"])
     folder = Path(uri.removeprefix("file://"))
     folder.mkdir()
-    kept = anti_join(table, losers, on=["path", "version", "file"]).drop_columns("file")
+    kept = anti_join(table, repeated, on=["path", "version", "file"]).drop_columns("file")
     pq.write_table(kept, folder / f"part-00000-{folder.name[-6:]}.zstd.parquet")
 
 
@@ -86,7 +86,7 @@ SEEN = {"/p": [1, 2], "/q": [3, 2], "/r": [1, 2], "/s": [3, 2]}
 NOTHING = {"files_before": 0, "files_after": 0, "rows": 0, "deleted": 0}
 
 
-def test_small_files_become_one_and_go_a_day_later(output: Path) -> None:
+def test_small_files_are_merged_and_deleted_a_day_later(output: Path) -> None:
     old = files(output)
     (old[0].parent / "_SUCCESS").touch()
     assert features(output) == SEEN
@@ -113,7 +113,7 @@ def test_small_files_become_one_and_go_a_day_later(output: Path) -> None:
     assert compact(output, hours=99) == NOTHING
 
 
-def test_new_files_are_merged_with_what_an_earlier_compaction_made(output: Path) -> None:
+def test_new_files_are_merged_with_those_of_an_earlier_compaction(output: Path) -> None:
     compact(output)
     put(output, "20261120T130000Z-c-000000-00000/part-3.parquet", "/t")
     assert compact(output, hours=2) == {"files_before": 2, "files_after": 1, "rows": 5, "deleted": 0}
@@ -124,14 +124,14 @@ def test_new_files_are_merged_with_what_an_earlier_compaction_made(output: Path)
     assert features(output) == {**SEEN, "/t": [1, 2]}
 
 
-def test_large_files_and_a_single_small_one_stay(output: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_files_and_a_single_small_one_are_not_merged(output: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = sorted(path.stat().st_size for path in files(output))
-    monkeypatch.setattr(compaction, "SMALL", sizes[0] + 1)
+    monkeypatch.setattr(compaction, "SMALL_BYTES", sizes[0] + 1)
     assert compact(output) == NOTHING
     assert len(files(output)) == 3
 
 
-def test_a_file_that_no_reader_needs_is_not_copied_but_goes(output: Path) -> None:
+def test_a_file_that_no_reader_needs_is_deleted_without_a_copy(output: Path) -> None:
     spent = put(output, "20261031T000000Z-z-000000-00000/part-9.parquet", "/q", "/r", value=9)
     empty = put(output, "20261101T000000Z-a-000000-00002/part-8.parquet")
     assert compact(output)["files_before"] == 3
@@ -142,7 +142,7 @@ def test_a_file_that_no_reader_needs_is_not_copied_but_goes(output: Path) -> Non
 
 
 @pytest.mark.parametrize("file", ["part-0.parquet", "part-1.parquet"])
-def test_a_damaged_file_is_left_out_and_left_alone(output: Path, file: str) -> None:
+def test_a_damaged_file_is_neither_merged_nor_deleted(output: Path, file: str) -> None:
     damaged = next(output.rglob(file))
     damaged.write_bytes(damaged.read_bytes()[:-10])
     put(output, f"{damaged.parent.name}/part-9.parquet", "/beside")
@@ -156,15 +156,15 @@ def test_a_damaged_file_is_left_out_and_left_alone(output: Path, file: str) -> N
     assert all(str(damaged) in warning for warning in warnings)
 
 
-def test_a_copy_that_lacks_a_row_is_removed_and_nothing_else_is_touched(
+def test_a_copy_that_lacks_a_row_is_removed_and_nothing_else_is_changed(
     output: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def lossy(spark: Any, store: FeatureStore, files: list[str], losers: pa.Table, uri: str) -> None:
-        copied(spark, store, files[1:], losers, uri)
+    def lossy(spark: Any, store: FeatureStore, files: list[str], repeated: pa.Table, uri: str) -> None:
+        copied(spark, store, files[1:], repeated, uri)
 
     before = files(output)
     monkeypatch.setattr(compaction, "_copy", lossy)
-    with pytest.raises(StoreError, match="does not hold all that 1 of the files"):
+    with pytest.raises(StoreError, match="lacks rows of 1 of the files"):
         compact(output)
     assert files(output) == before
     assert not (output / "compactions").exists()
@@ -178,7 +178,9 @@ STEPS = ["copy", "publish", "delete", "delete", "delete", "delete"]
 
 
 @pytest.mark.parametrize("step", range(len(STEPS)))
-def test_killed_at_any_step_the_store_reads_the_same(output: Path, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+def test_the_store_reads_the_same_after_a_kill_at_any_step(
+    output: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
     """Each write and delete of two compactions, a day apart, is broken off in turn."""
     with monkeypatch.context() as killing:
         steps = dying_at(step, killing)
@@ -214,8 +216,8 @@ def dying_at(step: int, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
         return perhaps
 
-    def half_copied(spark: Any, store: FeatureStore, files: list[str], losers: pa.Table, uri: str) -> None:
-        copied(spark, store, files[:2], losers, uri)
+    def half_copied(spark: Any, store: FeatureStore, files: list[str], repeated: pa.Table, uri: str) -> None:
+        copied(spark, store, files[:2], repeated, uri)
 
     def half_deleted(_: Any, path: str) -> None:
         if Path(path).is_dir():
@@ -227,7 +229,7 @@ def dying_at(step: int, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return asked
 
 
-def test_a_record_whose_outputs_are_gone_licenses_nothing(output: Path) -> None:
+def test_a_record_whose_outputs_are_gone_allows_no_deletion(output: Path) -> None:
     compact(output)
     shutil.rmtree(next(output.glob("features/*/compacted-*")))
     assert compact(output, hours=30) == {"files_before": 3, "files_after": 1, "rows": 4, "deleted": 0}
@@ -235,7 +237,7 @@ def test_a_record_whose_outputs_are_gone_licenses_nothing(output: Path) -> None:
     assert features(output) == SEEN
 
 
-def test_nor_does_one_whose_outputs_have_other_names_now(output: Path) -> None:
+def test_a_record_whose_outputs_were_renamed_allows_no_deletion(output: Path) -> None:
     """As `prune --gone` gives them: what the record was checked for is not there any more."""
     compact(output)
     (new,) = output.glob("features/*/compacted-*/*")
@@ -245,7 +247,7 @@ def test_nor_does_one_whose_outputs_have_other_names_now(output: Path) -> None:
     assert features(output) == SEEN
 
 
-def test_an_input_that_nothing_covers_stays_though_its_record_is_old(output: Path) -> None:
+def test_an_input_with_unique_rows_is_kept(output: Path) -> None:
     compact(output)
     (record,) = (output / "compactions").glob("*")
     document = json.loads(record.read_text())
@@ -256,7 +258,7 @@ def test_an_input_that_nothing_covers_stays_though_its_record_is_old(output: Pat
     assert features(output) == {**SEEN, "/lone": [1, 2]}
 
 
-def test_inputs_do_not_vouch_for_one_another(output: Path) -> None:
+def test_two_inputs_with_the_same_unique_rows_are_both_kept(output: Path) -> None:
     """Two records, each with a file that the other replaces: were both deleted, their row would be lost."""
     twins = [put(output, f"2026110{day}T000000Z-c-000000-00000/part-{day}.parquet", "/twin") for day in (4, 5)]
     (output / "compactions").mkdir()
@@ -267,12 +269,12 @@ def test_inputs_do_not_vouch_for_one_another(output: Path) -> None:
     assert features(output) == {**SEEN, "/twin": [1, 2]}
 
 
-def test_what_is_no_record_is_named_and_left(output: Path) -> None:
+def test_a_file_that_is_no_record_is_left_with_a_warning(output: Path) -> None:
     (output / "compactions").mkdir()
     (output / "compactions" / "odd.json").write_text("[]")
     warnings: list[str] = []
     compact(output, warn=warnings.append)
-    assert warnings == [f"{output}/compactions/odd.json is no record of a compaction, and stays"]
+    assert warnings == [f"{output}/compactions/odd.json is not the record of a compaction, and is left as it is"]
 
 
 def test_two_compactions_at_once_keep_every_row(output: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -292,7 +294,7 @@ def test_two_compactions_at_once_keep_every_row(output: Path, monkeypatch: pytes
     assert records(output) == []
 
 
-def test_a_wave_that_is_not_committed_is_not_touched(output: Path) -> None:
+def test_an_uncommitted_wave_is_not_changed(output: Path) -> None:
     writing = put(output, "20261120T110000Z-c-000000-00000/_temporary/0/part-6.parquet", "/t")
     compact(output)
     compact(output, hours=24)
@@ -300,7 +302,7 @@ def test_a_wave_that_is_not_committed_is_not_touched(output: Path) -> None:
     assert features(output) == SEEN
 
 
-def test_pruning_what_is_gone_goes_with_compacting(output: Path) -> None:
+def test_prune_and_compaction_work_together(output: Path) -> None:
     compact(output)
     present = pa.chunked_array([pa.array(["/p", "/q"])])
     assert (
@@ -329,17 +331,19 @@ def test_an_empty_output_has_nothing_to_compact(tmp_path: Path) -> None:
     assert counts == {"fingerprints": 0} | NOTHING
 
 
-def test_due_at_many_small_files_and_when_old_ones_may_go(output: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compaction_is_due_at_many_small_files_and_when_old_ones_may_be_deleted(
+    output: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def due(hours: float = 0) -> bool:
-        return compaction.due(LocalStorage(), str(output), lambda: NOON + timedelta(hours=hours))
+        return compaction.is_due(LocalStorage(), str(output), lambda: NOON + timedelta(hours=hours))
 
     assert not due()
-    monkeypatch.setattr(compaction, "MANY", 3)
+    monkeypatch.setattr(compaction, "MIN_SMALL_FILES", 3)
     assert due()
     put(output, "20261101T000000Z-a-000000-00000/other.parquet", "/p", fingerprint="pixels-3-f32-000000000000")
-    monkeypatch.setattr(compaction, "MANY", 4)  # of one fingerprint
+    monkeypatch.setattr(compaction, "MIN_SMALL_FILES", 4)  # of one fingerprint
     assert not due()
-    monkeypatch.setattr(compaction, "MANY", 3)
+    monkeypatch.setattr(compaction, "MIN_SMALL_FILES", 3)
     compaction.compact(LocalStorage(), str(output), None, pytest.fail, lambda: NOON)  # type: ignore[arg-type]
     assert not due(23.9)  # those that are replaced do not count
     assert due(24)

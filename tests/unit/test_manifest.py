@@ -21,7 +21,7 @@ from verger.residency.guard import Residency
 from verger.storage.base import AlreadyPublishedError
 from verger.storage.local import LocalStorage
 from verger.tables import manifest, runs
-from verger.tables.manifest import Failure, Manifest, Opening
+from verger.tables.manifest import Failure, Manifest, RecordHeader
 from verger.tables.manifest_parts import Absent, Classifier, OptIn, Part, Photographs
 
 ROOT = Path(__file__).parents[2]
@@ -60,12 +60,12 @@ def test_a_manifest_of_a_newer_verger_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", "{}", '{"schema_version": "1"}', '{"schema_version": 1}'])
-def test_what_is_no_manifest_is_refused(tmp_path: Path, text: str) -> None:
+def test_a_file_that_is_no_manifest_is_refused(tmp_path: Path, text: str) -> None:
     run = put(tmp_path, text)
     with pytest.raises(StoreError) as refused:
         manifest.read(run)
     assert refused.value.line == (
-        f"{run.path('manifest.json')} is no manifest of verger. Choose another run, or move the file away."
+        f"{run.path('manifest.json')} is not a manifest of verger. Choose another run, or move the file away."
     )
 
 
@@ -108,7 +108,7 @@ def test_every_key_of_the_kept_manifests_is_a_field() -> None:
     assert unknown(Failure.model_validate(recorded("failure-0.1.0"))) == []
 
 
-def test_the_kept_manifests_are_of_runs_that_differ() -> None:
+def test_the_kept_manifests_are_of_different_kinds_of_runs() -> None:
     found = {name.removeprefix("manifest-0.1.0"): Manifest.model_validate(recorded(name)) for name in MANIFESTS}
     assert found[""].pca.kept is None
     assert found[""].report is not None
@@ -166,14 +166,16 @@ def test_the_run_that_fitted_the_pca_may_be_in_another_output() -> None:
     )
 
 
-def test_a_manifest_is_put_together_from_typed_parts() -> None:
+def test_a_manifest_is_built_from_typed_parts() -> None:
     config = RunConfig(input="/in", output="/out")
     run = runs.Run("/out", "20260102T120000Z-verger-0a1b2c", LocalStorage())
-    opening = Opening.of(run, config, Residency([], {}, []), NOON, NOON + timedelta(seconds=90))
-    rest = {name: part for name, part in Manifest.model_validate(manifest_with()) if name not in Opening.model_fields}
-    made = Manifest(**dict(opening), **rest | {"photographs": Photographs(listed=3, computed=3)})
+    header = RecordHeader.of(run, config, Residency([], {}, []), NOON, NOON + timedelta(seconds=90))
+    rest = {
+        name: part for name, part in Manifest.model_validate(manifest_with()) if name not in RecordHeader.model_fields
+    }
+    made = Manifest(**dict(header), **rest | {"photographs": Photographs(listed=3, computed=3)})
     assert exactly(made.as_dict()) == exactly(
-        manifest_with() | opening.as_dict() | {"photographs": {"listed": 3, "computed": 3}}
+        manifest_with() | header.as_dict() | {"photographs": {"listed": 3, "computed": 3}}
     )
     assert made.started_at == "2026-01-02T12:00:00.000000Z"
 
@@ -188,7 +190,7 @@ def test_versions_of_software_have_the_names_of_their_packages() -> None:
     assert found["scikit-learn"]
 
 
-def test_importing_it_imports_neither_spark_nor_tensorflow() -> None:
+def test_importing_the_manifest_imports_neither_spark_nor_tensorflow() -> None:
     code = "import sys, verger.tables.manifest; sys.exit(bool({'pyspark', 'tensorflow'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
@@ -209,7 +211,7 @@ def test_schema_of_the_manifest_has_every_key_described(capsys: pytest.CaptureFi
             assert {**named, **field}["description"].endswith(".")
 
 
-def test_the_docs_describe_the_manifest_as_it_is() -> None:
+def test_the_docs_describe_the_present_manifest() -> None:
     done = subprocess.run(
         [sys.executable, str(ROOT / "scripts" / "output_format.py"), "--check"], capture_output=True, text=True
     )

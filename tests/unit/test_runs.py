@@ -34,13 +34,13 @@ def test_every_attempt_has_its_own_id() -> None:
     assert all(run_id.startswith("20260102T120000Z-verger-") for run_id in ids)
 
 
-def test_a_run_or_its_output_names_it(tmp_path: Path) -> None:
+def test_a_run_is_found_by_its_folder_or_its_output(tmp_path: Path) -> None:
     run = finished(tmp_path)
     assert runs.find(str(tmp_path), Stores()) == runs.find(run.folder, Stores()) == run
     assert manifest.read(run).run_id == run.run_id
 
 
-def test_a_folder_that_is_neither_is_refused(tmp_path: Path) -> None:
+def test_a_folder_that_is_neither_run_nor_output_is_refused(tmp_path: Path) -> None:
     with pytest.raises(NothingToReadError, match="neither a run nor an output"):
         runs.find(str(tmp_path), Stores())
 
@@ -59,14 +59,14 @@ def test_each_name_has_its_own_pointer(tmp_path: Path) -> None:
     assert runs.latest(LocalStorage(), str(tmp_path), "plums") is None
 
 
-def test_a_pointer_that_is_damaged_says_so_and_is_replaced(tmp_path: Path) -> None:
+def test_a_damaged_pointer_is_reported_and_replaced(tmp_path: Path) -> None:
     (tmp_path / "latest.json").write_text("{")
     with pytest.raises(StoreError, match="latest.json"):
         runs.latest(LocalStorage(), str(tmp_path))
     assert runs.latest(LocalStorage(), str(finished(tmp_path).output)) is not None
 
 
-def test_runs_are_told_apart_by_their_manifest(tmp_path: Path) -> None:
+def test_finished_runs_have_a_manifest(tmp_path: Path) -> None:
     done = finished(tmp_path)
     died = runs.new_run(LocalStorage(), str(tmp_path), "verger", NOON + timedelta(minutes=1))
     manifest.record_failure(died, Failure.model_validate(recorded("failure-0.1.0")))

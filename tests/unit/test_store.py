@@ -46,12 +46,12 @@ def store(tmp_path: Path) -> FeatureStore:
     return FeatureStore(LocalStorage(), str(tmp_path), FINGERPRINT)
 
 
-def test_an_empty_store_knows_nothing(store: FeatureStore) -> None:
+def test_an_empty_store_has_no_known_photographs(store: FeatureStore) -> None:
     assert store.known().num_rows == store.rejected().num_rows == 0
     assert store.known().column_names == ["path", "version", "file"]
 
 
-def test_the_last_file_by_name_wins_a_tie(store: FeatureStore, tmp_path: Path) -> None:
+def test_the_last_file_by_name_wins(store: FeatureStore, tmp_path: Path) -> None:
     first = put(tmp_path, "20260101T000000Z-run-000000-00000/part-1.parquet", ("/p", "1"), ("/q", "1"))
     second = put(tmp_path, "compacted-20250101T000000Z-000000/part-0.parquet", ("/p", "1"), ("/p", "2"))
     known = store.known()
@@ -63,12 +63,12 @@ def test_the_last_file_by_name_wins_a_tie(store: FeatureStore, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("file", ["run-00000/_temporary/0/part.parquet", "run-00000/.part.parquet", "_x/part.parquet"])
-def test_what_is_being_written_is_not_seen(store: FeatureStore, tmp_path: Path, file: str) -> None:
+def test_files_in_progress_are_not_read(store: FeatureStore, tmp_path: Path, file: str) -> None:
     put(tmp_path, file, ("/p", "1"))
     assert store.known().num_rows == 0
 
 
-def test_an_output_below_a_hidden_folder_is_seen(tmp_path: Path) -> None:
+def test_an_output_below_a_hidden_folder_is_read(tmp_path: Path) -> None:
     put(tmp_path / ".cache" / "_out", "run-00000/part.parquet", ("/p", "1"))
     assert FeatureStore(LocalStorage(), str(tmp_path / ".cache" / "_out"), FINGERPRINT).known().num_rows == 1
 
@@ -96,9 +96,7 @@ def vanishing(monkeypatch: pytest.MonkeyPatch, *ghosts: Path) -> None:
     monkeypatch.setattr("verger.tables.store.parquet_files", listed)
 
 
-def test_a_file_that_vanishes_is_no_damage_and_makes_the_store_list_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_deleted_file_makes_the_store_list_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put(tmp_path, "run-00000/part-0.parquet", ("/p", "1"))
     store = FeatureStore(LocalStorage(), str(tmp_path), FINGERPRINT, pytest.fail)
     vanishing(monkeypatch, tmp_path / "ghost.parquet")
@@ -108,7 +106,7 @@ def test_a_file_that_vanishes_is_no_damage_and_makes_the_store_list_again(
         store.known()
 
 
-def test_what_the_system_refuses_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_system_error_is_not_taken_for_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(*_: Any, **__: Any) -> None:
         raise PermissionError(errno.EACCES, "Permission denied")
 
@@ -118,9 +116,7 @@ def test_what_the_system_refuses_is_no_damage(tmp_path: Path, monkeypatch: pytes
         FeatureStore(LocalStorage(), str(tmp_path), FINGERPRINT, pytest.fail).known()
 
 
-def test_a_folder_that_vanishes_as_it_is_listed_is_listed_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_folder_deleted_during_the_listing_is_listed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     gone = put(tmp_path, "run-00000/part-0.parquet", ("/p", "1")).parent
     put(tmp_path, "run-00001/part-0.parquet", ("/p", "1"))
     scandir = os.scandir
@@ -135,7 +131,7 @@ def test_a_folder_that_vanishes_as_it_is_listed_is_listed_again(
     assert not gone.exists()
 
 
-def test_load_lists_again_where_a_file_vanishes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_load_lists_again_after_a_file_was_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = finished(tmp_path, 0)
     part = Path(run.path("projection", "part-0.zstd.parquet"))
     part.parent.mkdir()
@@ -161,25 +157,25 @@ def test_load_lists_again_where_a_file_vanishes(tmp_path: Path, monkeypatch: pyt
         (StoreError("files in /a vanish while they are read"), False),
     ],
 )
-def test_what_a_vanished_file_looks_like(error: Exception, is_vanished: bool) -> None:
+def test_errors_for_a_deleted_file_are_recognised(error: Exception, is_vanished: bool) -> None:
     assert vanished(error) is is_vanished
 
 
 def test_rejections_are_remembered_once(store: FeatureStore) -> None:
     at = datetime(2026, 1, 1, tzinfo=UTC)
     row = {"path": "/p", "version": "1", "reason": "empty", "message": "0 bytes", "at": at, "label": None}
-    store.remember("run-a", "00000", pa.Table.from_pylist([row], schema=REJECTED))
+    store.remember_rejected("run-a", "00000", pa.Table.from_pylist([row], schema=REJECTED))
     latest = row | {"at": at + timedelta(1)}
-    store.remember("run-b", "00000", pa.Table.from_pylist([latest], schema=REJECTED))
-    store.remember("run-c", "00000", REJECTED.empty_table())
+    store.remember_rejected("run-b", "00000", pa.Table.from_pylist([latest], schema=REJECTED))
+    store.remember_rejected("run-c", "00000", REJECTED.empty_table())
     assert store.rejected().to_pylist() == [latest]
 
 
-def test_refused_batches_are_kept_until_nothing_of_them_is_left(store: FeatureStore, tmp_path: Path) -> None:
+def test_refused_photographs_are_kept_until_a_run_accepts_all_of_them(store: FeatureStore, tmp_path: Path) -> None:
     assert store.refused().num_rows == 0
-    store.refuse("run-a", rows(("/p", "1"), ("/q", "1")))
-    store.refuse("run-b", rows(("/p", "1"), ("/r", "2")))
-    store.refuse("run-c", rows())
+    store.remember_refused("run-a", rows(("/p", "1"), ("/q", "1")))
+    store.remember_refused("run-b", rows(("/p", "1"), ("/r", "2")))
+    store.remember_refused("run-c", rows())
     first, second = (str(tmp_path / "refused" / FINGERPRINT / f"run-{run}.zstd.parquet") for run in "ab")
     refused = store.refused()
     assert refused.to_pylist() == [
@@ -188,13 +184,13 @@ def test_refused_batches_are_kept_until_nothing_of_them_is_left(store: FeatureSt
         {"path": "/p", "version": "1", "file": second},
         {"path": "/r", "version": "2", "file": second},
     ]
-    store.accept(refused, pa.chunked_array([["/r"]]))
+    store.forget_refused(refused, pa.chunked_array([["/r"]]))
     assert set(store.refused()["file"].to_pylist()) == {second}
-    store.accept(refused, pa.chunked_array([], pa.string()))  # the first is gone already
+    store.forget_refused(refused, pa.chunked_array([], pa.string()))  # the first is gone already
     assert store.refused().num_rows == store.rejected().num_rows == 0
 
 
-def test_joins_go_by_path_and_version() -> None:
+def test_joins_compare_path_and_version() -> None:
     left = rows(("/p", "1"), ("/q", "1"), ("/r", "1"))
     right = rows(("/q", "1"), ("/p", "2"))
     assert anti_join(left, right)["path"].to_pylist() == ["/p", "/r"]
@@ -202,13 +198,13 @@ def test_joins_go_by_path_and_version() -> None:
     assert anti_join(left, right.slice(0, 0)).num_rows == 3
 
 
-def test_deduplicating_one_row_or_none() -> None:
+def test_deduplicate_with_one_row_or_none() -> None:
     table = rows(("/p", "1")).append_column("file", pa.array(["f"]))
     assert deduplicate(table, "file").num_rows == 1
     assert deduplicate(table.slice(0, 0), "file").num_rows == 0
 
 
-def test_what_made_the_features_is_kept_once(store: FeatureStore, tmp_path: Path) -> None:
+def test_fingerprint_and_weights_are_written_once(store: FeatureStore, tmp_path: Path) -> None:
     store.describe({"dimension": 2}, lambda: b"weights")
     store.describe({"dimension": 3}, lambda: b"others")
     folder = tmp_path / "features" / FINGERPRINT
@@ -216,7 +212,7 @@ def test_what_made_the_features_is_kept_once(store: FeatureStore, tmp_path: Path
     assert '"dimension": 2' in (folder / "fingerprint.json").read_text()
 
 
-def test_pruning_drops_rows_of_photographs_that_are_gone(store: FeatureStore, tmp_path: Path) -> None:
+def test_prune_deletes_rows_of_photographs_that_are_gone(store: FeatureStore, tmp_path: Path) -> None:
     mixed = put(tmp_path, "run-00000/part-0.zstd.parquet", ("/in/p", "1"), ("/in/q", "1"), ("/elsewhere/r", "1"))
     gone = put(tmp_path, "run-00001/part-0.zstd.parquet", ("/in/q", "2"))
     kept = put(tmp_path, "run-00002/part-0.zstd.parquet", ("/in/p", "2"))
@@ -237,14 +233,14 @@ def test_pruning_drops_rows_of_photographs_that_are_gone(store: FeatureStore, tm
     assert prune_gone(LocalStorage(), str(tmp_path), "/in", present, pytest.fail) == 0
 
 
-def test_pruning_drops_from_refused_batches_what_is_gone(store: FeatureStore, tmp_path: Path) -> None:
-    store.refuse("run-a", rows(("/in/p", "1"), ("/in/q", "1")))
-    store.refuse("run-b", rows(("/in/q", "1")))
+def test_prune_deletes_refused_photographs_that_are_gone(store: FeatureStore, tmp_path: Path) -> None:
+    store.remember_refused("run-a", rows(("/in/p", "1"), ("/in/q", "1")))
+    store.remember_refused("run-b", rows(("/in/q", "1")))
     assert prune_gone(LocalStorage(), str(tmp_path), "/in", pa.chunked_array([["/in/p"]]), pytest.fail) == 0
     assert store.refused().select(["path", "version"]).to_pylist() == [{"path": "/in/p", "version": "1"}]
 
 
-def test_pruning_keeps_the_newest_runs_and_those_that_are_pointed_at(tmp_path: Path) -> None:
+def test_prune_keeps_the_newest_runs_and_those_of_pointers(tmp_path: Path) -> None:
     failure = manifest.Failure.model_validate(recorded("failure-0.1.0"))
     named = finished(tmp_path, 0, "apples")
     old, new = finished(tmp_path, 1), finished(tmp_path, 2)

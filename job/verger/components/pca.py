@@ -85,8 +85,9 @@ class Pca:
     Saved, it is loaded again with the same numbers:
 
     >>> import tempfile
+    >>> from verger.storage.local import LocalStorage
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     pca.save(folder)
+    ...     pca.save(folder, LocalStorage())
     ...     loaded = Pca.load(folder)
     >>> loaded.n_components, loaded.explained_variance_ratio.tolist()
     (1, [0.8])

@@ -262,7 +262,7 @@ class Extraction:
     def _commit(self, name: str, total: int, rejected: pa.Table) -> Extracted:
         permanent = [reason.value for reason in Reason if reason.permanent]
         kept = rejected.filter(pc.is_in(rejected["reason"], pa.array(permanent)))
-        self._store.remember(self._run_id, name, kept)
+        self._store.remember_rejected(self._run_id, name, kept)
         with self._lock:
             self._done += total
             self._rejected += rejected.num_rows

@@ -13,7 +13,7 @@ from verger.pipeline.values import Analysed, Extracted, Job, Listed, Pending, Pr
 from verger.planning.cost import cost
 from verger.spark.failures import explain
 from verger.tables import manifest, runs
-from verger.tables.manifest import Failure, Manifest, Opening
+from verger.tables.manifest import Failure, Manifest, RecordHeader
 from verger.tables.manifest_parts import (
     Cost,
     Features,
@@ -130,7 +130,7 @@ class Recorder:
         there: dict[str, Any] = {name: part for name, part in optional.items() if part is not None}
         store, network = extracted.pending.store, extracted.pending.network
         return Manifest(
-            **dict(Opening.of(job.run, job.config, residency, job.started_at, finished_at)),
+            **dict(RecordHeader.of(job.run, job.config, residency, job.started_at, finished_at)),
             photographs=projected.counts,
             labels=extracted.listed.labels,
             features=Features(**network.summary(), path=job.run.relative(store.folder)),
@@ -166,7 +166,7 @@ class Recorder:
     def _record_failure(self, error: BaseException, known: VergerError | None) -> None:
         job = self._job
         failure = Failure(
-            **dict(Opening.of(job.run, job.config, job.residency, job.started_at, datetime.now(UTC))),
+            **dict(RecordHeader.of(job.run, job.config, job.residency, job.started_at, datetime.now(UTC))),
             exit_code=int(known.exit_code if known else ExitCode.DEFECT),
             message=known.line if known else f"{type(error).__name__}: {error}"[:2000],
             photographs=self._counts,

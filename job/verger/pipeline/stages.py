@@ -46,7 +46,7 @@ from verger.tables.store import (
     KEY,
     FeatureStore,
     anti_join,
-    gone,
+    count_gone,
     parquet_bytes,
     retry_if_vanished,
     semi_join,
@@ -121,7 +121,7 @@ def find_pending(job: Job, listed: Listed, network: Network) -> Pending:
         rejected=rejected,
         refused=refused,
         new=new,
-        gone=gone(known, job.config.input, listed.present),
+        gone=count_gone(known, job.config.input, listed.present),
     )
 
 
@@ -158,7 +158,7 @@ def check_reject_ratio(job: Job, extracted: Extracted) -> None:
     _write_quarantine(job, extracted)
     if refusal := _reject_ratio_exceeded(job, extracted):
         pending = extracted.pending
-        pending.store.refuse(job.run.run_id, anti_join(pending.photographs, pending.refused))
+        pending.store.remember_refused(job.run.run_id, anti_join(pending.photographs, pending.refused))
         raise refusal
 
 
@@ -307,7 +307,7 @@ def forget_refusals(job: Job, pending: Pending) -> None:
     below = pc.starts_with(paths, join(job.config.input, ""))
     there = pc.or_(pc.invert(below), pc.is_in(paths, value_set=listed.present))
     left = pc.and_not(there, pc.is_in(paths, value_set=listed.chosen["path"]))
-    pending.store.accept(pending.refused, paths.filter(left))
+    pending.store.forget_refused(pending.refused, paths.filter(left))
 
 
 def compact(job: Job, session: Session) -> None:
@@ -315,6 +315,6 @@ def compact(job: Job, session: Session) -> None:
     if job.config.compact == "never":
         return
     with warn_on_error("the feature store was not compacted", job.progress.warn):
-        if compaction.due(job.run.storage, job.run.output):
+        if compaction.is_due(job.run.storage, job.run.output):
             with job.progress.stage("compact", "Merging the feature store's small files"):
                 compaction.compact(job.run.storage, job.run.output, session.spark, job.progress.warn)

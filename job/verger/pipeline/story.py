@@ -41,6 +41,21 @@ def run(config: RunConfig, spark: SparkSession | None = None, progress: Progress
     ------
     VergerError
         Whatever the user can mend; its class says the exit code. Committed waves stay in the store.
+
+    Examples
+    --------
+    Twenty drawn photographs, with their pixels as features; the results are read without Spark:
+
+    >>> import verger
+    >>> from verger.config import RunConfig
+    >>> from verger.photographs import synthetic
+    >>> labels = synthetic.draw("photographs", 20, seed=0)
+    >>> config = RunConfig(input="photographs", output="out", backbone="pixels", components=2, classifier=False, report=False)
+    >>> manifest = run(config)
+    >>> manifest.photographs.computed, manifest.pca.n_components
+    (20, 2)
+    >>> verger.load("out").num_rows
+    20
     """
     job = stages.open_job(config, progress)
     return _tell(job, _LatestRun(job) if config.pca == "reuse" else _FitAnew(job), spark)

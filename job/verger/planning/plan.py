@@ -28,7 +28,7 @@ from verger.storage.stores import Stores
 from verger.storage.uri import bucket_name, require_disjoint
 from verger.tables import manifest, runs
 from verger.tables.manifest import Manifest
-from verger.tables.store import FeatureStore, anti_join, gone, semi_join
+from verger.tables.store import FeatureStore, anti_join, count_gone, semi_join
 from verger.text import one_line
 from verger.units import bytes_text, estimated_seconds_text, eur_column
 
@@ -187,7 +187,7 @@ def plan(config: RunConfig, nodes: int = 1, node_cores: int | None = None) -> Pl
         known=chosen.num_rows - refused.num_rows - new.num_rows,
         rejected=refused.num_rows,
         new=new.num_rows,
-        gone=gone(stored, source, found.photographs["path"]),
+        gone=count_gone(stored, source, found.photographs["path"]),
         labels=inventory.label_counts(chosen),
         ignored=found.ignored,
         bytes=_total_bytes(chosen),

@@ -1,7 +1,7 @@
-"""Compaction: fewer, larger files in the feature store, which readers prefer to the ones that they replace.
+"""Compaction: small files of the feature store are copied into fewer, larger ones, which readers prefer.
 
-A crash at any point leaves a store that reads the same: new files hold copies, and old ones go a day later, by a record
-of their own, and only where what they hold stands in other files.
+Readers get the same rows after a crash at any point. The new files are copies. A record names the old files, and these
+are deleted a day later, if other files still hold all of their rows.
 """
 
 from __future__ import annotations
@@ -26,21 +26,30 @@ from verger.spark.session import write_parquet
 from verger.storage.base import Entry, Storage
 from verger.storage.uri import join
 from verger.tables.schemas import FEATURES
-from verger.tables.store import KEY, FeatureStore, anti_join, deduplicate, named, parquet_files, retry_if_vanished
+from verger.tables.store import (
+    KEY,
+    FeatureStore,
+    anti_join,
+    deduplicate,
+    parquet_files,
+    retry_if_vanished,
+    with_file_names,
+)
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-TARGET = 128 << 20
-# From here on a file is left as it is. Two that are smaller fit into one, so that merging ends.
-SMALL = TARGET // 2
-# From so many small files of one fingerprint on, an automatic compaction pays: every reader opens each of them, and at
-# the 20 ms a file that a store on one machine took that is five seconds.
-MANY = 256
-# A run that listed the store before a compaction may read the old files for as long.
-GRACE = timedelta(hours=24)
-# What opening a file counts for, so that no task opens more than 2,048 files.
-_OPENING = TARGET // 2048
+# Size of the new files.
+TARGET_BYTES = 128 << 20
+# Smaller files are merged. Two of them fit into one new file, so that compactions come to an end.
+SMALL_BYTES = TARGET_BYTES // 2
+# The number of small files of one fingerprint from which an automatic compaction pays. Every reader opens each of them:
+# at 20 ms a file, as measured with a store on one machine, that is five seconds.
+MIN_SMALL_FILES = 256
+# How long the old files are kept for runs that listed the store before the compaction.
+GRACE_PERIOD = timedelta(hours=24)
+# Spark adds so many bytes for each file, so that no task opens more than 2,048 files.
+_OPEN_COST_BYTES = TARGET_BYTES // 2048
 
 Clock = Callable[[], datetime]
 
@@ -51,15 +60,15 @@ def _now() -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What one compaction did; its only use is to license deleting the inputs.
+    """What one compaction did. It allows a later compaction to delete the inputs.
 
     Attributes
     ----------
     path : str
-        Where the record lies.
+        Of the record itself.
     fingerprint : str
     inputs, outputs : tuple of str
-        Files of the store.
+        Canonical paths of files in the store.
     at : datetime
         When the outputs were checked.
     """
@@ -71,22 +80,32 @@ class Record:
     at: datetime
 
 
-def due(storage: Storage, output: str, clock: Clock = _now) -> bool:
-    """Whether a compaction pays: many small files, or old ones whose time has come. One listing of the store."""
+def is_due(storage: Storage, output: str, clock: Clock = _now) -> bool:
+    """Whether a compaction pays: there are many small files, or old ones that may be deleted. It lists the store once.
+
+    Parameters
+    ----------
+    storage : Storage
+        The store that holds the output.
+    output : str
+        Canonical folder of the output.
+    clock : callable, optional
+        Returns the time, with a time zone.
+    """
     found = list(_records(storage, output, lambda _: None))
-    if any(record.at + GRACE <= clock() for record in found):
+    if any(record.at + GRACE_PERIOD <= clock() for record in found):
         return True
     replaced = {path for record in found for path in record.inputs}
     features = join(output, "features")
     entries = parquet_files(storage, features)
-    small = (entry.path for entry in entries if entry.size < SMALL and entry.path not in replaced)
-    return any(count >= MANY for count in Counter(_fingerprint(features, path) for path in small).values())
+    small = (entry.path for entry in entries if entry.size < SMALL_BYTES and entry.path not in replaced)
+    return any(count >= MIN_SMALL_FILES for count in Counter(_fingerprint(features, path) for path in small).values())
 
 
 def compact(
     storage: Storage, output: str, spark: SparkSession, warn: Callable[[str], None], clock: Clock = _now
 ) -> dict[str, int]:
-    """Merge the small files of every fingerprint, and delete what a compaction of a day ago has replaced.
+    """Merge the small files of every fingerprint, and delete the files that a compaction replaced a day ago.
 
     Parameters
     ----------
@@ -96,20 +115,20 @@ def compact(
         Canonical folder of the output.
     spark : SparkSession
     warn : callable
-        Told in one line of what is left out: a damaged file.
+        Takes a warning, one line, for each damaged file that is left out.
     clock : callable, optional
-        Tells the time, in UTC.
+        Returns the time, with a time zone.
 
     Returns
     -------
     dict of str to int
-        ``fingerprints`` looked at; ``files_before`` and ``files_after``: files that were merged, and what they became;
-        ``rows`` in these; ``deleted`` files that an earlier compaction had replaced.
+        ``fingerprints`` in the store; ``files_before``: files that were merged; ``files_after``: new files; ``rows``
+        in these; ``deleted``: files that an earlier compaction had replaced.
 
     Raises
     ------
     StoreError
-        A new file lacks what it was to hold (it is removed), or the store refuses.
+        The new files lack rows (they are removed), or the store refuses.
     """
     features = join(output, "features")
     found = {_fingerprint(features, entry.path) for entry in parquet_files(storage, features)}
@@ -126,7 +145,7 @@ def _fingerprint(features: str, path: str) -> str:
 
 
 class _Compaction:
-    """The compaction of one fingerprint's files; it adds to ``counts`` what it has done."""
+    """The compaction of one fingerprint's files. It adds up its results in ``counts``."""
 
     def __init__(self, store: FeatureStore, warn: Callable[[str], None], clock: Clock, counts: dict[str, int]) -> None:
         self.store = store
@@ -136,83 +155,83 @@ class _Compaction:
         self._counts = counts
 
     def run(self, spark: SparkSession) -> None:
-        """Delete what may go, then merge what is small."""
-        # Records before files: what a record names that is read here was there before the files are listed.
+        """Delete old files, then merge small ones."""
+        # Records are read before the files are listed: so the listing has all files of these records.
         found = list(_records(self._storage, self.store.output, self._warn))
         entries, rows = self.store.rows()
         present = {entry.path for entry in entries}
         records = self._valid([record for record in found if record.fingerprint == self.store.fingerprint], present)
-        deleted = self._retire(records, rows, present)
-        rows = rows.filter(pc.invert(_within(rows, deleted)))
+        deleted = self._delete_replaced(records, rows, present)
+        rows = rows.filter(pc.invert(_in_files(rows, deleted)))
         entries = [entry for entry in entries if entry.path not in deleted]
         self._merge(spark, entries, rows, {path for record in records for path in record.inputs})
 
     def _valid(self, records: list[Record], present: set[str]) -> list[Record]:
-        """The records, oldest first; one whose outputs are gone, or damaged, licenses nothing, and goes."""
+        """The records whose outputs are all readable, oldest first. The others are deleted."""
         for record in records:
             if not present.issuperset(record.outputs):
                 self._storage.delete(record.path)
         valid = [record for record in records if present.issuperset(record.outputs)]
         return sorted(valid, key=lambda record: (record.at, record.path))
 
-    def _retire(self, records: list[Record], rows: pa.Table, present: set[str]) -> set[str]:
-        """Delete what was replaced a day ago, as far as files that nothing replaces hold it; then its record."""
+    def _delete_replaced(self, records: list[Record], rows: pa.Table, present: set[str]) -> set[str]:
+        """Delete the files that were replaced a day ago, if other files hold all of their rows; then the records."""
         replaced = {path for record in records for path in record.inputs if path in present}
-        covered, deleted = _covered(rows, replaced), set[str]()
+        redundant, deleted = _redundant(rows, replaced), set[str]()
         for record in records:
-            if record.at + GRACE <= self._clock():
-                going = covered.intersection(record.inputs) - deleted
-                self._delete(going)
+            if record.at + GRACE_PERIOD <= self._clock():
+                removed = redundant.intersection(record.inputs) - deleted
+                self._delete(removed)
                 self._storage.delete(record.path)
-                self._counts["deleted"] += len(going)
-                deleted |= going
+                self._counts["deleted"] += len(removed)
+                deleted |= removed
         return deleted
 
     def _delete(self, files: Collection[str]) -> None:
-        """Delete files, and with the last one of a folder what its committer left there."""
+        """Delete files; with the last one of a folder the whole folder, as committers leave other files there."""
         for folder, group in groupby(sorted(files), key=lambda path: path.rpartition("/")[0]):
-            going = set(group)
+            removed = set(group)
             present = {entry.path for entry in parquet_files(self._storage, folder)}
-            for path in [folder] if present <= going and folder != self.store.folder else sorted(going):
+            for path in [folder] if present <= removed and folder != self.store.folder else sorted(removed):
                 self._storage.delete(path)
 
     def _merge(self, spark: SparkSession, entries: list[Entry], rows: pa.Table, replaced: set[str]) -> None:
-        """Copy the rows of small files into large ones, and record which files may go.
+        """Copy the rows of small files into large ones, and record which files may be deleted.
 
-        A file none of whose rows is the one that readers take needs no copy: a compaction made one and was killed
-        before its record, or two runs computed the same.
+        A file of which readers take no row is not copied. Other files hold its rows, as two runs computed the same, or
+        a compaction was killed before it wrote its record.
         """
-        winners = deduplicate(rows, "file")
-        winning = set(pc.unique(winners["file"]).to_pylist())
-        small = [entry.path for entry in entries if entry.size < SMALL and entry.path in winning]
-        moving = small if len(small) > 1 else []
-        inputs = moving + [entry.path for entry in entries if entry.path not in winning | replaced]
+        preferred = deduplicate(rows, "file")
+        needed = set(pc.unique(preferred["file"]).to_pylist())
+        small = [entry.path for entry in entries if entry.size < SMALL_BYTES and entry.path in needed]
+        merged = small if len(small) > 1 else []
+        inputs = merged + [entry.path for entry in entries if entry.path not in needed | replaced]
         if not inputs:
             return
         name = f"{self._clock().astimezone(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
         folder = join(self.store.folder, f"compacted-{name}")
         try:
-            if moving:
-                losers = anti_join(rows.filter(_within(rows, moving)), winners, on=[*KEY, "file"])
-                _copy(spark, self.store, moving, losers, self._storage.spark_uri(folder))
-            written = self._checked(folder, inputs, rows)
+            if merged:
+                repeated = anti_join(rows.filter(_in_files(rows, merged)), preferred, on=[*KEY, "file"])
+                _copy(spark, self.store, merged, repeated, self._storage.spark_uri(folder))
+            written = self._read_back(folder, inputs, rows)
         except BaseException:
-            with suppress(StoreError):  # what is left are copies, which the next compaction takes for duplicates
+            with suppress(StoreError):  # what is left are copies: the next compaction treats them as duplicates
                 self._storage.delete(folder)
             raise
         outputs = pc.unique(written["file"]).to_pylist()
         self._record(name, inputs, outputs, written.num_rows)
-        for what, number in (("files_before", len(moving)), ("files_after", len(outputs)), ("rows", written.num_rows)):
+        for what, number in (("files_before", len(merged)), ("files_after", len(outputs)), ("rows", written.num_rows)):
             self._counts[what] += number
 
-    def _checked(self, folder: str, inputs: list[str], rows: pa.Table) -> pa.Table:
-        """The rows in ``folder``, read back; with the files that stay they hold all that the inputs do."""
+    def _read_back(self, folder: str, inputs: list[str], rows: pa.Table) -> pa.Table:
+        """The rows in ``folder``; StoreError unless these and the files that stay hold all rows of the inputs."""
         _, written = self.store.rows(folder)
-        lacking = len(inputs) - len(_covered(pa.concat_tables([rows, written]), inputs))
+        lacking = len(inputs) - len(_redundant(pa.concat_tables([rows, written]), inputs))
         if lacking:
             raise StoreError(
-                f"{folder} does not hold all that {lacking} of the files that it was to replace hold",
-                "It was removed and nothing else was touched: run again",
+                f"{folder} lacks rows of {lacking} of the files that it should replace",
+                "It was removed, and nothing else was changed: run again",
             )
         return written
 
@@ -228,43 +247,43 @@ class _Compaction:
         self._storage.publish_once(join(self.store.output, "compactions", f"{name}.json"), dump(document))
 
 
-def _copy(spark: SparkSession, store: FeatureStore, files: list[str], losers: pa.Table, uri: str) -> None:
-    """Write the files' rows but for ``losers`` to ``uri``, one file for every TARGET bytes; nothing is shuffled."""
+def _copy(spark: SparkSession, store: FeatureStore, files: list[str], repeated: pa.Table, uri: str) -> None:
+    """Write the files' rows without ``repeated`` ones to ``uri``, TARGET_BYTES a file, without a shuffle."""
     from pyspark.sql import functions as F
 
-    # Settings of its own, by which Spark packs small files into tasks, each of which writes one file.
+    # A session with its own settings: Spark packs small files into tasks, and each task writes one file.
     packing = spark.newSession()
-    packing.conf.set("spark.sql.files.maxPartitionBytes", TARGET)
-    packing.conf.set("spark.sql.files.openCostInBytes", _OPENING)
+    packing.conf.set("spark.sql.files.maxPartitionBytes", TARGET_BYTES)
+    packing.conf.set("spark.sql.files.openCostInBytes", _OPEN_COST_BYTES)
     packing.conf.set("spark.sql.files.minPartitionNum", 1)
-    rows = store.stored(packing, files, FEATURES.names)
-    if losers.num_rows:
-        rows = rows.join(F.broadcast(packing.createDataFrame(named(losers))), [*KEY, "file"], "left_anti")
+    rows = store.read_files(packing, files, FEATURES.names)
+    if repeated.num_rows:
+        rows = rows.join(F.broadcast(packing.createDataFrame(with_file_names(repeated))), [*KEY, "file"], "left_anti")
     write_parquet(rows.drop("file"), uri)
 
 
-def _within(rows: pa.Table, files: Collection[str]) -> pa.ChunkedArray:
+def _in_files(rows: pa.Table, files: Collection[str]) -> pa.ChunkedArray:
     return pc.is_in(rows["file"], value_set=pa.array(list(files), pa.string()))
 
 
-def _covered(rows: pa.Table, files: Collection[str]) -> set[str]:
-    """Those of ``files`` whose every photograph version stands also in a file that is not among them."""
-    leaving = _within(rows, files)
-    alone = anti_join(rows.filter(leaving), rows.filter(pc.invert(leaving)))
-    return set(files).difference(pc.unique(alone["file"]).to_pylist())
+def _redundant(rows: pa.Table, files: Collection[str]) -> set[str]:
+    """Those of ``files`` all of whose photograph versions are also in other files."""
+    inside = _in_files(rows, files)
+    unique = anti_join(rows.filter(inside), rows.filter(pc.invert(inside)))
+    return set(files).difference(pc.unique(unique["file"]).to_pylist())
 
 
 def _records(storage: Storage, output: str, warn: Callable[[str], None]) -> Iterator[Record]:
-    """What earlier compactions have recorded, of all fingerprints."""
+    """The records of earlier compactions, of all fingerprints."""
     folder = join(output, "compactions")
     for entry in storage.list(folder) if storage.exists(folder) else ():
         if entry.path.rpartition("/")[2].startswith(".") or not entry.path.endswith(".json"):
             continue
-        with suppress(NothingToReadError):  # another compaction has done with it
+        with suppress(NothingToReadError):  # another compaction has deleted it
             if record := _parsed(entry.path, storage.read(entry.path), output):
                 yield record
             else:
-                warn(f"{entry.path} is no record of a compaction, and stays")
+                warn(f"{entry.path} is not the record of a compaction, and is left as it is")
 
 
 def _parsed(path: str, data: bytes, output: str) -> Record | None:

@@ -45,8 +45,8 @@ _PACKAGES = {
 }
 
 
-class Opening(Part):
-    """How a manifest and a failure begin: what ran, when, with which settings, from where to where."""
+class RecordHeader(Part):
+    """The first keys of a manifest and of a failure: what ran, when, with which settings, from where to where."""
 
     schema_version: int = Field(description="1. Keys may be added to it; none is renamed or removed.")
     run_id: str = Field(description="The run: UTC time, name and six hex digits.")
@@ -62,8 +62,8 @@ class Opening(Part):
     @classmethod
     def of(
         cls, run: Run, config: RunConfig, residency: Residency, started_at: datetime, finished_at: datetime
-    ) -> Opening:
-        """The opening of a run's record.
+    ) -> RecordHeader:
+        """Make the header of a run's record.
 
         Parameters
         ----------
@@ -77,10 +77,10 @@ class Opening(Part):
 
         Returns
         -------
-        Opening
-            To be put into a `Manifest` or `Failure` by ``**dict(opening)``.
+        RecordHeader
+            For a `Manifest` or a `Failure`: ``Manifest(**dict(header), ...)``.
         """
-        return Opening(
+        return RecordHeader(
             schema_version=SCHEMA_VERSION,
             run_id=run.run_id,
             verger_version=__version__,
@@ -92,36 +92,36 @@ class Opening(Part):
         )
 
 
-class Manifest(Opening):
-    """The record of a run that readers trust; manifest.json."""
+class Manifest(RecordHeader):
+    """The record of a finished run; manifest.json. Readers trust only a run that has one."""
 
     photographs: Photographs = Field(description="How many there are.")
     labels: dict[str, int] = Field(
         description="Photographs listed, by label; under the empty label, those without one."
     )
-    features: Features = Field(description="What the network makes of a photograph.")
+    features: Features = Field(description="The features that the network computes.")
     rejected_by_reason: dict[str, int] = Field(description="Photographs rejected, by reason.")
     pca: PcaSummary = Field(description="The principal components.")
     projection: Projection = Field(description="The table.")
     audit: AuditSummary | None = Field(
-        default=None, description="What the audit has found (docs/classifier.md); absent where it could not be made."
+        default=None, description="What the audit has found (docs/classifier.md); absent where the audit failed."
     )
     classifier: ClassifierResult | None = Field(
         default=None,
         description="The first classifier (docs/classifier.md), or why there is none; absent with `--no-classifier`, "
-        "and where it could not be made.",
+        "and where fitting it failed.",
     )
     report: ReportPage | None = Field(
-        default=None, description="The page; absent with `--no-report`, and where it could not be drawn."
+        default=None, description="The report; absent with `--no-report`, and where drawing it failed."
     )
     timings_s: dict[str, Number] = Field(description="Seconds, by stage.")
     throughput: Throughput = Field(description="How fast features were computed.")
-    cost: Cost = Field(description="What the cores of the run cost from its start to its end.")
-    residency: ResidencyRecord = Field(description="Where data stood.")
+    cost: Cost = Field(description="The cost of the run's cores from its start to its end.")
+    residency: ResidencyRecord = Field(description="Where the data was.")
     environment: Environment = Field(
-        description="Versions of what features and components depend on; null for what is not installed."
+        description="Versions of the software that features and components depend on; null for what is not installed."
     )
-    warnings: list[str] = Field(description="What the run has warned of, each once, in order.")
+    warnings: list[str] = Field(description="Warnings of the run, each once, in order.")
 
     @classmethod
     def parse(cls, data: bytes, path: str) -> Self:
@@ -131,12 +131,16 @@ class Manifest(Opening):
         ----------
         data : bytes
         path : str
-            Where they are from, for messages.
+            Of the file, for messages.
+
+        Returns
+        -------
+        Manifest
 
         Raises
         ------
         StoreError
-            They are no manifest, or that of a newer schema version.
+            They are not a manifest, or have a newer schema version.
         """
         try:
             document = json.loads(data)
@@ -144,11 +148,13 @@ class Manifest(Opening):
                 raise StoreError(f"{path} was written by a newer verger", "Upgrade verger")
             return cls.model_validate(document)
         except (ValueError, KeyError, TypeError):
-            raise StoreError(f"{path} is no manifest of verger", "Choose another run, or move the file away") from None
+            raise StoreError(
+                f"{path} is not a manifest of verger", "Choose another run, or move the file away"
+            ) from None
 
 
-class Failure(Opening):
-    """What a run that failed leaves in place of a manifest, as far as it came; failure.json."""
+class Failure(RecordHeader):
+    """The record of a failed run, as far as it came; failure.json."""
 
     exit_code: int = Field(description="Exit code of the process.")
     message: str = Field(description="What failed, in one line.")
@@ -178,6 +184,10 @@ def fitting_run(run: Run, document: Manifest) -> FittingRun:
     run : Run
     document : Manifest
         That of ``run``.
+
+    Returns
+    -------
+    FittingRun
     """
     fitted_by = document.pca.fitted_by
     return FittingRun(fitted_by, document.pca.fitted_in or join(run.output, "runs", fitted_by))
@@ -201,7 +211,7 @@ def environment() -> Environment:
 
 
 def publish(run: Run, document: Manifest) -> None:
-    """Make a run one that readers trust. The last thing that is written into its folder.
+    """Write manifest.json, the last file of a run. From then on readers trust the run.
 
     Parameters
     ----------
@@ -211,13 +221,13 @@ def publish(run: Run, document: Manifest) -> None:
     Raises
     ------
     AlreadyPublishedError
-        The run has one.
+        The run has a manifest.
     """
     run.storage.publish_once(run.path("manifest.json"), dump(document.as_dict()))
 
 
 def record_failure(run: Run, document: Failure) -> None:
-    """Leave failure.json where a manifest would have been.
+    """Write failure.json, instead of a manifest.
 
     Parameters
     ----------
@@ -228,18 +238,22 @@ def record_failure(run: Run, document: Failure) -> None:
 
 
 def read(run: Run) -> Manifest:
-    """The manifest of a run.
+    """Read the manifest of a run.
 
     Parameters
     ----------
     run : Run
 
+    Returns
+    -------
+    Manifest
+
     Raises
     ------
     NothingToReadError
-        The run has none: it is running, or died.
+        The run has none: it is in progress, or it failed.
     StoreError
-        It is damaged, or of a newer schema version.
+        It is damaged, or has a newer schema version.
     """
     storage, path = run.storage, run.path("manifest.json")
     if not storage.exists(path):

@@ -21,41 +21,41 @@ Number = Annotated[float, BeforeValidator(_nan_if_null), WithJsonSchema({"type":
 class Part(BaseModel):
     """A JSON object of the manifest.
 
-    A field that is not given is absent from the JSON; one that is None is null there. Keys that a newer verger has
-    added are kept as they are.
+    A field that is not given is absent from the JSON, and None is null. Keys that a newer version of Verger has added
+    are kept as they are.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow", populate_by_name=True, defer_build=True)
 
     def as_dict(self) -> dict[str, Any]:
-        """What its file holds.
+        """The JSON object in the file.
 
         Returns
         -------
         dict
-            Of what JSON has: dicts, lists, text, numbers that are finite, True, False and None.
+            Of dicts, lists, text, finite numbers, True, False and None.
         """
         document: dict[str, Any] = finite(self.model_dump(by_alias=True, exclude_unset=True))
         return document
 
 
 class Place(Part):
-    """Where photographs come from, or where results go."""
+    """A folder of photographs or of results."""
 
     uri: str = Field(description="Absolute path or `s3://` URI.")
     region: str | None = Field(
-        description="Region of the bucket; null on a local disk, or where a store that is not AWS's tells none."
+        description="Region of the bucket; null on a local disk, or where a store that is not AWS's reports none."
     )
 
 
 class Photographs(Part):
-    """How many photographs a run has counted; a failure lacks what the run did not come to count."""
+    """Numbers of photographs; a failure has only those that the run had counted."""
 
     listed: int = Field(description="Photographs in the input that the settings select.")
     ignored: dict[str, int] = Field(default={}, description="Other files in the input, by suffix.")
-    known: int = Field(default=0, description="Those whose features were in the store.")
-    computed: int = Field(default=0, description="Those whose features this run computed.")
-    rejected: int = Field(default=0, description="Those that are not in the table, for a fault of theirs.")
+    known: int = Field(default=0, description="Photographs whose features were in the store already.")
+    computed: int = Field(default=0, description="Photographs whose features this run computed.")
+    rejected: int = Field(default=0, description="Photographs that are not in the table, as they cannot be used.")
     gone: int = Field(
         default=0, description="Photographs below the input that are in the store, but no longer in the input."
     )
@@ -63,25 +63,27 @@ class Photographs(Part):
 
 
 class Features(Part):
-    """What the network makes of a photograph."""
+    """The features that the network computes."""
 
-    fingerprint: str = Field(description="Name of the features' folder: equal exactly where the features are.")
+    fingerprint: str = Field(
+        description="Name of the features' folder: two runs have the same one exactly if their features are the same."
+    )
     backbone: str = Field(description="`mobilenet_v2`, `vgg16` or `pixels`.")
-    weights_sha256: str | None = Field(description="SHA-256 of the weights' file; null where there is no file.")
-    dimension: int = Field(description="Numbers a photograph.")
+    weights_sha256: str | None = Field(description="SHA-256 of the file of weights; null where there is no file.")
+    dimension: int = Field(description="Number of features of a photograph.")
     path: str = Field(description="Folder of the features.")
 
 
 class Drift(Part):
-    """How well components that another run has fitted suit the photographs of this one."""
+    """How well components that another run has fitted describe the photographs of this run."""
 
-    n_photographs: int = Field(description="Photographs that were measured.")
-    share: Number = Field(description="Share of these photographs' variance that the components keep, 0 to 1.")
-    fit_share: Number = Field(description="Share of the variance that they kept in the fit, 0 to 1.")
+    n_photographs: int = Field(description="Photographs that this was measured on.")
+    share: Number = Field(description="Share of the variance of these photographs that the components explain, 0 to 1.")
+    fit_share: Number = Field(description="Share of the variance that they explained in the fit, 0 to 1.")
     beyond: Number = Field(
-        description="Share of the photographs that lie further from the components than expected by the fit, 0 to 1."
+        description="Share of the photographs that are farther from the components' space than expected, 0 to 1."
     )
-    drifted: bool = Field(description="Whether that is more than half of them.")
+    drifted: bool = Field(description="Whether `beyond` is more than 0.5.")
 
 
 class PcaSummary(Part):
@@ -91,24 +93,22 @@ class PcaSummary(Part):
     n_photographs: int = Field(description="Photographs that it was fitted on.")
     requested: dict[str, int | float] = Field(description="`variance` (a share, 0 to 1) or `components` (a number).")
     n_components: int = Field(description="Number of components, k.")
-    rank: int = Field(
-        description="Directions in which the features vary; for `randomized`, of those that it looked at."
-    )
+    rank: int = Field(description="Directions in which the features vary; for `randomized`, of those that it computed.")
     explained_variance_ratio: list[Number] = Field(
-        description="Share of the variance that each component keeps, 0 to 1, the largest first."
+        description="Share of the variance that each component explains, 0 to 1, the largest first."
     )
     total_variance: Number = Field(
-        description="Sum of the variances of the features, divisor n - 1, in the features' unit squared."
+        description="Sum of the variances of the features (divisor n - 1), in the square of their unit."
     )
     standardized: bool = Field(default=False, description="Whether each feature was divided by its standard deviation.")
     fitted_by: str = Field(description="Id of the run that fitted them.")
     fitted_in: str | None = Field(
-        default=None, description="Folder of that run, absolute: it may be in another output."
+        default=None, description="Absolute folder of that run, which may be in another output."
     )
     path: str = Field(description="Folder of `pca.npz` and `pca.json`.")
     kept: Drift | None = Field(
         default=None,
-        description="How well they suit these photographs; only after `verger project` and `--pca reuse`.",
+        description="How well they describe these photographs; only after `verger project` and `--pca reuse`.",
     )
 
 
@@ -121,59 +121,59 @@ class Projection(Part):
 
 
 class Absent(Part):
-    """What stands in place of a result that could not be had."""
+    """The reason why a result is missing."""
 
-    absent: str = Field(description="The reason why there is none; no other key is there then.")
+    absent: str = Field(description="Why there is no result. There is no other key then.")
 
 
 class Baselines(Part):
-    """Accuracies of what needs no training, 0 to 1."""
+    """Accuracies of simple rules, 0 to 1."""
 
-    majority: Number = Field(description="Always saying the most frequent class.")
-    nearest_centroid: Number = Field(description="Saying the class whose mean is nearest.")
+    majority: Number = Field(description="Always predicting the most frequent class.")
+    nearest_centroid: Number = Field(description="Predicting the class whose mean is nearest.")
 
 
 class LeftOut(Part):
-    """Photographs of the sample that the kept model is not fitted on."""
+    """Photographs of the sample that the saved model is not fitted on."""
 
-    no_class: int = Field(description="Those without label, or whose label the pattern does not match.")
-    alone_in_its_class: int = Field(description="Those that no other photograph shares the class with.")
+    no_class: int = Field(description="Photographs without a label, or with one that the pattern does not match.")
+    alone_in_its_class: int = Field(description="Photographs that are the only one of their class.")
 
 
 class Score(Part):
-    """The figures of one way to hold photographs out."""
+    """The scores of one way to hold photographs out."""
 
     split: str = Field(description="`own`, `grouped` or `random`.")
     says: str = Field(description="The split in words.")
-    folds: int = Field(description="How often photographs were held out.")
+    folds: int = Field(description="Number of folds: how often photographs were held out.")
     n_train: int = Field(description="Photographs in the largest training part.")
-    n_test: int = Field(description="Photographs that were held out, and count.")
+    n_test: int = Field(description="Held-out photographs that were scored.")
     unjudged: int = Field(
-        description="Held-out photographs that do not count, as their class stands in no training part."
+        description="Held-out photographs that were not scored, as their class is in no training part."
     )
-    n_classes_judged: int = Field(description="Classes of those that count.")
-    accuracy: Number = Field(description="Share that was named rightly, 0 to 1.")
+    n_classes_judged: int = Field(description="Classes of the scored photographs.")
+    accuracy: Number = Field(description="Share that was classified correctly, 0 to 1.")
     macro_f1: Number = Field(description="Mean over the classes of their F1, 0 to 1.")
-    majority: Number = Field(description="Accuracy of always saying the most frequent class, 0 to 1.")
-    nearest_centroid: Number = Field(description="Accuracy of saying the class whose mean is nearest, 0 to 1.")
+    majority: Number = Field(description="Accuracy of always predicting the most frequent class, 0 to 1.")
+    nearest_centroid: Number = Field(description="Accuracy of predicting the class whose mean is nearest, 0 to 1.")
 
 
 class NoneOfThese(Part):
-    """From where on a photograph is none of the classes, and how well that is told; docs/identify.md explains it."""
+    """The threshold beyond which a photograph is none of the classes, and its quality; docs/identify.md explains it."""
 
     threshold: Number = Field(description="Distance beyond which a photograph is none of the classes, 0 to 2.")
-    false_alarms: Number = Field(description="Share of known photographs that lie beyond it, by intent: 0.05.")
+    false_alarms: Number = Field(description="Share of known photographs beyond it, which is chosen: 0.05.")
     split: str = Field(description="How known photographs were held out: `own`, `grouped` or `random`.")
     split_says: str = Field(description="The same in words.")
     n_references: int = Field(description="Photographs that others are compared with.")
     n_held_out: int = Field(description="Known photographs that the threshold was set on.")
     auroc: float | None = Field(
-        description="Area under the ROC curve, 0 to 1, in telling unknown photographs from known ones; null, as are "
+        description="Area under the ROC curve, 0 to 1, of separating unknown photographs from known ones; null, as are "
         "the next four, where nothing could be measured."
     )
     auroc_interval: list[float] | None = Field(description="Both ends of its 95 % interval.")
     caught_at_5_percent: float | None = Field(
-        description="Share of unknown photographs, 0 to 1, that is caught where 5 % of the known ones are."
+        description="Share of unknown photographs beyond the threshold that 5 % of the known ones are beyond, 0 to 1."
     )
     caught_interval: list[float] | None = Field(description="Both ends of its 95 % interval.")
     weak: bool | None = Field(
@@ -187,7 +187,7 @@ class NoneOfThese(Part):
 
 
 def _which(value: Any) -> str:
-    """Whether a result is there, or only the reason why there is none."""
+    """The tag of a result, or of the reason why there is none."""
     return "absent" if isinstance(value, Absent) or (isinstance(value, dict) and "absent" in value) else "found"
 
 
@@ -201,26 +201,28 @@ class ClassifierSummary(Part):
     """The first classifier and its evaluation, but for where it is."""
 
     n_classes: int = Field(description="Classes.")
-    class_regex: str | None = Field(description="What of a label is the class; null: all of it.")
-    group_regex: str | None = Field(description="What of a path says which photographs belong together, or null.")
-    n_groups: int | None = Field(
-        default=None, description="Groups; null without `group_regex`, and where it keeps nothing together."
+    class_regex: str | None = Field(description="Part of the label that is the class; null: all of it.")
+    group_regex: str | None = Field(
+        description="Part of the path that says which photographs belong together, or null."
     )
-    n_photographs: int = Field(description="Photographs that the kept model is fitted on.")
+    n_groups: int | None = Field(
+        default=None, description="Groups; null without `group_regex`, and where each photograph is a group of its own."
+    )
+    n_photographs: int = Field(description="Photographs that the saved model is fitted on.")
     left_out: LeftOut = Field(description="Photographs of the sample that it is not fitted on.")
-    sample: str = Field(description="What was taken of the run, in words.")
+    sample: str = Field(description="The photographs that were analysed, in words.")
     split: str = Field(description="The most honest split that the photographs allow: `own`, `grouped` or `random`.")
     says: str = Field(description="The split in words.")
-    n_test: int = Field(description="Photographs that were held out by it, and count.")
-    accuracy: Number = Field(description="Share of these that was named rightly, 0 to 1.")
+    n_test: int = Field(description="Photographs held out by this split that were scored.")
+    accuracy: Number = Field(description="Share of these that was classified correctly, 0 to 1.")
     macro_f1: Number = Field(description="Mean over the classes of their F1, 0 to 1.")
-    baselines: Baselines = Field(description="What needs no training, on the same photographs.")
-    optimistic: bool = Field(description="Whether the split is random.")
+    baselines: Baselines = Field(description="Accuracies of simple rules on the same photographs.")
+    optimistic: bool = Field(description="Whether the split is random, so that the score is too high.")
     weak: bool | None = Field(default=None, description="Whether the score is weak evidence for another reason.")
     weak_because: str | None = Field(default=None, description="That reason in words, or null.")
     note: str | None = Field(
         default=None,
-        description="What else a reader of the score must know, or null: the components are another run's.",
+        description="A note on the score, or null: the components are of another run.",
     )
     near_duplicates_across: float | None = Field(
         default=None,
@@ -228,13 +230,13 @@ class ClassifierSummary(Part):
         "split `own`, or without an audit.",
     )
     scores: list[Score] = Field(description="The figures of every split, the most honest first.")
-    temperature: Number = Field(description="Number that logits are divided by.")
+    temperature: Number = Field(description="Number by which logits are divided.")
     calibration_error: float | None = Field(
         description="Expected calibration error, 0 to 1; null where too few photographs were held out."
     )
     none_of_these: NoneOfTheseResult | None = Field(
         default=None,
-        description="From where on a photograph is none of the classes, or why that is not known; absent from "
+        description="The threshold beyond which a photograph is none of the classes, or why there is none; absent from "
         "older manifests.",
     )
 
@@ -254,8 +256,8 @@ ClassifierResult = Annotated[
 class Count(Part):
     """Photographs of one kind of finding; labels, for `thin_label`."""
 
-    found: int | None = Field(description="How many there are; null where nobody has looked.")
-    listed: int = Field(description="How many rows of the audit's table are of this kind.")
+    found: int | None = Field(description="How many there are; null where they were not looked for.")
+    listed: int = Field(description="Rows of the audit's table of this kind.")
 
 
 class NearDuplicates(Part):
@@ -266,30 +268,32 @@ class NearDuplicates(Part):
     photographs_compared: int = Field(description="Photographs that were compared.")
     across: str | None = Field(
         default=None,
-        description='The splits between which they were sought, such as "Test and Training"; null without both.',
+        description='The splits between which they were searched for, such as "Test and Training"; null without both.',
     )
 
 
 class Outliers(Part):
-    """What is an outlier."""
+    """The threshold for outliers."""
 
     robust_standard_deviations: Number = Field(
-        description="Robust standard deviations beyond the middle of its label from which a photograph is one."
+        description="Robust standard deviations from the centre of its label beyond which a photograph is an outlier."
     )
 
 
 class ThinLabels(Part):
-    """What is a thin label."""
+    """The threshold for labels with few photographs."""
 
-    photographs_below: int = Field(description="Photographs below which a label is thin.")
+    photographs_below: int = Field(description="A label with fewer photographs than this is thin.")
 
 
 class SuspectedMislabels(Part):
-    """What suspected mislabels rest on."""
+    """The basis of suspected mislabels."""
 
-    photographs_judged: int = Field(description="Photographs that a classifier which had not seen them has named.")
-    accuracy: Number = Field(description="Share of these that it named as their label does, 0 to 1.")
-    weak: bool = Field(description="Whether that is too little to suspect labels by.")
+    photographs_judged: int = Field(
+        description="Photographs that were held out from the classifier that predicted their class."
+    )
+    accuracy: Number = Field(description="Share of these whose class was predicted as labelled, 0 to 1.")
+    weak: bool = Field(description="Whether `accuracy` is too low to rely on the suspicions.")
 
 
 class AuditSummary(Part):
@@ -299,41 +303,41 @@ class AuditSummary(Part):
         description="By kind: `duplicate`, `duplicate_other_label`, `near_duplicate`, `near_duplicate_across_splits` "
         "(held-out photographs), `outlier`, `suspected_mislabel`, `thin_label`."
     )
-    sample: str = Field(description="What was taken of the run, in words.")
+    sample: str = Field(description="The photographs that were analysed, in words.")
     near_duplicates: NearDuplicates = Field(description="How photographs were compared.")
-    outliers: Outliers = Field(description="What is an outlier.")
-    thin_labels: ThinLabels = Field(description="What is a thin label.")
+    outliers: Outliers = Field(description="The threshold for outliers.")
+    thin_labels: ThinLabels = Field(description="The threshold for labels with few photographs.")
     suspected_mislabels: SuspectedMislabels | None = Field(
-        default=None, description="What suspected mislabels rest on; absent without a classifier."
+        default=None, description="The basis of suspected mislabels; absent without a classifier."
     )
     path: str = Field(description="Folder of the audit's table.")
 
 
 class ReportPage(Part):
-    """The page for people."""
+    """The report."""
 
-    path: str = Field(description="The page.")
+    path: str = Field(description="The page `index.html`.")
 
 
 class Throughput(Part):
-    """How fast features were computed, the preparation of the network included."""
+    """How fast features were computed, including the preparation of the network."""
 
-    photographs_per_s: Number = Field(description="Photographs a second; 0 where none was computed.")
-    photographs_per_s_per_core: Number = Field(description="The same a core.")
+    photographs_per_s: Number = Field(description="Photographs per second; 0 where none was computed.")
+    photographs_per_s_per_core: Number = Field(description="Photographs per second and core.")
 
 
 class Cost(Part):
-    """What the cores of the run cost from its start to its end."""
+    """The cost of the run's cores from its start to its end."""
 
-    eur: float | None = Field(description="Euros; null where the price is unknown.")
+    eur: float | None = Field(description="EUR; null where the price is unknown.")
     eur_per_1000: float | None = Field(
-        description="Euros a thousand photographs computed; null where the price is unknown, or none was computed."
+        description="EUR for a thousand photographs computed; null where the price is unknown, or none was computed."
     )
-    assumptions: list[str] = Field(description="What was assumed, and where prices come from, in sentences.")
+    assumptions: list[str] = Field(description="Assumptions and the source of the prices, in sentences.")
 
 
 class OptIn(Part):
-    """A region that was used though it is not one of AWS's in the EU."""
+    """A region that was used although it is not an AWS region in the EU."""
 
     region: str = Field(description="The region.")
     country: str | None = Field(default=None, description="Country of another cloud's region; absent for AWS's.")
@@ -341,15 +345,15 @@ class OptIn(Part):
 
 
 class ResidencyRecord(Part):
-    """Where data stood."""
+    """Where the data was."""
 
     verdict: str = Field(description="`local`, `eu` or `eu by opt-in`.")
-    evidence: list[str] = Field(description="What was asked and what it answered, in sentences.")
+    evidence: list[str] = Field(description="Each check and its result, in sentences.")
     opt_ins: list[OptIn] = Field(description="Regions that were used by opt-in.")
 
 
 class Environment(Part):
-    """Versions of what features and components depend on; null for what is not installed."""
+    """Versions of the software that features and components depend on; null for what is not installed."""
 
     python: str = Field(description="Version of Python.")
     spark: str | None = Field(default=None, description="Version of pyspark.")

@@ -1,4 +1,4 @@
-"""Forgetting: old runs, and stored rows whose photograph is gone."""
+"""Pruning: deleting old runs, and the stored rows of photographs that are gone."""
 
 from __future__ import annotations
 
@@ -19,15 +19,16 @@ from verger.tables import runs
 from verger.tables.runs import Run
 from verger.tables.store import damaged, parquet_files
 
-# A run without a manifest may still be running.
-_UNFINISHED_FOR = timedelta(days=2)
-_ROWS = 1024
-# Where Spark's committers keep what is not committed yet, below the folder of a wave or a compaction.
-_HALF_WRITTEN = re.compile(r"/[^/]+/(?:compacted-)?(?P<began>[^/]+)/(?:_temporary|__magic[^/]*)(?=/)")
+# A run without a manifest may still be in progress until it is this old.
+_UNFINISHED_AGE = timedelta(days=2)
+# Rows that are copied at a time.
+_BATCH_ROWS = 1024
+# Where Spark's committers keep uncommitted files, below the folder of a wave or a compaction.
+_HALF_WRITTEN = re.compile(r"/[^/]+/(?:compacted-)?(?P<started>[^/]+)/(?:_temporary|__magic[^/]*)(?=/)")
 
 
 def prune_runs(storage: Storage, output: str, keep: int) -> dict[str, int]:
-    """Remove all but the newest ``keep`` finished runs, and what died long ago.
+    """Remove all but the newest finished runs, and unfinished ones that are over two days old.
 
     Parameters
     ----------
@@ -36,16 +37,16 @@ def prune_runs(storage: Storage, output: str, keep: int) -> dict[str, int]:
     output : str
         Canonical folder.
     keep : int
-        How many finished runs to keep; those that a pointer names are always kept.
+        How many finished runs to keep. Those that a pointer names are always kept.
 
     Returns
     -------
     dict of str to int
-        Removed ``runs``, and ``unfinished`` ones.
+        How many ``runs`` and how many ``unfinished`` runs were removed.
     """
     found = list(runs.run_ids(storage, output))
     finished = [run_id for run_id, done in found if done]
-    before = f"{datetime.now(UTC) - _UNFINISHED_FOR:%Y%m%dT%H%M%SZ}"
+    before = f"{datetime.now(UTC) - _UNFINISHED_AGE:%Y%m%dT%H%M%SZ}"
     unfinished = [run_id for run_id, done in found if not done and run_id < before]
     old = sorted(set(finished[: max(len(finished) - keep, 0)]) - _pointed_at(storage, output))
     _remove_half_written(storage, join(output, "features"), before)
@@ -57,11 +58,11 @@ def prune_runs(storage: Storage, output: str, keep: int) -> dict[str, int]:
 
 
 def _remove_half_written(storage: Storage, features: str, before: str) -> None:
-    """Remove what waves of runs, and compactions, that began ``before`` were writing when they were killed."""
+    """Remove uncommitted files of waves and compactions that were started ``before`` a time."""
     if storage.exists(features):
         found = (_HALF_WRITTEN.match(entry.path.removeprefix(features)) for entry in storage.list(features))
-        for half, began in sorted({(half[0], half["began"]) for half in found if half}):
-            if began < before:
+        for half, started in sorted({(half[0], half["started"]) for half in found if half}):
+            if started < before:
                 storage.delete(features + half)
 
 
@@ -76,10 +77,10 @@ def _pointed_at(storage: Storage, output: str) -> set[str]:
 def prune_gone(
     storage: Storage, output: str, source: str, present: pa.ChunkedArray, warn: Callable[[str], None]
 ) -> int:
-    """Drop stored rows below ``source`` whose path is not among ``present``, of every fingerprint.
+    """Delete the stored rows of photographs that are no longer in the input, of every fingerprint.
 
-    A file that holds such rows is replaced by one without them, which appears before the old one goes: who reads
-    meanwhile sees rows twice, which readers deduplicate, and never too few.
+    A file with such rows is replaced by one without them. The new file appears before the old one is deleted: a reader
+    may see rows twice, which it deduplicates, but it never misses one.
 
     Parameters
     ----------
@@ -88,35 +89,35 @@ def prune_gone(
     output : str
         Canonical folder.
     source : str
-        Canonical folder of the photographs.
+        Canonical folder of the photographs; rows of other folders are kept.
     present : pyarrow.ChunkedArray of str
-        The paths of the photographs that are there.
+        The paths of the photographs that are in the input.
     warn : callable
-        Told in one line of what is left as it is: a damaged file.
+        Takes a warning, one line, for each damaged file, which is left as it is.
 
     Returns
     -------
     int
-        Photographs, counted once a fingerprint and version.
+        Deleted rows of features: photographs, counted once for each fingerprint and version.
     """
     dropped = 0
-    for room in ("features", "rejects", "refused"):
-        for entry in parquet_files(storage, join(output, room)):
+    for folder in ("features", "rejects", "refused"):
+        for entry in parquet_files(storage, join(output, folder)):
             try:
-                removed = _rewrite(storage, entry.path, join(source, ""), present)
-            except FileNotFoundError:  # a compaction has deleted it since: its rows are in another file of the list
+                removed = _delete_rows(storage, entry.path, join(source, ""), present)
+            except FileNotFoundError:  # a compaction has deleted it: its rows are in another file of the list
                 continue
             except (pa.ArrowInvalid, OSError) as error:
                 if not damaged(error):
                     raise
                 warn(f"{entry.path} is damaged and left as it is ({' '.join(str(error).split())[:120]})")
                 continue
-            dropped += removed if room == "features" else 0
+            dropped += removed if folder == "features" else 0
     return dropped
 
 
-def _rewrite(storage: Storage, path: str, below: str, present: pa.ChunkedArray) -> int:
-    """One file without the rows of photographs that are gone; how many these were."""
+def _delete_rows(storage: Storage, path: str, below: str, present: pa.ChunkedArray) -> int:
+    """Replace a file by one without the rows of photographs that are gone. Returns how many these were."""
     table = ds.dataset(path, filesystem=storage.arrow())
     gone = pc.field("path").isin(pc.unique(_gone(table.to_table(columns=["path"])["path"], below, present)))
     removed = int(table.count_rows(filter=gone))
@@ -124,9 +125,9 @@ def _rewrite(storage: Storage, path: str, below: str, present: pa.ChunkedArray) 
         return 0
     if removed < table.count_rows():
         successor = f"{path.removesuffix('.zstd.parquet')}-{secrets.token_hex(3)}.zstd.parquet"
-        settings = _settings(table.schema)
+        settings = _parquet_settings(table.schema)
         with storage.stream(successor) as file, pq.ParquetWriter(file, table.schema, **settings) as writer:
-            for batch in table.to_batches(filter=~gone, batch_size=_ROWS):
+            for batch in table.to_batches(filter=~gone, batch_size=_BATCH_ROWS):
                 writer.write_batch(batch)
     storage.delete(path)
     return removed
@@ -137,7 +138,7 @@ def _gone(paths: pa.ChunkedArray, below: str, present: pa.ChunkedArray) -> pa.Ch
     return candidates.filter(pc.invert(pc.is_in(candidates, value_set=present)))
 
 
-def _settings(schema: pa.Schema) -> dict[str, Any]:
-    """As Spark writes the store: zstd, floats as byte streams, no dictionary."""
+def _parquet_settings(schema: pa.Schema) -> dict[str, Any]:
+    """The settings with which Spark writes the store: zstd, floats as byte streams, no dictionary."""
     floats = {"features.list.element": "BYTE_STREAM_SPLIT"} if "features" in schema.names else None
     return {"compression": "zstd", "use_dictionary": False, "column_encoding": floats}

@@ -22,19 +22,37 @@ if TYPE_CHECKING:
 
 
 def projection(run: Run) -> ds.Dataset:
-    """The projection of a run as a lazy dataset, its many parts as one table."""
+    """The projection of a run as a lazy dataset.
+
+    Parameters
+    ----------
+    run : Run
+
+    Returns
+    -------
+    pyarrow.dataset.Dataset
+        With the columns of `PROJECTION`.
+    """
     storage = run.storage
     files = [entry.path for entry in parquet_files(storage, run.path("projection"))]
     return ds.dataset(files, schema=PROJECTION, filesystem=storage.arrow())
 
 
 def verify(run: Run, rows: int, columns: int) -> None:
-    """Read a run's table back, before its manifest says that it can be trusted.
+    """Read a run's table back and check it, before the manifest is written.
+
+    Parameters
+    ----------
+    run : Run
+    rows : int
+        Photographs that the table should have.
+    columns : int
+        Components that each row should have.
 
     Raises
     ------
     StoreError
-        A row is missing or twice there, or has not ``columns`` numbers.
+        A row is missing, is there twice, or has not ``columns`` finite numbers.
     """
     found, paths = 0, []
     for batch in projection(run).to_batches(columns=["path", "pca_features"]):
@@ -42,20 +60,27 @@ def verify(run: Run, rows: int, columns: int) -> None:
         paths.append(batch["path"])
         values, widths = pc.list_flatten(batch["pca_features"]), pc.list_value_length(batch["pca_features"])
         if batch.num_rows and (pc.min_max(widths).as_py() != {"min": columns, "max": columns} or widths.null_count):
-            raise _damaged(run, f"rows that have not {columns} components")
+            raise _wrong_table(run, f"rows without exactly {columns} components")
         if values.null_count or not pc.all(pc.is_finite(values), min_count=0).as_py():
-            raise _damaged(run, "components that are no numbers")
+            raise _wrong_table(run, "components that are not finite numbers")
     unique = pc.count_distinct(pa.chunked_array(paths, pa.string())).as_py()
     if (found, unique) != (rows, rows):
-        raise _damaged(run, f"{found} rows of {unique} photographs instead of {rows}")
+        raise _wrong_table(run, f"{found} rows of {unique} photographs instead of {rows}")
 
 
-def _damaged(run: Run, finding: str) -> StoreError:
+def _wrong_table(run: Run, finding: str) -> StoreError:
     return StoreError(f"the table read back from {run.path('projection')} has {finding}", "It was not published")
 
 
 def write_csv(run: Run, columns: int) -> None:
-    """Write a run's table as projection.csv: path, label, pca_feature_1 .. pca_feature_k; batch by batch."""
+    """Write a run's table as projection.csv: path, label, pca_feature_1 ... pca_feature_k. It is copied batch by batch.
+
+    Parameters
+    ----------
+    run : Run
+    columns : int
+        Components of a row, k.
+    """
     names = [f"pca_feature_{number}" for number in range(1, columns + 1)]
     schema = pa.schema([("path", pa.string()), ("label", pa.string()), *((name, pa.float32()) for name in names)])
     path = run.path("projection.csv")
@@ -71,36 +96,52 @@ def load(uri: str, as_: Literal["arrow"] = "arrow") -> pa.Table: ...
 @overload
 def load(uri: str, as_: Literal["pandas"]) -> pd.DataFrame: ...
 def load(uri: str, as_: Literal["arrow", "pandas"] = "arrow") -> Any:
-    """The table of a run: one row a photograph, with its principal components.
+    """Read the table of a run: one row a photograph, with its principal components.
 
     Parameters
     ----------
     uri : str
-        A run's folder, or an output, whose latest run is meant.
+        Local path or URI of a run's folder, or of an output: then its latest run is read.
     as_ : {"arrow", "pandas"}
+        Type of the result.
 
     Returns
     -------
     pyarrow.Table or pandas.DataFrame
-        ``path, label, split, pca_features, version``, sorted by path.
+        ``path, label, split, pca_features, version``, sorted by path. ``pca_features`` has the components, float32.
 
     Raises
     ------
     NothingToReadError
         There is no finished run.
+    StoreError
+        The store refuses, or a file is damaged.
 
     Examples
     --------
-    >>> table = verger.load("out")                       # doctest: +SKIP
-    >>> x = np.stack(verger.load("out", "pandas").pca_features)  # doctest: +SKIP
+    The latest run of an output, as an Arrow table:
+
+    >>> import verger
+    >>> table = verger.load("out")
+    >>> table.column_names
+    ['path', 'label', 'split', 'pca_features', 'version']
+
+    The components as an array, one row a photograph:
+
+    >>> import numpy as np
+    >>> frame = verger.load("out", "pandas")
+    >>> np.stack(frame["pca_features"])
+    array([[ 0. ,  0. ],
+           [ 0.5, -1. ],
+           [ 1. , -2. ]], dtype=float32)
     """
     run = runs.find(uri, Stores())
 
     def attempt() -> pa.Table:
-        manifest.read(run)  # readers trust only a run that has one
+        manifest.read(run)  # without one the run is not complete
         return projection(run).to_table().sort_by("path")
 
-    return _as(retry_if_vanished(attempt, run.folder), as_)
+    return _convert(retry_if_vanished(attempt, run.folder), as_)
 
 
 @overload
@@ -108,27 +149,39 @@ def load_features(uri: str, as_: Literal["arrow"] = "arrow") -> pa.Table: ...
 @overload
 def load_features(uri: str, as_: Literal["pandas"]) -> pd.DataFrame: ...
 def load_features(uri: str, as_: Literal["arrow", "pandas"] = "arrow") -> Any:
-    """The network's features of the photographs of a run, without duplicates.
+    """Read the network's features of the photographs of a run.
 
     Parameters
     ----------
     uri : str
-        A run's folder, or an output, whose latest run is meant.
+        Local path or URI of a run's folder, or of an output: then its latest run is read.
     as_ : {"arrow", "pandas"}
+        Type of the result.
 
     Returns
     -------
     pyarrow.Table or pandas.DataFrame
-        The columns of the feature store, one row a photograph of the run, sorted by path; ``label`` and
-        ``split`` are those of the run.
+        The columns of the feature store, one row a photograph of the run, sorted by path. ``features`` is float32;
+        ``label`` and ``split`` are those of the run.
 
     Raises
     ------
     NothingToReadError
-        There is no finished run, or its features are gone.
+        There is no finished run, or its features were deleted.
+    StoreError
+        The store refuses, or a file is damaged.
+
+    Examples
+    --------
+    >>> import verger
+    >>> features = verger.load_features("out")
+    >>> features.num_rows
+    3
+    >>> features["features"][1].as_py()
+    [1.0, 1.0, 1.0, 1.0]
     """
     run = runs.find(uri, Stores())
-    return _as(retry_if_vanished(lambda: _features(run), run.output), as_)
+    return _convert(retry_if_vanished(lambda: _features(run), run.output), as_)
 
 
 def _features(run: Run) -> pa.Table:
@@ -147,9 +200,9 @@ def _features(run: Run) -> pa.Table:
             f"{missing} photographs of {run.folder} have no features in {join(run.output, 'features')} any more",
             "Run again to compute them",
         )
-    # Both are sorted by the same unique key, so that they stand row against row (and no list column is joined).
+    # Both are sorted by the same unique key, so that row n is the same photograph in both, without joining the lists.
     return rows.add_column(1, "label", labels["label"]).add_column(2, "split", labels["split"])
 
 
-def _as(table: pa.Table, as_: str) -> Any:
+def _convert(table: pa.Table, as_: str) -> Any:
     return table.to_pandas() if as_ == "pandas" else table

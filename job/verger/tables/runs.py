@@ -1,4 +1,4 @@
-"""Which run is where: run ids and folders, the runs of an output, and the pointers to the last good one."""
+"""The runs of an output: their ids and folders, and the pointers to the latest finished one."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _RUN_ID = re.compile(r"^\d{8}T\d{6}Z-.+-[0-9a-f]{6}$")
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One attempt: where it writes. A run folder without a manifest is garbage.
+    """One run: its id and its folder. A folder without a manifest is of a run that is in progress or has failed.
 
     Attributes
     ----------
     output : str
         Canonical folder of all runs and the feature store.
     run_id : str
-        UTC time, name and a random part: every attempt has its own.
+        UTC time, name and a random part: each attempt has its own.
     storage : Storage
         The store that holds the output.
     """
@@ -42,21 +42,68 @@ class Run:
         return join(self.output, "runs", self.run_id)
 
     def path(self, *parts: str) -> str:
-        """A path inside the run's folder."""
+        """A path inside the run's folder.
+
+        Parameters
+        ----------
+        *parts
+            Names of folders and files.
+
+        Returns
+        -------
+        str
+            Canonical.
+        """
         return join(self.folder, *parts)
 
     def relative(self, path: str) -> str:
-        """``path`` as the manifest states it: below the output, so that an output can be moved."""
+        """A path relative to the output, as the manifest has it, so that an output can be moved.
+
+        Parameters
+        ----------
+        path : str
+            Canonical, below the output.
+
+        Returns
+        -------
+        str
+        """
         return path.removeprefix(self.output.rstrip("/") + "/")
 
 
 def new_run(storage: Storage, output: str, name: str, now: datetime) -> Run:
-    """A run that has not written anything yet."""
+    """A run with a new id. Nothing is written.
+
+    Parameters
+    ----------
+    storage : Storage
+        The store that holds the output.
+    output : str
+        Canonical folder.
+    name : str
+        Of the series of runs.
+    now : datetime
+        With a time zone.
+
+    Returns
+    -------
+    Run
+    """
     return Run(output, f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}-{name}-{secrets.token_hex(3)}", storage)
 
 
 def point_latest(run: Run, name: str, started_at: str) -> None:
-    """Point latest.json and names/<name>.json at the run, unless they point at one that started later."""
+    """Point latest.json and names/<name>.json at a run, unless they point at one that started later.
+
+    Parameters
+    ----------
+    run : Run
+        It has a manifest.
+    name : str
+        Of the series of runs.
+    started_at : str
+        ISO 8601 in UTC, as `verger.jsonable.timestamp` gives it.
+    """
     pointer = {
         "run_id": run.run_id,
         "manifest": run.relative(run.path("manifest.json")),
@@ -75,12 +122,12 @@ def point_latest(run: Run, name: str, started_at: str) -> None:
 def _started_at(pointer: bytes) -> str:
     try:
         return str(json.loads(pointer)["started_at"])
-    except (ValueError, KeyError, TypeError):  # a pointer that nobody can follow is no pointer
+    except (ValueError, KeyError, TypeError):  # a damaged pointer is replaced
         return ""
 
 
 def latest(storage: Storage, output: str, name: str | None = None) -> Run | None:
-    """The last good run of an output (of one name), or None where there is none yet.
+    """The latest finished run of an output, or of one series of its runs.
 
     Parameters
     ----------
@@ -89,7 +136,12 @@ def latest(storage: Storage, output: str, name: str | None = None) -> Run | None
     output : str
         Canonical folder.
     name : str, optional
-        Of a series of runs; default: of any.
+        Of the series of runs; default: any series.
+
+    Returns
+    -------
+    Run or None
+        None where there is none yet.
 
     Raises
     ------
@@ -102,37 +154,41 @@ def latest(storage: Storage, output: str, name: str | None = None) -> Run | None
     try:
         return Run(output, str(json.loads(storage.read(path))["run_id"]), storage)
     except (ValueError, KeyError, TypeError):
-        raise StoreError(f"{path} is no pointer to a run", "Delete it: the next run writes it anew") from None
+        raise StoreError(f"{path} is not a pointer to a run", "Delete it: the next run writes it again") from None
 
 
 def find(uri: str, stores: Stores) -> Run:
-    """The run that ``uri`` names: a run's folder, or an output, whose latest run is meant.
+    """Find a run by its folder, or the latest run of an output.
 
     Parameters
     ----------
     uri : str
-        Local path or URI.
+        Local path or URI of a run's folder or of an output.
     stores : Stores
+
+    Returns
+    -------
+    Run
 
     Raises
     ------
     NothingToReadError
-        It is neither.
+        It is neither, or the output has no finished run.
     """
-    place = canonical(uri)
-    storage = stores.of(place)
-    above, _, last = place.rpartition("/")
-    output, _, runs = above.rpartition("/")
-    if runs == "runs" and _RUN_ID.match(last):
-        return Run(output, last, storage)
-    run = latest(storage, place)
+    folder = canonical(uri)
+    storage = stores.of(folder)
+    parent, _, name = folder.rpartition("/")
+    output, _, parent_name = parent.rpartition("/")
+    if parent_name == "runs" and _RUN_ID.match(name):
+        return Run(output, name, storage)
+    run = latest(storage, folder)
     if run is None:
-        raise NothingToReadError(f"{place} is neither a run nor an output with a finished run", "Check --run")
+        raise NothingToReadError(f"{folder} is neither a run nor an output with a finished run", "Check --run")
     return run
 
 
 def run_ids(storage: Storage, output: str) -> Iterator[tuple[str, bool]]:
-    """Every run folder of an output, oldest first, and whether it has a manifest.
+    """List the runs of an output, oldest first.
 
     Parameters
     ----------
@@ -140,6 +196,11 @@ def run_ids(storage: Storage, output: str) -> Iterator[tuple[str, bool]]:
         The store that holds the output.
     output : str
         Canonical folder.
+
+    Yields
+    ------
+    tuple of (str, bool)
+        Run id, and whether the run has a manifest.
     """
     folder = join(output, "runs")
     if not storage.exists(folder):

@@ -1,4 +1,4 @@
-"""The columns of the tables; apart, since every Python worker imports them."""
+"""The columns of the tables. A module of its own, as every Python worker imports it."""
 
 from __future__ import annotations
 

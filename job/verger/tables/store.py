@@ -1,4 +1,4 @@
-"""The feature store: rows that are valid for ever, appended wave by wave, read as a union without duplicates."""
+"""The feature store: rows that stay valid, appended wave by wave, and read as a union without duplicates."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 KEY = ["path", "version"]
-FILE = "__filename"  # Arrow's name for the file that holds a row
-# Below this many rows the list of wanted photographs is broadcast, so that features are never shuffled.
-_BROADCAST_ROWS = 5_000_000
-# Files read at a time: their narrow columns are small, and each takes a round trip.
-_READERS = 16
-# What Spark says of a file that is there no more: as it reads it, as it plans to, and as it lists it.
+FILE = "__filename"  # Arrow's name for the column of a row's file
+# Up to this many rows, the list of wanted photographs is broadcast, so that features are not shuffled.
+_MAX_BROADCAST_ROWS = 5_000_000
+# Files that are read at the same time: their narrow columns are small, but each needs a round trip.
+_READER_THREADS = 16
+# Spark's errors for a file that was deleted: when it reads, plans or lists the file.
 _VANISHED = re.compile(
     r"FAILED_READ_FILE\.FILE_NOT_EXIST|\[PATH_NOT_FOUND\]"
     r"|FileNotFoundException: (?:File .* does not exist|No such file or directory: s3a:)"
@@ -49,9 +49,18 @@ class FeatureStore:
     output : str
         Canonical folder of the output.
     fingerprint : str
-        Folder name that stands for network, weights and preprocessing.
+        Folder name that identifies network, weights and preprocessing.
     warn : callable, optional
-        Told in one line of what is left out: a damaged file.
+        Takes a warning, one line, for each damaged file that is left out.
+
+    Attributes
+    ----------
+    folder : str
+        Canonical folder of the features.
+    rejects_folder : str
+        Canonical folder of the permanent rejections.
+    refused_folder : str
+        Canonical folder of the photographs of refused runs.
     """
 
     def __init__(
@@ -64,37 +73,60 @@ class FeatureStore:
         self.rejects_folder = join(output, "rejects", fingerprint)
         self.refused_folder = join(output, "refused", fingerprint)
         self._warn = warn
-        # Files never change, so that every stage lists them anew and reads only those that it does not know.
+        # Files never change: every stage lists them again, but reads only those that are not here yet.
         self._narrow: dict[str, list[pa.Table]] = {}
 
     def describe(self, description: dict[str, Any], weights: Callable[[], bytes] | None) -> None:
-        """Keep once what made the features: fingerprint.json, and weights.npz where there are weights."""
-        self._keep("fingerprint.json", (json.dumps(description, indent=2) + "\n").encode)
-        if weights is not None:
-            self._keep("weights.npz", weights)
+        """Write once what computed the features: fingerprint.json, and weights.npz where there are weights.
 
-    def _keep(self, name: str, content: Callable[[], bytes]) -> None:
+        Parameters
+        ----------
+        description : dict
+            Content of fingerprint.json.
+        weights : callable, optional
+            Returns the content of weights.npz; None where there are no weights.
+        """
+        self._write_once("fingerprint.json", (json.dumps(description, indent=2) + "\n").encode)
+        if weights is not None:
+            self._write_once("weights.npz", weights)
+
+    def _write_once(self, name: str, content: Callable[[], bytes]) -> None:
         path = join(self.folder, name)
         if not self.storage.exists(path):
-            with suppress(AlreadyPublishedError):  # another run was quicker, with the same content
+            with suppress(AlreadyPublishedError):  # another run has just written the same content
                 self.storage.publish_once(path, content())
 
     def spark_folder(self, run_id: str, wave: str) -> str:
-        """Where Spark writes the features of one wave of one run, and nobody else."""
+        """The folder in which Spark writes the features of one wave of one run, and nothing else is written.
+
+        Parameters
+        ----------
+        run_id, wave : str
+
+        Returns
+        -------
+        str
+            As Spark takes it.
+        """
         return self.storage.spark_uri(join(self.folder, f"{run_id}-{wave}"))
 
     def discard(self, run_id: str, wave: str) -> None:
-        """Remove what a failed wave may have left."""
+        """Remove what a failed wave may have written.
+
+        Parameters
+        ----------
+        run_id, wave : str
+        """
         self.storage.delete(join(self.folder, f"{run_id}-{wave}"))
 
     def known(self) -> pa.Table:
-        """Which photograph versions have features, and in which file.
+        """The photograph versions that have features, with the file that holds each.
 
         Returns
         -------
         pyarrow.Table
-            ``path, version, file``, one row a photograph version; where several files hold the same, the
-            last one by name is taken: a compacted file wins over those that it replaces.
+            ``path, version, file``, one row a photograph version. If several files hold it, it is the last one by
+            name: a compacted file comes after those that it replaces.
         """
         return deduplicate(self.rows()[1], "file")
 
@@ -104,7 +136,7 @@ class FeatureStore:
         Parameters
         ----------
         folder : str, optional
-            One that files are looked for in; default: the whole store.
+            Default: the whole store.
 
         Returns
         -------
@@ -117,32 +149,66 @@ class FeatureStore:
         return files, rows.rename_columns([*KEY, "file"])
 
     def rejected(self) -> pa.Table:
-        """The remembered, permanent rejections, one row a photograph version; schema REJECTED."""
+        """The permanent rejections of earlier runs.
+
+        Returns
+        -------
+        pyarrow.Table
+            With the columns of `REJECTED`, one row a photograph version.
+        """
         return deduplicate(self._scan(self.rejects_folder, REJECTED, REJECTED.names)[1], "at")
 
-    def remember(self, run_id: str, wave: str, rejected: pa.Table) -> None:
-        """Keep a wave's permanent rejections, so that the next run does not read these photographs again."""
+    def remember_rejected(self, run_id: str, wave: str, rejected: pa.Table) -> None:
+        """Keep a wave's permanent rejections, so that the next run does not read these photographs again.
+
+        Parameters
+        ----------
+        run_id, wave : str
+        rejected : pyarrow.Table
+            With the columns of `REJECTED`.
+        """
         if rejected.num_rows:
             path = join(self.rejects_folder, f"{run_id}-{wave}", "part-00000.zstd.parquet")
             self.storage.publish_once(path, parquet_bytes(rejected))
 
-    def refuse(self, run_id: str, batch: pa.Table) -> None:
-        """Keep which photographs a run was refused with: they are judged as new ones until a run ends well with them.
+    def remember_refused(self, run_id: str, photographs: pa.Table) -> None:
+        """Keep the new photographs of a refused run. They count as new until a run with them succeeds.
 
-        Else what that run has left in the store, features and rejections, would let the next one pass.
+        Without that they would not be new to the next run, as their features and rejections are in the store, and it
+        would not be refused.
+
+        Parameters
+        ----------
+        run_id : str
+        photographs : pyarrow.Table
+            With the columns ``path`` and ``version``.
         """
-        if batch.num_rows:
+        if photographs.num_rows:
             path = join(self.refused_folder, f"{run_id}.zstd.parquet")
-            self.storage.publish_once(path, parquet_bytes(batch.select(KEY)))
+            self.storage.publish_once(path, parquet_bytes(photographs.select(KEY)))
 
     def refused(self) -> pa.Table:
-        """The photographs of refused runs: ``path, version, file``, one row a photograph version and run."""
+        """The photographs of refused runs.
+
+        Returns
+        -------
+        pyarrow.Table
+            ``path, version, file``, one row a photograph version and run.
+        """
         rows = self._scan(self.refused_folder, REFUSED, [*KEY, FILE])[1]
         return rows.rename_columns([*KEY, "file"])
 
-    def accept(self, refused: pa.Table, left: pa.ChunkedArray) -> None:
-        """Forget the refusals, of those that `refused` has given, that hold none of the paths in ``left``."""
-        kept = pc.unique(refused["file"].filter(pc.is_in(refused["path"], value_set=left))).to_pylist()
+    def forget_refused(self, refused: pa.Table, keep: pa.ChunkedArray) -> None:
+        """Forget the photographs of refused runs, but for runs with a photograph that is to be kept.
+
+        Parameters
+        ----------
+        refused : pyarrow.Table
+            As `refused` gave it.
+        keep : pyarrow.ChunkedArray of str
+            Paths.
+        """
+        kept = pc.unique(refused["file"].filter(pc.is_in(refused["path"], value_set=keep))).to_pylist()
         for file in sorted(set(pc.unique(refused["file"]).to_pylist()).difference(kept)):
             self.storage.delete(file)
 
@@ -162,25 +228,39 @@ class FeatureStore:
         """
         from pyspark.sql import functions as F
 
-        stored = self.stored(spark, pc.unique(wanted["file"]).to_pylist(), [*KEY, "features"])
-        asked = spark.createDataFrame(named(wanted))
-        if wanted.num_rows <= _BROADCAST_ROWS:
-            asked = F.broadcast(asked)
-        return stored.join(asked, [*KEY, "file"]).drop("file")
+        stored = self.read_files(spark, pc.unique(wanted["file"]).to_pylist(), [*KEY, "features"])
+        requested = spark.createDataFrame(with_file_names(wanted))
+        if wanted.num_rows <= _MAX_BROADCAST_ROWS:
+            requested = F.broadcast(requested)
+        return stored.join(requested, [*KEY, "file"]).drop("file")
 
-    def stored(self, spark: SparkSession, files: Sequence[str], columns: Sequence[str]) -> DataFrame:
-        """Columns of some files as they are, and ``file``, the last part of each one's name."""
+    def read_files(self, spark: SparkSession, files: Sequence[str], columns: Sequence[str]) -> DataFrame:
+        """Read columns of some files as a lazy DataFrame, duplicates included.
+
+        Parameters
+        ----------
+        spark : SparkSession
+        files : sequence of str
+            Canonical paths.
+        columns : sequence of str
+            Names of columns of `FEATURES`.
+
+        Returns
+        -------
+        pyspark.sql.DataFrame
+            These columns, and ``file``, the last part of the file's path.
+        """
         from pyspark.sql import functions as F
         from pyspark.sql.pandas.types import from_arrow_schema
 
         schema = from_arrow_schema(pa.schema([FEATURES.field(name) for name in columns]))
-        # Paths are no patterns, as Spark would take them.
+        # By default Spark would read paths as glob patterns.
         reader = spark.read.schema(schema).option("__globPaths__", False)
         rows = reader.parquet(*(self.storage.spark_uri(file) for file in sorted(files)))
         return rows.select(*columns, F.col("_metadata.file_name").alias("file"))
 
     def _scan(self, folder: str, schema: pa.Schema, columns: list[str]) -> tuple[list[Entry], pa.Table]:
-        """The files below ``folder`` and their narrow columns; what cannot be read is left out with a warning."""
+        """The files below ``folder`` and their narrow columns. A damaged file is left out with a warning."""
         found = schema.append(pa.field(FILE, pa.string()))
         empty = pa.schema([found.field(name) for name in columns]).empty_table()
         tables = self._narrow
@@ -188,18 +268,18 @@ class FeatureStore:
         def attempt() -> tuple[list[Entry], pa.Table]:
             entries = list(parquet_files(self.storage, folder))
             new = [entry.path for entry in entries if entry.path not in tables]
-            with ThreadPoolExecutor(_READERS) as pool:
-                read = zip(new, pool.map(lambda file: self._read(file, schema, columns), new), strict=True)
+            with ThreadPoolExecutor(_READER_THREADS) as pool:
+                read = zip(new, pool.map(lambda file: self._read_file(file, schema, columns), new), strict=True)
                 tables.update((file, rows) for file, rows in read if rows is not None)
             if vanished := [file for file in new if file not in tables]:
                 raise FileNotFoundError(vanished[0])
-            whole = [entry for entry in entries if tables[entry.path]]
-            return whole, pa.concat_tables([empty, *chain(*(tables[entry.path] for entry in whole))])
+            readable = [entry for entry in entries if tables[entry.path]]
+            return readable, pa.concat_tables([empty, *chain(*(tables[entry.path] for entry in readable))])
 
         return retry_if_vanished(attempt, folder)
 
-    def _read(self, file: str, schema: pa.Schema, columns: list[str]) -> list[pa.Table] | None:
-        """One file's narrow columns; no table where it is damaged, None where it has vanished."""
+    def _read_file(self, file: str, schema: pa.Schema, columns: list[str]) -> list[pa.Table] | None:
+        """One file's narrow columns: an empty list where it is damaged, None where it was deleted."""
         try:
             return [ds.dataset([file], schema=schema, filesystem=self.storage.arrow()).to_table(columns)]
         except FileNotFoundError:
@@ -212,20 +292,26 @@ class FeatureStore:
 
 
 def retry_if_vanished(attempt: Callable[[], T], where: str, again: bool = True) -> T:
-    """The result of ``attempt``, which lists files and reads them; once more where one vanished in between.
+    """Call a function that lists files and reads them; once more if a file was deleted in between.
 
     Parameters
     ----------
     attempt : callable
+        Called without arguments.
     where : str
         The folder, for the message.
     again : bool
         Whether there may be a second attempt.
 
+    Returns
+    -------
+    object
+        The result of ``attempt``.
+
     Raises
     ------
     StoreError
-        Files vanished in the second attempt too.
+        Files were deleted in the second attempt too.
     """
     try:
         return attempt()
@@ -240,27 +326,56 @@ def retry_if_vanished(attempt: Callable[[], T], where: str, again: bool = True) 
 
 
 def vanished(error: BaseException) -> bool:
-    """Whether a file is there no more that was listed: a compaction or a prune has put another in its place.
+    """Whether an error says that a listed file was deleted: a compaction or a prune has put another in its place.
 
-    Spark tells it in text alone, Python's storages by FileNotFoundError, as it is or as the cause of their own error.
+    Parameters
+    ----------
+    error : BaseException
+        Spark's, whose text is searched; or FileNotFoundError, or an error of `Storage` that it caused.
     """
     cause = error.__cause__ if isinstance(error, NothingToReadError) else error
     return isinstance(cause, FileNotFoundError) or bool(_VANISHED.search(str(error)))
 
 
 def damaged(error: BaseException) -> bool:
-    """Whether pyarrow refuses a file for its content; what the system refuses has a number or a type of its own."""
+    """Whether pyarrow cannot parse a file. Errors of the operating system have an error number or another type.
+
+    Parameters
+    ----------
+    error : BaseException
+    """
     return isinstance(error, pa.ArrowInvalid) or (type(error) is OSError and error.errno is None)
 
 
-def named(rows: pa.Table) -> pa.Table:
-    """``rows`` with the last part alone of each ``file``: Spark names each uniquely, whatever its folder."""
+def with_file_names(rows: pa.Table) -> pa.Table:
+    """Replace each path in the column ``file`` by its last part, which Spark makes unique.
+
+    Parameters
+    ----------
+    rows : pyarrow.Table
+
+    Returns
+    -------
+    pyarrow.Table
+    """
     names = pc.replace_substring_regex(rows["file"], r"^.*/", "")
     return rows.set_column(rows.schema.get_field_index("file"), "file", names)
 
 
 def parquet_files(storage: Storage, folder: str) -> Iterable[Entry]:
-    """The Parquet files below ``folder``, by name; names that start with ``_`` or ``.`` are skipped at any depth."""
+    """The Parquet files below a folder. Names that start with ``_`` or ``.`` are skipped at any depth.
+
+    Parameters
+    ----------
+    storage : Storage
+    folder : str
+        Canonical.
+
+    Returns
+    -------
+    iterable of Entry
+        Sorted by path; empty where there is no such folder.
+    """
     if not storage.exists(folder):
         return []
     hidden = re.compile(r"(^|/)[_.]")
@@ -274,9 +389,22 @@ def parquet_files(storage: Storage, folder: str) -> Iterable[Entry]:
     )
 
 
-def deduplicate(rows: pa.Table, tie: str) -> pa.Table:
-    """One row a (path, version): the last by the column ``tie``; sorted by path."""
-    rows = rows.sort_by([("path", "ascending"), ("version", "ascending"), (tie, "descending")])
+def deduplicate(rows: pa.Table, order_by: str) -> pa.Table:
+    """Keep one row for each photograph version.
+
+    Parameters
+    ----------
+    rows : pyarrow.Table
+        With the columns ``path`` and ``version``.
+    order_by : str
+        Column whose largest value decides which row is kept.
+
+    Returns
+    -------
+    pyarrow.Table
+        Sorted by path and version.
+    """
+    rows = rows.sort_by([("path", "ascending"), ("version", "ascending"), (order_by, "descending")])
     if rows.num_rows < 2:
         return rows
     path, version = rows["path"].combine_chunks(), rows["version"].combine_chunks()
@@ -285,17 +413,53 @@ def deduplicate(rows: pa.Table, tie: str) -> pa.Table:
 
 
 def anti_join(rows: pa.Table, others: pa.Table, on: Sequence[str] = KEY) -> pa.Table:
-    """The rows whose key is not among those of ``others`` (anti-join), in their order."""
+    """The rows whose key is not in another table.
+
+    Parameters
+    ----------
+    rows, others : pyarrow.Table
+    on : sequence of str
+        Columns of the key, of text; default: path and version.
+
+    Returns
+    -------
+    pyarrow.Table
+        In the order of ``rows``.
+    """
     return rows.filter(pc.invert(pc.is_in(row_keys(rows, on), value_set=row_keys(others, on))))
 
 
 def semi_join(rows: pa.Table, others: pa.Table) -> pa.Table:
-    """The rows whose (path, version) is among ``others`` (semi-join), in their order."""
+    """The rows whose path and version are in another table.
+
+    Parameters
+    ----------
+    rows, others : pyarrow.Table
+
+    Returns
+    -------
+    pyarrow.Table
+        In the order of ``rows``.
+    """
     return rows.filter(pc.is_in(row_keys(rows), value_set=row_keys(others)))
 
 
-def gone(known: pa.Table, source: str, present: pa.ChunkedArray) -> int:
-    """How many photographs below ``source`` the store knows that are not among the ``present`` paths any more."""
+def count_gone(known: pa.Table, source: str, present: pa.ChunkedArray) -> int:
+    """Count the photographs of the store that are no longer in the input.
+
+    Parameters
+    ----------
+    known : pyarrow.Table
+        As `FeatureStore.known` gives it.
+    source : str
+        Canonical folder of the input; photographs of other folders do not count.
+    present : pyarrow.ChunkedArray of str
+        The paths that are in the input.
+
+    Returns
+    -------
+    int
+    """
     below = pc.unique(known["path"].filter(pc.starts_with(known["path"], join(source, ""))))
     return int(pc.sum(pc.invert(pc.is_in(below, value_set=present))).as_py() or 0)
 
@@ -315,12 +479,22 @@ def row_keys(rows: pa.Table | pa.RecordBatch, columns: Sequence[str] = KEY) -> p
     pyarrow.ChunkedArray or pyarrow.Array
         A text a row, of a table or a batch.
     """
-    # NUL can stand in neither a path nor a version, so the joined key is as unique as its parts.
+    # Neither a path nor a version can hold NUL, so that the joined key is unique.
     return pc.binary_join_element_wise(*(rows[name] for name in columns), "\0")
 
 
 def parquet_bytes(table: pa.Table) -> bytes:
-    """A small table as one Parquet file."""
+    """The content of a Parquet file.
+
+    Parameters
+    ----------
+    table : pyarrow.Table
+        A small one, as the file is made in memory.
+
+    Returns
+    -------
+    bytes
+    """
     sink = io.BytesIO()
     pq.write_table(table, sink, compression="zstd")
     return sink.getvalue()
