@@ -20,11 +20,14 @@ from tests.integration.runs import config, finished, photographs, run
 from tests.integration.runs import verger as start
 from tests.integration.s3 import Minio
 from verger import pipeline
+from verger.config import CompactSettings
 from verger.errors import StoreError
 from verger.progress import Progress
+from verger.storage.local import LocalStorage
+from verger.storage.stores import Stores
 from verger.tables import compaction
 from verger.tables.schemas import FEATURES
-from verger.tables.store import FeatureStore, relisted, vanished
+from verger.tables.store import FeatureStore, retry_if_vanished, vanished
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -78,9 +81,10 @@ def tables(place: Path) -> list[pa.Table]:
 
 
 def compact(spark: Any, place: Path, hours: float = 0) -> dict[str, int]:
-    return compaction.compact(
-        str(place / "out"), spark, pytest.fail, lambda: datetime.now(UTC) + timedelta(hours=hours)
-    )
+    def clock() -> datetime:
+        return datetime.now(UTC) + timedelta(hours=hours)
+
+    return compaction.compact(LocalStorage(), str(place / "out"), spark, pytest.fail, clock)
 
 
 def stored(place: Path) -> list[Path]:
@@ -126,7 +130,7 @@ def test_files_come_near_the_target(spark, place: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(compaction, "TARGET", 4 * size)
     monkeypatch.setattr(compaction, "_OPENING", 0)
     assert compact(spark, place)["files_after"] - 1 == 3  # of four, four and one with the small ones
-    known = FeatureStore(str(place / "out"), folder.name).known()
+    known = FeatureStore(LocalStorage(), str(place / "out"), folder.name).known()
     assert set(expected) <= set(known["path"].to_pylist())
 
 
@@ -142,7 +146,7 @@ def test_killed_it_leaves_the_same_tables_and_the_next_one_ends_it(spark, place:
     assert not (place / "out" / "compactions").exists()
     assert tables(place) == expected
     with open(os.devnull, "w") as quiet, Progress(quiet) as progress:
-        merged = pipeline.compact(config(place), spark, progress)
+        merged = pipeline.compact(CompactSettings(output=str(place / "out")), spark, progress)
     assert merged["rows"] == 24 * (2 if half else 1)  # one fingerprint's was whole, but for its record
     assert tables(place) == expected
     assert compact(spark, place, hours=25)["deleted"] == len(before)
@@ -151,7 +155,7 @@ def test_killed_it_leaves_the_same_tables_and_the_next_one_ends_it(spark, place:
 
 def test_what_spark_says_of_a_vanished_file_is_understood(spark, place: Path) -> None:
     manifest = json.loads(next((place / "out" / "runs").glob("*/manifest.json")).read_text())
-    store = FeatureStore(str(place / "out"), manifest["features"]["fingerprint"], pytest.fail)
+    store = FeatureStore(LocalStorage(), str(place / "out"), manifest["features"]["fingerprint"], pytest.fail)
     compact(spark, place)
     stale = store.known()
     planned = store.features(spark, stale)
@@ -162,7 +166,7 @@ def test_what_spark_says_of_a_vanished_file_is_understood(spark, place: Path) ->
             late()
         assert vanished(caught.value)
     looks = iter([stale, store.known()])
-    assert relisted(lambda: store.features(spark, next(looks)).count(), store.folder) == stale.num_rows
+    assert retry_if_vanished(lambda: store.features(spark, next(looks)).count(), store.folder) == stale.num_rows
 
 
 def test_features_load_while_old_files_are_deleted(spark, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -261,7 +265,7 @@ def test_a_store_in_a_bucket_is_compacted(spark, place: Path, jars: Path, s3_env
     assert len(keys("compactions/")) == 2
     assert loaded() == expected
     later = datetime.now(UTC) + timedelta(hours=25)
-    assert compaction.compact(output, spark, pytest.fail, lambda: later)["deleted"] == before
+    assert compaction.compact(Stores().of(output), output, spark, pytest.fail, lambda: later)["deleted"] == before
     assert len([key for key in keys("features/") if key.endswith(".parquet")]) == 2
     assert keys("compactions/") == []
     assert loaded() == expected

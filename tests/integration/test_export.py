@@ -21,7 +21,7 @@ from tests.integration import runs
 from tests.integration.runs import finished, photographs, run
 from tests.integration.s3_runs import COUNT, Place
 from verger.components.pca import Pca
-from verger.config import RunConfig
+from verger.config import ResultSettings
 from verger.errors import DoesNotFitError, ExitCode, NothingToReadError, VergerError
 from verger.insight.export import dense, exporter
 from verger.insight.export.dense import Dense
@@ -47,7 +47,7 @@ SIZE = 96
 def exported(output: Path, photographs: int | None = None) -> dict[str, Any]:
     """An export in this process."""
     with open(os.devnull, "w") as quiet, Progress(quiet) as progress:
-        record = exporter.export(RunConfig(input="(no)", output="(no)"), str(output), photographs, progress)
+        record = exporter.export(ResultSettings(), str(output), photographs, progress)
         return record | {"warnings": progress.warnings}
 
 
@@ -78,7 +78,7 @@ def interpreted(path: Path) -> Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.
 def outputs(folder: Path, name: str, split: str) -> tuple[Any, Any]:
     """What the run says of photographs by the features in its store, and what a model says of their files."""
     features = verger.load_features(str(folder.parent), "pandas").query("split == @split")
-    kept, _ = load(str(folder))
+    kept, _ = load(str(folder), LocalStorage())
     expected = kept.probabilities(Pca.load(str(folder.parent / "pca")).transform(np.stack(features["features"])))
     call = interpreted(folder / name)
     return expected, np.stack([call(decode(Path(path).read_bytes(), SIZE).rgb) for path in features["path"]])
@@ -148,7 +148,7 @@ def test_the_lines_of_the_documentation_run_as_they_stand(
     exec(code, {})
     first, *rest = capsys.readouterr().out.splitlines()
     assert len(rest) == 2
-    kept, _ = load(str(folder))
+    kept, _ = load(str(folder), LocalStorage())
     expected = kept.probabilities([row.pca_features])[0]
     assert first == f"{expected.max():.1%} {kept.classes[expected.argmax()]}"
 

@@ -15,7 +15,7 @@ import verger as package
 from tests.cpu import assert_within_tolerance
 from tests.integration.runs import finished, photographs, run, verger
 from tests.integration.s3_runs import COUNT, Place
-from verger.config import RunConfig
+from verger.config import ResultSettings
 from verger.insight.identify.identification import Identification, identify
 from verger.insight.identify.loaded_run import LoadedRun
 from verger.photographs.synthetic import draw
@@ -48,9 +48,8 @@ def known(drawn: tuple[Path, dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def looked(run_uri: Path, *paths: str, top: int = 3) -> list[tuple[Identification, LoadedRun | None]]:
-    config = RunConfig(input="/none", output="/none")
     with open(os.devnull, "w") as quiet, Progress(quiet) as progress:
-        return list(identify(config, str(run_uri), paths, top, progress))
+        return list(identify(ResultSettings(), str(run_uri), paths, top, progress))
 
 
 def noise(path: Path) -> str:

@@ -18,6 +18,7 @@ import pytest
 import verger
 from tests.conftest import ROOT
 from verger import cli, pipeline
+from verger.storage.stores import Stores
 from verger.tables import manifest, runs
 
 PAGE = (ROOT / "docs" / "from-the-notebooks.md").read_text()
@@ -52,7 +53,7 @@ def job(spark: Any, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Job:
         with pytest.raises(SystemExit) as done:
             cli.main(command(heading))
         assert done.value.code == 0
-        return manifest.read(runs.find("out")).as_dict() if (folder / "out").exists() else {}
+        return manifest.read(runs.find("out", Stores())).as_dict() if (folder / "out").exists() else {}
 
     type_in("From the notebooks")
     return type_in

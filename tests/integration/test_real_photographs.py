@@ -25,7 +25,7 @@ def grocery(spark, data: Path, tmp_path_factory: pytest.TempPathFactory):
     output = tmp_path_factory.mktemp("grocery") / "out"
     config = RunConfig(input=str(data / "grocery"), output=str(output))
     with open(os.devnull, "w") as quiet, Progress(quiet) as progress:
-        done = pipeline.run(config, spark, progress)
+        done = pipeline.run(config, spark, progress).as_dict()
     table = verger.load_features(str(output))
     return done, table, np.stack(table["features"].to_numpy(zero_copy_only=False))
 

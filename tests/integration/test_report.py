@@ -14,7 +14,7 @@ import pytest
 from tests.browser import Browser
 from tests.integration.runs import WITH_INSIGHT, finished, photographs, run, verger
 from tests.integration.s3_runs import COUNT, Place
-from verger.config import RunConfig
+from verger.config import ResultSettings
 from verger.insight.report.context import SECTIONS
 from verger.insight.report.writer import redraw
 from verger.progress import Progress
@@ -73,7 +73,7 @@ def test_a_report_is_drawn_again_without_spark(reported: tuple[Path, dict[str, A
 def redrawn(output: Path) -> tuple[str, list[str]]:
     """The page, drawn again in this process, and the warnings."""
     with open(os.devnull, "w") as quiet, Progress(quiet) as progress:
-        page = redraw(RunConfig(input="(no)", output="(no)"), str(output), progress)
+        page = redraw(ResultSettings(), str(output), progress)
         return Path(page).read_text(), progress.warnings
 
 
