@@ -21,7 +21,7 @@ from verger.config import RunConfig
 for step in json.load(sys.stdin):
     os.environ.update(step["environment"])
     done = pipeline.run(RunConfig(backbone="pixels", input_size=8, cores=1, store_location="eu", **step["places"]))
-    print(json.dumps([done["photographs"]["computed"], verger.load(step["places"]["output"]).num_rows]))
+    print(json.dumps([done.photographs.computed, verger.load(step["places"]["output"]).num_rows]))
 """
 
 

@@ -16,15 +16,16 @@ from tests.integration.s3_runs import COUNT, Place, Tables, reach
 
 # After the listing, and before the first photograph is read, two photographs are not what they were.
 MEANWHILE = """
-import os, boto3
-from verger.attempt import Attempt
-take = Attempt.list_photographs
-def then_change(self):
-    take(self)
+import boto3
+from verger.pipeline import stages
+take = stages.list_photographs
+def then_change(job):
+    listed = take(job)
     client, bucket = boto3.client("s3"), "{bucket}"
     client.upload_file("in/label 0/0000.png", bucket, "in/label 1/0001.png")
     client.delete_object(Bucket=bucket, Key="in/label 2/0002.png")
-Attempt.list_photographs = then_change
+    return listed
+stages.list_photographs = then_change
 """
 
 # Waits, all but done, until a file says that the other run has published.
