@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import shutil
 import signal
 from pathlib import Path
 
@@ -33,18 +35,14 @@ def slowly(*arguments):
 module.{function} = slowly
 """
 
-# Dies by SIGKILL as the named function is called (or has returned), once: a file tells that it did.
+# Dies by SIGKILL as the manifest is about to be written; a file tells that it did.
 KILL = """
 import os, signal
-import verger.{module} as module
-owner = {owner}
-def dies(*arguments, original=owner.{function}, **named):
-    result = original(*arguments, **named) if {after} else None
-    if not os.path.exists("hit"):
-        open("hit", "w").close()
-        os.kill(os.getpid(), signal.SIGKILL)
-    return result if {after} else original(*arguments, **named)
-owner.{function} = dies
+from verger.tables import manifest
+def dies(*arguments, **named):
+    open("hit", "w").close()
+    os.kill(os.getpid(), signal.SIGKILL)
+manifest.publish = dies
 """
 
 # A decoder that aborts its process, as a C library with a bug does.
@@ -60,10 +58,53 @@ images.decode = aborts
 """
 
 
+# Where a run that dies leaves something for the next one to find: module, owner, function, and whether it has returned.
+POINTS = {
+    "described": ("tables.store", "FeatureStore", "describe", True),
+    "wave-written": ("tables.store", "FeatureStore", "remember", False),
+    "projection-begun": ("components.pca", "Pca", "save", True),
+    "projection-written": ("tables.reader", "", "verify", False),
+    "before-manifest": ("tables.manifest", "", "publish", False),
+    "before-latest": ("tables.manifest", "", "publish", True),
+}
+
+
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
     photographs(tmp_path / "in", 60)
     return tmp_path
+
+
+@pytest.fixture(scope="module")
+def stopped(spark, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the output as it was at each of POINTS, by its name: what a SIGKILL at that moment leaves."""
+    folder = tmp_path_factory.mktemp("stopped")
+    photographs(folder / "in", 60)
+    (folder / "in" / "empty.jpg").write_bytes(b"")
+
+    def keep(point: str) -> None:
+        if not (folder / point).exists():
+            shutil.copytree(folder / "out", folder / point)
+
+    def watched(point: str, original, after: bool):
+        def function(*arguments, **named):
+            if not after:
+                keep(point)
+            result = original(*arguments, **named)
+            if after:
+                keep(point)
+            return result
+
+        return function
+
+    with pytest.MonkeyPatch.context() as patch:
+        for point, (module, owner, name, after) in POINTS.items():
+            found = importlib.import_module(f"verger.{module}")
+            target = getattr(found, owner) if owner else found
+            patch.setattr(target, name, watched(point, getattr(target, name), after))
+        run(spark, folder)
+    shutil.move(folder / "out", folder / "undisturbed")
+    return folder
 
 
 def arguments(place: Path, *more: str) -> list[str]:
@@ -74,13 +115,18 @@ def arguments(place: Path, *more: str) -> list[str]:
 def undisturbed(spark, place: Path) -> None:
     """The output has the very table that a run of its own would have, and nothing unfinished is read."""
     run(spark, place, output=str(place / "undisturbed"))
-    expected, got = verger.load(str(place / "undisturbed")), verger.load(str(place / "out"))
+    assert_same(place / "out", place / "undisturbed")
+
+
+def assert_same(output: Path, other: Path) -> None:
+    """Two outputs have the same table."""
+    expected, got = verger.load(str(other)), verger.load(str(output))
     assert got.drop_columns("pca_features").equals(expected.drop_columns("pca_features"))
     expected, got = (np.stack(table["pca_features"].to_pylist()) for table in (expected, got))
     np.testing.assert_allclose(got, expected, atol=1e-7 * np.ptp(expected), rtol=0)
 
 
-@pytest.mark.parametrize("number", [2, 6])
+@pytest.mark.parametrize("number", [pytest.param(2, marks=pytest.mark.slow), 6])
 def test_killed_in_extraction_it_resumes_from_the_store(spark, place: Path, number: int) -> None:
     slow = arguments(place, "--wave-size", "10", "--partitions", "2")
     process = start(*slow, inject=SLOW_DECODER, cwd=place)
@@ -113,31 +159,36 @@ def nth_progress_line(number: int):
     return now
 
 
-@pytest.mark.parametrize(
-    ("module", "owner", "function", "after"),
-    [
-        ("tables.store", "module.FeatureStore", "describe", True),
-        ("tables.store", "module.FeatureStore", "remember", False),
-        ("components.pca", "module.Pca", "save", True),
-        ("tables.reader", "module", "verify", False),
-        ("tables.manifest", "module", "publish", False),
-        ("tables.manifest", "module", "publish", True),
-    ],
-    ids=["described", "wave-written", "projection-begun", "projection-written", "before-manifest", "before-latest"],
-)
-def test_killed_at_a_named_point_the_next_run_is_whole(spark, place: Path, module, owner, function, after) -> None:
+@pytest.mark.parametrize("point", POINTS)
+def test_stopped_at_a_named_point_the_next_run_is_whole(spark, stopped: Path, point: str) -> None:
+    shutil.copytree(stopped / point, stopped / "out")
+    try:
+        assert not (stopped / "out" / "latest.json").exists()
+        done = run(spark, stopped)
+        assert done["photographs"]["computed"] == (60 if point == "described" else 0)
+        assert_same(stopped / "out", stopped / "undisturbed")
+    finally:
+        shutil.rmtree(stopped / "out")
+
+
+def test_killed_before_its_manifest_the_next_run_is_whole(spark, place: Path) -> None:
+    """By SIGKILL, at the point at which most is there to be taken for a run."""
     (place / "in" / "empty.jpg").write_bytes(b"")
-    inject = KILL.format(module=module, owner=owner, function=function, after=after)
-    code, stderr, _ = finished(start(*arguments(place), inject=inject, cwd=place))
+    code, stderr, _ = finished(start(*arguments(place), inject=KILL, cwd=place))
     assert code == -signal.SIGKILL, stderr
     assert (place / "hit").exists()
     assert not (place / "out" / "latest.json").exists()
-    done = run(spark, place)
-    assert done["photographs"]["computed"] == (60 if function == "describe" else 0)
+    assert run(spark, place)["photographs"]["computed"] == 0
     undisturbed(spark, place)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["SIGTERM", "SIGINT"])
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [
+        pytest.param(signal.SIGTERM, 143, id="SIGTERM"),
+        pytest.param(signal.SIGINT, 130, id="SIGINT", marks=pytest.mark.slow),
+    ],
+)
 def test_interrupted_it_leaves_cleanly_and_says_how_to_go_on(spark, place: Path, number: int, code: int) -> None:
     slow = arguments(place, "--wave-size", "10", "--partitions", "2")
     process = start(*slow, inject=SLOW_DECODER, cwd=place)
@@ -157,7 +208,7 @@ def test_interrupted_it_leaves_cleanly_and_says_how_to_go_on(spark, place: Path,
     ("stage", "module", "function", "number", "code"),
     [
         ("components", "rows", "matrix", signal.SIGTERM, 143),
-        ("projection", "projection", "_transformed", signal.SIGINT, 130),
+        pytest.param("projection", "projection", "_transformed", signal.SIGINT, 130, marks=pytest.mark.slow),
     ],
     ids=["components", "projection"],
 )
