@@ -1,4 +1,4 @@
-"""The examples in docstrings, as tests: `pytest --doctest-modules job/verger`."""
+"""The examples in the docstrings of job/verger, as tests: `pytest job/verger`."""
 
 from __future__ import annotations
 
@@ -6,9 +6,18 @@ import json
 from pathlib import Path
 
 import pytest
-from _pytest.doctest import DoctestItem
+from _pytest.doctest import DoctestItem, DoctestModule
 
 from tests.manifests import manifest_with
+
+PACKAGE = Path(__file__).parent / "job" / "verger"
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> DoctestModule | None:
+    """Collect the modules that have examples; `--doctest-modules` would import all others, and the tests' own."""
+    if file_path.suffix != ".py" or PACKAGE not in file_path.parents or ">>> " not in file_path.read_text():
+        return None
+    return DoctestModule.from_parent(parent, path=file_path)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

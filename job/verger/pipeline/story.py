@@ -50,7 +50,8 @@ def run(config: RunConfig, spark: SparkSession | None = None, progress: Progress
     >>> from verger.config import RunConfig
     >>> from verger.photographs import synthetic
     >>> labels = synthetic.draw("photographs", 20, seed=0)
-    >>> config = RunConfig(input="photographs", output="out", backbone="pixels", components=2, classifier=False, report=False)
+    >>> settings = {"backbone": "pixels", "components": 2, "classifier": False, "report": False}
+    >>> config = RunConfig(input="photographs", output="out", **settings)
     >>> manifest = run(config)
     >>> manifest.photographs.computed, manifest.pca.n_components
     (20, 2)
