@@ -91,7 +91,8 @@ def test_features_and_components_are_those_of_the_run(
 def test_a_picture_of_another_kind_is_none_of_these(drawn: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
     ((found, _),) = looked(drawn[0] / "out", noise(tmp_path / "noise.png"))
     assert found.is_none
-    assert found.distance is not None and found.distance > 1.5 * found.none_of_these["threshold"]
+    assert found.distance is not None and found.none_of_these is not None
+    assert found.distance > 1.5 * found.none_of_these.threshold
 
 
 def test_unreadable_photographs_are_reported_and_the_others_identified(
