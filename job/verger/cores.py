@@ -1,4 +1,8 @@
-"""How many cores this process may use: those of its CPU set, or fewer where a container's quota is smaller."""
+"""How many cores this process may use: those of its CPU set, or fewer where a container's quota is smaller.
+
+joblib.cpu_count reads only the quota at the root of the mount. It misses those of a nested control group and of the
+groups above it, such as a systemd slice or a pod around the container.
+"""
 
 from __future__ import annotations
 
@@ -8,44 +12,48 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
-_MOUNT = Path("/sys/fs/cgroup")
-_OWN = Path("/proc/self/cgroup")
+_CGROUP_MOUNT = Path("/sys/fs/cgroup")
+_PROCESS_CGROUPS = Path("/proc/self/cgroup")
 
 
 def available_cores() -> int:
-    """Cores that threads can be kept busy on; the machine's number does not count.
+    """Count the cores that this process may use, at least one.
 
-    A quota, such as ``docker run --cpus`` or a pod's CPU limit makes, is rounded up, as Java does.
+    A quota, as ``docker run --cpus`` or a pod's CPU limit sets it, is rounded up, as Java does.
+
+    Returns
+    -------
+    int
     """
     return max(1, min([len(os.sched_getaffinity(0)), *map(math.ceil, _quotas())]))
 
 
 def _quotas() -> Iterator[float]:
-    """Quotas of this process's control group and those above it, in cores; versions 2 and 1 of Linux's interface."""
+    """The quotas of this process's control group and of those above it, in cores; for cgroups version 2 and 1."""
     try:
-        groups = _OWN.read_text().splitlines()
+        groups = _PROCESS_CGROUPS.read_text().splitlines()
     except OSError:
         return
     for number, controllers, path in (line.split(":", 2) for line in groups):
         if number == "0":
-            mount = _MOUNT
+            mount = _CGROUP_MOUNT
         elif "cpu" in controllers.split(","):
-            mount = _MOUNT / "cpu"
+            mount = _CGROUP_MOUNT / "cpu"
         else:
             continue
-        own = PurePosixPath(path).relative_to("/")
-        for folder in (own, *own.parents):  # in a container the path may be the host's: the last one is there
+        group = PurePosixPath(path).relative_to("/")
+        for folder in (group, *group.parents):  # in a container only the last one may exist, as the path is the host's
             with suppress(OSError, ValueError, ZeroDivisionError):
                 yield _quota(mount / folder)
 
 
 def _quota(folder: Path) -> float:
-    """Cores' worth of time; ValueError where there is no bound."""
+    """The quota of one control group, in cores; ValueError where it has none."""
     try:
         quota, period = (folder / "cpu.max").read_text().split()
     except FileNotFoundError:
         quota, period = ((folder / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
-    share = int(quota) / int(period)  # 'max' is no number
-    if share <= 0:
+    cores = int(quota) / int(period)  # 'max' is not a number
+    if cores <= 0:
         raise ValueError(quota)
-    return share
+    return cores

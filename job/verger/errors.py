@@ -6,7 +6,7 @@ from enum import IntEnum, StrEnum
 
 
 class ExitCode(IntEnum):
-    """What the process returns; part of the contract with scripts and charts."""
+    """The exit codes of the process. Scripts and charts rely on them."""
 
     DONE = 0
     DEFECT = 1
@@ -30,6 +30,11 @@ class VergerError(Exception):
         One line: what happened, and where.
     advice : str, optional
         What to do about it.
+
+    Attributes
+    ----------
+    exit_code : ExitCode
+        With which the process ends; each class has its own.
     """
 
     exit_code = ExitCode.DEFECT
@@ -52,7 +57,7 @@ class UsageError(VergerError):
 
 
 class NothingToReadError(VergerError):
-    """There is no such place, or no photograph in it."""
+    """There is no such file, folder or bucket, or no photograph in it."""
 
     exit_code = ExitCode.NOTHING_TO_READ
 
@@ -64,7 +69,7 @@ class StoreError(VergerError):
 
 
 class ResidencyError(VergerError):
-    """Data would be read or written outside the EU, or where it stands cannot be told."""
+    """Data would be read or written outside the EU, or its region is unknown."""
 
     exit_code = ExitCode.RESIDENCY
 
@@ -76,23 +81,32 @@ class TooManyRejectedError(VergerError):
 
 
 class WeightsError(VergerError):
-    """The weights are not to be had, or are not those of this network."""
+    """The weights cannot be read, or are not those of this network."""
 
     exit_code = ExitCode.WEIGHTS
 
 
 class DoesNotFitError(VergerError):
-    """Memory or disk does not suffice."""
+    """There is not enough memory or disk space."""
 
     exit_code = ExitCode.DOES_NOT_FIT
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM came; as SIGINT's, no Exception, so that no library takes it for a failure of its own."""
+    """SIGTERM came. Like KeyboardInterrupt it is no Exception, so that libraries do not handle it as an error."""
 
 
 class InterruptedCommandError(VergerError):
-    """A signal asked the command to end."""
+    """A signal asked the command to end.
+
+    Parameters
+    ----------
+    signal : KeyboardInterrupt
+        `Terminated` for SIGTERM.
+    kept : str
+        What the message says after "interrupted" or "terminated".
+    advice : str
+    """
 
     def __init__(self, signal: KeyboardInterrupt, kept: str = "", advice: str = "Run the same command again") -> None:
         terminated = isinstance(signal, Terminated)
@@ -101,7 +115,13 @@ class InterruptedCommandError(VergerError):
 
 
 class InterruptedRunError(InterruptedCommandError):
-    """A signal asked the run to end, which computes in waves and can be resumed."""
+    """A signal asked a run to end. It can be resumed: committed waves are kept.
+
+    Parameters
+    ----------
+    signal : KeyboardInterrupt
+        `Terminated` for SIGTERM.
+    """
 
     def __init__(self, signal: KeyboardInterrupt) -> None:
         super().__init__(signal, ": committed waves are kept", "Run the same command again to resume")
@@ -122,7 +142,7 @@ class Reason(StrEnum):
 
     @property
     def permanent(self) -> bool:
-        """Whether the same bytes would be rejected again, so that they need not be read again."""
+        """Whether the same bytes would be rejected again. If so, the photograph is not read again."""
         return self not in (Reason.UNREADABLE, Reason.VANISHED, Reason.CHANGED)
 
 

@@ -1,4 +1,4 @@
-"""Values as our JSON files and log lines have them: no number is NaN, and times are ISO 8601 in UTC."""
+"""Values in Verger's JSON files and log lines: no number is NaN, and times are ISO 8601 in UTC."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 def finite(value: Any) -> Any:
-    """A value in which None, which JSON writes as null, stands for each number that is not finite.
+    """Replace each number that is not finite by None, which JSON writes as null.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ def finite(value: Any) -> Any:
 
 
 def dump(document: dict[str, Any]) -> bytes:
-    """A JSON file as other programs expect it: no NaN, and keys in the order in which they were put.
+    """Write a JSON file: without NaN, and with keys in their present order.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ def dump(document: dict[str, Any]) -> bytes:
 
 
 def timestamp(when: datetime) -> str:
-    """ISO 8601 in UTC, with microseconds, so that text order is time order.
+    """Write a time as ISO 8601 in UTC, with microseconds, so that the order of texts is the order of times.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The log of a cluster: one JSON object a line, with time, level and logger named as in Spark's structured log."""
+"""The log of a cluster: one JSON object a line. Time, level and logger have the names of Spark's structured log."""
 
 from __future__ import annotations
 
@@ -13,72 +13,89 @@ from typing import Any
 
 from verger.jsonable import finite
 
-# Python's names, where log4j has others.
+# Python's names of levels -> log4j's, where they differ.
 _LEVELS = {"WARNING": "WARN", "CRITICAL": "FATAL"}
 
 
 def line(event: str, level: str = "INFO", logger: str = "verger", **fields: Any) -> str:
-    """One line of the log.
+    """Make one line of the log.
 
     Parameters
     ----------
     event : str
-        What kind of line it is.
-    level, logger : str
-        As log4j calls them.
+        The kind of line.
+    level : str
+        In log4j's words: INFO, WARN, ERROR, ...
+    logger : str
+        Name of the logger.
     **fields
-        What else it says.
+        Further keys and values.
+
+    Returns
+    -------
+    str
+        A JSON object, without a newline.
     """
     now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     return dump({"ts": now, "level": level, "logger": logger, "event": event, **fields})
 
 
 def dump(fields: dict[str, Any]) -> str:
-    """JSON on one line, with null for what it has no number for."""
+    """Write a JSON object on one line. A number that is not finite becomes null.
+
+    Parameters
+    ----------
+    fields : dict
+        A value that JSON does not have is written as its text.
+
+    Returns
+    -------
+    str
+    """
     return json.dumps(finite(fields), default=str)
 
 
-class _Lines(logging.Handler):
-    """Python's loggers as lines of the log."""
+class _JsonHandler(logging.Handler):
+    """Writes the messages of Python's loggers as lines of the log."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        shown = {"traceback": "".join(traceback.format_exception(*record.exc_info))} if record.exc_info else {}
+        fields = {"traceback": "".join(traceback.format_exception(*record.exc_info))} if record.exc_info else {}
         level = _LEVELS.get(record.levelname, record.levelname)
-        with suppress(OSError, ValueError, TypeError):  # nobody reads it any more, or its arguments do not fit
+        with suppress(OSError, ValueError, TypeError):  # stderr is closed, or the arguments do not fit the message
             message = " ".join(record.getMessage().split())
-            sys.stderr.write(line("log", level, record.name, message=message, **shown) + "\n")
+            sys.stderr.write(line("log", level, record.name, message=message, **fields) + "\n")
             sys.stderr.flush()
 
 
-_LINES = _Lines()
+_HANDLER = _JsonHandler()
 
 
-def begin(as_json: bool, loud: bool = False) -> None:
-    """Say whether, from here on, Python's warnings, loggers and stray tracebacks become lines of the log too.
+def configure(as_json: bool, verbose: bool = False) -> None:
+    """Write Python's warnings, log messages and uncaught exceptions as lines of the log; or not any more.
 
     Parameters
     ----------
     as_json : bool
-    loud : bool
-        Whether the traceback of every call that a signal interrupts, which Py4J logs, is among them.
+    verbose : bool
+        Whether to include Py4J's messages: a traceback for every call that a signal interrupts.
     """
     root = logging.getLogger()
-    (root.addHandler if as_json else root.removeHandler)(_LINES)
+    (root.addHandler if as_json else root.removeHandler)(_HANDLER)
     logging.captureWarnings(as_json)
-    logging.getLogger("py4j").setLevel(logging.CRITICAL if as_json and not loud else logging.NOTSET)
+    logging.getLogger("py4j").setLevel(logging.CRITICAL if as_json and not verbose else logging.NOTSET)
     if as_json:
-        threading.excepthook = sys.unraisablehook = _stray
-    elif threading.excepthook is _stray:
+        threading.excepthook = sys.unraisablehook = _log_uncaught
+    elif threading.excepthook is _log_uncaught:
         threading.excepthook, sys.unraisablehook = threading.__excepthook__, sys.__unraisablehook__
 
 
-def structured() -> bool:
-    """Whether lines are JSON."""
-    return _LINES in logging.getLogger().handlers
+def is_json() -> bool:
+    """Whether the log is JSON."""
+    return _HANDLER in logging.getLogger().handlers
 
 
-def _stray(stray: Any) -> None:
-    """An exception that no caller can catch: a thread's, or an object's that is deleted."""
+def _log_uncaught(uncaught: Any) -> None:
+    """Log an exception that no caller can catch: one in a thread, or in an object's ``__del__``."""
     logging.getLogger("verger").error(
-        "an exception that nobody handles", exc_info=(stray.exc_type, stray.exc_value, stray.exc_traceback)
+        "uncaught exception", exc_info=(uncaught.exc_type, uncaught.exc_value, uncaught.exc_traceback)
     )

@@ -1,4 +1,4 @@
-"""Work that is started before its results are needed."""
+"""A parallel map that works ahead of its consumer."""
 
 from __future__ import annotations
 
@@ -14,23 +14,28 @@ Result = TypeVar("Result")
 def prefetch_map(
     function: Callable[[Item], Result], items: Iterable[Item], threads: int, window: int
 ) -> Iterator[Result]:
-    """Map in threads, in order, with a bound on what is held in memory.
+    """Map in threads. Results come in order, and a bounded number is held in memory.
 
     Parameters
     ----------
     function : callable
         Called once per item, in one of the threads. What it raises is raised when its result is taken.
     items : iterable
-        Taken one by one, as they are started.
+        Read one by one, as calls are started.
     threads : int
-        Most calls at the same time.
+        Calls at the same time, at most.
     window : int
-        How many items are started ahead of the one whose result the caller takes next.
+        Calls that are started ahead of the result that the caller takes next.
 
     Yields
     ------
     object
         The results, in the order of ``items``.
+
+    Examples
+    --------
+    >>> list(prefetch_map(abs, [-1, 2, -3], threads=2, window=4))
+    [1, 2, 3]
     """
     with ThreadPoolExecutor(threads) as pool:
         waiting: deque[Future[Result]] = deque()

@@ -1,4 +1,4 @@
-"""What a run shows while it works: a bar on a terminal, JSON lines elsewhere."""
+"""The progress of a run on stderr: a bar on a terminal, JSON lines elsewhere."""
 
 from __future__ import annotations
 
@@ -28,30 +28,33 @@ RATE_WINDOW_S = 30.0
 
 
 class Progress:
-    """The voice of a run, on stderr.
+    """Shows stages, progress, warnings and the end of a run.
 
     On a terminal: a spinner for each stage, a bar for the photographs. Elsewhere: one JSON object a line, each with an
-    ``event``: ``stage``, ``progress``, ``warning``, and last ``done`` or ``failed``, and between them lines for people.
-    In the format ``json`` these are objects too, of the event ``message``, and each has ``ts``, ``level`` and
-    ``logger``. It may be used from any thread, and never raises: a run does not die of a reader that went away.
+    ``event``: ``stage``, ``progress``, ``warning``, and last ``done`` or ``failed``; lines for people are between them.
+    In the format ``json`` these are objects too, with the event ``message``, and each object has ``ts``, ``level`` and
+    ``logger``.
+
+    It may be used from any thread. It never raises: a run goes on when nothing reads its output any more.
 
     Parameters
     ----------
     stream : TextIO, optional
-        Where to speak; default: stderr.
+        Default: stderr.
     interval : float
         Seconds between two ``progress`` lines.
     log_level : {"debug", "info", "warning", "error"}
-        ``error`` keeps warnings off the screen; from ``info`` on stages are lines, as the log would tear spinners.
+        With ``error``, warnings are not shown. With ``info`` and ``debug``, stages are lines on a terminal too, as
+        Spark's messages would break a spinner.
     log_format : {"auto", "json"}
-        ``json`` also on a terminal, and without lines for people.
+        With ``json``, all lines are JSON objects, also on a terminal.
 
     Attributes
     ----------
     timings : dict of str to float
-        Seconds per stage; a stage that was entered again adds up.
+        Seconds per stage; a stage that was entered again is added.
     warnings : list of str
-        Every distinct warning, in order.
+        Each warning once, in order.
     """
 
     def __init__(
@@ -63,22 +66,31 @@ class Progress:
     ) -> None:
         self.timings: dict[str, float] = {}
         self.warnings: list[str] = []
-        self._stream = _Unbreakable(sys.stderr if stream is None else stream)
+        self._stream = _SafeStream(sys.stderr if stream is None else stream)
         self._interval = interval
         self._log_level = log_level
-        self._structured = log_format == "json"
+        self._is_json = log_format == "json"
         self._began = time.monotonic()
         self._lock = threading.Lock()
         self._meter: _Meter | None = None
         self._counts: dict[str, int] = {}
         self._spinners = contextlib.ExitStack()
         self._console: Console | None = None
-        if self._stream.isatty() and not self._structured:
+        if self._stream.isatty() and not self._is_json:
             self._console = Console(file=self._stream, highlight=False)  # type: ignore[arg-type]
 
     @classmethod
     def of(cls, settings: LogSettings) -> Self:
-        """As the settings ask for it."""
+        """Make one on stderr.
+
+        Parameters
+        ----------
+        settings : LogSettings
+
+        Returns
+        -------
+        Progress
+        """
         return cls(None, settings.progress_interval, settings.log_level, settings.log_format)
 
     def __enter__(self) -> Self:
@@ -88,17 +100,17 @@ class Progress:
         self._spinners.close()
 
     @contextmanager
-    def stage(self, name: str, says: str = "") -> Iterator[None]:
-        """Time a stage and show that it began.
+    def stage(self, name: str, description: str = "") -> Iterator[None]:
+        """Time a stage and show that it has begun.
 
         Parameters
         ----------
         name : str
             Its key in ``timings``.
-        says : str, optional
-            What a terminal shows, such as "Listing photographs"; default: the name.
+        description : str, optional
+            Shown on a terminal, such as "Listing photographs"; default: the name.
         """
-        self._show(name, says or name.capitalize())
+        self._show(name, description or name.capitalize())
         start = time.monotonic()
         try:
             yield
@@ -107,18 +119,24 @@ class Progress:
             with self._lock:
                 self.timings[name] = self.timings.get(name, 0.0) + time.monotonic() - start
 
-    def _show(self, name: str, says: str) -> None:
+    def _show(self, name: str, description: str) -> None:
         if self._console is None:
             self._event("stage", stage=name, elapsed_s=self._elapsed())
         elif self._log_level in ("debug", "info"):
-            self.say(f"{says} …")
+            self.say(f"{description} …")
         else:
-            self._spinners.close()  # a terminal has room for one
-            self._spinners.enter_context(self._console.status(f"{says} …"))
+            self._spinners.close()  # only one at a time
+            self._spinners.enter_context(self._console.status(f"{description} …"))
 
     @contextmanager
     def photographs(self, total: int) -> Iterator[None]:
-        """Show how far the extraction of ``total`` photographs is, from ``update`` to ``update``."""
+        """Show the progress of the extraction, as `update` sets it, until the context ends.
+
+        Parameters
+        ----------
+        total : int
+            Photographs to extract.
+        """
         self._spinners.close()
         self._meter = meter = _Meter(total)
         try:
@@ -129,39 +147,46 @@ class Progress:
             self._counts = {"done": meter.done, "total": meter.total, "rejected": meter.rejected}
 
     def update(self, done: int, rejected: int) -> dict[str, Any]:
-        """Set how many photographs are dealt with, rejected ones included, and how many of them were rejected.
+        """Set the progress of the extraction.
+
+        Parameters
+        ----------
+        done : int
+            Photographs that are computed or rejected.
+        rejected : int
+            Those of them that are rejected.
 
         Returns
         -------
         dict
-            The figures that a ``progress`` line would have now; empty after the bar has gone.
+            The fields of a ``progress`` line; empty after the extraction.
         """
-        if self._meter is None:  # a late report changes nothing
+        if self._meter is None:  # a late update changes nothing
             return {}
         self._meter.set(done, rejected)
-        return self._meter.figures()
+        return self._meter.fields()
 
     @contextmanager
     def _lines(self, meter: _Meter) -> Iterator[None]:
         """One line at the start, one each interval, one at the end."""
         ended = threading.Event()
 
-        def speak() -> None:
+        def report() -> None:
             while not ended.wait(self._interval):
                 self._report(meter)
 
         self._report(meter)
-        speaker = threading.Thread(target=speak, name="verger-progress", daemon=True)
-        speaker.start()
+        reporter = threading.Thread(target=report, name="verger-progress", daemon=True)
+        reporter.start()
         try:
             yield
         finally:
             ended.set()
-            speaker.join()
+            reporter.join()
             self._report(meter)
 
     def _report(self, meter: _Meter) -> None:
-        self._event("progress", stage="features", **meter.figures(), elapsed_s=self._elapsed())
+        self._event("progress", stage="features", **meter.fields(), elapsed_s=self._elapsed())
 
     @contextmanager
     def _bar(self, meter: _Meter) -> Iterator[None]:
@@ -178,7 +203,13 @@ class Progress:
             yield
 
     def warn(self, text: str) -> None:
-        """Say something that the user should know and the manifest keeps; the same text once."""
+        """Show a warning, and keep it for the manifest. The same text is shown once.
+
+        Parameters
+        ----------
+        text : str
+            One sentence.
+        """
         with self._lock:
             if text in self.warnings:
                 return
@@ -191,37 +222,50 @@ class Progress:
             self._print(f"warning: {text}", "yellow")
 
     def say(self, text: str) -> None:
-        """Write one line for people."""
-        if self._structured:
+        """Show one line for people.
+
+        Parameters
+        ----------
+        text : str
+        """
+        if self._is_json:
             self._event("message", message=text)
         else:
             self._print(text)
 
     def finish(self, **totals: Any) -> None:
-        """End with the totals, on a line that a script can parse; a terminal has been told by ``say``."""
+        """Write the last line of a run that succeeded, for scripts. On a terminal nothing is written.
+
+        Parameters
+        ----------
+        **totals
+            Fields of the line.
+        """
         if self._console is None:
             self._event("done", **totals)
 
     def fail(self, code: ExitCode, line: str, error: BaseException | None = None, **counts: Any) -> None:
-        """End with what went wrong: a line for people, and where there is no terminal one for scripts.
+        """Write the end of a run that failed: a line for people, and one for scripts unless stderr is a terminal.
 
         Parameters
         ----------
         code : ExitCode
+            Of the process.
         line : str
+            What happened, where, and what to do.
         error : BaseException, optional
-            Its traceback is shown from the log level ``info`` on.
+            Its traceback is shown at the log levels ``info`` and ``debug``.
         **counts
-            More figures for scripts.
+            Further fields for scripts.
         """
         self._spinners.close()
         if error is not None and self._log_level in ("debug", "info"):
-            shown = "".join(traceback.format_exception(error))
-            if self._structured:
-                counts["traceback"] = shown
+            text = "".join(traceback.format_exception(error))
+            if self._is_json:
+                counts["traceback"] = text
             else:
-                self._write(shown.rstrip())
-        if not self._structured:
+                self._write(text.rstrip())
+        if not self._is_json:
             self._print(f"verger: {line}", "red")
         if self._console is None:
             self._event("failed", "ERROR", exit_code=int(code), message=line, **self._counts, **counts)
@@ -237,22 +281,22 @@ class Progress:
             self._write(line)
 
     def _event(self, event: str, level: str = "INFO", **fields: Any) -> None:
-        self._write(log.line(event, level, **fields) if self._structured else log.dump({"event": event, **fields}))
+        self._write(log.line(event, level, **fields) if self._is_json else log.dump({"event": event, **fields}))
 
     def _write(self, line: str) -> None:
         with self._lock:
-            self._stream.write(line + "\n")  # whole, so that lines of threads do not mix
+            self._stream.write(line + "\n")  # at once, so that the lines of two threads do not mix
             self._stream.flush()
 
 
 class _Meter:
-    """Counts, and the rate over the last half minute."""
+    """The counts of the extraction, and the rate over the last `RATE_WINDOW_S`."""
 
     def __init__(self, total: int) -> None:
         self.total = total
         self.done = 0
         self.rejected = 0
-        self._seen = deque([(time.monotonic(), 0)])
+        self._samples = deque([(time.monotonic(), 0)])
         self._lock = threading.Lock()
         self.changed: Callable[[], object] = lambda: None
 
@@ -260,15 +304,15 @@ class _Meter:
         now = time.monotonic()
         with self._lock:
             self.done, self.rejected = done, rejected
-            self._seen.append((now, done))
-            while len(self._seen) > 2 and now - self._seen[0][0] > RATE_WINDOW_S:
-                self._seen.popleft()
+            self._samples.append((now, done))
+            while len(self._samples) > 2 and now - self._samples[0][0] > RATE_WINDOW_S:
+                self._samples.popleft()
         self.changed()
 
-    def figures(self) -> dict[str, Any]:
-        """Return the figures of one ``progress`` line; ``eta_s`` is None while nothing is known."""
+    def fields(self) -> dict[str, Any]:
+        """The fields of one ``progress`` line; ``eta_s`` is None while the rate is unknown."""
         with self._lock:
-            since, before = self._seen[0]
+            since, before = self._samples[0]
             seconds = time.monotonic() - since
             rate = max(self.done - before, 0) / seconds if seconds > 0 else 0.0
             left = max(self.total - self.done, 0)
@@ -287,17 +331,17 @@ class _MeterColumn(TextColumn):
 
     def __init__(self, meter: _Meter) -> None:
         super().__init__("")
-        self._figures = meter.figures
+        self._fields = meter.fields
 
     def render(self, task: object) -> Text:
-        figures = self._figures()
-        eta = figures["eta_s"]
+        fields = self._fields()
+        eta = fields["eta_s"]
         left = "-:--:--" if eta is None else datetime.timedelta(seconds=eta)
-        return Text(f"{figures['photographs_per_s']:.0f}/s  {left} left  {figures['rejected']} rejected")
+        return Text(f"{fields['photographs_per_s']:.0f}/s  {left} left  {fields['rejected']} rejected")
 
 
-class _Unbreakable:
-    """A text stream whose reader may go away."""
+class _SafeStream:
+    """A text stream that ignores errors, as its reader may have gone."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream

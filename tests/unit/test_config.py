@@ -42,14 +42,14 @@ class TestPrecedence:
         monkeypatch.setenv("VERGER_BATCH_SIZE", "5")
         assert load(PLACES | {"batch_size": 6}, file("batch_size: 4")).batch_size == 6
 
-    def test_an_empty_variable_says_nothing(self, monkeypatch):
+    def test_an_empty_variable_is_ignored(self, monkeypatch):
         monkeypatch.setenv("VERGER_BATCH_SIZE", "")
         assert load(PLACES).batch_size == 16
 
-    def test_places_may_come_from_the_file(self, file):
+    def test_input_and_output_may_come_from_the_file(self, file):
         assert load({}, file("input: a\noutput: b")).output == "b"
 
-    def test_a_command_gets_no_place_that_it_was_not_given(self, file):
+    def test_a_command_gets_no_input_that_it_was_not_given(self, file):
         config = load({"output": "b"}, file("batch_size: 4"), DoctorSettings)
         assert (config.input, config.output, config.batch_size) == (None, "b", 4)
 
@@ -59,15 +59,15 @@ class TestPrecedence:
         assert not hasattr(config, "input") and not hasattr(config, "batch_size")
 
     @pytest.mark.parametrize("wrong", ["batch_size: 0", "unknown: 1"])
-    def test_all_of_a_file_is_checked_whatever_the_command_takes(self, file, wrong):
+    def test_the_whole_file_is_checked_for_every_command(self, file, wrong):
         with pytest.raises(UsageError, match=wrong.partition(":")[0]):
             load({"output": "b"}, file(wrong), PruneSettings)
 
-    def test_what_a_command_requires_is_required(self):
+    def test_a_missing_setting_of_a_command_is_an_error(self):
         with pytest.raises(UsageError, match="output: is required"):
             load({}, None, PruneSettings)
 
-    def test_the_environment_says_globs_with_commas(self, monkeypatch):
+    def test_globs_in_a_variable_are_separated_by_commas(self, monkeypatch):
         monkeypatch.setenv("VERGER_LABEL", "Apple*, Pear")
         assert load(PLACES).label == ("Apple*", "Pear")
 
@@ -76,7 +76,7 @@ class TestPrecedence:
 
 
 class TestNodeRegion:
-    def test_several_in_the_environment_are_parted_by_semicolons(self, monkeypatch):
+    def test_node_regions_in_a_variable_are_separated_by_semicolons(self, monkeypatch):
         monkeypatch.setenv("VERGER_NODE_REGION", "fr-par:FR:DPA with Scaleway, of 2026; gra11:FR:DPA with OVH")
         assert load(PLACES).node_region == ("fr-par:FR:DPA with Scaleway, of 2026", "gra11:FR:DPA with OVH")
 
@@ -93,29 +93,29 @@ class TestNodeRegion:
             ":FR:a legal basis",
         ],
     )
-    def test_all_three_parts_are_required_and_the_country_is_one_of_the_27(self, wrong):
+    def test_three_parts_are_required_and_a_country_of_the_eu(self, wrong):
         with pytest.raises(UsageError, match=r"node_region: must be REGION:COUNTRY:BASIS.*\(got"):
             load(PLACES | {"node_region": (wrong,)})
 
-    def test_the_schema_says_the_same(self):
+    def test_the_json_schema_has_the_same_pattern(self):
         (pattern,) = {RunConfig.model_json_schema()["properties"]["node_region"]["items"]["pattern"]}
         assert pattern.count("|") == 26
         assert "(?" not in pattern  # Go's regular expressions, with which helm validates, know less
 
 
 @pytest.mark.parametrize("option", ["allow_london", "allow_zurich"])
-def test_a_legal_basis_is_words(option):
+def test_a_legal_basis_is_not_only_spaces(option):
     with pytest.raises(UsageError, match=option):
         load(PLACES | {option: 8 * " "})
     assert getattr(load(PLACES | {option: "adequacy decision"}), option) == "adequacy decision"
 
 
 class TestRivals:
-    def test_components_take_the_place_of_the_default_variance(self):
-        assert load(PLACES | {"components": 12}).variance_wanted is None
+    def test_components_replace_the_default_variance(self):
+        assert load(PLACES | {"components": 12}).requested_variance is None
 
     def test_variance_alone(self):
-        assert load(PLACES | {"variance": 0.99}).variance_wanted == 0.99
+        assert load(PLACES | {"variance": 0.99}).requested_variance == 0.99
 
     def test_both_at_once_are_refused(self, file):
         with pytest.raises(UsageError, match="exclude one another"):
@@ -123,16 +123,16 @@ class TestRivals:
         with pytest.raises(UsageError, match="exclude one another"):
             load(PLACES, file("variance: 0.9\ncomponents: 12"))
 
-    def test_the_option_wins_over_its_rival_in_file_and_environment(self, file, monkeypatch):
-        assert load(PLACES | {"variance": 0.9}, file("components: 12")).variance_wanted == 0.9
+    def test_the_option_wins_over_the_other_setting_in_file_and_environment(self, file, monkeypatch):
+        assert load(PLACES | {"variance": 0.9}, file("components: 12")).requested_variance == 0.9
         assert load(PLACES | {"components": 12}, file("variance: 0.9")).components == 12
         monkeypatch.setenv("VERGER_COMPONENTS", "7")
-        assert load(PLACES | {"variance": 0.9}).variance_wanted == 0.9
+        assert load(PLACES | {"variance": 0.9}).requested_variance == 0.9
 
 
 class TestExplained:
     @pytest.mark.parametrize(
-        ("options", "said"),
+        ("options", "words"),
         [
             ({"variance": 1.5}, "variance: input should be less than or equal to 1 (got 1.5)"),
             ({"batch_size": "many"}, "batch_size: input should be a valid integer"),
@@ -144,14 +144,14 @@ class TestExplained:
             ({"backbone": "vgg16", "weights": "random", "alpha": 1.0}, "alpha belongs to mobilenet_v2, not to vgg16"),
         ],
     )
-    def test_a_wrong_value_is_one_line_that_names_it(self, options, said):
+    def test_the_error_for_a_wrong_value_is_one_line_with_its_name(self, options, words):
         with pytest.raises(UsageError) as error:
             load(PLACES | options)
-        assert said in error.value.line
+        assert words in error.value.line
         assert "\n" not in error.value.line
         assert error.value.exit_code is ExitCode.USAGE
 
-    def test_missing_places(self):
+    def test_missing_input_and_output(self):
         with pytest.raises(UsageError, match="input: is required; output: is required"):
             load({})
 
@@ -159,7 +159,7 @@ class TestExplained:
         with pytest.raises(UsageError, match="batchsize: unknown setting"):
             load(PLACES, file("batchsize: 4"))
 
-    def test_a_file_that_is_not_there(self, tmp_path):
+    def test_a_missing_file(self, tmp_path):
         with pytest.raises(UsageError, match="no configuration file"):
             load(PLACES, tmp_path / "none.yaml")
 
@@ -168,7 +168,7 @@ class TestExplained:
         with pytest.raises(UsageError, match=r"verger\.yaml"):
             load(PLACES, file(text))
 
-    def test_several_faults_are_told_at_once(self):
+    def test_several_errors_are_reported_at_once(self):
         with pytest.raises(UsageError) as error:
             load(PLACES | {"variance": 2, "batch_size": 0})
         assert "variance" in error.value.line
@@ -177,21 +177,21 @@ class TestExplained:
 
 class TestModel:
     @pytest.mark.parametrize("name", RunConfig.model_fields)
-    def test_every_setting_is_described_and_grouped(self, name):
+    def test_every_setting_has_a_description_and_a_group(self, name):
         field = RunConfig.model_fields[name]
         assert field.description.endswith(".")
         assert field.json_schema_extra["group"] in HEADINGS
 
-    def test_fields_of_a_group_stand_together_in_the_order_of_groups(self):
+    def test_settings_are_in_the_order_of_groups(self):
         groups = [field.json_schema_extra["group"] for field in RunConfig.model_fields.values()]
         assert list(dict.fromkeys(groups)) == list(HEADINGS)
         assert groups == sorted(groups, key=HEADINGS.index)
 
-    def test_it_is_frozen(self):
+    def test_settings_are_frozen(self):
         with pytest.raises(ValidationError):
             RunConfig(**PLACES).batch_size = 1
 
-    def test_the_schema_is_json_and_says_defaults(self):
+    def test_the_json_schema_has_defaults(self):
         schema = json.loads(json.dumps(RunConfig.model_json_schema()))
         assert schema["required"] == ["input", "output"]
         assert schema["properties"]["variance"]["default"] == 0.8
@@ -201,5 +201,5 @@ class TestModel:
         ("options", "standardized"),
         [({}, False), ({"backbone": "pixels"}, True), ({"backbone": "pixels", "standardize": False}, False)],
     )
-    def test_pixels_are_standardised_unless_told_otherwise(self, options, standardized):
+    def test_pixels_are_standardised_by_default(self, options, standardized):
         assert RunConfig(**PLACES, **options).standardized is standardized

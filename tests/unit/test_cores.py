@@ -14,8 +14,8 @@ from verger import cores
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Eight cores; control groups are files below the folder, and the process's own are in ``own``."""
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
-    monkeypatch.setattr(cores, "_MOUNT", tmp_path / "cgroup")
-    monkeypatch.setattr(cores, "_OWN", tmp_path / "own")
+    monkeypatch.setattr(cores, "_CGROUP_MOUNT", tmp_path / "cgroup")
+    monkeypatch.setattr(cores, "_PROCESS_CGROUPS", tmp_path / "own")
     return tmp_path
 
 
@@ -35,25 +35,25 @@ def test_without_control_groups_the_cpu_set_counts(machine: Path) -> None:
     ("quota", "expected"),
     [("200000 100000", 2), ("250000 100000", 3), ("10000 100000", 1), ("1600000 100000", 8), ("max 100000", 8)],
 )
-def test_a_container_s_quota_is_rounded_up(machine: Path, quota: str, expected: int) -> None:
+def test_the_quota_of_a_container_is_rounded_up(machine: Path, quota: str, expected: int) -> None:
     put(machine, "0::/\n", {"cpu.max": quota})
     assert cores.available_cores() == expected
 
 
-def test_the_smallest_quota_on_the_way_up_counts(machine: Path) -> None:
+def test_the_smallest_quota_of_the_nested_groups_counts(machine: Path) -> None:
     put(machine, "0::/a/b\n", {"a/b/cpu.max": "400000 100000\n", "a/cpu.max": "300000 100000\n"})
     assert cores.available_cores() == 3
 
 
 @pytest.mark.parametrize(("quota", "expected"), [("150000", 2), ("-1", 8)])
 @pytest.mark.parametrize("path", ["/", "/docker/of-the-host"])
-def test_the_interface_s_first_version(machine: Path, path: str, quota: str, expected: int) -> None:
+def test_cgroups_version_1(machine: Path, path: str, quota: str, expected: int) -> None:
     files = {"cpu/cpu.cfs_quota_us": quota, "cpu/cpu.cfs_period_us": "100000"}
     put(machine, f"9:name=systemd:/\n4:cpu,cpuacct:{path}\n0::/\n", files)
     assert cores.available_cores() == expected
 
 
 @pytest.mark.parametrize("text", ["", "words that are no numbers", "0 0"])
-def test_what_cannot_be_read_is_no_bound(machine: Path, text: str) -> None:
+def test_a_quota_that_cannot_be_read_is_ignored(machine: Path, text: str) -> None:
     put(machine, "0::/\n", {"cpu.max": text})
     assert cores.available_cores() == 8

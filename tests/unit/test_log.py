@@ -22,9 +22,9 @@ TS = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
 
 
 @pytest.fixture(autouse=True)
-def plain_again() -> Iterator[None]:
+def reset_log() -> Iterator[None]:
     yield
-    log.begin(False)
+    log.configure(False)
 
 
 def lines(text: str) -> list[dict[str, Any]]:
@@ -41,11 +41,11 @@ def test_a_line_has_time_level_logger_and_event_first() -> None:
     assert (line["level"], line["logger"], line["share"], line["note"]) == ("INFO", "verger", None, "é\n")
 
 
-def test_loggers_warnings_and_strays_are_lines_of_it(capsys: pytest.CaptureFixture[str]) -> None:
+def test_log_messages_warnings_and_uncaught_exceptions_are_lines_of_the_log(capsys: pytest.CaptureFixture[str]) -> None:
     script = """
 import gc, logging, threading, warnings
 from verger import log
-log.begin(True)
+log.configure(True)
 logging.getLogger("botocore").warning("two\\nlines of %s", "it")
 logging.getLogger("botocore").info("not asked for")
 logging.getLogger("py4j.java_gateway").error("interrupted")
@@ -72,10 +72,10 @@ gc.collect()
     assert (unraisable["level"], "ValueError: unraisable" in unraisable["traceback"]) == ("ERROR", True)
 
 
-def test_py4j_is_heard_in_a_loud_log_alone(capsys: pytest.CaptureFixture[str]) -> None:
-    log.begin(True, loud=True)
+def test_py4j_messages_are_only_in_a_verbose_log(capsys: pytest.CaptureFixture[str]) -> None:
+    log.configure(True, verbose=True)
     logging.getLogger("py4j.java_gateway").error("interrupted")
-    log.begin(True)
+    log.configure(True)
     logging.getLogger("py4j.java_gateway").error("interrupted")
     assert len(lines(capsys.readouterr().err)) == 1
 
@@ -109,7 +109,7 @@ def message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (("plan", "--input", "/nowhere/in", "--output", "/nowhere/out"), 3, "/nowhere/in"),
     ],
 )
-def test_every_failure_is_one_line_of_json_and_the_container_s_message(
+def test_every_failure_is_a_json_line_and_the_termination_message(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, message: Path, arguments: tuple[str, ...],
     code: int, words: str,
 ) -> None:  # fmt: skip
@@ -122,7 +122,7 @@ def test_every_failure_is_one_line_of_json_and_the_container_s_message(
 
 
 @pytest.mark.parametrize("way", ["option", "joined", "file"])
-def test_the_format_may_come_from_wherever_settings_do(
+def test_the_format_may_come_from_any_source_of_settings(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, way: str
 ) -> None:
     (tmp_path / "run.yaml").write_text("log_format: json\n")
@@ -135,7 +135,7 @@ def test_the_format_may_come_from_wherever_settings_do(
     assert (code, last["event"]) == (3, "failed")
 
 
-def test_a_loud_log_has_the_traceback_in_a_field(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_verbose_log_has_the_traceback_in_a_field(capsys: pytest.CaptureFixture[str]) -> None:
     places = ("--input", "/nowhere/in", "--output", "/nowhere/out")
     _, (*_, last) = call(capsys, "run", *places, "--log-format", "json", "--log-level", "info")
     assert last["traceback"].startswith("Traceback")
@@ -143,7 +143,7 @@ def test_a_loud_log_has_the_traceback_in_a_field(capsys: pytest.CaptureFixture[s
     assert "traceback" not in last
 
 
-def test_sample_speaks_json_too(
+def test_sample_writes_json_too(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("VERGER_LOG_FORMAT", "json")
@@ -151,7 +151,7 @@ def test_sample_speaks_json_too(
     assert (code, {line["event"] for line in said}) == (0, {"message"})
 
 
-def test_plain_lines_leave_the_container_s_message_too_and_no_file_where_there_is_none(
+def test_a_termination_message_is_written_for_plain_lines_too_but_no_new_file(
     capsys: pytest.CaptureFixture[str], message: Path
 ) -> None:
     for long in ("", "é" * 5000):

@@ -35,7 +35,7 @@ def stream() -> io.StringIO:
 
 
 class TestStage:
-    def test_a_stage_that_is_entered_again_adds_up(self, stream, monkeypatch):
+    def test_the_times_of_a_repeated_stage_are_added(self, stream, monkeypatch):
         clock = iter([0.0, 10.0, 12.0, 20.0, 23.5])
         monkeypatch.setattr("verger.progress.time.monotonic", lambda: next(clock))
         progress = Progress(stream)
@@ -52,19 +52,19 @@ class TestStage:
             raise KeyError
         assert set(progress.timings) == {"pca"}
 
-    def test_each_start_is_one_line(self, stream):
+    def test_each_start_of_a_stage_is_one_line(self, stream):
         with Progress(stream) as progress, progress.stage("list", "Listing photographs"):
             pass
         (line,) = events(stream)
         assert (line["event"], line["stage"]) == ("stage", "list")
 
-    def test_a_terminal_shows_what_it_says(self):
+    def test_a_terminal_shows_the_description(self):
         stream = Terminal()
         with Progress(stream) as progress, progress.stage("list", "Listing photographs"):
             pass
         assert "Listing photographs …" in stream.getvalue()
 
-    def test_with_a_loud_log_a_terminal_gets_lines(self):
+    def test_with_a_verbose_log_a_terminal_gets_lines(self):
         stream = Terminal()
         with Progress(stream, log_level="info") as progress, progress.stage("list", "Listing photographs"):
             pass
@@ -72,7 +72,7 @@ class TestStage:
 
 
 class TestPhotographs:
-    def test_short_runs_show_a_first_and_a_last_line(self, stream):
+    def test_a_short_run_shows_a_first_and_a_last_line(self, stream):
         progress = Progress(stream, interval=3600)
         with progress.photographs(40):
             progress.update(40, 3)
@@ -85,7 +85,7 @@ class TestPhotographs:
             "event", "stage", "done", "total", "photographs_per_s", "eta_s", "rejected", "elapsed_s",
         }  # fmt: skip
 
-    def test_a_line_each_interval(self):
+    def test_there_is_a_line_each_interval(self):
         class Counted(io.StringIO):
             def __init__(self) -> None:
                 super().__init__()
@@ -102,7 +102,7 @@ class TestPhotographs:
         with progress.photographs(1):
             assert stream.three.wait(30)
 
-    def test_rate_and_time_left_are_those_of_the_last_half_minute(self, stream, monkeypatch):
+    def test_rate_and_time_left_are_of_the_last_half_minute(self, stream, monkeypatch):
         now = 0.0
         monkeypatch.setattr("verger.progress.time.monotonic", lambda: now)
         progress = Progress(stream, interval=3600)
@@ -113,7 +113,7 @@ class TestPhotographs:
         assert last["photographs_per_s"] == 10.0
         assert last["eta_s"] == 78
 
-    def test_counts_may_go_back_when_a_wave_is_run_again(self, stream):
+    def test_counts_may_go_back_when_a_wave_is_repeated(self, stream):
         progress = Progress(stream, interval=3600)
         with progress.photographs(10):
             progress.update(8, 0)
@@ -140,7 +140,7 @@ class TestPhotographs:
         assert "2 rejected" in shown
         assert "{" not in shown
 
-    def test_lines_of_many_threads_stay_whole(self, stream):
+    def test_lines_of_threads_do_not_mix(self, stream):
         progress = Progress(stream, interval=0.001)
         with progress.photographs(400):
             threads = [
@@ -155,25 +155,25 @@ class TestPhotographs:
 
 
 class TestWarn:
-    def test_each_text_once(self, stream):
+    def test_each_warning_is_shown_once(self, stream):
         progress = Progress(stream)
         for text in ("k is 12", "drift", "k is 12"):
             progress.warn(text)
         assert progress.warnings == ["k is 12", "drift"]
         assert [event["message"] for event in events(stream)] == ["k is 12", "drift"]
 
-    def test_log_level_error_keeps_it_for_the_manifest_only(self, stream):
+    def test_log_level_error_keeps_warnings_for_the_manifest_only(self, stream):
         progress = Progress(stream, log_level="error")
         progress.warn("k is 12")
         assert (progress.warnings, stream.getvalue()) == (["k is 12"], "")
 
-    def test_a_terminal_takes_markup_literally(self):
+    def test_markup_is_shown_literally_on_a_terminal(self):
         stream = Terminal()
         Progress(stream).warn("label [bold] is\nodd")
         assert "warning: label [bold] is odd" in stream.getvalue()
 
     @pytest.mark.parametrize("terminal", [True, False])
-    def test_a_name_cannot_steer_the_terminal(self, terminal):
+    def test_a_name_cannot_control_the_terminal(self, terminal):
         stream = Terminal() if terminal else io.StringIO()
         progress = Progress(stream)
         progress.say("Table: /out\x1b]0;owned\x07\u202e/projection")
@@ -206,7 +206,7 @@ class TestEnd:
             "done": 7, "total": 10, "rejected": 2, "wave": 3,
         }  # fmt: skip
 
-    def test_a_terminal_gets_the_plain_lines_only(self):
+    def test_a_terminal_gets_only_lines_for_people(self):
         stream = Terminal()
         progress = Progress(stream)
         progress.finish(listed=1)
@@ -216,7 +216,7 @@ class TestEnd:
 
 
 @pytest.mark.parametrize("terminal", [True, False])
-def test_a_reader_that_went_away_does_not_end_the_run(terminal, monkeypatch):
+def test_a_reader_that_has_gone_does_not_end_the_run(terminal, monkeypatch):
     stream = Gone()
     monkeypatch.setattr(stream, "isatty", lambda: terminal)
     with Progress(stream, interval=0.001) as progress:
@@ -251,13 +251,13 @@ class TestJson:
         assert {line["logger"] for line in lines} == {"verger"}
         assert lines[-1]["listed"] == 3
 
-    def test_a_failure_has_no_line_for_people_beside_it(self, stream):
+    def test_a_failure_has_no_further_line_for_people(self, stream):
         Progress(stream, log_format="json").fail(ExitCode.STORE, "the store refuses.", ValueError(), wave=3)
         (line,) = [json.loads(line) for line in stream.getvalue().splitlines()]
         assert (line["event"], line["level"], line["exit_code"], line["wave"]) == ("failed", "ERROR", 4, 3)
         assert "traceback" not in line
 
-    def test_a_loud_log_shows_the_traceback_as_text_or_as_a_field(self):
+    def test_a_verbose_log_shows_the_traceback_as_text_or_as_a_field(self):
         for log_format, shown in (("json", '"traceback": "ValueError: wrong'), ("auto", "ValueError: wrong\nverger: ")):
             stream = io.StringIO()
             progress = Progress(stream, log_level="info", log_format=log_format)

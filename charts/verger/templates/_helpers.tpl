@@ -74,7 +74,7 @@ matchExpressions:
 {{- end }}
 {{- end }}
 
-{{/* Regions on whose nodes pods may stand: those of the values, and what `run` opts in to. */}}
+{{/* Regions on whose nodes pods may run: those of the values, and what `run` opts in to. */}}
 {{- define "verger.regions" -}}
 {{- $regions := .Values.residency.regions }}
 {{- if .Values.run.allow_london }}{{ $regions = append $regions "eu-west-2" }}{{ end }}

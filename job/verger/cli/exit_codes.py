@@ -39,7 +39,7 @@ def reporting(
     config: LogSettings, interrupted: Callable[[KeyboardInterrupt], VergerError] = InterruptedCommandError
 ) -> Iterator[Progress]:
     """Give a command its progress; where it fails, say why in one line and end the process with the exit code."""
-    if config.log_level not in ("debug", "info") and not log.structured():
+    if config.log_level not in ("debug", "info") and not log.is_json():
         # Py4J logs the traceback of every call that a signal interrupts.
         logging.getLogger().addHandler(logging.NullHandler())
     with Progress.of(config) as progress:
@@ -117,7 +117,7 @@ def fail(code: ExitCode, line: str) -> NoReturn:
     line : str
     """
     tell_kubernetes(line)
-    structured = log.line("failed", "ERROR", exit_code=int(code), message=line) if log.structured() else None
+    structured = log.line("failed", "ERROR", exit_code=int(code), message=line) if log.is_json() else None
     click.echo(structured or f"verger: {one_line(line)}", err=True)
     sys.exit(code)
 

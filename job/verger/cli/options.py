@@ -51,7 +51,7 @@ def settings(
             own = {name: values.pop(name) for name in list(values) if name not in offered}
             given = {name: value for name, value in values.items() if source(name) is ParameterSource.COMMANDLINE}
             config = load(given, config_file, model)
-            log.begin(config.log_format == "json", config.log_level in ("debug", "info"))
+            log.configure(config.log_format == "json", config.log_level in ("debug", "info"))
             return command(config, **own)
 
         panels = [click.option_panel(heading) for heading in (*headings, "Options")]

@@ -21,7 +21,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run one command and exit with its code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     # What is wrong with the settings is said before they can be read.
-    log.begin(os.environ.get("VERGER_LOG_FORMAT") == "json" or "--log-format json" in " ".join(given).replace("=", " "))
+    log.configure(
+        os.environ.get("VERGER_LOG_FORMAT") == "json" or "--log-format json" in " ".join(given).replace("=", " ")
+    )
     if isinstance(sys.stdout, io.TextIOWrapper):  # names of files may be what its encoding lacks
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
@@ -32,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except Exit as done:
         sys.exit(done.exit_code)
     except NoArgsIsHelpError as error:
-        if log.structured():
+        if log.is_json():
             fail(ExitCode.USAGE, "no command was given. See `verger --help`.")
         error.show()
         sys.exit(ExitCode.USAGE)

@@ -21,7 +21,7 @@ def show(progress: Progress, manifest: Manifest) -> None:
     progress : Progress
     manifest : Manifest
     """
-    for line in lines(manifest) + ([] if log.structured() else next_lines(manifest)):
+    for line in lines(manifest) + ([] if log.is_json() else next_lines(manifest)):
         progress.say(line)
     progress.finish(
         run_id=manifest.run_id,

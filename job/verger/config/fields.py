@@ -1,4 +1,4 @@
-"""How one setting is described, and the types that several settings share."""
+"""The description of one setting, and types that several settings share."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ HEADINGS = (
 # ISO 3166's codes of the members of the European Union.
 _EU = "AT|BE|BG|CY|CZ|DE|DK|EE|ES|FI|FR|GR|HR|HU|IE|IT|LT|LU|LV|MT|NL|PL|PT|RO|SE|SI|SK"
 BASIS = r"\S.{6,}\S"
-"""A legal basis: words, at least 8 characters of them."""
+"""Pattern of a legal basis: at least 8 characters, without spaces at the ends."""
 
 _NODE_REGION = rf"^[A-Za-z0-9]([-_.A-Za-z0-9]*[A-Za-z0-9])?:({_EU}):{BASIS}$"
 
@@ -34,13 +34,17 @@ def setting(heading: str, description: str, default: Any = ..., **constraints: A
     Parameters
     ----------
     heading : str
-        Under which ``--help`` shows it; one of `HEADINGS`.
+        The heading in ``--help``; one of `HEADINGS`.
     description : str
-        One sentence.
+        One sentence, for ``--help``, the JSON Schema and the chart's README.
     default : object, optional
-        Without one the setting is required.
+        A setting without a default is required.
     **constraints
-        As `pydantic.Field` takes them.
+        Arguments of `pydantic.Field`.
+
+    Returns
+    -------
+    pydantic.fields.FieldInfo
     """
     assert heading in HEADINGS
     return Field(default, description=description, json_schema_extra={"group": heading}, **constraints)
@@ -49,13 +53,13 @@ def setting(heading: str, description: str, default: Any = ..., **constraints: A
 def _node_region(value: str) -> str:
     if not re.fullmatch(_NODE_REGION, value):
         raise ValueError(
-            "must be REGION:COUNTRY:BASIS, a country of the EU by its two letters and at least 8 letters of legal "
-            "basis, such as fr-par:FR:DPA with Scaleway of 2026-03-01"
+            "must be REGION:COUNTRY:BASIS with the two letters of a country of the EU and a legal basis of at least 8 "
+            "characters, such as fr-par:FR:DPA with Scaleway of 2026-03-01"
         )
     return value
 
 
-# A title is what `--help` calls the items of a list.
+# `--help` shows the title as the name of the items of a list.
 Glob = Annotated[str, Field(title="GLOB")]
 NodeRegion = Annotated[
     str, Field(title="REGION:COUNTRY:BASIS", json_schema_extra={"pattern": _NODE_REGION}), AfterValidator(_node_region)

@@ -1,6 +1,6 @@
-"""The settings of a run in groups: a function takes the narrowest group that it needs.
+"""The settings of a run in groups. A function takes the narrowest group that it needs.
 
-`verger.config.RunConfig` is all of them at once, so that every name is flat.
+`verger.config.RunConfig` inherits from all of them, so that the names of settings have no prefix.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from verger.config.fields import BASIS, Glob, NodeRegion, setting
 
 
 class _Group(BaseModel):
-    """Frozen, and closed: an unknown name is an error."""
+    """A frozen model that rejects unknown names."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)  # a command uses few of them
 
@@ -36,7 +36,7 @@ class OutputSettings(_Group):
     output: str = setting("Where", "Folder of the feature store and the runs.", min_length=1)
     name: str = setting(
         "Where",
-        "Name of this series of runs; names/NAME.json points at its last good one.",
+        "Name of this series of runs; names/NAME.json points at its latest finished run.",
         "verger",
         pattern=r"^[a-z0-9]([-a-z0-9]{0,51}[a-z0-9])?$",
     )
@@ -52,61 +52,74 @@ class StoreSettings(_Group):
         pattern=r"^https?://[^/@?#\s]+/?$",
     )
     region: str | None = setting(
-        "Store", "Region of the buckets, asked of the store all the same; default: AWS_REGION.", None, min_length=1
+        "Store",
+        "Region of the buckets; the store is asked in any case, and its answer counts. Default: AWS_REGION.",
+        None,
+        min_length=1,
     )
     path_style: bool | None = setting(
-        "Store", "Bucket names in the path, not the host name; default: for every store but AWS.", None
+        "Store",
+        "Put bucket names into the path of URLs, not into the host name; default: for every store but AWS.",
+        None,
     )
     ca_bundle: str | None = setting(
-        "Store", "PEM file of the authority that signed the store's certificate; default: AWS_CA_BUNDLE.", None
+        "Store",
+        "PEM file of the certificate authority that signed the store's certificate; default: AWS_CA_BUNDLE.",
+        None,
     )
 
 
 class EventLogSettings(_Group):
-    """Whether Spark keeps its event log."""
+    """Where Spark writes its event log."""
 
-    event_log: str | None = setting("Store", "Folder in which Spark keeps the run's event log; default: none.", None)
+    event_log: str | None = setting(
+        "Store", "Folder in which Spark writes the event log of the run; default: no event log.", None
+    )
 
 
 class ResidencySettings(_Group):
     """Where data may be."""
 
     store_location: Literal["eu"] | None = setting(
-        "Residency", "Where a store that is not AWS stands; 'eu' is your word for it, and required.", None
+        "Residency",
+        "Your declaration that a store other than AWS is in the EU. Without it such a store is refused.",
+        None,
     )
     allow_london: str | None = setting(
         "Residency",
-        "Legal basis on which data may be in London (eu-west-2), which is not in the EU.",
+        "Allow data in London (eu-west-2), outside the EU, on this legal basis, which the manifest records.",
         None,
         min_length=8,
         pattern=BASIS,
     )
     allow_zurich: str | None = setting(
         "Residency",
-        "Legal basis on which data may be in Zurich (eu-central-2), which is not in the EU.",
+        "Allow data in Zurich (eu-central-2), outside the EU, on this legal basis, which the manifest records.",
         None,
         min_length=8,
         pattern=BASIS,
     )
     verify_nodes: bool = setting(
-        "Residency", "Ask Kubernetes in which region the driver's and every executor's node stands.", False
+        "Residency",
+        "Check with Kubernetes that the nodes of the driver and of all executors are in allowed regions.",
+        False,
     )
     node_region: Annotated[tuple[NodeRegion, ...], NoDecode] = setting(
         "Residency",
-        "Region of another cloud on whose nodes pods may stand, the country of the EU in which it is, and the legal "
-        "basis; into the manifest (repeatable).",
+        "Allow pods on nodes in this region of a cloud other than AWS: its name there, its country in the EU, and the "
+        "legal basis, which the manifest records (repeatable).",
         (),
     )
 
     @field_validator("node_region", mode="before")
     @classmethod
     def _split_semicolons(cls, value: object) -> object:
-        """The environment says several regions in one string; a legal basis may have commas in it."""
+        """A variable holds several regions in one string. A legal basis may have commas in it."""
         return _split(value, ";")
 
 
 class SelectionSettings(_Group):
-    """Which of the photographs are used."""
+    """Which photographs of the input are used."""
 
     label: Annotated[tuple[Glob, ...], NoDecode] = setting(
         "Which photographs", "Keep only labels that match this glob (repeatable).", ()
@@ -117,11 +130,11 @@ class SelectionSettings(_Group):
         (),
     )
     max_labels: int | None = setting(
-        "Which photographs", "Keep at most this many labels, the first by name.", None, ge=1
+        "Which photographs", "Keep at most this many labels: the first in alphabetical order.", None, ge=1
     )
     max_photographs: int | None = setting(
         "Which photographs",
-        "Keep at most this many photographs: a stable sample, balanced over labels.",
+        "Keep at most this many photographs: a sample that is balanced over labels and the same every time.",
         None,
         ge=1,
     )
@@ -129,48 +142,63 @@ class SelectionSettings(_Group):
     @field_validator("label", "exclude", mode="before")
     @classmethod
     def _split_commas(cls, value: object) -> object:
-        """The environment says several globs in one string."""
+        """A variable holds several globs in one string."""
         return _split(value, ",")
 
 
 class NetworkSettings(_Group):
-    """Which network computes the features, and what it is shown."""
+    """Which network computes the features, and how photographs are preprocessed."""
 
     backbone: Literal["mobilenet_v2", "vgg16", "pixels"] = setting(
-        "Network", "Network whose features are taken, or 'pixels' for the resized photograph itself.", "mobilenet_v2"
+        "Network",
+        "Network that computes the features, or 'pixels': the features are the pixels of the resized photograph.",
+        "mobilenet_v2",
     )
     pooling: Literal["avg", "none"] = setting(
-        "Network", "Global average pooling, or 'none' for the flattened last layer.", "avg"
+        "Network",
+        "'avg': average the last layer over positions (global average pooling); 'none': take all of its values.",
+        "avg",
     )
     alpha: float | None = setting(
-        "Network", "Width multiplier of mobilenet_v2; default: what the weights say.", None, gt=0, le=2
+        "Network", "Width multiplier of mobilenet_v2; default: that of the weights.", None, gt=0, le=2
     )
     input_size: int | None = setting(
         "Network",
-        "Edge of the square input, pixels, at least 32 (pixels: 8); default: what the weights say (pixels: 20).",
+        "Side of the square input in pixels, at least 32 (backbone pixels: 8); default: that of the weights (backbone "
+        "pixels: 20).",
         None,
         ge=8,
         le=1024,
     )
     weights: str = setting(
-        "Network", "'bundled', 'imagenet', 'random', or a path or URI of a .h5, .keras or .npz file.", "bundled"
+        "Network",
+        "'bundled' (part of Verger), 'imagenet' (pretrained), 'random', or the path or URI of a .h5, .keras or .npz "
+        "file.",
+        "bundled",
     )
     weights_dir: str | None = setting(
-        "Network", "Folder in which 'imagenet' weights are looked up before Keras' cache and the network.", None
+        "Network",
+        "Folder that is searched for 'imagenet' weights before Keras' cache; if neither has them, they are downloaded.",
+        None,
     )
     weights_sha256: str | None = setting(
-        "Network", "SHA-256 that the weights file must have.", None, pattern=r"^[0-9a-f]{64}$"
+        "Network",
+        "SHA-256 that the file of weights must have, as 64 hexadecimal digits.",
+        None,
+        pattern=r"^[0-9a-f]{64}$",
     )
     precision: Literal["float32", "bfloat16"] = setting(
-        "Network", "Arithmetic of the convolutions; bfloat16 is faster where the CPU has it.", "float32"
+        "Network", "Number format of the convolutions; bfloat16 is faster on CPUs that support it.", "float32"
     )
-    resample: Literal["bicubic", "bilinear"] = setting("Network", "Pillow's filter for resizing.", "bicubic")
+    resample: Literal["bicubic", "bilinear"] = setting(
+        "Network", "Filter of Pillow with which photographs are resized.", "bicubic"
+    )
     fit: Literal["stretch", "crop", "pad"] = setting(
-        "Network", "How a photograph becomes square: stretched, cropped in the middle, or padded with white.", "stretch"
+        "Network", "How a photograph is made square: stretch it, crop its middle, or pad it with white.", "stretch"
     )
 
     @model_validator(mode="after")
-    def _agree(self) -> Self:
+    def _check_network(self) -> Self:
         if self.backbone == "pixels" and self.weights not in ("bundled", "random"):
             raise ValueError("backbone pixels has no weights: leave weights out")
         if self.alpha is not None and self.backbone != "mobilenet_v2":
@@ -185,93 +213,104 @@ class ComponentSettings(_Group):
 
     variance: float = setting(
         "Components",
-        "Least number of components whose cumulative explained variance reaches this share.",
+        "Keep the fewest components that together explain at least this share of the variance.",
         0.8,
         gt=0,
         le=1,
     )
     components: int | None = setting(
-        "Components", "Exactly this many components, instead of a share of the variance.", None, ge=1
+        "Components", "Keep exactly this many components, instead of a share of the variance.", None, ge=1
     )
-    pca: Literal["fit", "reuse"] = setting("Components", "Fit the PCA, or reuse that of the latest run.", "fit")
+    pca: Literal["fit", "reuse"] = setting("Components", "Fit a new PCA, or reuse that of the latest run.", "fit")
     standardize: bool | None = setting(
-        "Components", "Divide each feature by its standard deviation (default: only for pixels).", None
+        "Components",
+        "Divide each feature by its standard deviation before the PCA; default: only for backbone pixels.",
+        None,
     )
     solver: Literal["auto", "exact", "randomized"] = setting(
-        "Components", "PCA by eigenvectors of the exact Gram matrix, or by randomized subspace iteration.", "auto"
+        "Components",
+        "How the PCA is computed: 'exact', 'randomized' (an approximation), or 'auto': exact unless there is too much "
+        "data.",
+        "auto",
     )
     seed: int = setting(
         "Components",
-        "Seed of random weights, the randomized solver, and the samples and folds of insight.",
+        "Seed of random numbers: for random weights, the randomized solver, and samples and folds of the classifier.",
         0,
         ge=0,
         lt=2**31,
     )
 
     @property
-    def variance_wanted(self) -> float | None:
-        """The share of variance to reach, or None where a number of components was asked for."""
+    def requested_variance(self) -> float | None:
+        """The share of the variance to explain, 0 to 1; None where a number of components was requested."""
         return None if self.components is not None else self.variance
 
 
 class InsightSettings(_Group):
-    """What is found out about the photographs after the projection."""
+    """What is learnt about the photographs after the projection."""
 
     classifier: bool = setting(
-        "Insight", "Fit a first classifier on the components, and say how well it does on unseen photographs.", True
+        "Insight", "Fit a classifier on the components, and measure it on photographs that it was not fitted on.", True
     )
     class_regex: str | None = setting(
         "Insight",
-        "Part of the label that is the class, e.g. '^\\w+': the fruit of 'Apple Braeburn 1'; default: all of it.",
+        "Regular expression for the part of the label that is the class: '^\\w+' takes Apple from 'Apple Braeburn 1'. "
+        "Default: the whole label.",
         None,
         min_length=1,
     )
     group_regex: str | None = setting(
         "Insight",
-        "Part of the path below the input that belongs together, such as a rotation series, a tree or a day: no group "
-        "is both learnt from and scored on.",
+        "Regular expression for the part of the path below the input that names a group of similar photographs, such "
+        "as one tree or one day; the classifier is never fitted and measured on the same group.",
         None,
         min_length=1,
     )
-    report: bool = setting("Insight", "Draw the run's report, a page beside its table.", True)
+    report: bool = setting("Insight", "Draw the report of the run, an HTML page with charts.", True)
 
     @field_validator("class_regex", "group_regex")
     @classmethod
-    def _compiles(cls, value: str | None) -> str | None:
+    def _check_regex(cls, value: str | None) -> str | None:
         try:
             re.compile(value or "")
         except re.error as error:
-            raise ValueError(f"is no regular expression: {error}") from None
+            raise ValueError(f"is not a regular expression: {error}") from None
         return value
 
 
 class ExtractionSettings(_Group):
     """How photographs are divided into waves, tasks and batches."""
 
-    batch_size: int = setting("Execution", "Photographs a network call.", 16, ge=1, le=1024)
-    partitions: int | None = setting("Execution", "Spark tasks a wave; default: by cores and photographs.", None, ge=1)
+    batch_size: int = setting("Execution", "Photographs that the network computes at a time.", 16, ge=1, le=1024)
+    partitions: int | None = setting(
+        "Execution", "Spark tasks in a wave; default: by the number of cores and photographs.", None, ge=1
+    )
     wave_size: int | None = setting(
         "Execution",
-        "Photographs computed and committed together; default: by cores, at least a minute of work.",
+        "Photographs in a wave, which is computed and saved as a whole; default: by the number of cores, at least a "
+        "minute of work.",
         None,
         ge=1,
     )
     max_rejected_ratio: float = setting(
-        "Execution", "The run fails when a larger share of the photographs is rejected.", 0.1, ge=0, le=1
+        "Execution", "The run fails if a larger share of the photographs is rejected.", 0.1, ge=0, le=1
     )
 
 
 class SparkSettings(_Group):
     """How Spark runs."""
 
-    cores: int | None = setting("Execution", "Cores of the embedded Spark; default: all.", None, ge=1)
+    cores: int | None = setting("Execution", "Cores that Spark uses on this machine; default: all.", None, ge=1)
     driver_memory: str = setting(
         "Execution",
-        "Memory of the driver, e.g. 512m or 2g; PCA holds at most half of it.",
+        "Memory of the Spark driver, e.g. 512m or 2g; the PCA uses at most half of it.",
         "2g",
         pattern=r"^[1-9][0-9]*[mg]$",
     )
-    local_dir: str | None = setting("Execution", "Folder for Spark's temporary files; default: the system's.", None)
+    local_dir: str | None = setting(
+        "Execution", "Folder for Spark's temporary files; default: the system's temporary folder.", None
+    )
 
     @property
     def driver_bytes(self) -> int:
@@ -280,51 +319,51 @@ class SparkSettings(_Group):
 
 
 class LogLevelSettings(_Group):
-    """Whose messages are shown."""
+    """Which messages are shown."""
 
     log_level: Literal["debug", "info", "warning", "error"] = setting(
-        "Execution", "From 'info' on, Spark's and TensorFlow's own messages are shown too.", "warning"
+        "Execution", "Which messages are shown; 'info' and 'debug' include those of Spark and TensorFlow.", "warning"
     )
 
 
 class TableSettings(_Group):
-    """What is written beside the table, and done to the store afterwards."""
+    """Further output, and the compaction of the feature store."""
 
     compact: Literal["auto", "never"] = setting(
-        "Output", "'auto': merge the feature store's small files after the run, where they have become many.", "auto"
+        "Output", "'auto': after the run, merge the small files of the feature store if there are many.", "auto"
     )
-    csv: bool = setting("Output", "Write projection.csv too, a column a component.", False)
+    csv: bool = setting("Output", "Write projection.csv too, with one column for each component.", False)
 
 
 class LogSettings(LogLevelSettings):
-    """What is said on stderr."""
+    """The output on stderr."""
 
     log_format: Literal["auto", "json"] = setting(
         "Output",
-        "'json': every line on stderr is a JSON object; 'auto': a bar on a terminal, elsewhere JSON lines and a few "
-        "for people.",
+        "'json': every line on stderr is a JSON object; 'auto': a progress bar on a terminal, else JSON lines and some "
+        "plain text.",
         "auto",
     )
     progress_interval: float = setting(
-        "Output", "Seconds between two progress lines where stderr is no terminal.", 10.0, gt=0
+        "Output", "Seconds between two progress lines if stderr is not a terminal.", 10.0, gt=0
     )
 
 
 class CostSettings(_Group):
-    """At which prices a run is counted."""
+    """The prices from which the cost of a run is computed."""
 
     eur_per_vcpu_hour: float | None = setting(
         "Output",
-        "What you pay for a core and hour, EUR; default: the region's published price of an m5.xlarge.",
+        "Price of one core for one hour, EUR; default: the published price of an m5.xlarge in the region.",
         None,
         ge=0,
     )
     usd_per_eur: float | None = setting(
-        "Output", "Dollars for a euro; default: 1.105, the ECB's reference rate of 29 December 2023.", None, gt=0
+        "Output", "US dollars for one euro; default: 1.105, the ECB's reference rate of 29 December 2023.", None, gt=0
     )
     spot_discount: float = setting(
         "Output",
-        "By which share spot nodes are assumed to be cheaper than the published price, e.g. 0.6.",
+        "Share by which spot nodes are cheaper than the published price: 0.6 means 60 % cheaper.",
         0.0,
         ge=0,
         lt=1,

@@ -220,7 +220,7 @@ def fit(job: Job, session: Session, extracted: Extracted) -> Fitted:
         pca = fit_pca(
             features.select("path", "features"),
             dimension=extracted.pending.network.dimension,
-            variance=config.variance_wanted,
+            variance=config.requested_variance,
             components=config.components,
             standardize=config.standardized,
             solver=config.solver,

@@ -50,8 +50,9 @@ def run(config: RunConfig, spark: SparkSession | None = None, progress: Progress
     >>> from verger.config import RunConfig
     >>> from verger.photographs import synthetic
     >>> labels = synthetic.draw("photographs", 20, seed=0)
-    >>> settings = {"backbone": "pixels", "components": 2, "classifier": False, "report": False}
-    >>> config = RunConfig(input="photographs", output="out", **settings)
+    >>> config = RunConfig(
+    ...     input="photographs", output="out", backbone="pixels", components=2, classifier=False, report=False
+    ... )
     >>> manifest = run(config)
     >>> manifest.photographs.computed, manifest.pca.n_components
     (20, 2)
