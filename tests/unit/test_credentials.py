@@ -189,7 +189,7 @@ class TestJavaProvider:
             provider()
 
     @pytest.mark.parametrize(
-        ("missing", "says"),
+        ("missing", "words"),
         [
             (["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"], "none were found"),
             (["AWS_SECRET_ACCESS_KEY"], "missing: AWS_SECRET_ACCESS_KEY"),
@@ -197,11 +197,11 @@ class TestJavaProvider:
         ids=["none", "half"],
     )
     def test_the_error_for_missing_keys_says_which_to_set(
-        self, missing: list[str], says: str, monkeypatch: pytest.MonkeyPatch
+        self, missing: list[str], words: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         for name in missing:
             monkeypatch.delenv(name)
-        with pytest.raises(StoreError, match=f"no usable credentials .*{says}.*Set AWS_ACCESS_KEY_ID"):
+        with pytest.raises(StoreError, match=f"no usable credentials .*{words}.*Set AWS_ACCESS_KEY_ID"):
             provider()
 
 
@@ -219,7 +219,7 @@ def refused(endpoint: str, ask: str = "list_objects_v2", **more: object) -> Verg
     return caught.value
 
 
-# The store's code -> its HTTP status, the error's class, and what the line says of it.
+# The store's code -> its HTTP status, the error's class, and the start of the message.
 REFUSED = {
     "InvalidAccessKeyId": (403, StoreError, "the store does not know this access key. Check AWS_ACCESS_KEY_ID"),
     "InvalidClientTokenId": (403, StoreError, "the store does not know this access key"),
@@ -248,15 +248,15 @@ REFUSED = {
 class TestRefusals:
     @pytest.mark.parametrize("code", REFUSED)
     def test_each_error_code_has_its_own_message(self, code: str) -> None:
-        status, kind, says = REFUSED[code]
+        status, kind, words = REFUSED[code]
         body = f"<Error><Code>{code}</Code><Message>said so</Message></Error>"
         with serving(lambda request: Answer(body, status if request.method == "GET" else 400)) as web:
             error = refused(web.url)
         assert type(error) is kind
-        assert error.line.startswith(f"{WHERE}: {says}")
+        assert error.line.startswith(f"{WHERE}: {words}")
 
     @pytest.mark.parametrize(
-        ("status", "kind", "says"),
+        ("status", "kind", "words"),
         [
             (403, StoreError, ": access denied (HeadObject). Grant these credentials s3:GetObject, or use others."),
             (404, NothingToReadError, " does not exist. Check the path."),
@@ -264,12 +264,12 @@ class TestRefusals:
         ],
     )
     def test_an_answer_without_a_body_is_explained_by_its_status(
-        self, status: int, kind: type[VergerError], says: str
+        self, status: int, kind: type[VergerError], words: str
     ) -> None:
         with serving(lambda _: Answer("", status)) as web:
             error = refused(web.url, "head_object", Key="k")
         assert type(error) is kind
-        assert error.line == WHERE + says
+        assert error.line == WHERE + words
 
     def test_every_explained_code_is_tested(self) -> None:
         by_status = {code for code in refusals._ALIASES if code.isdigit()}

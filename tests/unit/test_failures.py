@@ -113,9 +113,9 @@ MET = {
 class Py4JJavaError(Exception):
     """An error with the text and the stack of Py4J's own, which needs a JVM."""
 
-    def __init__(self, said: str) -> None:
+    def __init__(self, text: str) -> None:
         super().__init__(
-            f"An error occurred while calling o393.parquet.\n: {said}\n"
+            f"An error occurred while calling o393.parquet.\n: {text}\n"
             f"\tat {S3A}.S3AUtils.translateException(S3AUtils.java:232)\n"
             f"\tat {S3A}.S3AFileSystem.innerGetFileStatus(S3AFileSystem.java:3976)\n"
             "\tat java.base/java.lang.Thread.run(Thread.java:840)\n"
@@ -124,8 +124,8 @@ class Py4JJavaError(Exception):
 
 @pytest.mark.parametrize("fault", MET)
 def test_s3a_errors_are_translated(fault: str) -> None:
-    said, line = MET[fault]
-    translated = failures.explain(Py4JJavaError(said))
+    text, line = MET[fault]
+    translated = failures.explain(Py4JJavaError(text))
     assert type(translated) is StoreError
     assert translated.line == line
 
@@ -133,18 +133,18 @@ def test_s3a_errors_are_translated(fault: str) -> None:
 @pytest.mark.parametrize("fault", MET)
 def test_s3a_errors_in_a_task_are_translated(fault: str) -> None:
     """A task's failure reaches the driver as text."""
-    said, line = MET[fault]
+    text, line = MET[fault]
     stage = (
         "org.apache.spark.SparkException: Job aborted due to stage failure: Task 0 in stage 0.0 failed 1 times, most "
         "recent failure: Lost task 0.0 in stage 0.0 (TID 0) (192.0.2.2 executor driver): "
     )
-    translated = failures.explain(Py4JJavaError(stage + said))
+    translated = failures.explain(Py4JJavaError(stage + text))
     assert type(translated) is StoreError
     assert translated.line == line
 
 
 @pytest.mark.parametrize(
-    ("text", "kind", "says"),
+    ("text", "kind", "start"),
     [
         (
             "pyspark.errors.PythonException: Traceback (most recent call last):\n  File ...\n"
@@ -168,10 +168,10 @@ def test_s3a_errors_in_a_task_are_translated(fault: str) -> None:
     ],
     ids=["worker", "disk", "memory", "jvm", "damaged", "folder"],
 )
-def test_other_errors_are_translated(text: str, kind: type[Exception], says: str) -> None:
+def test_other_errors_are_translated(text: str, kind: type[Exception], start: str) -> None:
     translated = failures.explain(Exception(text))
     assert type(translated) is kind
-    assert translated.line.startswith(says)
+    assert translated.line.startswith(start)
 
 
 def test_a_defect_is_not_translated() -> None:

@@ -227,8 +227,8 @@ def test_the_region_that_a_declared_store_reports_is_evidence(store: Store, regi
     store.heads = {"lake": Answer(region=region)}
     stores = Stores()
     found = check(elsewhere(store, region="eu-north-1"), {"output": "s3://lake/verger"}, stores)
-    said = f"reports {region or 'no region'}; declared to be in the EU (store_location: eu)"
-    assert found.evidence[0] == f"s3://lake at 127.0.0.1:{store.port} {said}"
+    words = f"reports {region or 'no region'}; declared to be in the EU (store_location: eu)"
+    assert found.evidence[0] == f"s3://lake at 127.0.0.1:{store.port} {words}"
     assert found.verdict == "eu"
     assert found.region("s3://lake") == region
     assert [bucket.region for bucket in stores.buckets] == [region or "eu-north-1"]

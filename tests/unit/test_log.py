@@ -114,8 +114,8 @@ def test_every_failure_is_a_json_line_and_the_termination_message(
     code: int, words: str,
 ) -> None:  # fmt: skip
     monkeypatch.setenv("VERGER_LOG_FORMAT", "json")
-    ended, said = call(capsys, *arguments)
-    last = said[-1]
+    ended, output = call(capsys, *arguments)
+    last = output[-1]
     assert (ended, last["event"], last["level"], last["exit_code"]) == (code, "failed", "ERROR", code)
     assert words in last["message"]
     assert message.read_text() == last["message"]
@@ -147,8 +147,8 @@ def test_sample_writes_json_too(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("VERGER_LOG_FORMAT", "json")
-    code, said = call(capsys, "sample", str(tmp_path / "drawn"), "--photographs", "3")
-    assert (code, {line["event"] for line in said}) == (0, {"message"})
+    code, output = call(capsys, "sample", str(tmp_path / "drawn"), "--photographs", "3")
+    assert (code, {line["event"] for line in output}) == (0, {"message"})
 
 
 def test_a_termination_message_is_written_for_plain_lines_too_but_no_new_file(

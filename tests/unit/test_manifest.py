@@ -206,7 +206,7 @@ def test_schema_of_the_manifest_has_every_key_described(capsys: pytest.CaptureFi
     assert set(schema["properties"]) - set(schema["required"]) == {"audit", "classifier", "report"}
     for part in [schema, *schema["$defs"].values()]:
         assert part["additionalProperties"] is True
-        for field in part["properties"].values():  # what an object says of itself is not said again where it stands
+        for field in part["properties"].values():  # the description of an object is not repeated where it is used
             named = schema["$defs"][field["$ref"].rpartition("/")[2]] if "$ref" in field else {}
             assert {**named, **field}["description"].endswith(".")
 

@@ -123,7 +123,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 class Spark:
-    """As much of a session as is looked at, with jobs that end when they are cancelled."""
+    """The part of a session that is used, with jobs that end when they are cancelled."""
 
     def __init__(self, master: str = "k8s://https://kubernetes.default.svc") -> None:
         self.sparkContext = self

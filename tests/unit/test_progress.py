@@ -9,7 +9,7 @@ from verger.progress import Progress
 
 
 class Terminal(io.StringIO):
-    """A stream that says it is a terminal."""
+    """A stream that claims to be a terminal."""
 
     def isatty(self) -> bool:
         return True
@@ -126,9 +126,9 @@ class TestPhotographs:
         progress = Progress(stream, interval=3600)
         with progress.photographs(1):
             pass
-        told = stream.getvalue()
+        output = stream.getvalue()
         progress.update(1, 0)
-        assert stream.getvalue() == told
+        assert stream.getvalue() == output
 
     def test_the_bar_shows_counts_and_rejected(self):
         stream = Terminal()
@@ -178,9 +178,9 @@ class TestWarn:
         progress = Progress(stream)
         progress.say("Table: /out\x1b]0;owned\x07\u202e/projection")
         progress.fail(ExitCode.STORE, "\x1b[2Jgone")
-        said = stream.getvalue()
-        assert "Table: /out\ufffd]0;owned\ufffd\ufffd/projection" in said
-        assert "verger: \ufffd[2Jgone" in said
+        output = stream.getvalue()
+        assert "Table: /out\ufffd]0;owned\ufffd\ufffd/projection" in output
+        assert "verger: \ufffd[2Jgone" in output
 
 
 class TestEnd:

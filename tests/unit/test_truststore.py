@@ -40,7 +40,7 @@ def test_the_trust_store_holds_the_bundles_certificates_and_the_machines(bundle:
     own = x509.load_pem_x509_certificates(bundle.read_bytes())
     assert len(own) == 2
     with warnings.catch_warnings():
-        warnings.simplefilter("error")  # a run says nothing of them
+        warnings.simplefilter("error")  # a run must not show them
         store = truststore.make([str(bundle), str(bundle)])
     assert certificates(store) == {*own, *truststore._system_certificates()}
 

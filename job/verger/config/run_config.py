@@ -27,7 +27,7 @@ from verger.config.groups import (
 
 
 class AccessSettings(ResidencySettings, StoreSettings):
-    """How stores are reached, and where they may stand."""
+    """How stores are reached, and where they may be."""
 
 
 class CommandSettings(LogSettings, AccessSettings):
@@ -97,4 +97,4 @@ class DoctorSettings(JobSettings):
 
     input: str | None = setting("Where", "Folder of photographs to check.", None, min_length=1)
     output: str | None = setting("Where", "Folder of the feature store and the runs to check.", None, min_length=1)
-    name: str = setting("Where", "Not looked at.", "verger")
+    name: str = setting("Where", "Not used.", "verger")

@@ -87,7 +87,13 @@ class Residency:
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """The record in the manifest."""
+        """The record in the manifest.
+
+        Returns
+        -------
+        dict
+            With the keys ``verdict``, ``evidence`` and ``opt_ins``.
+        """
         return {"verdict": self.verdict, "evidence": self.evidence, "opt_ins": self.opt_ins}
 
 

@@ -129,7 +129,13 @@ class Executors:
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Check the executors that run now, then those that start, in a thread, until the context ends."""
+        """Check the executors that run now, then those that start, in a thread, until the context ends.
+
+        Raises
+        ------
+        ResidencyError
+            As `check_executors`.
+        """
         try:
             cluster = _Cluster()
             for pod in cluster.pods(self._selector):

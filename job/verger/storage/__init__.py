@@ -1,1 +1,1 @@
-"""Where data lies: local folders and S3 behind one small interface, and how buckets are reached."""
+"""Local folders and S3 behind one small interface, and how buckets are reached."""

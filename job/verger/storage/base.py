@@ -75,6 +75,10 @@ class Storage(Protocol):
         ----------
         path : str
 
+        Returns
+        -------
+        bytes
+
         Raises
         ------
         NothingToReadError
@@ -89,6 +93,10 @@ class Storage(Protocol):
         path : str
         version : str
             As `Entry` has it.
+
+        Returns
+        -------
+        bytes
 
         Raises
         ------
@@ -144,6 +152,11 @@ class Storage(Protocol):
         Parameters
         ----------
         path : str
+
+        Returns
+        -------
+        context manager
+            Of the file, a binary stream.
         """
 
     def make_folder(self, folder: str) -> None:

@@ -59,6 +59,10 @@ class S3Storage(Storage):
         ----------
         path : str
             Canonical.
+
+        Returns
+        -------
+        str
         """
         return path.removeprefix(f"{S3}{self.bucket.name}").removeprefix("/")
 
