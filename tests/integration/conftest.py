@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from tests.integration.runs import photographs, run
 from tests.integration.s3 import Minio, Versity
 from tests.integration.s3_runs import COUNT, Place, Tables, reach
 from verger.config import RunConfig
+from verger.photographs.synthetic import draw
 from verger.spark.session import session
 from verger.storage.stores import Stores
 
@@ -39,6 +41,27 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     config = RunConfig(input=str(folder / "in"), output=str(folder / "out"), cores=2, local_dir=str(folder / "local"))
     with session(config, Stores(), config.output, config.input) as spark:
         yield spark
+
+
+@dataclass(frozen=True)
+class DrawnRun:
+    """A finished run: the folder with ``in`` and ``out``, and the manifest."""
+
+    folder: Path
+    manifest: dict[str, Any]
+
+    @property
+    def output(self) -> Path:
+        return self.folder / "out"
+
+
+@pytest.fixture(scope="session")
+def drawn_run(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> DrawnRun:
+    """A run of the bundled network on drawn fruit, by fruit, with classifier. Tests copy what they change."""
+    folder = tmp_path_factory.mktemp("drawn")
+    draw(str(folder / "in"), 150)
+    settings = {"backbone": "mobilenet_v2", "input_size": 96, "classifier": True, "class_regex": r"^\w+"}
+    return DrawnRun(folder, run(spark, folder, **settings))
 
 
 @pytest.fixture(scope="session")

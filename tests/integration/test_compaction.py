@@ -134,7 +134,10 @@ def test_files_come_near_the_target(spark, place: Path, monkeypatch: pytest.Monk
     assert set(expected) <= set(known["path"].to_pylist())
 
 
-@pytest.mark.parametrize("half", [True, False], ids=["half-written", "before-record"])
+@pytest.mark.parametrize(
+    "half",
+    [pytest.param(True, id="half-written"), pytest.param(False, id="before-record", marks=pytest.mark.slow)],
+)
 def test_killed_it_leaves_the_same_tables_and_the_next_one_ends_it(spark, place: Path, half: bool) -> None:
     expected, before = tables(place), stored(place)
     inject = KILL.format(place=str(place), half=half)

@@ -13,12 +13,11 @@ import pytest
 
 import verger as package
 from tests.cpu import assert_within_tolerance
-from tests.integration.runs import finished, photographs, run, verger
-from tests.integration.s3_runs import COUNT, Place
+from tests.integration.conftest import DrawnRun
+from tests.integration.runs import photographs, run, verger
 from verger.config import ResultSettings
 from verger.insight.identify.identification import Identification, identify
 from verger.insight.identify.loaded_run import LoadedRun
-from verger.photographs.synthetic import draw
 from verger.progress import Progress
 
 if TYPE_CHECKING:
@@ -32,18 +31,9 @@ KEYS = {"photograph", "run_id", "classes", "nearest", "none_of_these", "notes", 
 
 
 @pytest.fixture(scope="module")
-def drawn(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
-    """A run of the network on drawn fruit, and its manifest."""
-    folder = tmp_path_factory.mktemp("drawn")
-    draw(str(folder / "in"), 150)
-    settings = {"backbone": "mobilenet_v2", "input_size": 96, "classifier": True, "class_regex": r"^\w+"}
-    return folder, run(spark, folder, **settings)
-
-
-@pytest.fixture(scope="module")
-def known(drawn: tuple[Path, dict[str, Any]]) -> list[dict[str, Any]]:
+def known(drawn_run: DrawnRun) -> list[dict[str, Any]]:
     """Some photographs of that run, as its table has them."""
-    rows: list[dict[str, Any]] = package.load(str(drawn[0] / "out")).to_pylist()
+    rows: list[dict[str, Any]] = package.load(str(drawn_run.output)).to_pylist()
     return rows[::15]
 
 
@@ -60,9 +50,9 @@ def noise(path: Path) -> str:
 
 
 def test_photographs_of_the_run_are_identified_with_their_nearest(
-    drawn: tuple[Path, dict[str, Any]], known: list[dict[str, Any]]
+    drawn_run: DrawnRun, known: list[dict[str, Any]]
 ) -> None:
-    found = [found for found, _ in looked(drawn[0] / "out", *(row["path"] for row in known))]
+    found = [found for found, _ in looked(drawn_run.output, *(row["path"] for row in known))]
     assert [one.photograph for one in found] == [row["path"] for row in known]
     for one, row in zip(found, known, strict=True):
         assert one.nearest[0][:2] == (row["path"], row["label"])
@@ -73,14 +63,12 @@ def test_photographs_of_the_run_are_identified_with_their_nearest(
     assert sum(named) >= 0.9 * len(known)
 
 
-def test_features_and_components_are_those_of_the_run(
-    drawn: tuple[Path, dict[str, Any]], known: list[dict[str, Any]]
-) -> None:
+def test_features_and_components_are_those_of_the_run(drawn_run: DrawnRun, known: list[dict[str, Any]]) -> None:
     from verger.photographs import images
 
-    (_, memory), *_ = looked(drawn[0] / "out", known[0]["path"])
+    (_, memory), *_ = looked(drawn_run.output, known[0]["path"])
     assert memory is not None
-    stored = {row["path"]: row["features"] for row in package.load_features(str(drawn[0] / "out")).to_pylist()}
+    stored = {row["path"]: row["features"] for row in package.load_features(str(drawn_run.output)).to_pylist()}
     decoded = np.stack([images.decode(Path(row["path"]).read_bytes(), 96).rgb for row in known])
     for size in (1, len(known)):  # whatever stands beside a photograph
         assert_within_tolerance(memory.infer(decoded[:size]), [stored[row["path"]] for row in known[:size]])
@@ -88,17 +76,16 @@ def test_features_and_components_are_those_of_the_run(
     np.testing.assert_allclose(memory.components(decoded), components, atol=1e-5 * np.ptp(components))
 
 
-def test_a_picture_of_another_kind_is_none_of_these(drawn: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
-    ((found, _),) = looked(drawn[0] / "out", noise(tmp_path / "noise.png"))
+def test_a_picture_of_another_kind_is_none_of_these(drawn_run: DrawnRun, tmp_path: Path) -> None:
+    ((found, _),) = looked(drawn_run.output, noise(tmp_path / "noise.png"))
     assert found.is_none
     assert found.distance is not None and found.none_of_these is not None
     assert found.distance > 1.5 * found.none_of_these.threshold
 
 
 def test_unreadable_photographs_are_reported_and_the_others_identified(
-    drawn: tuple[Path, dict[str, Any]], known: list[dict[str, Any]], tmp_path: Path
+    drawn_run: DrawnRun, known: list[dict[str, Any]], tmp_path: Path
 ) -> None:
-    folder, manifest = drawn
     good = Path(known[0]["path"])
     (tmp_path / "cut.jpg").write_bytes(good.read_bytes()[:900])
     (tmp_path / "text.jpg").write_bytes(b"no image")
@@ -106,11 +93,11 @@ def test_unreadable_photographs_are_reported_and_the_others_identified(
     shutil.copy(good, tmp_path / "more" / "copy.jpg")
     (tmp_path / "empty").mkdir()
     asked = ["cut.jpg", "text.jpg", "gone.jpg", str(good), "more", "empty"]
-    process = verger("identify", "--run", str(folder / "out"), "--json", *asked, inject=ABSENT, cwd=tmp_path)
+    process = verger("identify", "--run", str(drawn_run.output), "--json", *asked, inject=ABSENT, cwd=tmp_path)
     stdout, stderr = process.communicate(timeout=120)
     assert process.returncode == 0, stderr
     told = [json.loads(line) for line in stdout.splitlines()]
-    assert all(one.keys() == KEYS and one["run_id"] == manifest["run_id"] for one in told)
+    assert all(one.keys() == KEYS and one["run_id"] == drawn_run.manifest["run_id"] for one in told)
     reasons = [one["error"] and one["error"]["reason"] for one in told]
     assert reasons == ["truncated", "not_an_image", "missing", None, None, "missing"]
     assert told[4]["photograph"] == str(tmp_path / "more" / "copy.jpg")
@@ -122,18 +109,18 @@ def test_unreadable_photographs_are_reported_and_the_others_identified(
     assert "0000" not in stderr  # of TensorFlow's own log
 
 
-def test_lines_for_a_person(drawn: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
-    process = verger("identify", "--run", str(drawn[0] / "out"), noise(tmp_path / "noise.png"), cwd=tmp_path)
+def test_lines_for_a_person(drawn_run: DrawnRun, tmp_path: Path) -> None:
+    process = verger("identify", "--run", str(drawn_run.output), noise(tmp_path / "noise.png"), cwd=tmp_path)
     stdout, stderr = process.communicate(timeout=120)
     assert process.returncode == 0, stderr
     assert "none of these: " in stdout and "beyond the threshold" in stdout
     assert "photographs of run" in stdout and "held-out photographs were named rightly" in stdout
-    assert "Training/" in stdout and str(drawn[0] / "in") not in stdout
+    assert "Training/" in stdout and str(drawn_run.folder / "in") not in stdout
 
 
 @pytest.mark.parametrize("which", ["photographs", "run"])
-def test_nothing_to_read_is_exit_code_3(drawn: tuple[Path, dict[str, Any]], tmp_path: Path, which: str) -> None:
-    where = drawn[0] / "out" if which == "photographs" else tmp_path
+def test_nothing_to_read_is_exit_code_3(drawn_run: DrawnRun, tmp_path: Path, which: str) -> None:
+    where = drawn_run.output if which == "photographs" else tmp_path
     process = verger("identify", "--run", str(where), "gone.jpg", inject=ABSENT, cwd=tmp_path)
     stdout, stderr = process.communicate(timeout=60)
     assert process.returncode == 3
@@ -158,10 +145,10 @@ def test_a_run_without_a_classifier_gives_nearest_photographs(
 
 
 def test_a_run_of_an_older_verger_has_no_threshold(
-    drawn: tuple[Path, dict[str, Any]], known: list[dict[str, Any]], tmp_path: Path
+    drawn_run: DrawnRun, known: list[dict[str, Any]], tmp_path: Path
 ) -> None:
-    shutil.copytree(drawn[0] / "out", tmp_path / "out")
-    model = tmp_path / "out" / "runs" / drawn[1]["run_id"] / "model"
+    shutil.copytree(drawn_run.output, tmp_path / "out")
+    model = tmp_path / "out" / "runs" / drawn_run.manifest["run_id"] / "model"
     document = json.loads((model / "classifier.json").read_text())
     del document["none_of_these"]
     (model / "classifier.json").write_text(json.dumps(document))
@@ -169,19 +156,3 @@ def test_a_run_of_an_older_verger_has_no_threshold(
     ((found, _),) = looked(tmp_path / "out", known[0]["path"])
     assert found.classes and found.nearest and found.distance is None
     assert found.notes == ["No threshold tells whether it is none of these: the run was made by an older verger."]
-
-
-def test_photographs_and_run_in_a_bucket(place: Place) -> None:
-    code, stderr, _ = finished(place.start("--classifier"))
-    assert code == 0, stderr
-    place.put("asked/cut.png", place.get(place.keys("in/")[0])[:60])
-    asked = [f"s3://{place.bucket}/{key}" for key in place.keys("in/")[:1]] + [f"s3://{place.bucket}/asked"]
-    arguments = ["identify", "--run", place.output, "--json", *asked, f"s3://{place.bucket}/gone.png"]
-    refused, said, _ = finished(verger(*arguments, cwd=place.folder))
-    assert refused == 5 and "store-location" in said
-    process = verger(*arguments, "--store-location", "eu", inject=ABSENT, cwd=place.folder)
-    stdout, stderr = process.communicate(timeout=120)
-    assert process.returncode == 0, stderr
-    told = [json.loads(line) for line in stdout.splitlines()]
-    assert [one["error"] and one["error"]["reason"] for one in told] == [None, "truncated", "missing"]
-    assert told[0]["nearest"][0]["path"] == asked[0] and len(place.keys("in/")) == COUNT

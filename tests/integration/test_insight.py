@@ -44,6 +44,7 @@ def fruits(spark: Any, data: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     return of_data(spark, data / "fruits", output, label=labels, group_regex=SERIES, input_size=96, report=False)
 
 
+@pytest.mark.slow
 def test_a_random_split_flatters_a_classifier_of_varieties(fruits: dict[str, Any]) -> None:
     found = fruits["classifier"]
     grouped, naive = found["scores"]
@@ -55,12 +56,14 @@ def test_a_random_split_flatters_a_classifier_of_varieties(fruits: dict[str, Any
     assert "optimistic" in naive["says"] and not found["optimistic"]
 
 
+@pytest.mark.slow
 def test_near_duplicates_of_a_rotation_series_are_counted(fruits: dict[str, Any]) -> None:
     count = fruits["audit"]["counts"]["near_duplicate"]
     assert count["found"] > 0.2 * fruits["photographs"]["projected"]
     assert count["listed"] <= min(count["found"], issues.MAX_LISTED)
 
 
+@pytest.mark.slow
 def test_the_same_store_by_fruit_is_scored_on_the_varieties_of_test(
     spark: Any, data: Path, fruits: dict[str, Any]
 ) -> None:
@@ -80,6 +83,7 @@ def test_the_same_store_by_fruit_is_scored_on_the_varieties_of_test(
     assert found["accuracy"] < found["scores"][1]["accuracy"]
 
 
+@pytest.mark.slow
 def test_photographs_of_shops(spark: Any, data: Path, tmp_path: Path) -> None:
     done = of_data(spark, data / "grocery", tmp_path / "out", report=False)
     found = done["classifier"]

@@ -93,6 +93,7 @@ def randomized(model: Any) -> Any:
 
 
 class TestAgainstKeras:
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("file", "alpha"),
         [
@@ -116,6 +117,7 @@ class TestAgainstKeras:
         model = randomized(keras.applications.MobileNetV2((size, size, 3), alpha, False, None))
         assert_agrees(keras, "mobilenet_v2", model, tmp_path / f"weights.{suffix}", alpha, size)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(("size", "suffix"), [(48, "keras"), (71, "h5")])
     def test_vgg16(self, size, suffix, keras, tmp_path):
         model = randomized(keras.applications.VGG16(False, None, input_shape=(size, size, 3)))

@@ -21,6 +21,8 @@ from verger import cli, pipeline
 from verger.storage.stores import Stores
 from verger.tables import manifest, runs
 
+pytestmark = pytest.mark.slow
+
 PAGE = (ROOT / "docs" / "from-the-notebooks.md").read_text()
 
 Job = Callable[[str], dict[str, Any]]

@@ -30,6 +30,8 @@ def grocery(spark, data: Path, tmp_path_factory: pytest.TempPathFactory):
     return done, table, np.stack(table["features"].to_numpy(zero_copy_only=False))
 
 
+@pytest.mark.slow
+@pytest.mark.required_in_ci
 def test_all_photographs_are_in_the_projection(grocery) -> None:
     done, table, _ = grocery
     assert done["photographs"]["listed"] == done["photographs"]["projected"] == 238
@@ -40,6 +42,7 @@ def test_all_photographs_are_in_the_projection(grocery) -> None:
     assert shares[-1] >= 0.8 > shares[-2]
 
 
+@pytest.mark.slow
 def test_nearest_neighbours_have_the_same_label(grocery) -> None:
     """Leave-one-out, cosine: 0.80 was measured, 0.03 is chance, 0.03 random weights."""
     _, table, features = grocery
@@ -50,6 +53,7 @@ def test_nearest_neighbours_have_the_same_label(grocery) -> None:
     assert (labels[likeness.argmax(axis=1)] == labels).mean() > 0.75
 
 
+@pytest.mark.slow
 def test_features_agree_with_keras(grocery, data: Path) -> None:
     keras = pytest.importorskip("keras")
     _, table, features = grocery

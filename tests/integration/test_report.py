@@ -13,7 +13,6 @@ import pytest
 
 from tests.browser import Browser
 from tests.integration.runs import WITH_INSIGHT, finished, photographs, run, verger
-from tests.integration.s3_runs import COUNT, Place
 from verger.config import ResultSettings
 from verger.insight.report.context import SECTIONS
 from verger.insight.report.writer import redraw
@@ -141,25 +140,6 @@ def test_a_report_that_cannot_be_drawn_is_a_warning(
     assert "report" not in document
     assert "the report was not drawn: RuntimeError: no ink" in document["warnings"]
     assert json.loads((tmp_path / "out" / "latest.json").read_text())["run_id"] == document["run_id"]
-
-
-def test_a_report_in_a_bucket_has_thumbnails_and_is_redrawn_without_the_photographs(place: Place) -> None:
-    code, stderr, lines = finished(place.start("--classifier", "--report"))
-    assert code == 0, stderr
-    (key,) = place.keys("out/runs/", "/report/index.html")
-    assert lines[-1]["report"] == f"s3://{place.bucket}/{key}"
-    page = place.get(key).decode()
-    assert page.count("data:image/jpeg;base64,") >= COUNT
-    assert place.input in page
-    for photograph in place.keys("in/"):
-        place.server.client().delete_object(Bucket=place.bucket, Key=photograph)
-    again = verger("report", "--run", place.output, "--store-location", "eu", cwd=place.folder)
-    code, stderr, lines = finished(again)
-    assert code == 0, stderr
-    assert lines[-1] == {"event": "done", "report": f"s3://{place.bucket}/{key}"}
-    page = place.get(key).decode()
-    assert "data:image/jpeg;base64," not in page
-    assert "no photograph could be read" in page
 
 
 @pytest.mark.parametrize("width, phone, dark", [(1280, False, False), (1280, False, True), (390, True, False)])

@@ -294,6 +294,7 @@ def test_the_csv_is_the_table(spark, place: Path) -> None:
     assert (got == matrix(table).astype(np.float32)).all()
 
 
+@pytest.mark.required_in_ci
 def test_reusing_the_latest_pca(spark, place: Path) -> None:
     with pytest.raises(UsageError, match="no finished run"):
         run(spark, place, pca="reuse")

@@ -17,6 +17,8 @@ from tests.integration.s3 import Minio, free_port
 from tests.web import Answer, serving
 from verger import cli
 
+pytestmark = pytest.mark.required_in_ci
+
 NO_JVM = "/nowhere"  # as JAVA_HOME: a run that comes as far as Spark ends with another code
 
 # The clock of the process is a day slow: of what signs requests, that is.

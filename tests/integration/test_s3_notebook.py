@@ -8,9 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import ROOT
 from tests.integration.runs import photographs
 from tests.integration.s3 import Minio
+
+pytestmark = [pytest.mark.required_in_ci, pytest.mark.slow]
 
 SCRIPT = """
 import json, os, sys

@@ -15,6 +15,8 @@ from tests.conftest import ROOT
 from tests.integration.runs import finished, photograph, verger
 from tests.integration.s3 import Minio
 
+pytestmark = pytest.mark.required_in_ci
+
 AWS = ROOT / "manifests" / "aws"
 
 

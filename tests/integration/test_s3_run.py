@@ -14,6 +14,8 @@ from tests.integration.runs import finished, photograph
 from tests.integration.s3 import Minio, Server
 from tests.integration.s3_runs import COUNT, Place, Tables, reach
 
+pytestmark = pytest.mark.required_in_ci
+
 # After the listing, and before the first photograph is read, two photographs are not what they were.
 MEANWHILE = """
 import boto3
@@ -114,6 +116,7 @@ def test_a_photograph_that_changes_or_vanishes_meanwhile_is_never_a_wrong_featur
         assert digests[path] == hashlib.sha256(place.get(path.removeprefix(f"s3://{place.bucket}/"))).hexdigest()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["minio", "versity"])
 def test_of_two_runs_at_once_the_later_is_the_latest(
     request: pytest.FixtureRequest, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, expected: Tables

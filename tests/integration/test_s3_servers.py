@@ -17,6 +17,8 @@ from botocore.exceptions import BotoCoreError, ClientError, SSLError
 from tests.conftest import ROOT
 from tests.integration.s3 import Minio, Server, Versity
 
+pytestmark = pytest.mark.required_in_ci
+
 
 @pytest.fixture(params=["minio", "versity"])
 def server(request: pytest.FixtureRequest) -> Server:

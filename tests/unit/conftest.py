@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import socket
 import threading
@@ -10,9 +11,18 @@ from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import botocore.loaders
 import pytest
 
 from tests.unit.s3_answers import Store, handler_of
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_loader() -> Iterator[None]:
+    """Let boto3 read its descriptions of services once, and not for every client: most of the time of these tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("botocore.loaders.create_loader", functools.cache(botocore.loaders.create_loader))
+        yield
 
 
 @pytest.fixture

@@ -7,6 +7,8 @@ import pytest
 from verger.errors import DoesNotFitError, StoreError
 from verger.spark import failures
 
+pytestmark = pytest.mark.required_in_ci
+
 RESUME = "Run the same command again: what was committed is kept."
 NEW_KEYS = "Get new credentials and run again: what was committed is kept."
 S3 = "software.amazon.awssdk.services.s3.model.S3Exception"

@@ -27,9 +27,7 @@ from verger.errors import NothingToReadError, StoreError
 from verger.storage.stores import Stores
 from verger.storage.uri import canonical
 
-pytestmark = pytest.mark.required_in_ci
-
-pytestmark = pytest.mark.usefixtures("example_keys")
+pytestmark = [pytest.mark.required_in_ci, pytest.mark.usefixtures("example_keys")]
 
 
 # --- local

@@ -15,7 +15,7 @@ from tests.unit.s3_answers import (
     replicated,
 )
 
-pytestmark = pytest.mark.usefixtures("example_keys")
+pytestmark = [pytest.mark.required_in_ci, pytest.mark.usefixtures("example_keys")]
 
 
 @pytest.mark.parametrize(
