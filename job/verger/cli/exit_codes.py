@@ -38,7 +38,15 @@ TERMINATION_LOG = Path("/dev/termination-log")
 def reporting(
     config: LogSettings, interrupted: Callable[[KeyboardInterrupt], VergerError] = InterruptedCommandError
 ) -> Iterator[Progress]:
-    """Give a command its progress; where it fails, say why in one line and end the process with the exit code."""
+    """Give a command its progress; where it fails, say why in one line and end the process with the exit code.
+
+    Parameters
+    ----------
+    config : LogSettings
+        What is said on stderr, and how.
+    interrupted : callable
+        Makes the error of an interrupt.
+    """
     if config.log_level not in ("debug", "info") and not log.is_json():
         # Py4J logs the traceback of every call that a signal interrupts.
         logging.getLogger().addHandler(logging.NullHandler())
@@ -83,7 +91,15 @@ def _sigterm_raises() -> Iterator[None]:
 def exit_code_and_line(
     error: BaseException, interrupted: Callable[[KeyboardInterrupt], VergerError] = InterruptedCommandError
 ) -> tuple[ExitCode, str]:
-    """The exit code and the one line for whatever ended the command."""
+    """The exit code and the one line for whatever ended the command.
+
+    Parameters
+    ----------
+    error : BaseException
+        What ended the command.
+    interrupted : callable
+        Makes the error of an interrupt.
+    """
     known: VergerError | None
     if isinstance(error, VergerError):
         known = error
@@ -123,7 +139,13 @@ def fail(code: ExitCode, line: str) -> NoReturn:
 
 
 def tell_kubernetes(line: str) -> None:
-    """Leave the line where Kubernetes looks for why a container ended; of more than 4096 bytes it keeps the last."""
+    """Leave the line where Kubernetes looks for why a container ended; of more than 4096 bytes it keeps the last.
+
+    Parameters
+    ----------
+    line : str
+        Why the command ended.
+    """
     with suppress(OSError):
         if TERMINATION_LOG.is_file():
             TERMINATION_LOG.write_bytes(line.encode()[:4096].decode(errors="ignore").encode())

@@ -18,7 +18,13 @@ from verger.errors import ExitCode
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run one command and exit with its code."""
+    """Run one command and exit with its code.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        Default: those of the process.
+    """
     given = list(sys.argv[1:] if arguments is None else arguments)
     # What is wrong with the settings is said before they can be read.
     log.configure(

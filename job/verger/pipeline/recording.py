@@ -64,13 +64,25 @@ class Recorder:
         return value
 
     def count(self, value: Listed | Pending | Extracted | Projected) -> None:
-        """Keep what is known of the photographs, for the record of a run that fails from here on."""
+        """Keep what is known of the photographs, for the record of a run that fails from here on.
+
+        Parameters
+        ----------
+        value : Listed, Pending, Extracted or Projected
+            What a stage has returned.
+        """
         self._counts = value.counts
         if isinstance(value, Extracted):
             self._rejected_by_reason = value.rejected_by_reason
 
     def shown_by(self, session: Session, pending: Pending) -> None:
-        """Set gauges in this session from here on."""
+        """Set gauges in this session from here on.
+
+        Parameters
+        ----------
+        session : Session
+        pending : Pending
+        """
         self._show = session.show
         counts = pending.counts
         self._show(listed=counts.listed, known=counts.known, total=pending.photographs.num_rows)
@@ -84,6 +96,13 @@ class Recorder:
         """The stage that computes features, with a bar and gauges that move as tasks end.
 
         Where nothing is pending there is no such stage.
+
+        Parameters
+        ----------
+        stage : callable
+            `verger.pipeline.stages.extract`.
+        session : Session
+        pending : Pending
         """
         if pending.photographs.num_rows == 0:
             extracted = pending.without_computing
@@ -104,7 +123,14 @@ class Recorder:
         self._show(done=done, rejected=rejected, computed=done - rejected, per_s=rate)
 
     def publish(self, session: Session, projected: Projected, analysed: Analysed) -> Manifest:
-        """Manifest last, then the pointers: before that, no reader sees the run."""
+        """Manifest last, then the pointers: before that, no reader sees the run.
+
+        Parameters
+        ----------
+        session : Session
+        projected : Projected
+        analysed : Analysed
+        """
         job = self._job
         session.executors.confirm()
         document = self._manifest(session, projected, analysed.findings)

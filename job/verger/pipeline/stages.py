@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from verger.components import projection
 from verger.components.pca import fit as fit_pca
 from verger.config import RunConfig
-from verger.errors import NothingToReadError, StoreError, TooManyRejectedError
+from verger.errors import NothingToReadError, StoreError
 from verger.insight.analysis import Analysis, preload
 from verger.network.backbones import Network
 from verger.network.extraction import Extraction
@@ -36,7 +36,7 @@ from verger.spark.failures import warn_on_error
 from verger.spark.metrics import Gauges
 from verger.spark.session import require_s3_support, session, uses_s3, write_parquet
 from verger.storage.stores import Stores
-from verger.storage.uri import bucket_name, join, require_disjoint
+from verger.storage.uri import bucket_name, require_disjoint
 from verger.tables import compaction, reader
 from verger.tables.manifest import FittingRun
 from verger.tables.manifest_parts import Drift
@@ -47,7 +47,6 @@ from verger.tables.store import (
     FeatureStore,
     anti_join,
     count_gone,
-    parquet_bytes,
     retry_if_vanished,
     semi_join,
 )
@@ -57,12 +56,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# A handful of new photographs may all be bad without the bucket being bad.
-_NEW_FROM = 20
-
 
 def open_job(config: RunConfig, progress: Progress | None, **more: str) -> Job:
-    """Ask the stores before anything is read or written: where they stand, and whether they let us in.
+    """Check residency and access of all stores, before anything is read or written.
 
     Parameters
     ----------
@@ -98,14 +94,27 @@ def open_job(config: RunConfig, progress: Progress | None, **more: str) -> Job:
 
 
 def list_photographs(job: Job) -> Listed:
-    """List the whole input: the selection goes on, the rest only tells what is gone."""
+    """List the whole input, and select the photographs of this run.
+
+    Parameters
+    ----------
+    job : Job
+    """
     found = inventory.take(job.config.input, job.stores)
     chosen = inventory.select(found.photographs, job.config, job.config.input)
     return Listed(found.photographs["path"], chosen, found.ignored, inventory.label_counts(chosen))
 
 
 def find_pending(job: Job, listed: Listed, network: Network) -> Pending:
-    """Leave what neither the store nor the remembered rejections have."""
+    """Find the photographs that have neither features in the store nor a remembered rejection.
+
+    Parameters
+    ----------
+    job : Job
+    listed : Listed
+    network : Network
+        Whose features are meant.
+    """
     store = FeatureStore(job.run.storage, job.run.output, network.fingerprint, job.progress.warn)
     known, chosen = store.known(), listed.chosen
     rejected = _relabelled(anti_join(semi_join(store.rejected(), chosen), known), chosen)
@@ -131,62 +140,16 @@ def _relabelled(rejected: pa.Table, chosen: pa.Table) -> pa.Table:
     return rejected.set_column(REJECTED.get_field_index("label"), "label", today)
 
 
-def check_remembered(job: Job, pending: Pending) -> None:
-    """End the run before Spark starts where remembered rejections alone are too many, whatever is pending.
-
-    Rejections that may pass are not among them but pending: a refusal that rests on them is tried again.
-
-    Raises
-    ------
-    TooManyRejectedError
-        The quarantine is written.
-    """
-    extracted = pending.without_computing
-    if refusal := _reject_ratio_exceeded(job, extracted):
-        _write_quarantine(job, extracted)
-        raise refusal
-
-
-def check_reject_ratio(job: Job, extracted: Extracted) -> None:
-    """Write down what was rejected and why, and end the run where that is too much.
-
-    Raises
-    ------
-    TooManyRejectedError
-        The quarantine is written, and what was refused is remembered.
-    """
-    _write_quarantine(job, extracted)
-    if refusal := _reject_ratio_exceeded(job, extracted):
-        pending = extracted.pending
-        pending.store.remember_refused(job.run.run_id, anti_join(pending.photographs, pending.refused))
-        raise refusal
-
-
-def _write_quarantine(job: Job, extracted: Extracted) -> None:
-    if extracted.rejected.num_rows:
-        path = job.run.path("rejected", "part-00000.zstd.parquet")
-        job.run.storage.publish_once(path, parquet_bytes(extracted.rejected))
-
-
-def _reject_ratio_exceeded(job: Job, extracted: Extracted) -> TooManyRejectedError | None:
-    """The refusal where too many are rejected; photographs of a refused run are judged as new ones once more."""
-    rejected, new = extracted.rejected, extracted.pending.new
-    shares = [("photographs", rejected.num_rows, extracted.listed.chosen.num_rows)]
-    if new.num_rows >= _NEW_FROM:
-        shares.append(("new photographs", semi_join(rejected, new).num_rows, new.num_rows))
-    for which, count, total in shares:
-        if count / total > job.config.max_rejected_ratio:
-            return TooManyRejectedError(
-                f"{count} of {total} {which} were rejected, more than --max-rejected-ratio "
-                f"{job.config.max_rejected_ratio:g} allows",
-                f"See why in {job.run.path('rejected')}, and mend or remove them; the last good run stays the latest",
-            )
-    return None
-
-
 @contextmanager
 def spark_session(job: Job, given: SparkSession | None) -> Iterator[Session]:
-    """The SparkSession that was given, or an own one; its executors stand where they may, or the run ends."""
+    """The given SparkSession, or one for this run alone, with the location of its executors checked.
+
+    Parameters
+    ----------
+    job : Job
+    given : SparkSession, optional
+        One to work in; default: an own one, which ends with the context.
+    """
     config, output = job.config, job.run.output
     with ExitStack() as stack:
         gauges = None
@@ -203,7 +166,16 @@ def spark_session(job: Job, given: SparkSession | None) -> Iterator[Session]:
 
 
 def extract(job: Job, session: Session, pending: Pending, report: Callable[[int, int], None]) -> Extracted:
-    """Compute what is pending; afterwards the store has it, or there is a rejection for it."""
+    """Compute the features of all pending photographs. Afterwards each is in the store or rejected.
+
+    Parameters
+    ----------
+    job : Job
+    session : Session
+    pending : Pending
+    report : callable
+        Called with the numbers of photographs dealt with, and rejected, as tasks end.
+    """
     extraction = Extraction(
         session.spark, pending.network, pending.store, job.run.run_id, job.config, report, job.stores.buckets
     )
@@ -213,7 +185,14 @@ def extract(job: Job, session: Session, pending: Pending, report: Callable[[int,
 
 
 def fit(job: Job, session: Session, extracted: Extracted) -> Fitted:
-    """Fit the PCA on the features of this run."""
+    """Fit the PCA on the features of this run.
+
+    Parameters
+    ----------
+    job : Job
+    session : Session
+    extracted : Extracted
+    """
     config = job.config
 
     def on(features: DataFrame) -> Fitted:
@@ -233,7 +212,15 @@ def fit(job: Job, session: Session, extracted: Extracted) -> Fitted:
 
 
 def measure_drift(job: Job, session: Session, extracted: Extracted, fitted: Fitted) -> Fitted:
-    """Say how much of these photographs an old space keeps."""
+    """Measure how much of these photographs' variance the components of an earlier run keep.
+
+    Parameters
+    ----------
+    job : Job
+    session : Session
+    extracted : Extracted
+    fitted : Fitted
+    """
     measured = _on_features(
         job, session, extracted, lambda features: projection.kept(features, fitted.pca, session.spark)
     )
@@ -243,7 +230,15 @@ def measure_drift(job: Job, session: Session, extracted: Extracted, fitted: Fitt
 
 
 def project(job: Job, session: Session, extracted: Extracted, fitted: Fitted) -> Projected:
-    """Write the table and what made it, and read it back."""
+    """Write the PCA and the table, and read the table back.
+
+    Parameters
+    ----------
+    job : Job
+    session : Session
+    extracted : Extracted
+    fitted : Fitted
+    """
     for warning in fitted.pca.warnings:
         job.progress.warn(warning)
     run, folder = job.run, job.run.path("projection")
@@ -287,7 +282,14 @@ def _located(chosen: pa.Table, known: pa.Table) -> pa.Table:
 
 
 def analyse(job: Job, session: Session, projected: Projected) -> Analysed:
-    """Find out about the photographs what a person wants to know of them."""
+    """Audit the photographs and fit the classifier, as far as the settings ask for it.
+
+    Parameters
+    ----------
+    job : Job
+    session : Session
+    projected : Projected
+    """
     fitted = projected.fitted
     analysis = Analysis(
         job.run,
@@ -301,17 +303,14 @@ def analyse(job: Job, session: Session, projected: Projected) -> Analysed:
     return Analysed(analysis.analyse(projected.extracted.pending.store), analysis.draw)
 
 
-def forget_refusals(job: Job, pending: Pending) -> None:
-    """Forget the refusals of which this run has every photograph that is still there."""
-    paths, listed = pending.refused["path"], pending.listed
-    below = pc.starts_with(paths, join(job.config.input, ""))
-    there = pc.or_(pc.invert(below), pc.is_in(paths, value_set=listed.present))
-    left = pc.and_not(there, pc.is_in(paths, value_set=listed.chosen["path"]))
-    pending.store.forget_refused(pending.refused, paths.filter(left))
-
-
 def compact(job: Job, session: Session) -> None:
-    """Merge the store's small files where they have become many; the run is published, and stays so."""
+    """Merge the store's small files if there are many. A failure is a warning: the run is published already.
+
+    Parameters
+    ----------
+    job : Job
+    session : Session
+    """
     if job.config.compact == "never":
         return
     with warn_on_error("the feature store was not compacted", job.progress.warn):

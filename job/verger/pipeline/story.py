@@ -9,7 +9,7 @@ from verger.components.pca import Pca
 from verger.config import RunConfig
 from verger.errors import TooManyRejectedError, UsageError
 from verger.network.backbones import Network, fitted_settings, resolve, resolve_fitted
-from verger.pipeline import stages
+from verger.pipeline import quarantine, stages
 from verger.pipeline.recording import Recorder
 from verger.pipeline.values import Fitted, Job
 from verger.progress import Progress
@@ -100,14 +100,14 @@ def _tell(job: Job, space: _Space, spark: SparkSession | None) -> Manifest:
         fitted = space.fitted(network)
         pending = record.stage("subtract", "Looking up what is known", stages.find_pending, job, listed, network)
         try:
-            stages.check_remembered(job, pending)
+            quarantine.check_remembered(job, pending)
         except TooManyRejectedError:
             record.count(pending.without_computing)
             raise
         with stages.spark_session(job, spark) as session:
             record.shown_by(session, pending)
             extracted = record.extraction(stages.extract, session, pending)
-            stages.check_reject_ratio(job, extracted)
+            quarantine.check_reject_ratio(job, extracted)
             if fitted is None:
                 says = "Fitting the principal components"
                 fitted = record.stage("components", says, stages.fit, job, session, extracted)
@@ -117,7 +117,7 @@ def _tell(job: Job, space: _Space, spark: SparkSession | None) -> Manifest:
             projected = record.stage("projection", "Projecting", stages.project, job, session, extracted, fitted)
             analysed = stages.analyse(job, session, projected)
             published = record.publish(session, projected, analysed)
-            stages.forget_refusals(job, pending)
+            quarantine.forget_refusals(job, pending)
             stages.compact(job, session)
         return published
 

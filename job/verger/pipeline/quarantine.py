@@ -1,0 +1,91 @@
+"""The quarantine of a run: rejected photographs written down, and the run refused if they are too many."""
+
+from __future__ import annotations
+
+import pyarrow.compute as pc
+
+from verger.errors import TooManyRejectedError
+from verger.pipeline.values import Extracted, Job, Pending
+from verger.storage.uri import join
+from verger.tables.store import anti_join, parquet_bytes, semi_join
+
+# Of fewer new photographs all may be bad by chance.
+_MIN_NEW = 20
+
+
+def check_remembered(job: Job, pending: Pending) -> None:
+    """End the run before Spark starts if the remembered rejections alone are too many.
+
+    Only permanent rejections are remembered. Photographs that may pass the next time are pending.
+
+    Parameters
+    ----------
+    job : Job
+    pending : Pending
+
+    Raises
+    ------
+    TooManyRejectedError
+        The quarantine is written.
+    """
+    extracted = pending.without_computing
+    if refusal := _reject_ratio_exceeded(job, extracted):
+        _write_quarantine(job, extracted)
+        raise refusal
+
+
+def check_reject_ratio(job: Job, extracted: Extracted) -> None:
+    """Write the quarantine, and end the run if too many photographs were rejected.
+
+    Parameters
+    ----------
+    job : Job
+    extracted : Extracted
+
+    Raises
+    ------
+    TooManyRejectedError
+        The quarantine is written, and what was refused is remembered.
+    """
+    _write_quarantine(job, extracted)
+    if refusal := _reject_ratio_exceeded(job, extracted):
+        pending = extracted.pending
+        pending.store.remember_refused(job.run.run_id, anti_join(pending.photographs, pending.refused))
+        raise refusal
+
+
+def _write_quarantine(job: Job, extracted: Extracted) -> None:
+    if extracted.rejected.num_rows:
+        path = job.run.path("rejected", "part-00000.zstd.parquet")
+        job.run.storage.publish_once(path, parquet_bytes(extracted.rejected))
+
+
+def _reject_ratio_exceeded(job: Job, extracted: Extracted) -> TooManyRejectedError | None:
+    """The error if too many are rejected. Photographs of a refused run count as new ones."""
+    rejected, new = extracted.rejected, extracted.pending.new
+    shares = [("photographs", rejected.num_rows, extracted.listed.chosen.num_rows)]
+    if new.num_rows >= _MIN_NEW:
+        shares.append(("new photographs", semi_join(rejected, new).num_rows, new.num_rows))
+    for which, count, total in shares:
+        if count / total > job.config.max_rejected_ratio:
+            return TooManyRejectedError(
+                f"{count} of {total} {which} were rejected, more than --max-rejected-ratio "
+                f"{job.config.max_rejected_ratio:g} allows",
+                f"See why in {job.run.path('rejected')}, and mend or remove them; the last good run stays the latest",
+            )
+    return None
+
+
+def forget_refusals(job: Job, pending: Pending) -> None:
+    """Forget the refused runs of which this run has every photograph that still exists.
+
+    Parameters
+    ----------
+    job : Job
+    pending : Pending
+    """
+    paths, listed = pending.refused["path"], pending.listed
+    below = pc.starts_with(paths, join(job.config.input, ""))
+    there = pc.or_(pc.invert(below), pc.is_in(paths, value_set=listed.present))
+    left = pc.and_not(there, pc.is_in(paths, value_set=listed.chosen["path"]))
+    pending.store.forget_refused(pending.refused, paths.filter(left))
