@@ -65,7 +65,7 @@ class TestClasses:
 
     @pytest.mark.parametrize("option", ["class_regex", "group_regex"])
     def test_an_invalid_pattern_is_a_usage_error(self, option: str) -> None:
-        with pytest.raises(UsageError, match=rf"{option}: is no regular expression: .*got '\(a'"):
+        with pytest.raises(UsageError, match=rf"{option}: is not a regular expression: .*got '\(a'"):
             load_config({"input": "a", "output": "b", option: "(a"})
 
 
