@@ -97,7 +97,7 @@ def test_killed_as_half_of_the_projection_waits_for_its_commit(place: Place, exp
     assert process.wait() == -signal.SIGKILL
     assert place.keys("out/runs/", ".parquet") == []
     client = (stores := Stores()).client(stores.bucket(place.bucket))
-    stale = uploads.stale(client, place.output, datetime.now(UTC) + timedelta(minutes=1))
+    stale = uploads.list_unfinished(client, place.output, datetime.now(UTC) + timedelta(minutes=1))
     before = {upload.path for upload in stale}
     assert before
     resumed(place, expected)

@@ -49,9 +49,9 @@ def test_stale_uploads_below_the_output_are_found_and_removed(server: Server) ->
     client.put_object(Bucket=bucket, Key="out/latest.json", Body=b"{}")
     begin(client, bucket, *BELOW, BELOW[0], *ELSEWHERE)
     now = datetime.now(UTC)
-    found = list(uploads.stale(of_job(bucket), f"s3://{bucket}/out", now + timedelta(minutes=1)))
+    found = list(uploads.list_unfinished(of_job(bucket), f"s3://{bucket}/out", now + timedelta(minutes=1)))
     assert sorted(upload.path for upload in found) == sorted(f"s3://{bucket}/{key}" for key in [*BELOW, BELOW[0]])
-    assert all(abs(upload.begun - now) < timedelta(minutes=1) for upload in found)
+    assert all(abs(upload.started_at - now) < timedelta(minutes=1) for upload in found)
     for upload in found:
         uploads.abort(of_job(bucket), upload)
         uploads.abort(of_job(bucket), upload)  # gone already, as where two look after one output
@@ -62,12 +62,15 @@ def test_stale_uploads_below_the_output_are_found_and_removed(server: Server) ->
 def test_uploads_that_may_still_be_under_way_are_left_alone(server: Server) -> None:
     bucket, client = server.bucket(), server.client()
     begin(client, bucket, *BELOW)
-    assert list(uploads.stale(of_job(bucket), f"s3://{bucket}/out", datetime.now(UTC) - timedelta(hours=1))) == []
+    assert (
+        list(uploads.list_unfinished(of_job(bucket), f"s3://{bucket}/out", datetime.now(UTC) - timedelta(hours=1)))
+        == []
+    )
     assert begun(client, bucket) == sorted(BELOW)
 
 
 def test_an_output_may_be_a_whole_bucket(server: Server) -> None:
     bucket, client = server.bucket(), server.client()
     begin(client, bucket, *BELOW, *ELSEWHERE)
-    found = uploads.stale(of_job(bucket), f"s3://{bucket}", datetime.now(UTC) + timedelta(minutes=1))
+    found = uploads.list_unfinished(of_job(bucket), f"s3://{bucket}", datetime.now(UTC) + timedelta(minutes=1))
     assert len(list(found)) == len(BELOW) + len(ELSEWHERE)
