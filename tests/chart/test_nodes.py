@@ -54,7 +54,7 @@ def test_no_region_of_aws_outside_the_eu_is_another_clouds(helm3, region):
         assert set(regions(helm3.render({"run": run}).pod("driver"))) == guard.EU
     else:
         with pytest.raises(ResidencyError):
-            guard.declared(RunConfig(input="i", output="o", **run))
+            guard.declared_node_regions(RunConfig(input="i", output="o", **run))
         assert f"run.node_region: {region}:FR:contract xy" in helm3.refuses({"run": run})
 
 

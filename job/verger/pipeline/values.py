@@ -176,7 +176,7 @@ class Session:
     executors : Executors
         Where they stand.
     show : callable
-        Sets figures, by name, for whoever watches the run (`verger.spark.metrics.Gauges.show`).
+        Sets figures, by name, for whoever watches the run (`verger.spark.metrics.Gauges.set`).
     """
 
     spark: SparkSession
