@@ -1,4 +1,4 @@
-"""storage/s3 on real servers: what `Storage` promises, as tests/unit/test_storage.py has it of folders."""
+"""storage/s3 on real servers: what `Storage` promises, as tests/unit/storage/test_local.py has it of folders."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.bad_files import encoded
-from tests.unit.test_images import photograph
+from tests.unit.photographs.test_images import photograph
 from verger.insight.report import thumbnails
 from verger.insight.report.thumbnails import ThumbnailCounts
 from verger.storage.stores import Stores

@@ -70,5 +70,5 @@ def test_message_of_a_python_worker_reaches_the_user() -> None:
 
 
 def test_version_is_the_one_in_the_requirements() -> None:
-    required = Path(__file__).parents[2] / "requirements" / "run.in"
+    required = Path(__file__).parents[3] / "requirements" / "run.in"
     assert f"tensorflow-cpu=={REQUIRED}" in required.read_text().splitlines()

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.manifests import recorded
-from tests.unit.test_runs import finished
+from tests.unit.tables.test_runs import finished
 from verger.errors import NothingToReadError, StoreError
 from verger.storage.base import Entry, Storage
 from verger.storage.local import LocalStorage

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.manifests import DATA, manifest_with, recorded
-from tests.unit.test_runs import NOON, finished
+from tests.unit.tables.test_runs import NOON, finished
 from verger.cli import main
 from verger.config import RunConfig
 from verger.errors import NothingToReadError, StoreError
@@ -24,7 +24,7 @@ from verger.tables import manifest, runs
 from verger.tables.manifest import Failure, Manifest, RecordHeader
 from verger.tables.manifest_parts import Absent, Classifier, OptIn, Part, Photographs
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 MANIFESTS = sorted(path.stem for path in DATA.glob("manifest-*.json"))
 
 

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.bad_files import encoded
-from tests.unit.test_images import photograph
+from tests.unit.photographs.test_images import photograph
 from verger.errors import Reason, Rejection
 from verger.photographs import images
 from verger.photographs.memory import MemoryBudget

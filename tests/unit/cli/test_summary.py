@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.unit.test_cli import DOCUMENT, MANIFEST
+from tests.unit.cli.test_commands import DOCUMENT, MANIFEST
 from verger.cli import summary
 from verger.tables.manifest import Manifest
 
