@@ -19,7 +19,6 @@ from tests.integration.runs import photographs
 from tests.integration.runs import verger as start
 from tests.integration.s3 import Minio
 from tests.web import Answer, Request, Web, serving
-from verger.storage import buckets
 
 COUNT = 12
 TOKEN = "the-token-of-the-service-account"
@@ -36,12 +35,13 @@ ASK_THE_UI = """
 import json, re, sys, urllib.request
 from verger.spark.session import session
 from verger.config import RunConfig
+from verger.storage.stores import Stores
 
 def shown(url):
     with urllib.request.urlopen(url, timeout=30) as answer:
         return answer.read().decode()
 
-with session(RunConfig(input="in", output="out")) as spark:
+with session(RunConfig(input="in", output="out"), Stores(), "out", "in") as spark:
     spark.range(1).collect()
     ui = spark.sparkContext.uiWebUrl
     application = f"{ui}/api/v1/applications/{spark.sparkContext.applicationId}"
@@ -95,7 +95,6 @@ def place(s3_environment: Minio, jars: Path, tmp_path: Path, monkeypatch: pytest
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
-    monkeypatch.setattr(buckets, "_connected", {})
     return Place(s3_environment, client, tmp_path, bucket, keys, monkeypatch)
 
 

@@ -13,6 +13,7 @@ from tests.integration.runs import finished
 from tests.integration.s3_runs import COUNT, KILL_ALL, SLOW_PROJECTION, Place, Tables, kill_all
 from tests.integration.test_kills import SLOW_DECODER
 from verger.storage import uploads
+from verger.storage.stores import Stores
 
 # Dies as the named function is called (or has returned), once: a file tells that it did.
 KILL = (
@@ -95,7 +96,9 @@ def test_killed_as_half_of_the_projection_waits_for_its_commit(place: Place, exp
     kill_all(process)
     assert process.wait() == -signal.SIGKILL
     assert place.keys("out/runs/", ".parquet") == []
-    before = {upload.path for upload in uploads.stale(place.output, datetime.now(UTC) + timedelta(minutes=1))}
+    client = (stores := Stores()).client(stores.bucket(place.bucket))
+    stale = uploads.stale(client, place.output, datetime.now(UTC) + timedelta(minutes=1))
+    before = {upload.path for upload in stale}
     assert before
     resumed(place, expected)
     assert {f"s3://{place.bucket}/{key}" for key in place.uploads()} == before  # what doctor --fix removes

@@ -22,8 +22,8 @@ from verger.spark import s3a
 
 # Seconds instead of a minute; S3A, which the run does not wait for, stays as patient as it is.
 IMPATIENT = """
-import verger.storage.buckets as buckets
-buckets.PATIENCE_S = 15
+from verger.storage.stores import Stores
+Stores.patience_s = 15
 """
 
 
