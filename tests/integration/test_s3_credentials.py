@@ -20,6 +20,8 @@ from tests.integration.runs import verger as start
 from tests.integration.s3 import Minio
 from tests.web import Answer, Request, Web, serving
 
+pytestmark = pytest.mark.required_in_ci
+
 COUNT = 12
 TOKEN = "the-token-of-the-service-account"
 
@@ -127,6 +129,7 @@ def test_a_secret_mounted_as_a_file(place: Place) -> None:
     assert place.computed() == COUNT
 
 
+@pytest.mark.slow
 def test_the_role_of_a_service_account(place: Place) -> None:
     """IRSA: a web identity is changed for keys at STS."""
     token = place.folder / "token"
@@ -143,6 +146,7 @@ def test_the_role_of_a_service_account(place: Place) -> None:
     assert {request.parameters["WebIdentityToken"] for request in sts.asked} == {TOKEN}
 
 
+@pytest.mark.slow
 def test_pod_identity(place: Place) -> None:
     token = place.folder / "token"
     token.write_text(TOKEN)

@@ -15,6 +15,8 @@ from tests.integration.test_kills import SLOW_DECODER
 from verger.storage import uploads
 from verger.storage.stores import Stores
 
+pytestmark = [pytest.mark.required_in_ci, pytest.mark.slow]
+
 # Dies as the named function is called (or has returned), once: a file tells that it did.
 KILL = (
     KILL_ALL

@@ -20,6 +20,8 @@ from tests.integration.s3_runs import COUNT, SLOW_PROJECTION, Place, Tables, des
 from tests.integration.test_kills import SLOW_DECODER
 from verger.spark import s3a
 
+pytestmark = [pytest.mark.required_in_ci, pytest.mark.slow]
+
 # Seconds instead of a minute; S3A, which the run does not wait for, stays as patient as it is.
 IMPATIENT = """
 from verger.storage.stores import Stores
