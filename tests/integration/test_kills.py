@@ -61,7 +61,7 @@ images.decode = aborts
 # Where a run that dies leaves something for the next one to find: module, owner, function, and whether it has returned.
 POINTS = {
     "described": ("tables.store", "FeatureStore", "describe", True),
-    "wave-written": ("tables.store", "FeatureStore", "remember", False),
+    "wave-written": ("tables.store", "FeatureStore", "remember_rejected", False),
     "projection-begun": ("components.pca", "Pca", "save", True),
     "projection-written": ("tables.reader", "", "verify", False),
     "before-manifest": ("tables.manifest", "", "publish", False),

@@ -64,7 +64,7 @@ def test_killed_in_a_wave_it_loses_that_wave_alone(place: Place, expected: Table
 @pytest.mark.parametrize(
     ("module", "owner", "function", "after", "stored", "manifests"),
     [
-        ("store", "module.FeatureStore", "remember", False, {20, 40}, 0),
+        ("store", "module.FeatureStore", "remember_rejected", False, {20, 40}, 0),
         ("manifest", "module", "publish", False, {COUNT}, 0),
         ("manifest", "module", "publish", True, {COUNT}, 1),
     ],
