@@ -19,7 +19,9 @@ WRONG = {
 
 
 @pytest.mark.parametrize("wrong", WRONG)
-def test_a_permanent_failure_is_cheap_and_told(wrong: str, photographs: Path, release: Any, tmp_path: Path) -> None:
+def test_a_permanent_failure_ends_soon_with_its_line_and_exit_code(
+    wrong: str, photographs: Path, release: Any, tmp_path: Path
+) -> None:
     settings, code, named = WRONG[wrong]
     one = release(f"e2e-{wrong[:24].rstrip('-')}")
     one.install(tmp_path, {"run": settings})

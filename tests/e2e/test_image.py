@@ -92,7 +92,7 @@ def by_path(column: str, one: pa.Table, other: pa.Table) -> tuple[np.ndarray, np
 # A machine alone
 
 
-def test_a_run_by_anybody_who_may_write_nowhere_and_reach_nothing(image: str, shared: Path) -> None:
+def test_a_run_as_any_user_with_a_read_only_root_and_no_network(image: str, shared: Path) -> None:
     draw(str(shared / "in"), 40, seed=0)
     arguments = ["run", "--input", str(shared / "in"), "--max-rejected-ratio", "0.5", "--output"]
     done = docker(
@@ -227,7 +227,7 @@ def test_every_user_has_a_name_and_a_home(image: str, user: str) -> None:
 # What is in it
 
 
-def test_who_it_is(about: dict[str, Any]) -> None:
+def test_user_entrypoint_and_labels(about: dict[str, Any]) -> None:
     assert about["User"] == "185:0"
     assert about["Entrypoint"] == ["/usr/bin/tini", "-s", "--", "/opt/entrypoint.sh"]
     labels = {name.removeprefix("org.opencontainers.image."): text for name, text in about["Labels"].items()}
@@ -238,11 +238,11 @@ def test_who_it_is(about: dict[str, Any]) -> None:
     assert labels["base.name"] and labels["description"]
 
 
-def test_it_is_the_package_of_its_label(image: str) -> None:
+def test_the_installed_version_is_that_of_the_label(image: str) -> None:
     assert inside(image, "python -c 'import verger; print(verger.__version__)'").strip() == verger.__version__
 
 
-def test_what_is_omitted_is_not_there(image: str) -> None:
+def test_omitted_files_are_absent(image: str) -> None:
     mounted = [part for name in ("omit.py", "omitted.txt") for part in ("-v", f"{ROOT / 'image' / name}:/list/{name}")]
     script = """python -c '
 import sys; sys.path.insert(0, "/list")
@@ -253,7 +253,7 @@ print(*sorted(map(str, found)), sep="\\n")'"""
     assert inside(image, script, *mounted).split() == []
 
 
-def test_nothing_is_built_or_installed_where_it_runs(image: str) -> None:
+def test_the_image_has_no_compiler_and_no_installer(image: str) -> None:
     tools = "pip pip3 gcc cc g++ make ld strip mvn javac jlink git curl wget gpg"
     assert inside(image, f"for tool in {tools}; do command -v $tool || true; done") == ""
     assert (
@@ -268,7 +268,7 @@ def test_nothing_is_built_or_installed_where_it_runs(image: str) -> None:
     assert left.split() == []
 
 
-def test_nobody_becomes_somebody_else_or_changes_what_runs(image: str) -> None:
+def test_no_setuid_files_and_few_folders_writable_by_the_job(image: str) -> None:
     assert inside(image, "find / -xdev -type f -perm /6000") == ""
     # As its own user: what it may write to, but for links and what the kernel lends.
     script = "find / -xdev ! -type l ! -path '/proc/*' ! -path '/sys/*' ! -path '/dev/*' -writable 2>/dev/null || true"

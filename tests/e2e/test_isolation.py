@@ -24,7 +24,7 @@ def test_the_driver_reaches_kubernetes_and_the_store_alone(first: Finished) -> N
     assert seen.reached["driver"] == {seen.api: True, seen.store: True, seen.elsewhere: False}
 
 
-def test_executors_reach_the_store_alone_and_have_no_token(first: Finished) -> None:
+def test_executors_reach_only_the_store_and_have_no_token(first: Finished) -> None:
     seen = first.observer
     assert seen.reached["executor"] == {seen.api: False, seen.store: True, seen.elsewhere: False}
     assert "token" in seen.files["driver"]
@@ -52,7 +52,7 @@ def test_pods_are_restricted(first: Finished, role: str) -> None:
         assert pod["spec"]["securityContext"]["runAsNonRoot"] is True
 
 
-def test_metrics_are_for_those_who_are_let_in(first: Finished) -> None:
+def test_metrics_are_served_to_allowed_pods_alone(first: Finished) -> None:
     assert [answer for answer in first.observer.scraped if "photographs_done" in answer]
     assert first.observer.refused
     assert all("error" in answer for answer in first.observer.refused)

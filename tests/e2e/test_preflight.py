@@ -17,7 +17,7 @@ from verger.tables import manifest, runs
 pytestmark = pytest.mark.required_in_ci
 
 
-def test_a_suspended_release_is_examined_and_let_go(
+def test_a_suspended_release_is_tested_by_helm_and_resumed(
     cluster: Cluster, photographs: Path, release: Any, tmp_path: Path
 ) -> None:
     one = release("e2e-preflight")

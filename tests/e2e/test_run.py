@@ -63,14 +63,14 @@ def _rows(table: pa.Table, column: str, root: str) -> tuple[list[str], np.ndarra
     return [names[i] for i in order], np.stack(table[column].to_pylist())[order]
 
 
-def test_the_features_are_those_of_a_machine_alone(run: runs.Run, local: Path, photographs: Path) -> None:
+def test_features_equal_those_of_a_local_run(run: runs.Run, local: Path, photographs: Path) -> None:
     names, here = _rows(verger.load_features(str(local)), "features", str(photographs))
     there_names, there = _rows(verger.load_features(run.folder), "features", f"{INPUT}/Test")
     assert names == there_names
     assert_within_tolerance(there, here)
 
 
-def test_the_components_are_those_of_a_machine_alone(run: runs.Run, local: Path, photographs: Path) -> None:
+def test_components_equal_those_of_a_local_run(run: runs.Run, local: Path, photographs: Path) -> None:
     _, here = _rows(verger.load(str(local)), "pca_features", str(photographs))
     _, there = _rows(verger.load(run.folder), "pca_features", f"{INPUT}/Test")
     assert here.shape == there.shape
@@ -119,7 +119,7 @@ def test_the_log_is_json_and_ends_with_the_summary(first: Finished, published: d
     assert progress[-1]["done"] == progress[-1]["total"] == PHOTOGRAPHS
 
 
-def test_a_prometheus_reads_what_the_manifest_says(first: Finished, published: dict[str, Any]) -> None:
+def test_prometheus_metrics_equal_the_manifest(first: Finished, published: dict[str, Any]) -> None:
     read = [answer for answer in first.observer.scraped if "photographs_done" in answer]
     assert read, first.observer.scraped[-3:]
     assert read[-1]["photographs_done"] == published["photographs"]["computed"]

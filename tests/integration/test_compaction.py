@@ -156,7 +156,7 @@ def test_killed_it_leaves_the_same_tables_and_the_next_one_ends_it(spark, place:
     assert tables(place) == expected
 
 
-def test_what_spark_says_of_a_vanished_file_is_understood(spark, place: Path) -> None:
+def test_sparks_errors_about_vanished_files_are_recognised(spark, place: Path) -> None:
     manifest = json.loads(next((place / "out" / "runs").glob("*/manifest.json")).read_text())
     store = FeatureStore(LocalStorage(), str(place / "out"), manifest["features"]["fingerprint"], pytest.fail)
     compact(spark, place)

@@ -9,7 +9,7 @@ def doctor(*arguments: str) -> tuple[int, dict[str, str], str]:
     return process.returncode, dict(re.findall(r"^(?:ok|fails|skipped) +(\S+) +(.*)$", out, re.MULTILINE)), out + err
 
 
-def test_all_hold(tmp_path):
+def test_all_checks_pass(tmp_path):
     photographs(tmp_path / "in", 3)
     code, found, told = doctor("--input", str(tmp_path / "in"), "--output", str(tmp_path / "out"), "--cores", "1")
     assert code == 0, told

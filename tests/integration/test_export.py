@@ -154,7 +154,7 @@ def test_the_code_of_the_documentation_runs(
     assert first == f"{expected.max():.1%} {kept.classes[expected.argmax()]}"
 
 
-def test_a_model_of_pixels_is_exported_twice(
+def test_exporting_a_model_of_pixels_twice(
     spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     photographs(tmp_path / "in", 40, labels=2)

@@ -189,7 +189,9 @@ def test_killed_before_its_manifest_the_next_run_is_whole(spark, place: Path) ->
         pytest.param(signal.SIGINT, 130, id="SIGINT", marks=pytest.mark.slow),
     ],
 )
-def test_interrupted_it_leaves_cleanly_and_says_how_to_go_on(spark, place: Path, number: int, code: int) -> None:
+def test_an_interrupted_run_leaves_nothing_unfinished_and_says_how_to_resume(
+    spark, place: Path, number: int, code: int
+) -> None:
     slow = arguments(place, "--wave-size", "10", "--partitions", "2")
     process = start(*slow, inject=SLOW_DECODER, cwd=place)
     signalled(process, nth_progress_line(3), number)

@@ -217,12 +217,12 @@ class TestKindsOfCpu:
 class TestTolerance:
     """What is wrong is far beyond it."""
 
-    def test_two_photographs(self, data):
+    def test_two_photographs_are_beyond_the_tolerance(self, data):
         features = build(network().freeze())(real(data, 224, 32))
         for shift in range(1, 32):
             assert differences(np.roll(features, shift, axis=0), features).min() > 1000 * FEATURE_TOLERANCE
 
-    def test_another_resampling(self, data):
+    def test_another_resampling_filter_is_beyond_the_tolerance(self, data):
         paths = sorted((data / "grocery" / "Training").glob("*/*.jpg"))[::30]
         pixels = [
             np.stack([images.decode(path.read_bytes(), 224, resample).rgb for path in paths])
@@ -231,7 +231,7 @@ class TestTolerance:
         one, other = map(build(network().freeze()), pixels)
         assert differences(other, one).min() > 100 * FEATURE_TOLERANCE
 
-    def test_a_pixel_of_another_colour(self):
+    def test_a_pixel_of_another_colour_is_beyond_the_tolerance(self):
         photographs = drawn(96, 4)
         changed = photographs.copy()
         changed[:, 48, 48] ^= 255
@@ -294,7 +294,7 @@ print(tf.__version__)
 
 
 @pytest.mark.parametrize("later", [WHOLE_LATER, KERAS_LATER])
-def test_of_tensorflow_what_a_graph_needs_is_loaded_and_all_of_it_can_be_later(later: str) -> None:
+def test_only_needed_parts_of_tensorflow_are_loaded_and_the_rest_can_be_imported_later(later: str) -> None:
     done = subprocess.run([sys.executable, "-c", later], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("2.")

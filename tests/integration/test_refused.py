@@ -88,7 +88,7 @@ def test_a_run_started_again_is_refused_before_spark(place: Path) -> None:
     assert (place / "out" / "latest.json").read_bytes() == latest
 
 
-def test_what_passed_once_passes(spark, place: Path) -> None:
+def test_rejections_of_an_accepted_run_are_accepted_again(spark, place: Path) -> None:
     assert run(spark, place, max_rejected_ratio=0.5)["photographs"]["rejected"] == BAD
     assert not refusals(place)
     assert run(spark, place)["photographs"]["rejected"] == BAD
@@ -114,7 +114,7 @@ def test_photographs_that_were_removed_or_mended_count_no_more(
     assert not refusals(place)
 
 
-def test_what_may_pass_is_tried_again(spark, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_temporary_rejections_are_tried_again(spark, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     photographs(tmp_path / "in", KNOWN)
     run(spark, tmp_path)
     photographs(tmp_path / "in", NEW, start=KNOWN)

@@ -270,7 +270,7 @@ def test_photographs_that_are_all_alike_are_a_clear_error(spark, tmp_path: Path)
         run(spark, tmp_path)
 
 
-def test_what_is_outside_a_subset_is_not_gone(spark, place: Path) -> None:
+def test_photographs_outside_the_selection_do_not_count_as_gone(spark, place: Path) -> None:
     run(spark, place)
     done = run(spark, place, label=["label [01]"], exclude=["*/0001.png"], max_photographs=10)
     assert done["photographs"]["listed"] == done["photographs"]["known"] == 10

@@ -128,7 +128,7 @@ class TestPlaces:
         code, line = place.refused("--input", place.input + "/nowhere")
         assert (code, line) == (3, f"verger: {place.input}/nowhere does not exist or is empty. Check the path.")
 
-    def test_nothing_in_it_that_is_a_photograph(self, place: Place) -> None:
+    def test_a_folder_without_photographs_is_refused(self, place: Place) -> None:
         place.client.put_object(Bucket=place.source, Key="notes/a.txt", Body=b"")
         code, line = place.refused("--input", f"s3://{place.source}/notes")
         assert code == 3, line
@@ -172,7 +172,9 @@ class TestKeys:
         ],
         ids=["unknown key", "wrong secret", "no token", "none", "no secret", "no id", "no profile"],
     )
-    def test_keys_that_do_not_serve(self, place: Place, keys: dict[str, str | None], code: int, says: str) -> None:
+    def test_wrong_or_missing_keys_are_refused(
+        self, place: Place, keys: dict[str, str | None], code: int, says: str
+    ) -> None:
         place.environment(**keys)
         got, line = place.refused()
         assert (got, says in line) == (code, True), line
@@ -247,12 +249,12 @@ class TestTls:
         assert code == 4
         assert "Check --endpoint-url, http: or https: included" in line
 
-    def test_where_the_store_speaks_none(self, place: Place) -> None:
+    def test_https_to_a_store_without_tls_is_refused(self, place: Place) -> None:
         code, line = place.refused("--endpoint-url", place.server.endpoint_url.replace("http:", "https:"))
         assert code == 4
         assert "the endpoint does not use TLS (wrong version number). Check --endpoint-url: http: or https:." in line
 
-    def test_admitted_spark_included(self, secured: Place, tmp_path: Path) -> None:
+    def test_a_run_with_the_ca_bundle_succeeds_in_python_and_spark(self, secured: Place, tmp_path: Path) -> None:
         secured.environment(JAVA_HOME=None)
         process = start(*secured.arguments("--cores", "2", "--ca-bundle", str(secured.server.ca)), cwd=tmp_path)
         code, stderr, lines = finished(process)
@@ -291,7 +293,7 @@ class TestProcesses:
 
 
 class TestJars:
-    def test_none_where_they_are_said_to_be(self, place: Place, tmp_path: Path) -> None:
+    def test_verger_jars_without_jars_is_refused(self, place: Place, tmp_path: Path) -> None:
         place.environment(VERGER_JARS=str(tmp_path))
         code, line = place.refused()
         assert code == 2
@@ -300,7 +302,7 @@ class TestJars:
             in line
         )
 
-    def test_reading_from_a_bucket_needs_none(self, place: Place, tmp_path: Path) -> None:
+    def test_a_local_output_needs_no_jars(self, place: Place, tmp_path: Path) -> None:
         place.environment(VERGER_JARS=str(tmp_path))
         with pytest.raises(SystemExit):
             cli.main(place.arguments("--output", str(tmp_path / "out")))

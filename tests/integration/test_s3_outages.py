@@ -116,7 +116,7 @@ def submitted(place: Place) -> subprocess.Popen[str]:
 
 
 @pytest.mark.parametrize("stage", ["extraction", "projection"])
-def test_a_store_that_is_back_within_20_s_costs_nothing(own_place: Place, expected: Tables, stage: str) -> None:
+def test_an_outage_of_20_s_does_not_change_the_table(own_place: Place, expected: Tables, stage: str) -> None:
     inject = SLOW_DECODER if stage == "extraction" else SLOW_PROJECTION.format(seconds=5)
     process = own_place.start(inject=inject)
     if stage == "extraction":

@@ -72,7 +72,7 @@ def test_a_user_may_do_what_its_policy_says(minio: Minio) -> None:
             refused(Bucket=bucket, Key="seen")
 
 
-def test_what_was_put_outlives_a_kill(own_minio: Minio) -> None:
+def test_objects_survive_a_killed_server(own_minio: Minio) -> None:
     bucket = own_minio.bucket()
     own_minio.client().put_object(Bucket=bucket, Key="seen", Body=b"seen")
     own_minio.stop()

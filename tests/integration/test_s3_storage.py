@@ -112,7 +112,7 @@ def test_ranges_of_names_are_listed_as_the_whole_is(versity: Versity, monkeypatc
     assert sorted(found) == sorted(names)
 
 
-def test_listing_what_is_not_there_says_so(storage: Storage, root: str) -> None:
+def test_listing_a_missing_folder_is_an_error(storage: Storage, root: str) -> None:
     storage.write(f"{root}/inner", b"x")
     for nowhere in (f"{root}/in", f"{root}-none/in"):
         with pytest.raises(NothingToReadError, match=nowhere):
@@ -131,7 +131,7 @@ def test_an_object_and_a_folder_with_something_in_it_exist(storage: Storage, roo
     ]
 
 
-def test_a_folder_that_was_made_is_there_and_holds_nothing(storage: Storage, root: str) -> None:
+def test_a_made_folder_exists_and_is_empty(storage: Storage, root: str) -> None:
     storage.make_folder(f"{root}/events")
     assert storage.exists(f"{root}/events")
     assert list(storage.list(f"{root}/events")) == []
@@ -270,7 +270,7 @@ def _counting(sizes: list[int]) -> Callable[..., Any]:
     return counted
 
 
-def test_arrow_says_what_is_missing(storage: Storage, root: str) -> None:
+def test_arrow_raises_file_not_found_for_missing_objects(storage: Storage, root: str) -> None:
     storage.write(f"{root}/y.parquet", b"x")
     with pytest.raises(FileNotFoundError):
         ds.dataset([f"{root}/x.parquet"], filesystem=storage.arrow())
