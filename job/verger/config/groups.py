@@ -263,7 +263,7 @@ class InsightSettings(_Group):
     group_regex: str | None = setting(
         "Insight",
         "Regular expression for the part of the path below the input that names a group of similar photographs, such "
-        "as one tree or one day; the classifier is never fitted and measured on the same group.",
+        "as one tree or one day. The classifier is never fitted and measured on the same group.",
         None,
         min_length=1,
     )
