@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from verger.config import StoreSettings
 from verger.storage.base import Storage
 from verger.storage.buckets import Bucket
 from verger.storage.uri import S3, bucket_name, canonical
@@ -24,8 +25,9 @@ class Stores:
     Parameters
     ----------
     buckets : iterable of Bucket
-        Buckets that are connected already, as in a Python worker. All others are reached as AWS's own variables and
-        files say.
+        Buckets that are connected already, as in a Python worker.
+    settings : StoreSettings, optional
+        How all other buckets are reached. What it leaves open, AWS's own variables and files decide.
 
     Attributes
     ----------
@@ -37,10 +39,12 @@ class Stores:
 
     patience_s = 60.0
 
-    def __init__(self, buckets: Iterable[Bucket] = ()) -> None:
+    def __init__(self, buckets: Iterable[Bucket] = (), settings: StoreSettings | None = None) -> None:
         self.fail_fast = threading.Event()
         self._buckets = {bucket.name: bucket for bucket in buckets}
+        self._settings = settings
         self._clients: Clients | None = None
+        self._making = threading.Lock()
 
     @property
     def buckets(self) -> tuple[Bucket, ...]:
@@ -77,7 +81,7 @@ class Stores:
             return self._buckets[name]
         from verger.storage.credentials import resolve
 
-        return resolve(name)
+        return resolve(name, self._settings)
 
     def client(self, bucket: Bucket, patient: bool = True) -> S3Client:
         """The boto3 client of a bucket.
@@ -92,10 +96,11 @@ class Stores:
         -------
         mypy_boto3_s3.S3Client
         """
-        if self._clients is None:
-            from verger.storage.clients import Clients
+        with self._making:  # else each of a worker's threads makes its own
+            if self._clients is None:
+                from verger.storage.clients import Clients
 
-            self._clients = Clients(self.fail_fast, self.patience_s)
+                self._clients = Clients(self.fail_fast, self.patience_s)
         return self._clients.client(bucket, patient)
 
     def of(self, uri: str) -> Storage:

@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.dataset as ds
 
+from verger.config import StoreSettings
 from verger.errors import NothingToReadError, StoreError
 from verger.storage.stores import Stores
 from verger.storage.uri import join
@@ -92,10 +93,10 @@ def write_csv(run: Run, columns: int) -> None:
 
 
 @overload
-def load(uri: str, as_: Literal["arrow"] = "arrow") -> pa.Table: ...
+def load(uri: str, as_: Literal["arrow"] = "arrow", settings: StoreSettings | None = None) -> pa.Table: ...
 @overload
-def load(uri: str, as_: Literal["pandas"]) -> pd.DataFrame: ...
-def load(uri: str, as_: Literal["arrow", "pandas"] = "arrow") -> Any:
+def load(uri: str, as_: Literal["pandas"], settings: StoreSettings | None = None) -> pd.DataFrame: ...
+def load(uri: str, as_: Literal["arrow", "pandas"] = "arrow", settings: StoreSettings | None = None) -> Any:
     """Read the table of a run: one row a photograph, with its principal components.
 
     Parameters
@@ -104,6 +105,8 @@ def load(uri: str, as_: Literal["arrow", "pandas"] = "arrow") -> Any:
         Local path or URI of a run's folder, or of an output: then its latest run is read.
     as_ : {"arrow", "pandas"}
         Type of the result.
+    settings : StoreSettings, optional
+        How a bucket is reached, such as the `RunConfig` of the run; default: as AWS's own variables and files say.
 
     Returns
     -------
@@ -135,7 +138,7 @@ def load(uri: str, as_: Literal["arrow", "pandas"] = "arrow") -> Any:
            [ 0.5, -1. ],
            [ 1. , -2. ]], dtype=float32)
     """
-    run = runs.find(uri, Stores())
+    run = runs.find(uri, Stores(settings=settings))
 
     def attempt() -> pa.Table:
         manifest.read(run)  # without one the run is not complete
@@ -145,10 +148,10 @@ def load(uri: str, as_: Literal["arrow", "pandas"] = "arrow") -> Any:
 
 
 @overload
-def load_features(uri: str, as_: Literal["arrow"] = "arrow") -> pa.Table: ...
+def load_features(uri: str, as_: Literal["arrow"] = "arrow", settings: StoreSettings | None = None) -> pa.Table: ...
 @overload
-def load_features(uri: str, as_: Literal["pandas"]) -> pd.DataFrame: ...
-def load_features(uri: str, as_: Literal["arrow", "pandas"] = "arrow") -> Any:
+def load_features(uri: str, as_: Literal["pandas"], settings: StoreSettings | None = None) -> pd.DataFrame: ...
+def load_features(uri: str, as_: Literal["arrow", "pandas"] = "arrow", settings: StoreSettings | None = None) -> Any:
     """Read the network's features of the photographs of a run.
 
     Parameters
@@ -157,6 +160,8 @@ def load_features(uri: str, as_: Literal["arrow", "pandas"] = "arrow") -> Any:
         Local path or URI of a run's folder, or of an output: then its latest run is read.
     as_ : {"arrow", "pandas"}
         Type of the result.
+    settings : StoreSettings, optional
+        How a bucket is reached, such as the `RunConfig` of the run; default: as AWS's own variables and files say.
 
     Returns
     -------
@@ -180,7 +185,7 @@ def load_features(uri: str, as_: Literal["arrow", "pandas"] = "arrow") -> Any:
     >>> features["features"][1].as_py()
     [1.0, 1.0, 1.0, 1.0]
     """
-    run = runs.find(uri, Stores())
+    run = runs.find(uri, Stores(settings=settings))
     return _convert(retry_if_vanished(lambda: _features(run), run.output), as_)
 
 

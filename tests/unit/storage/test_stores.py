@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+import verger
 from tests.conftest import ROOT
+from tests.unit.s3_answers import Store
+from verger.config import RunConfig
+from verger.errors import VergerError
 from verger.storage.buckets import Bucket
 from verger.storage.local import LocalStorage
 from verger.storage.s3 import S3Storage
@@ -41,6 +47,35 @@ def test_any_other_bucket_is_reached_as_the_environment_says(
     monkeypatch.setenv("AWS_REGION", "eu-north-1")
     bucket = Stores([LAKE]).bucket("photographs")
     assert (bucket.endpoint_url, bucket.region) == ("https://store.example:9000", "eu-north-1")
+
+
+def test_any_other_bucket_is_reached_by_the_settings_first(example_keys: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "https://another.example:9000")
+    settings = RunConfig(input="in", output="out", endpoint_url="https://store.example:9000", region="eu-west-3")
+    bucket = Stores(settings=settings).bucket("results")
+    assert (bucket.endpoint_url, bucket.region) == ("https://store.example:9000", "eu-west-3")
+
+
+def test_results_are_read_by_the_settings_of_their_run(example_keys: None, store: Store) -> None:
+    """A notebook that names the endpoint in its RunConfig alone must not ask AWS for the bucket of another store."""
+    settings = RunConfig(input="in", output="s3://results/out", endpoint_url=f"http://127.0.0.1:{store.port}")
+    for load in (verger.load, verger.load_features):
+        store.seen.clear()
+        with pytest.raises(VergerError):
+            load(settings.output, settings=settings)
+        assert any("results" in asked for asked in store.seen)
+
+
+def test_threads_share_one_client(example_keys: None) -> None:
+    """As the threads of a Python worker do that read its first photographs."""
+    stores, together = Stores([LAKE]), threading.Barrier(8)
+
+    def client(_: int) -> object:
+        together.wait()
+        return stores.client(LAKE)
+
+    with ThreadPoolExecutor(8) as pool:
+        assert len({id(made) for made in pool.map(client, range(8))}) == 1
 
 
 def test_stores_of_one_command_know_nothing_of_another_s() -> None:
