@@ -195,7 +195,3 @@ class _ResidualSums:
             residuals = np.maximum(squares - np.einsum("ij,ij->i", projected, projected), 0.0)
             beyond = np.sum(residuals > DRIFT_FACTOR * expected)
             yield PartialSum(0, len(rows), np.array([squares.sum(), residuals.sum(), beyond]))
-
-
-# attempt.py still calls it so.
-kept = measure_drift

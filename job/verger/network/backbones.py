@@ -140,7 +140,7 @@ class Network:
         }
 
     def describe(self) -> dict[str, Any]:
-        """The content of ``_fingerprint.json``: all that the fingerprint is made of."""
+        """The content of ``fingerprint.json``: all that the fingerprint is made of."""
         return {
             "fingerprint": self.fingerprint,
             "backbone": self.backbone,

@@ -19,6 +19,7 @@ from verger.network.backbones import Frozen, Network
 from verger.network.waves import partition_count, wave_size
 from verger.network.worker import Extractor, Processed, rejected_row
 from verger.spark.failures import worker_lost
+from verger.spark.jobs import cancel_jobs_until
 from verger.spark.session import write_parquet
 from verger.storage.buckets import Bucket
 from verger.tables.schemas import REJECTED
@@ -41,7 +42,7 @@ FEATURES_DDL = (
 
 
 @dataclass(frozen=True, slots=True)
-class Extracted:
+class WaveResult:
     """What became of the photographs that were to be extracted.
 
     Attributes
@@ -152,7 +153,7 @@ class Extraction:
         self._lock = threading.Lock()
         self._cancelled = threading.Event()
 
-    def run(self, photographs: pa.Table) -> Extracted:
+    def run(self, photographs: pa.Table) -> WaveResult:
         """Compute the features of photographs and write them to the store, with the permanent rejections.
 
         Parameters
@@ -162,7 +163,7 @@ class Extraction:
 
         Returns
         -------
-        Extracted
+        WaveResult
             How many were computed, and which were rejected.
 
         Raises
@@ -188,9 +189,9 @@ class Extraction:
                     self._frozen.destroy()
         done = [wave.result() for wave in waves]
         rejected = pa.concat_tables([REJECTED.empty_table(), *(wave.rejected for wave in done)])
-        return Extracted(sum(wave.computed for wave in done), rejected)
+        return WaveResult(sum(wave.computed for wave in done), rejected)
 
-    def _await(self, waves: list[Future[Extracted]]) -> None:
+    def _await(self, waves: list[Future[WaveResult]]) -> None:
         """Report until every wave is committed or one has failed. The timeout lets the main thread handle signals."""
         pending = set(waves)
         while pending:
@@ -199,16 +200,16 @@ class Extraction:
                 wave.result()
             self._report(*self._progress())
 
-    def _cancel(self, waves: list[Future[Extracted]]) -> None:
+    def _cancel(self, waves: list[Future[WaveResult]]) -> None:
         """Cancel all waves. Spark removes the files of a cancelled job."""
         self._cancelled.set()
         for wave in waves:
             wave.cancel()
-        pending = {wave for wave in waves if not wave.done()}
-        while pending:
-            with suppress(Exception):  # without the JVM there are no jobs
-                self._spark.sparkContext.cancelAllJobs()
-            pending = wait(pending, timeout=0.2).not_done
+        ended = threading.Event()
+        cancelling = threading.Thread(target=cancel_jobs_until, args=(ended, self._spark.sparkContext), daemon=True)
+        cancelling.start()
+        wait(wave for wave in waves if not wave.cancelled())
+        ended.set()
 
     def _progress(self) -> tuple[int, int]:
         with self._lock:
@@ -216,7 +217,7 @@ class Extraction:
             done = self._done + sum(done for done, _ in in_flight)
             return done, self._rejected + sum(len(rejected) for _, rejected in in_flight)
 
-    def _extract(self, name: str, photographs: pa.Table) -> Extracted:
+    def _extract(self, name: str, photographs: pa.Table) -> WaveResult:
         """Extract one wave. If a Python worker dies, try both halves, down to the photograph that causes it."""
         try:
             return self._run_job(name, photographs)
@@ -229,9 +230,9 @@ class Extraction:
         middle = photographs.num_rows // 2
         first = self._extract(f"{name}a", photographs.slice(0, middle))
         second = self._extract(f"{name}b", photographs.slice(middle))
-        return Extracted(first.computed + second.computed, pa.concat_tables([first.rejected, second.rejected]))
+        return WaveResult(first.computed + second.computed, pa.concat_tables([first.rejected, second.rejected]))
 
-    def _run_job(self, name: str, photographs: pa.Table) -> Extracted:
+    def _run_job(self, name: str, photographs: pa.Table) -> WaveResult:
         processed = self._spark.sparkContext.accumulator((0, ()), _ProcessedParam())
         with self._lock:
             self._in_flight[name] = processed
@@ -246,7 +247,7 @@ class Extraction:
                 del self._in_flight[name]
         return self._commit(name, photographs.num_rows, rejected_table(processed.value[1]))
 
-    def _reject_crash(self, name: str, photographs: pa.Table) -> Extracted:
+    def _reject_crash(self, name: str, photographs: pa.Table) -> WaveResult:
         """Reject the one photograph on which a Python worker died."""
         with self._lock:
             self._crashes += 1
@@ -259,14 +260,14 @@ class Extraction:
         row = rejected_row(photographs.to_pylist()[0], rejection)
         return self._commit(name, 1, rejected_table([row]))
 
-    def _commit(self, name: str, total: int, rejected: pa.Table) -> Extracted:
+    def _commit(self, name: str, total: int, rejected: pa.Table) -> WaveResult:
         permanent = [reason.value for reason in Reason if reason.permanent]
         kept = rejected.filter(pc.is_in(rejected["reason"], pa.array(permanent)))
         self._store.remember_rejected(self._run_id, name, kept)
         with self._lock:
             self._done += total
             self._rejected += rejected.num_rows
-        return Extracted(total - rejected.num_rows, rejected)
+        return WaveResult(total - rejected.num_rows, rejected)
 
     def _extractor(self, processed: Accumulator[Processed]) -> Extractor:
         network, config = self._network, self._config

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow.compute as pc
 
 from verger.errors import TooManyRejectedError
-from verger.pipeline.values import Extracted, Job, Pending
+from verger.pipeline.values import Accepted, Extracted, Job, Pending, Published
 from verger.storage.uri import join
 from verger.tables.store import anti_join, parquet_bytes, semi_join
 
@@ -34,7 +34,7 @@ def check_remembered(job: Job, pending: Pending) -> None:
         raise refusal
 
 
-def check_reject_ratio(job: Job, extracted: Extracted) -> None:
+def check_reject_ratio(job: Job, extracted: Extracted) -> Accepted:
     """Write the quarantine, and end the run if too many photographs were rejected.
 
     Parameters
@@ -42,16 +42,21 @@ def check_reject_ratio(job: Job, extracted: Extracted) -> None:
     job : Job
     extracted : Extracted
 
+    Returns
+    -------
+    Accepted
+
     Raises
     ------
     TooManyRejectedError
-        The quarantine is written, and what was refused is remembered.
+        The quarantine is written, and the refused photographs are remembered.
     """
     _write_quarantine(job, extracted)
     if refusal := _reject_ratio_exceeded(job, extracted):
         pending = extracted.pending
         pending.store.remember_refused(job.run.run_id, anti_join(pending.photographs, pending.refused))
         raise refusal
+    return Accepted(extracted)
 
 
 def _write_quarantine(job: Job, extracted: Extracted) -> None:
@@ -76,14 +81,15 @@ def _reject_ratio_exceeded(job: Job, extracted: Extracted) -> TooManyRejectedErr
     return None
 
 
-def forget_refusals(job: Job, pending: Pending) -> None:
+def forget_refusals(job: Job, published: Published) -> None:
     """Forget the refused runs of which this run has every photograph that still exists.
 
     Parameters
     ----------
     job : Job
-    pending : Pending
+    published : Published
     """
+    pending = published.projected.extracted.pending
     paths, listed = pending.refused["path"], pending.listed
     below = pc.starts_with(paths, join(job.config.input, ""))
     there = pc.or_(pc.invert(below), pc.is_in(paths, value_set=listed.present))

@@ -9,7 +9,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from verger.errors import ExitCode, InterruptedRunError, VergerError
 from verger.insight.analysis import Findings
-from verger.pipeline.values import Analysed, Extracted, Job, Listed, Pending, Projected, Session
+from verger.pipeline.values import Analysed, Extracted, Job, Listed, Pending, Projected, Published, Session
 from verger.planning.cost import cost
 from verger.spark.failures import explain
 from verger.tables import manifest, runs
@@ -122,7 +122,7 @@ class Recorder:
         rate = figures.get("photographs_per_s", 0.0)
         self._show(done=done, rejected=rejected, computed=done - rejected, per_s=rate)
 
-    def publish(self, session: Session, projected: Projected, analysed: Analysed) -> Manifest:
+    def publish(self, session: Session, projected: Projected, analysed: Analysed) -> Published:
         """Manifest last, then the pointers: before that, no reader sees the run.
 
         Parameters
@@ -141,7 +141,7 @@ class Recorder:
         manifest.publish(job.run, document)
         self._published = True
         runs.point_latest(job.run, job.config.name, document.started_at)
-        return document
+        return Published(projected, document)
 
     def _manifest(
         self, session: Session, projected: Projected, findings: Findings, report: ReportPage | None = None

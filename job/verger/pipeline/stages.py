@@ -20,6 +20,7 @@ from verger.network.backbones import Network
 from verger.network.extraction import Extraction
 from verger.photographs import inventory
 from verger.pipeline.values import (
+    Accepted,
     Analysed,
     Extracted,
     Fitted,
@@ -27,6 +28,7 @@ from verger.pipeline.values import (
     Listed,
     Pending,
     Projected,
+    Published,
     Session,
 )
 from verger.progress import Progress
@@ -184,21 +186,21 @@ def extract(job: Job, session: Session, pending: Pending, report: Callable[[int,
     return Extracted(pending, done.computed, rejected)
 
 
-def fit(job: Job, session: Session, extracted: Extracted) -> Fitted:
+def fit(job: Job, session: Session, accepted: Accepted) -> Fitted:
     """Fit the PCA on the features of this run.
 
     Parameters
     ----------
     job : Job
     session : Session
-    extracted : Extracted
+    accepted : Accepted
     """
     config = job.config
 
     def on(features: DataFrame) -> Fitted:
         pca = fit_pca(
             features.select("path", "features"),
-            dimension=extracted.pending.network.dimension,
+            dimension=accepted.extracted.pending.network.dimension,
             variance=config.requested_variance,
             components=config.components,
             standardize=config.standardized,
@@ -208,35 +210,35 @@ def fit(job: Job, session: Session, extracted: Extracted) -> Fitted:
         )
         return Fitted(pca, FittingRun(job.run.run_id, job.run.folder))
 
-    return _on_features(job, session, extracted, on)
+    return _on_features(job, session, accepted.extracted, on)
 
 
-def measure_drift(job: Job, session: Session, extracted: Extracted, fitted: Fitted) -> Fitted:
+def measure_drift(job: Job, session: Session, accepted: Accepted, fitted: Fitted) -> Fitted:
     """Measure how much of these photographs' variance the components of an earlier run keep.
 
     Parameters
     ----------
     job : Job
     session : Session
-    extracted : Extracted
+    accepted : Accepted
     fitted : Fitted
     """
     measured = _on_features(
-        job, session, extracted, lambda features: projection.kept(features, fitted.pca, session.spark)
+        job, session, accepted.extracted, lambda features: projection.measure_drift(features, fitted.pca, session.spark)
     )
     if measured.drifted:
         job.progress.warn(measured.warning)
     return replace(fitted, drift=Drift(**measured.summary()))
 
 
-def project(job: Job, session: Session, extracted: Extracted, fitted: Fitted) -> Projected:
+def project(job: Job, session: Session, accepted: Accepted, fitted: Fitted) -> Projected:
     """Write the PCA and the table, and read the table back.
 
     Parameters
     ----------
     job : Job
     session : Session
-    extracted : Extracted
+    accepted : Accepted
     fitted : Fitted
     """
     for warning in fitted.pca.warnings:
@@ -248,11 +250,11 @@ def project(job: Job, session: Session, extracted: Extracted, fitted: Fitted) ->
         write_parquet(projection.project(features, fitted.pca, session.spark), run.storage.spark_uri(folder))
 
     fitted.pca.save(run.path("pca"), run.storage)
-    _on_features(job, session, extracted, on)
-    reader.verify(run, extracted.rows, fitted.pca.n_components)
+    _on_features(job, session, accepted.extracted, on)
+    reader.verify(run, accepted.extracted.rows, fitted.pca.n_components)
     if job.config.csv:
         reader.write_csv(run, fitted.pca.n_components)
-    return Projected(extracted, fitted, folder)
+    return Projected(accepted, fitted, folder)
 
 
 def _on_features(job: Job, session: Session, extracted: Extracted, stage: Callable[[DataFrame], T]) -> T:
@@ -303,13 +305,15 @@ def analyse(job: Job, session: Session, projected: Projected) -> Analysed:
     return Analysed(analysis.analyse(projected.extracted.pending.store), analysis.draw)
 
 
-def compact(job: Job, session: Session) -> None:
+def compact(job: Job, session: Session, published: Published) -> None:
     """Merge the store's small files if there are many. A failure is a warning: the run is published already.
 
     Parameters
     ----------
     job : Job
     session : Session
+    published : Published
+        Readers see it already: nothing here can fail it.
     """
     if job.config.compact == "never":
         return

@@ -107,19 +107,19 @@ def _tell(job: Job, space: _Space, spark: SparkSession | None) -> Manifest:
         with stages.spark_session(job, spark) as session:
             record.shown_by(session, pending)
             extracted = record.extraction(stages.extract, session, pending)
-            quarantine.check_reject_ratio(job, extracted)
+            accepted = quarantine.check_reject_ratio(job, extracted)
             if fitted is None:
                 says = "Fitting the principal components"
-                fitted = record.stage("components", says, stages.fit, job, session, extracted)
+                fitted = record.stage("components", says, stages.fit, job, session, accepted)
             else:
                 says = "Measuring how well the components fit"
-                fitted = record.stage("drift", says, stages.measure_drift, job, session, extracted, fitted)
-            projected = record.stage("projection", "Projecting", stages.project, job, session, extracted, fitted)
+                fitted = record.stage("drift", says, stages.measure_drift, job, session, accepted, fitted)
+            projected = record.stage("projection", "Projecting", stages.project, job, session, accepted, fitted)
             analysed = stages.analyse(job, session, projected)
             published = record.publish(session, projected, analysed)
-            quarantine.forget_refusals(job, pending)
-            stages.compact(job, session)
-        return published
+            quarantine.forget_refusals(job, published)
+            stages.compact(job, session, published)
+        return published.manifest
 
 
 class _Space(Protocol):
@@ -153,7 +153,7 @@ class _LatestRun(_FitAnew):
         ignored = job.config.model_fields_set & {"variance", "components", "standardize", "solver"}
         if ignored:
             job.progress.warn(
-                f"pca reuse: {', '.join(sorted(ignored))} of this run do not count, the fit is an older one"
+                f"pca reuse: {', '.join(sorted(ignored))} are ignored: the PCA of an earlier run is reused"
             )
         last = runs.latest(job.run.storage, job.run.output, job.config.name)
         if last is None:

@@ -165,6 +165,18 @@ class Extracted:
 
 
 @dataclass(frozen=True)
+class Accepted:
+    """Photographs of which few enough were rejected; their quarantine is written.
+
+    Attributes
+    ----------
+    extracted : Extracted
+    """
+
+    extracted: Extracted
+
+
+@dataclass(frozen=True)
 class Session:
     """The Spark that a run works in.
 
@@ -209,15 +221,21 @@ class Projected:
 
     Attributes
     ----------
-    extracted : Extracted
+    accepted : Accepted
+        The photographs in it.
     fitted : Fitted
     folder : str
         Where it is.
     """
 
-    extracted: Extracted
+    accepted: Accepted
     fitted: Fitted
     folder: str
+
+    @property
+    def extracted(self) -> Extracted:
+        """What the store has of its photographs."""
+        return self.accepted.extracted
 
     @property
     def counts(self) -> Photographs:
@@ -239,3 +257,17 @@ class Analysed:
 
     findings: Findings
     draw: Callable[[Manifest], ReportPage | None]
+
+
+@dataclass(frozen=True)
+class Published:
+    """A run that readers see.
+
+    Attributes
+    ----------
+    projected : Projected
+    manifest : Manifest
+    """
+
+    projected: Projected
+    manifest: Manifest

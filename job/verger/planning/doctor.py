@@ -40,7 +40,7 @@ class Skipped(Exception):
 
 
 @dataclass(frozen=True)
-class CheckResult:
+class Check:
     """What one check found, on one line.
 
     Attributes
@@ -64,7 +64,7 @@ class CheckResult:
         return f"{self.verdict:<8}{self.name:<12}{self.line}"
 
 
-def examine(config: DoctorSettings, stale_after: float = 24, fix: bool = False) -> Iterator[CheckResult]:
+def examine(config: DoctorSettings, stale_after: float = 24, fix: bool = False) -> Iterator[Check]:
     """Run all checks, each when its result is requested.
 
     Parameters
@@ -78,7 +78,7 @@ def examine(config: DoctorSettings, stale_after: float = 24, fix: bool = False) 
 
     Yields
     ------
-    CheckResult
+    Check
         One a check.
     """
     stores, source, output = Stores(), config.input, config.output
@@ -119,16 +119,16 @@ def _place(uri: str | None, role: str, buckets_allowed: bool) -> str:
     return place
 
 
-def _check(name: str, check: Callable[[], str]) -> CheckResult:
+def _check(name: str, check: Callable[[], str]) -> Check:
     try:
-        return CheckResult(name, "ok", check())
+        return Check(name, "ok", check())
     except Skipped as reason:
-        return CheckResult(name, "skipped", str(reason))
+        return Check(name, "skipped", str(reason))
     except VergerError as error:
-        return CheckResult(name, "fails", error.line, error.exit_code)
+        return Check(name, "fails", error.line, error.exit_code)
     except Exception as error:  # a broken installation may raise anything
         line = " ".join(f"{type(error).__name__}: {error}".split())
-        return CheckResult(name, "fails", line[:300], ExitCode.USAGE)
+        return Check(name, "fails", line[:300], ExitCode.USAGE)
 
 
 def _skip(reason: str) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pyspark import SparkContext
 
-_INTERVAL_S = 0.5
+_INTERVAL_S = 0.2
 
 
 def cancel_jobs_until(ended: threading.Event, context: SparkContext) -> None:

@@ -22,7 +22,7 @@ def config(tmp_path, monkeypatch) -> DoctorSettings:
     )
 
 
-def check_results(config: DoctorSettings) -> dict[str, doctor.CheckResult]:
+def check_results(config: DoctorSettings) -> dict[str, doctor.Check]:
     return {result.name: result for result in doctor.examine(config)}
 
 
