@@ -7,7 +7,7 @@ import pyarrow.compute as pc
 from verger.errors import TooManyRejectedError
 from verger.pipeline.values import Accepted, Extracted, Job, Pending, Published
 from verger.storage.uri import join
-from verger.tables.store import anti_join, parquet_bytes, semi_join
+from verger.tables.rows import anti_join, parquet_bytes, semi_join
 
 # Of fewer new photographs all may be bad by chance.
 _MIN_NEW = 20

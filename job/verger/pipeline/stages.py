@@ -42,16 +42,10 @@ from verger.storage.uri import bucket_name, require_disjoint
 from verger.tables import compaction, reader
 from verger.tables.manifest import FittingRun
 from verger.tables.manifest_parts import Drift
+from verger.tables.rows import KEY, anti_join, count_gone, semi_join
 from verger.tables.runs import new_run
 from verger.tables.schemas import REJECTED
-from verger.tables.store import (
-    KEY,
-    FeatureStore,
-    anti_join,
-    count_gone,
-    retry_if_vanished,
-    semi_join,
-)
+from verger.tables.store import FeatureStore, retry_if_vanished
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

@@ -28,7 +28,8 @@ from verger.storage.stores import Stores
 from verger.storage.uri import bucket_name, require_disjoint
 from verger.tables import manifest, runs
 from verger.tables.manifest import Manifest
-from verger.tables.store import FeatureStore, anti_join, count_gone, semi_join
+from verger.tables.rows import anti_join, count_gone, semi_join
+from verger.tables.store import FeatureStore
 from verger.text import one_line
 from verger.units import bytes_text, estimated_seconds_text, eur_column
 

@@ -6,12 +6,11 @@ import importlib.util
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +19,7 @@ from verger.config import LogLevelSettings, SessionSettings
 from verger.cores import available_cores
 from verger.errors import UsageError
 from verger.spark import failures, outages, submitted
-from verger.spark.jobs import cancel_jobs_until
+from verger.spark.signals import SignalHandlers
 from verger.storage.buckets import Bucket
 from verger.storage.stores import Stores
 from verger.storage.uri import bucket_name, canonical
@@ -221,7 +220,7 @@ def _started_session(conf: Any, popen_kwargs: dict[str, Any] | None = None) -> I
 
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     with failures.translate_errors():
-        signals = _SignalHandlers()
+        signals = SignalHandlers()
         starts_jvm = SparkContext._gateway is None and "PYSPARK_GATEWAY_PORT" not in os.environ
         if SparkContext._gateway is None:
             SparkContext._ensure_initialized(gateway=launch_gateway(conf, popen_kwargs), conf=conf)  # type: ignore[no-untyped-call]
@@ -269,49 +268,6 @@ def _stop_session(spark: SparkSession) -> None:
     except Exception:  # the JVM has ended: a second call cleans up the Python side only
         with suppress(Exception):
             spark.sparkContext.stop()
-
-
-class _SignalHandlers:
-    """SIGINT and SIGTERM while Spark computes: Spark's jobs are cancelled, so that a call that waits for them returns.
-
-    Without that, some interrupted calls wait for their job to end, as `DataFrame.toArrow` does, and then raise the
-    job's error instead of the interrupt. It must be made before the SparkContext, which installs its own SIGINT
-    handler. That one talks to the JVM over a connection that is in use.
-
-    Attributes
-    ----------
-    caught : KeyboardInterrupt, optional
-        What a handler raised.
-    """
-
-    def __init__(self) -> None:
-        self.caught: KeyboardInterrupt | None = None
-        self._handlers: dict[int, Callable[..., Any]] = {}
-        if threading.current_thread() is threading.main_thread():
-            found = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-            self._handlers = {number: handler for number, handler in found.items() if callable(handler)}
-
-    @contextmanager
-    def installed(self, spark: SparkSession) -> Iterator[None]:
-        """Handle the signals until the context ends: cancel the jobs, then call the handler that was there before."""
-        ended = threading.Event()
-
-        def handle(number: int, frame: Any) -> None:
-            threading.Thread(target=cancel_jobs_until, args=(ended, spark.sparkContext), daemon=True).start()
-            try:
-                self._handlers[number](number, frame)
-            except KeyboardInterrupt as caught:
-                self.caught = caught
-                raise
-
-        for number in self._handlers:
-            signal.signal(number, handle)
-        try:
-            yield
-        finally:
-            ended.set()
-            for number, handler in self._handlers.items():
-                signal.signal(number, handler)
 
 
 def _conf(settings: dict[str, str]) -> SparkConf:

@@ -14,9 +14,10 @@ from verger.errors import NothingToReadError, StoreError
 from verger.storage.stores import Stores
 from verger.storage.uri import join
 from verger.tables import manifest, runs
+from verger.tables.rows import KEY, deduplicate, semi_join
 from verger.tables.runs import Run
 from verger.tables.schemas import FEATURES, PROJECTION
-from verger.tables.store import FILE, KEY, FeatureStore, deduplicate, parquet_files, retry_if_vanished, semi_join
+from verger.tables.store import FILE, FeatureStore, parquet_files, retry_if_vanished
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -14,17 +13,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
-import pyarrow.parquet as pq
 
 from verger.errors import NothingToReadError, StoreError
 from verger.storage.base import AlreadyPublishedError, Entry, Storage
 from verger.storage.uri import join
+from verger.tables.rows import KEY, deduplicate, parquet_bytes, with_file_names
 from verger.tables.schemas import FEATURES, REFUSED, REJECTED
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-KEY = ["path", "version"]
 FILE = "__filename"  # Arrow's name for the column of a row's file
 # Up to this many rows, the list of wanted photographs is broadcast, so that features are not shuffled.
 _MAX_BROADCAST_ROWS = 5_000_000
@@ -347,21 +345,6 @@ def damaged(error: BaseException) -> bool:
     return isinstance(error, pa.ArrowInvalid) or (type(error) is OSError and error.errno is None)
 
 
-def with_file_names(rows: pa.Table) -> pa.Table:
-    """Replace each path in the column ``file`` by its last part, which Spark makes unique.
-
-    Parameters
-    ----------
-    rows : pyarrow.Table
-
-    Returns
-    -------
-    pyarrow.Table
-    """
-    names = pc.replace_substring_regex(rows["file"], r"^.*/", "")
-    return rows.set_column(rows.schema.get_field_index("file"), "file", names)
-
-
 def parquet_files(storage: Storage, folder: str) -> Iterable[Entry]:
     """The Parquet files below a folder. Names that start with ``_`` or ``.`` are skipped at any depth.
 
@@ -387,117 +370,6 @@ def parquet_files(storage: Storage, folder: str) -> Iterable[Entry]:
         ),
         key=lambda entry: entry.path,
     )
-
-
-def deduplicate(rows: pa.Table, order_by: str) -> pa.Table:
-    """Keep one row for each photograph version.
-
-    Parameters
-    ----------
-    rows : pyarrow.Table
-        With the columns ``path`` and ``version``.
-    order_by : str
-        Column whose largest value decides which row is kept.
-
-    Returns
-    -------
-    pyarrow.Table
-        Sorted by path and version.
-    """
-    rows = rows.sort_by([("path", "ascending"), ("version", "ascending"), (order_by, "descending")])
-    if rows.num_rows < 2:
-        return rows
-    path, version = rows["path"].combine_chunks(), rows["version"].combine_chunks()
-    repeats = pc.and_(pc.equal(path[1:], path[:-1]), pc.equal(version[1:], version[:-1]))
-    return rows.filter(pa.concat_arrays([pa.array([True]), pc.invert(repeats)]))
-
-
-def anti_join(rows: pa.Table, others: pa.Table, on: Sequence[str] = KEY) -> pa.Table:
-    """The rows whose key is not in another table.
-
-    Parameters
-    ----------
-    rows, others : pyarrow.Table
-    on : sequence of str
-        Columns of the key, of text; default: path and version.
-
-    Returns
-    -------
-    pyarrow.Table
-        In the order of ``rows``.
-    """
-    return rows.filter(pc.invert(pc.is_in(row_keys(rows, on), value_set=row_keys(others, on))))
-
-
-def semi_join(rows: pa.Table, others: pa.Table) -> pa.Table:
-    """The rows whose path and version are in another table.
-
-    Parameters
-    ----------
-    rows, others : pyarrow.Table
-
-    Returns
-    -------
-    pyarrow.Table
-        In the order of ``rows``.
-    """
-    return rows.filter(pc.is_in(row_keys(rows), value_set=row_keys(others)))
-
-
-def count_gone(known: pa.Table, source: str, present: pa.ChunkedArray) -> int:
-    """Count the photographs of the store that are no longer in the input.
-
-    Parameters
-    ----------
-    known : pyarrow.Table
-        As `FeatureStore.known` gives it.
-    source : str
-        Canonical folder of the input; photographs of other folders do not count.
-    present : pyarrow.ChunkedArray of str
-        The paths that are in the input.
-
-    Returns
-    -------
-    int
-    """
-    below = pc.unique(known["path"].filter(pc.starts_with(known["path"], join(source, ""))))
-    return int(pc.sum(pc.invert(pc.is_in(below, value_set=present))).as_py() or 0)
-
-
-def row_keys(rows: pa.Table | pa.RecordBatch, columns: Sequence[str] = KEY) -> pa.ChunkedArray | pa.Array:
-    """Several text columns as one.
-
-    Parameters
-    ----------
-    rows : pyarrow.Table or pyarrow.RecordBatch
-        With these columns.
-    columns : sequence of str
-        Paths and versions, or other texts without NUL.
-
-    Returns
-    -------
-    pyarrow.ChunkedArray or pyarrow.Array
-        A text a row, of a table or a batch.
-    """
-    # Neither a path nor a version can hold NUL, so that the joined key is unique.
-    return pc.binary_join_element_wise(*(rows[name] for name in columns), "\0")
-
-
-def parquet_bytes(table: pa.Table) -> bytes:
-    """The content of a Parquet file.
-
-    Parameters
-    ----------
-    table : pyarrow.Table
-        A small one, as the file is made in memory.
-
-    Returns
-    -------
-    bytes
-    """
-    sink = io.BytesIO()
-    pq.write_table(table, sink, compression="zstd")
-    return sink.getvalue()
 
 
 def _one_line(error: Exception) -> str:

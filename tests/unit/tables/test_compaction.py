@@ -19,8 +19,9 @@ from verger.errors import StoreError
 from verger.storage.local import LocalStorage
 from verger.tables import compaction
 from verger.tables.pruning import prune_gone
+from verger.tables.rows import anti_join
 from verger.tables.schemas import FEATURES
-from verger.tables.store import FeatureStore, anti_join
+from verger.tables.store import FeatureStore
 
 FINGERPRINT = "pixels-2-f32-000000000000"
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)

@@ -21,8 +21,9 @@ from verger.storage.local import LocalStorage
 from verger.tables import manifest, runs
 from verger.tables.pruning import prune_gone, prune_runs
 from verger.tables.reader import load
+from verger.tables.rows import anti_join, deduplicate, semi_join
 from verger.tables.schemas import FEATURES, PROJECTION, REJECTED
-from verger.tables.store import FeatureStore, anti_join, deduplicate, parquet_files, semi_join, vanished
+from verger.tables.store import FeatureStore, parquet_files, vanished
 
 FINGERPRINT = "pixels-20-f32-000000000000"
 

@@ -15,7 +15,7 @@ from verger.insight.audit import duplicates, mislabels, near_duplicates, outlier
 from verger.insight.audit.issues import SCHEMA, AuditInput, CheckResult, Predictions, issue_table
 from verger.insight.sample import Sample
 from verger.storage.base import Storage
-from verger.tables.store import parquet_bytes
+from verger.tables.rows import parquet_bytes
 
 
 class Check(Protocol):

@@ -1,0 +1,141 @@
+"""Rows of photographs by their key, path and version: joined, deduplicated, counted, and written as Parquet."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from verger.storage.uri import join
+
+KEY = ["path", "version"]
+"""The columns that identify a photograph version."""
+
+
+def with_file_names(rows: pa.Table) -> pa.Table:
+    """Replace each path in the column ``file`` by its last part, which Spark makes unique.
+
+    Parameters
+    ----------
+    rows : pyarrow.Table
+
+    Returns
+    -------
+    pyarrow.Table
+    """
+    names = pc.replace_substring_regex(rows["file"], r"^.*/", "")
+    return rows.set_column(rows.schema.get_field_index("file"), "file", names)
+
+
+def deduplicate(rows: pa.Table, order_by: str) -> pa.Table:
+    """Keep one row for each photograph version.
+
+    Parameters
+    ----------
+    rows : pyarrow.Table
+        With the columns ``path`` and ``version``.
+    order_by : str
+        Column whose largest value decides which row is kept.
+
+    Returns
+    -------
+    pyarrow.Table
+        Sorted by path and version.
+    """
+    rows = rows.sort_by([("path", "ascending"), ("version", "ascending"), (order_by, "descending")])
+    if rows.num_rows < 2:
+        return rows
+    path, version = rows["path"].combine_chunks(), rows["version"].combine_chunks()
+    repeats = pc.and_(pc.equal(path[1:], path[:-1]), pc.equal(version[1:], version[:-1]))
+    return rows.filter(pa.concat_arrays([pa.array([True]), pc.invert(repeats)]))
+
+
+def anti_join(rows: pa.Table, others: pa.Table, on: Sequence[str] = KEY) -> pa.Table:
+    """The rows whose key is not in another table.
+
+    Parameters
+    ----------
+    rows, others : pyarrow.Table
+    on : sequence of str
+        Columns of the key, of text; default: path and version.
+
+    Returns
+    -------
+    pyarrow.Table
+        In the order of ``rows``.
+    """
+    return rows.filter(pc.invert(pc.is_in(row_keys(rows, on), value_set=row_keys(others, on))))
+
+
+def semi_join(rows: pa.Table, others: pa.Table) -> pa.Table:
+    """The rows whose path and version are in another table.
+
+    Parameters
+    ----------
+    rows, others : pyarrow.Table
+
+    Returns
+    -------
+    pyarrow.Table
+        In the order of ``rows``.
+    """
+    return rows.filter(pc.is_in(row_keys(rows), value_set=row_keys(others)))
+
+
+def count_gone(known: pa.Table, source: str, present: pa.ChunkedArray) -> int:
+    """Count the photographs of the store that are no longer in the input.
+
+    Parameters
+    ----------
+    known : pyarrow.Table
+        As `FeatureStore.known` gives it.
+    source : str
+        Canonical folder of the input; photographs of other folders do not count.
+    present : pyarrow.ChunkedArray of str
+        The paths that are in the input.
+
+    Returns
+    -------
+    int
+    """
+    below = pc.unique(known["path"].filter(pc.starts_with(known["path"], join(source, ""))))
+    return int(pc.sum(pc.invert(pc.is_in(below, value_set=present))).as_py() or 0)
+
+
+def row_keys(rows: pa.Table | pa.RecordBatch, columns: Sequence[str] = KEY) -> pa.ChunkedArray | pa.Array:
+    """Several text columns as one.
+
+    Parameters
+    ----------
+    rows : pyarrow.Table or pyarrow.RecordBatch
+        With these columns.
+    columns : sequence of str
+        Paths and versions, or other texts without NUL.
+
+    Returns
+    -------
+    pyarrow.ChunkedArray or pyarrow.Array
+        A text a row, of a table or a batch.
+    """
+    # Neither a path nor a version can hold NUL, so that the joined key is unique.
+    return pc.binary_join_element_wise(*(rows[name] for name in columns), "\0")
+
+
+def parquet_bytes(table: pa.Table) -> bytes:
+    """The content of a Parquet file.
+
+    Parameters
+    ----------
+    table : pyarrow.Table
+        A small one, as the file is made in memory.
+
+    Returns
+    -------
+    bytes
+    """
+    sink = io.BytesIO()
+    pq.write_table(table, sink, compression="zstd")
+    return sink.getvalue()
