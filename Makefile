@@ -90,8 +90,9 @@ image: ## Build the image, by Docker (IMAGE=NAME:TAG, ARGS='--build-arg WEIGHTS=
 	docker build --tag $(IMAGE) --build-arg VERSION=$(VERSION) \
 		--build-arg REVISION=$$(git rev-parse HEAD 2>/dev/null || echo unknown) $(ARGS) .
 
-chart: .venv/.installed ## Make the chart's schema and README from the settings of a run
+chart: .venv/.installed ## Make the chart's schema and README from the settings, and the output format's page from the manifest
 	$(BIN)/python scripts/chart.py
+	$(BIN)/python scripts/output_format.py
 
 schemas: build/schemas/.made ## Make the schemas by which tests judge the chart, from Kubernetes' Go modules
 

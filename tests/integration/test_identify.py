@@ -114,7 +114,7 @@ def test_lines_for_a_person(drawn_run: DrawnRun, tmp_path: Path) -> None:
     stdout, stderr = process.communicate(timeout=120)
     assert process.returncode == 0, stderr
     assert "none of these: " in stdout and "beyond the threshold" in stdout
-    assert "photographs of run" in stdout and "held-out photographs were named rightly" in stdout
+    assert "photographs of run" in stdout and "held-out photographs were classified correctly" in stdout
     assert "Training/" in stdout and str(drawn_run.folder / "in") not in stdout
 
 

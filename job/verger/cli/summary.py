@@ -95,8 +95,8 @@ def _classifier_lines(classifier: Classifier | Absent | None) -> list[str]:
     if isinstance(classifier, Absent):
         return [f"Classifier: none, as {classifier.absent}."]
     return [
-        f"Classifier: {classifier.accuracy:.1%} of {classifier.n_test:,} unseen photographs are named "
-        f"rightly (always the most frequent class: {classifier.baselines.majority:.1%}); {classifier.says}."
+        f"Classifier: {classifier.accuracy:.1%} of {classifier.n_test:,} unseen photographs are classified "
+        f"correctly (always the most frequent class: {classifier.baselines.majority:.1%}); {classifier.says}."
         + (f" Weak evidence: {classifier.weak_because}." if classifier.weak_because else "")
     ]
 

@@ -51,6 +51,10 @@ class ResultSettings(LogSettings, AnalysisSettings, AccessSettings):
     """The settings of `verger report`, `identify` and `export`."""
 
 
+class PricingSettings(CostSettings, StoreSettings):
+    """At which prices a run is counted, and in which region."""
+
+
 class PruneSettings(CommandSettings, OutputSettings):
     """The settings of `verger prune`."""
 
@@ -60,6 +64,7 @@ class CompactSettings(LogSettings, SessionSettings, ExtractionSettings, AccessSe
 
 
 class JobSettings(
+    PricingSettings,
     CostSettings,
     SessionSettings,
     ResultSettings,

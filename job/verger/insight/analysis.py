@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from verger.components.pca import Pca
-from verger.config import RunConfig
+from verger.config import InsightSettings, RunConfig
 from verger.progress import Progress
 from verger.spark.failures import warn_on_error
 from verger.storage.stores import Stores
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     from verger.insight.sample import Sample
 
 
-def preload(config: RunConfig) -> None:
+def preload(config: InsightSettings) -> None:
     """Import the libraries of an analysis in a thread, while Spark starts: they take seconds.
 
     Parameters
     ----------
-    config : RunConfig
+    config : InsightSettings
         Says whether there will be a classifier and a report. An import that fails is tried again where it is needed.
     """
     modules = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from verger.config import RunConfig
+from verger.config import PricingSettings
 from verger.planning import prices
 from verger.planning.prices import Price
 from verger.planning.workload import Workload
@@ -85,7 +85,7 @@ class Bill:
         return asdict(self)
 
 
-def cost(core_seconds: float, photographs: int, config: RunConfig, region: str | None = None) -> dict[str, Any]:
+def cost(core_seconds: float, photographs: int, config: PricingSettings, region: str | None = None) -> dict[str, Any]:
     """What the cores of a finished run cost.
 
     Parameters
@@ -94,7 +94,7 @@ def cost(core_seconds: float, photographs: int, config: RunConfig, region: str |
         Wall time in seconds times cores, idle ones included: rented cores are paid for either way.
     photographs : int
         Photographs whose features were computed.
-    config : RunConfig
+    config : PricingSettings
         Gives region, own prices, discount and exchange rate.
     region : str, optional
         Where the run took place, used where the settings name no region.
@@ -119,7 +119,9 @@ def cost(core_seconds: float, photographs: int, config: RunConfig, region: str |
     }
 
 
-def bill(work: Workload, photographs: int, config: RunConfig, region: str | None = None, aws: bool = True) -> Bill:
+def bill(
+    work: Workload, photographs: int, config: PricingSettings, region: str | None = None, aws: bool = True
+) -> Bill:
     """What a planned run would cost.
 
     Parameters
@@ -128,7 +130,7 @@ def bill(work: Workload, photographs: int, config: RunConfig, region: str | None
         What the run takes.
     photographs : int
         New photographs.
-    config : RunConfig
+    config : PricingSettings
         Gives region, own prices, discount and exchange rate.
     region : str, optional
         Where the run would take place, used where the settings name no region.
@@ -170,26 +172,26 @@ def bill(work: Workload, photographs: int, config: RunConfig, region: str | None
     )
 
 
-def _region(config: RunConfig, region: str | None) -> tuple[str, list[str]]:
+def _region(config: PricingSettings, region: str | None) -> tuple[str, list[str]]:
     """The region to price, and what was assumed about it."""
     if place := config.region or region:
         return place, []
     return prices.PARIS, [f"no region is known: AWS in {prices.region_name(prices.PARIS)} is assumed"]
 
 
-def _exchange_rate(config: RunConfig) -> Price:
+def _exchange_rate(config: PricingSettings) -> Price:
     """USD for one EUR, as set or as published."""
     if config.usd_per_eur is None:
         return prices.USD_PER_EUR
     return replace(prices.USD_PER_EUR, amount=config.usd_per_eur, source="--usd-per-eur", date=None)
 
 
-def _item(config: RunConfig, what: str, units: float, unit: str, price: Price | None, how: str) -> Item:
+def _item(config: PricingSettings, what: str, units: float, unit: str, price: Price | None, how: str) -> Item:
     eur = None if price is None else price.eur(units, _exchange_rate(config).amount)
     return Item(what, units, unit, price, eur, how)
 
 
-def _nodes(vcpu_hours: float, how: str, config: RunConfig, place: str) -> Item:
+def _nodes(vcpu_hours: float, how: str, config: PricingSettings, place: str) -> Item:
     """The nodes: at the price that was set, else each vCPU as a share of a node whose price is published."""
     if config.eur_per_vcpu_hour is not None:
         own = Price(config.eur_per_vcpu_hour, "--eur-per-vcpu-hour", None, currency="EUR")
@@ -200,12 +202,12 @@ def _nodes(vcpu_hours: float, how: str, config: RunConfig, place: str) -> Item:
     return _item(config, "Nodes", vcpu_hours / prices.NODE_VCPU, f"{prices.NODE_TYPE} hours", price, how)
 
 
-def _control_plane(work: Workload, config: RunConfig, place: str) -> Item:
+def _control_plane(work: Workload, config: PricingSettings, place: str) -> Item:
     price = prices.CONTROL_PLANE_HOUR if place in prices.NODE_HOUR else None
     return _item(config, "Control plane", work.hours, "cluster hours", price, "one cluster, as long as its nodes")
 
 
-def _storage(work: Workload, config: RunConfig, s3: prices.S3Prices | None) -> list[Item]:
+def _storage(work: Workload, config: PricingSettings, s3: prices.S3Prices | None) -> list[Item]:
     """Requests, and storage of what the run adds for a month."""
     write, read, month = (s3.write, s3.read, s3.month) if s3 else (None, None, None)
     written = f"{work.files:,} files of features as the magic committer writes them; projection, manifest, pointers"
@@ -231,7 +233,7 @@ def _node_assumptions(nodes: Item, place: str) -> list[str]:
     return [f"a vCPU costs a quarter of an {prices.NODE_TYPE} on demand in {prices.region_name(place)}", spot]
 
 
-def _price_sources(nodes: Item, config: RunConfig) -> list[str]:
+def _price_sources(nodes: Item, config: PricingSettings) -> list[str]:
     """Sources of a published node price, and of the exchange rate."""
     if nodes.price is None or nodes.price.currency == "EUR":
         return []
@@ -239,7 +241,7 @@ def _price_sources(nodes: Item, config: RunConfig) -> list[str]:
     return [f"an {prices.NODE_TYPE} hour: {nodes.price} ({nodes.price.stated})", f"EUR 1: {euro} ({euro.stated})"]
 
 
-def _cheapest(nodes: Item, config: RunConfig) -> dict[str, Any]:
+def _cheapest(nodes: Item, config: PricingSettings) -> dict[str, Any]:
     """The cheapest region in the EU, and what it would save compared with a published price."""
     region = prices.cheapest_region()
     if nodes.price is None or nodes.price.currency == "EUR":

@@ -13,7 +13,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from verger.config import RunConfig
+from verger.config import ComponentSettings, RunConfig, StoreSettings
 from verger.cores import available_cores
 from verger.errors import NothingToReadError, StoreError
 from verger.network.backbones import Network, resolve
@@ -210,7 +210,9 @@ def _total_bytes(photographs: pa.Table) -> int:
     return int(pc.sum(photographs["size"]).as_py() or 0)
 
 
-def _region_and_provider(stores: Stores, config: RunConfig, output: str, region: str | None) -> tuple[str | None, bool]:
+def _region_and_provider(
+    stores: Stores, config: StoreSettings, output: str, region: str | None
+) -> tuple[str | None, bool]:
     """The region of the output, as far as it is known, and whether AWS charges for the store."""
     name = bucket_name(output)
     if name is None:
@@ -244,7 +246,9 @@ def _rate(history: list[Manifest], network: Network, mean_bytes: float) -> tuple
     return 1 / seconds, "our benchmark's figures; once a large run was measured, its own"
 
 
-def _components(history: list[Manifest], config: RunConfig, network: Network, photographs: int) -> tuple[int, str]:
+def _components(
+    history: list[Manifest], config: ComponentSettings, network: Network, photographs: int
+) -> tuple[int, str]:
     """The number of components, and where it comes from."""
     if config.components:
         return config.components, "as set"

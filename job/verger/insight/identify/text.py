@@ -86,7 +86,8 @@ def closing(loaded: LoadedRun) -> list[Text]:
     if loaded.model and isinstance(classifier, Classifier):
         why = weak_because(classifier)
         text.append(
-            f"Classifier: {classifier.accuracy:.1%} of {classifier.n_test:,} held-out photographs were named rightly; "
+            f"Classifier: {classifier.accuracy:.1%} of {classifier.n_test:,} held-out photographs were classified "
+            f"correctly; "
             f"{classifier.says}.{f' Weak evidence: {why}.' if why else ''}"
         )
     if loaded.references:
