@@ -18,7 +18,7 @@ def rules(role):
     return {resource: set(rule["verbs"]) for rule in role["rules"] for resource in rule["resources"]}
 
 
-def test_a_driver_may_what_spark_needs(helm):
+def test_a_driver_has_the_permissions_that_spark_needs(helm):
     objects = helm.render()
     role, binding = objects.one("Role"), objects.one("RoleBinding")
     assert rules(role) == NEEDED
@@ -27,7 +27,7 @@ def test_a_driver_may_what_spark_needs(helm):
     assert [subject["name"] for subject in binding["subjects"]] == [objects.spec["driver"]["serviceAccount"]]
 
 
-def test_executors_may_nothing(helm):
+def test_executors_have_no_permissions(helm):
     objects = helm.render()
     account = objects.spec["executor"]["serviceAccount"]
     assert objects.one("ServiceAccount", account)["automountServiceAccountToken"] is False
@@ -43,13 +43,13 @@ def test_the_driver_has_its_token(helm3, role):
     assert helm3.render().pod(role)["automountServiceAccountToken"] is True
 
 
-def test_the_doctor_is_the_driver(helm3):
+def test_the_doctor_uses_the_drivers_service_account(helm3):
     objects = helm3.render()
     assert objects.pod("doctor")["serviceAccountName"] == objects.spec["driver"]["serviceAccount"]
 
 
 @pytest.mark.parametrize("verify", [False, True])
-def test_nodes_are_read_where_they_are_to_be_verified(helm3, verify):
+def test_nodes_can_be_read_only_with_verify_nodes(helm3, verify):
     objects = helm3.render({"run": {"verify_nodes": verify}})
     kinds = {item["kind"] for item in objects}
     assert ("ClusterRole" in kinds) is ("ClusterRoleBinding" in kinds) is verify
@@ -59,18 +59,18 @@ def test_nodes_are_read_where_they_are_to_be_verified(helm3, verify):
         assert (subject["name"], subject["namespace"]) == ("orchard-driver", "verger")
 
 
-def test_accounts_are_the_releases(helm3):
+def test_service_accounts_are_named_after_the_release(helm3):
     assert helm3.render().names("ServiceAccount") == {"orchard-driver", "orchard-executor"}
 
 
-def test_a_role_is_taken_by_annotation(helm3):
+def test_an_iam_role_is_set_by_annotation(helm3):
     accounts = {role: {"serviceAccount": {"annotations": ARN}} for role in ("driver", "executor")}
     objects = helm3.render(accounts)
     for name in ("orchard-driver", "orchard-executor"):
         assert objects.one("ServiceAccount", name)["metadata"]["annotations"] == ARN
 
 
-def test_accounts_that_exist_are_used(helm3):
+def test_existing_service_accounts_can_be_used(helm3):
     objects = helm3.render(
         {
             "driver": {"serviceAccount": {"create": False, "name": "verger-driver"}},
@@ -83,6 +83,6 @@ def test_accounts_that_exist_are_used(helm3):
     assert [subject["name"] for subject in objects.one("RoleBinding")["subjects"]] == ["verger-driver"]
 
 
-def test_rights_may_be_somebody_elses_business(helm3):
+def test_rbac_can_be_left_to_the_cluster(helm3):
     objects = helm3.render({"rbac": {"create": False}, "run": {"verify_nodes": True}})
     assert not [item["kind"] for item in objects if "Role" in item["kind"]]

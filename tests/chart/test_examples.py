@@ -16,21 +16,21 @@ def example(request):
     return yaml.safe_load(request.param.read_text())
 
 
-def test_there_is_one_for_every_kind_of_cluster():
+def test_there_is_an_example_for_each_kind_of_cluster():
     names = {path.name.removesuffix("-values.yaml") for path in EXAMPLES}
     assert names == {"eks-irsa", "eks-pod-identity", "kind", "other-cloud", "sovereign-cloud", "spot"}
 
 
-def test_it_lints(helm, example):
+def test_each_example_passes_helm_lint(helm, example):
     done = helm.run("lint --strict", str(CHART), values=example)
     assert done.returncode == 0, done.stdout
 
 
-def test_it_renders_what_kubernetes_takes(helm, example, conform):
+def test_each_example_renders_valid_manifests(helm, example, conform):
     conform(helm.render(example))
 
 
-def test_its_run_is_one(helm3, example):
+def test_each_example_renders_a_valid_run_configuration(helm3, example):
     RunConfig(**yaml.safe_load(helm3.render(example).config))
 
 
@@ -49,17 +49,17 @@ def test_its_run_is_one(helm3, example):
                 "annotations": {"a": "b"}, "coreRequest": "500m", "memoryOverhead": "3g",
                 "volumes": [{"name": "w", "emptyDir": {}}], "volumeMounts": [{"name": "w", "mountPath": "/w"}]}},
 ], ids="-".join)  # fmt: skip
-def test_what_the_examples_leave_out_is_taken_too(helm, more, conform):
+def test_other_combinations_of_values_render_valid_manifests(helm, more, conform):
     conform(helm.render(more))
 
 
-def test_every_value_at_its_default_is_taken(helm, conform):
+def test_the_whole_values_file_is_accepted(helm, conform):
     """As one who copies values.yaml would give them."""
     conform(helm.render(over(yaml.safe_load((CHART / "values.yaml").read_text()), LEAST)))
 
 
 @pytest.mark.parametrize("role", ["driver", "executor"])
-def test_a_wrong_field_in_a_pod_would_be_seen(helm3: Helm, schemas: Path, role: str):
+def test_the_schemas_find_an_unknown_field_in_a_pod_template(helm3: Helm, schemas: Path, role: str):
     objects: Objects = helm3.render()
     objects.pod(role)["nodSelector"] = {"a": "b"}
     assert "nodSelector" in invalid(objects, schemas)

@@ -17,11 +17,11 @@ def documents(name):
     return Objects(yaml.safe_load_all((MANIFESTS / name).read_text().replace("STORE_IMAGE", "store:1")))
 
 
-def test_kubernetes_takes_them(conform):
+def test_the_manifests_for_kind_are_valid(conform):
     conform(documents("namespace.yaml") + documents("store.yaml"))
 
 
-def test_the_values_for_kind_lead_to_the_store():
+def test_the_values_for_kind_name_the_store():
     values = yaml.safe_load((CHART / "ci" / "kind-values.yaml").read_text())
     store = documents("store.yaml")
     service, deployment = store.one("Service"), store.one("Deployment")
@@ -35,7 +35,7 @@ def test_the_values_for_kind_lead_to_the_store():
     assert region in deployment["spec"]["template"]["spec"]["containers"][0]["env"]
 
 
-def test_its_nodes_stand_where_the_chart_looks():
+def test_nodes_of_the_kind_cluster_have_a_region_that_the_chart_allows():
     cluster = yaml.safe_load((MANIFESTS / "cluster.yaml").read_text())
     schema = json.loads((CHART / "values.schema.json").read_text())
     allowed = schema["properties"]["residency"]["properties"]["regions"]["items"]["enum"]

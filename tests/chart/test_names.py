@@ -8,7 +8,7 @@ pytestmark = pytest.mark.required_in_ci
 
 
 @pytest.mark.parametrize("name", ["a", "orchard-2026", "x" * 53])
-def test_a_label_of_dns_is_a_name(helm, name):
+def test_a_dns_label_is_accepted_as_release_name(helm, name):
     objects = helm.render(release=name)
     assert objects.one("SparkApplication")["metadata"]["name"] == name
     assert objects.one("Pod")["metadata"]["name"] == f"{name}-doctor"
@@ -16,12 +16,12 @@ def test_a_label_of_dns_is_a_name(helm, name):
 
 
 @pytest.mark.parametrize("name", ["1run", "run.1"])
-def test_another_name_is_refused(helm, name):
+def test_a_release_name_that_is_no_dns_label_is_refused(helm, name):
     assert f'release name "{name}": must be a DNS-1035 label of at most 53' in helm.refuses(release=name)
 
 
 @pytest.mark.parametrize("name", ["x" * 54, "Orchard", "run_1", "run-"])
-def test_what_no_release_may_be_called_is_refused_by_helm(helm, name):
+def test_names_that_helm_forbids_are_refused_by_helm(helm, name):
     assert "release name" in helm.refuses(release=name)
 
 
@@ -39,7 +39,7 @@ def test_everything_is_named_after_the_release(helm3):
         assert item["metadata"]["labels"]["app.kubernetes.io/instance"] == "orchard"
 
 
-def test_a_series_is_the_release_or_what_it_is_called(helm3):
+def test_the_runs_name_is_the_releases_by_default(helm3):
     assert "name: orchard\n" in helm3.render().config
     assert "name: apples\n" in helm3.render(nested("run.name", "apples")).config
 
@@ -53,12 +53,12 @@ def test_two_releases_share_no_name(helm3):
     assert not names(helm3, "a") & names(helm3, "b")
 
 
-def test_those_of_two_namespaces_share_none_of_the_clusters(helm3):
+def test_releases_in_two_namespaces_share_no_cluster_wide_name(helm3):
     assert not names(helm3, "c", "--namespace", "a-b") & names(helm3, "b-c", "--namespace", "a")
 
 
 @pytest.mark.parametrize("word", ["true", "null", "y"])
-def test_a_name_is_no_other_thing_of_yaml(helm, conform, word):
+def test_release_names_like_yaml_literals_stay_strings(helm, conform, word):
     objects = helm.render(nested("run.verify_nodes", True), release=word)
     conform(objects)
     assert objects.one("SparkApplication")["metadata"]["name"] == word
@@ -67,7 +67,7 @@ def test_a_name_is_no_other_thing_of_yaml(helm, conform, word):
 
 
 @pytest.mark.parametrize("word", ["123", "0x1f", "true", "null"])
-def test_nor_is_one_that_a_person_gives(helm, conform, word):
+def test_values_like_yaml_literals_stay_strings(helm, conform, word):
     role = {"serviceAccount": {"name": word}, "priorityClassName": word, "nodeSelector": {word: word}}
     objects = helm.render(
         {

@@ -31,12 +31,12 @@ def regions(pod):
 
 
 @pytest.mark.parametrize("role", PODS)
-def test_they_stand_in_the_eu(helm3, role):
+def test_pods_require_nodes_in_the_eu(helm3, role):
     assert set(regions(helm3.render().pod(role))) == guard.EU
 
 
 @pytest.mark.parametrize("role", PODS)
-def test_what_the_run_opts_in_to_is_added(helm3, role):
+def test_regions_of_an_opt_in_are_allowed(helm3, role):
     run = {
         "allow_london": "an adequacy decision",
         "allow_zurich": "an adequacy decision",
@@ -47,7 +47,7 @@ def test_what_the_run_opts_in_to_is_added(helm3, role):
 
 
 @pytest.mark.parametrize("region", AWS)
-def test_no_region_of_aws_outside_the_eu_is_another_clouds(helm3, region):
+def test_an_aws_region_outside_the_eu_cannot_be_declared_as_a_node_region(helm3, region):
     """The job would refuse it too, on a pod that stands there already."""
     run = {"node_region": [f"{region}:FR:contract xy"]}
     if region in guard.EU:
@@ -59,12 +59,12 @@ def test_no_region_of_aws_outside_the_eu_is_another_clouds(helm3, region):
 
 
 @pytest.mark.parametrize(("region", "option"), [("eu-west-2", "allow_london"), ("eu-central-2", "allow_zurich")])
-def test_one_that_was_opted_in_to_may_be_named_again(helm3, region, option):
+def test_a_region_of_an_opt_in_can_be_declared_as_a_node_region(helm3, region, option):
     run = {"node_region": [f"{region}:FR:contract xy"], option: "an adequacy decision"}
     assert set(regions(helm3.render({"run": run}).pod("driver"))) == {*guard.EU, region}
 
 
-def test_data_may_be_where_the_run_says_why(helm3):
+def test_a_region_for_data_is_accepted_with_its_opt_in(helm3):
     helm3.render({"run": {"region": "eu-west-2", "allow_london": "an adequacy decision"}})
 
 
@@ -76,7 +76,7 @@ def test_all_affinity_is_in_the_template(helm3, role):
     assert not {"affinity", "nodeSelector", "tolerations"} & objects.spec[role if role in ROLES else "driver"].keys()
 
 
-def test_executors_keep_apart(helm3):
+def test_executors_are_spread_over_nodes(helm3):
     (term,) = helm3.render().pod("executor")["affinity"]["podAntiAffinity"][
         "preferredDuringSchedulingIgnoredDuringExecution"
     ]
@@ -86,13 +86,13 @@ def test_executors_keep_apart(helm3):
 
 @pytest.mark.parametrize("enabled", [False, True])
 @pytest.mark.parametrize("role", ["driver", "doctor"])
-def test_the_driver_never_stands_on_spot(helm3, role, enabled):
+def test_the_driver_never_runs_on_spot_nodes(helm3, role, enabled):
     expressions = required(helm3.render(nested("spot.enabled", enabled)).pod(role))
     assert {"key": "karpenter.sh/capacity-type", "operator": "NotIn", "values": ["spot"]} in expressions
     assert {"key": "eks.amazonaws.com/capacityType", "operator": "NotIn", "values": ["SPOT"]} in expressions
 
 
-def test_executors_prefer_spot_where_they_may(helm3):
+def test_executors_prefer_spot_nodes_where_allowed(helm3):
     taint = {"key": "spot", "operator": "Exists", "effect": "NoSchedule"}
     objects = helm3.render({"spot": {"enabled": True, "nodeLabels": {"lifecycle": "spot"}, "tolerations": [taint]}})
     pod = objects.pod("executor")
@@ -105,14 +105,14 @@ def test_executors_prefer_spot_where_they_may(helm3):
     assert taint not in objects.pod("driver").get("tolerations", [])
 
 
-def test_executors_avoid_spot_where_they_may_not(helm3):
+def test_executors_avoid_spot_nodes_where_not_allowed(helm3):
     pod = helm3.render().pod("executor")
     assert [item["key"] for item in required(pod) if item["operator"] == "NotIn"]
     assert "tolerations" not in pod
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_what_is_added_narrows_and_never_widens(helm3, role):
+def test_added_affinity_terms_only_narrow_the_selection(helm3, role):
     added = {"key": REGION, "operator": "In", "values": ["us-east-1", "eu-west-3"]}
     expressions = required(helm3.render({role: {"nodeExpressions": [added]}}).pod(role))
     assert added in expressions

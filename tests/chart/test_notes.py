@@ -15,23 +15,23 @@ def notes(helm, values):
     return done.stdout.partition("NOTES:")[2]
 
 
-def test_where_results_will_be(helm):
+def test_notes_say_where_results_will_be(helm):
     said = notes(helm, {"run": {"output": "s3://results/verger/", "name": "apples"}})
     assert "s3://results/verger/names/apples.json" in said
     assert "s3://results/verger/names/orchard.json" in notes(helm, {})
 
 
-def test_where_the_report_will_be(helm):
+def test_notes_say_where_the_report_will_be(helm):
     assert "runs/RUN/report/index.html" in notes(helm, {})
     assert "report/index.html" not in notes(helm, {"run": {"report": False}})
 
 
-def test_a_compaction_has_none(helm):
+def test_notes_of_a_compaction_name_no_report(helm):
     said = notes(helm, {"command": "compact"})
     assert "names/" not in said and "report" not in said
 
 
-def test_how_to_follow_it_and_what_to_do_when_it_fails(helm):
+def test_notes_say_how_to_follow_a_run_and_what_to_do_when_it_fails(helm):
     said = notes(helm, {})
     assert "--wait" in said
     assert "kubectl -n verger get sparkapplication orchard -w" in said
@@ -42,11 +42,11 @@ def test_how_to_follow_it_and_what_to_do_when_it_fails(helm):
     assert "helm test" not in said
 
 
-def test_how_to_check_a_suspended_one_and_let_it_go(helm):
+def test_notes_say_how_to_test_and_resume_a_suspended_release(helm):
     said = notes(helm, {"suspend": True})
     assert "helm test -n verger orchard --logs" in said
     assert """kubectl -n verger patch sparkapplication orchard --type merge -p '{"spec":{"suspend":false}}'""" in said
 
 
-def test_lines_fit_a_terminal(helm):
+def test_lines_of_notes_have_at_most_120_characters(helm):
     assert max(map(len, notes(helm, {"suspend": True}).splitlines())) <= 120

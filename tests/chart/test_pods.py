@@ -17,7 +17,7 @@ KEPT = {
 
 
 @pytest.mark.parametrize("role", PODS)
-def test_they_are_restricted(helm3, role):
+def test_pods_meet_the_restricted_security_standard(helm3, role):
     pod = helm3.render().pod(role)
     assert pod["securityContext"] == {
         "runAsNonRoot": True,
@@ -34,13 +34,13 @@ def test_they_are_restricted(helm3, role):
 
 
 @pytest.mark.parametrize("role", PODS)
-def test_the_cluster_may_choose_the_user(helm3, role):
+def test_the_user_id_can_be_left_to_the_cluster(helm3, role):
     chosen = {"securityContext": {"runAsUser": None, "runAsGroup": None, "fsGroup": None}}
     assert helm3.render(chosen).pod(role)["securityContext"].keys() == {"runAsNonRoot", "seccompProfile"}
 
 
 @pytest.mark.parametrize("role", PODS)
-def test_they_have_room_to_write(helm3, role):
+def test_pods_have_writable_tmp_and_work_folders(helm3, role):
     pod = helm3.render().pod(role)
     empty = {volume["name"] for volume in pod["volumes"] if volume.get("emptyDir") == {}}
     mounted = {mount["mountPath"] for mount in container(pod)["volumeMounts"] if mount["name"] in empty}
@@ -49,16 +49,16 @@ def test_they_have_room_to_write(helm3, role):
 
 
 @pytest.mark.parametrize("role", PODS)
-def test_the_namespaces_services_set_nothing(helm3, role):
+def test_services_of_the_namespace_set_no_environment_variables(helm3, role):
     assert helm3.render().pod(role)["enableServiceLinks"] is False
 
 
 @pytest.mark.parametrize(("role", "has"), [("driver", True), ("doctor", True), ("executor", False)])
-def test_the_configuration_is_the_drivers(helm3, role, has):
+def test_only_the_driver_and_the_doctor_mount_the_configuration(helm3, role, has):
     assert ("/etc/verger" in json.dumps(helm3.render().pod(role))) is has
 
 
-def test_volumes_of_ones_own_are_the_drivers(helm3):
+def test_added_volumes_of_the_driver_are_not_the_executors(helm3):
     objects = helm3.render(
         {
             "driver": {
@@ -73,12 +73,12 @@ def test_volumes_of_ones_own_are_the_drivers(helm3):
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_the_container_is_the_one_that_spark_fills_in(helm3, role):
+def test_the_container_has_the_name_that_spark_expects(helm3, role):
     assert container(helm3.render().pod(role))["name"] == f"spark-kubernetes-{role}"
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_labels_tell_them_apart(helm3, role):
+def test_pods_have_their_roles_label_and_the_added_ones(helm3, role):
     objects = helm3.render({role: {"labels": {"team": "fruit"}, "annotations": {"note": "x"}}})
     metadata = objects.spec[role]["template"]["metadata"]
     assert metadata["labels"]["app.kubernetes.io/component"] == role
@@ -86,12 +86,12 @@ def test_labels_tell_them_apart(helm3, role):
     assert metadata["annotations"] == {"note": "x"}
 
 
-def test_the_operator_hands_on_no_component(helm3):
+def test_the_application_has_no_component_label(helm3):
     """It gives the SparkApplication's labels to every pod, over those of the template."""
     assert "app.kubernetes.io/component" not in helm3.render().one("SparkApplication")["metadata"]["labels"]
 
 
-def test_a_private_authority_is_trusted_by_all(helm3):
+def test_all_pods_trust_the_ca_bundle(helm3):
     objects = helm3.render({"caBundle": {"configMap": "authority", "key": "root.pem"}})
     for role in PODS:
         pod = objects.pod(role)
@@ -104,7 +104,7 @@ def test_a_private_authority_is_trusted_by_all(helm3):
 
 
 @pytest.mark.parametrize("role", PODS)
-def test_keys_come_by_reference(helm3, role):
+def test_credentials_are_references_to_the_secret(helm3, role):
     keys = {
         entry["name"]: entry["valueFrom"]["secretKeyRef"]
         for entry in container(helm3.render(KEPT).pod(role))["env"]
@@ -118,11 +118,11 @@ def test_keys_come_by_reference(helm3, role):
 
 
 @pytest.mark.parametrize("role", PODS)
-def test_without_a_secret_pods_have_none(helm3, role):
+def test_without_a_secret_pods_have_no_credentials(helm3, role):
     assert not [entry for entry in container(helm3.render().pod(role))["env"] if entry["name"].startswith("AWS_")]
 
 
-def test_nothing_secret_is_where_the_operator_logs(helm3):
+def test_credentials_are_not_in_the_fields_that_the_operator_logs(helm3):
     """It prints sparkConf, arguments and envVars."""
     spec = helm3.render(KEPT).spec
     logged = json.dumps([spec["sparkConf"], spec["arguments"], spec.get("hadoopConf"), spec.get("envVars")])
@@ -130,7 +130,7 @@ def test_nothing_secret_is_where_the_operator_logs(helm3):
     assert not {"env", "envVars", "envFrom", "envSecretKeyRefs", "secrets"} & {*spec["driver"], *spec["executor"]}
 
 
-def test_no_object_holds_a_key(helm3):
+def test_no_rendered_object_holds_a_key(helm3):
     objects = helm3.render(KEPT)
     assert "Secret" not in {item["kind"] for item in objects}
     assert objects.one("ConfigMap")["data"].keys() == {"run.yaml"}

@@ -89,15 +89,15 @@ def to_the_store(objects, role):
 
 
 @pytest.mark.parametrize("role", ["driver", "doctor"])
-def test_a_driver_reaches_executors_the_store_and_kubernetes(helm, role):
+def test_a_driver_may_reach_executors_the_store_and_kubernetes_only(helm, role):
     assert flows(helm.render(IN_CLUSTER), role) == OF_ALL | OF_THE_DRIVER
 
 
-def test_an_executor_reaches_the_others_and_the_store(helm):
+def test_an_executor_may_reach_the_other_pods_and_the_store_only(helm):
     assert flows(helm.render(IN_CLUSTER), "executor") == OF_ALL | OF_EXECUTORS
 
 
-def test_other_releases_are_strangers(helm3):
+def test_pods_of_other_releases_are_not_allowed(helm3):
     for policy in (item["spec"] for item in helm3.render() if item["kind"] == "NetworkPolicy"):
         assert policy["podSelector"]["matchLabels"]["app.kubernetes.io/instance"] == "orchard"
         for rule in policy["ingress"] + policy["egress"]:
@@ -109,12 +109,12 @@ def test_other_releases_are_strangers(helm3):
 class TestStore:
     @pytest.mark.parametrize("role", ["driver", "executor"])
     @pytest.mark.parametrize("endpoint", [None, "https://s3.eusc-de-east-1.amazonaws.eu"])
-    def test_aws_has_no_fixed_addresses(self, helm3, role, endpoint):
+    def test_aws_is_allowed_at_any_public_address(self, helm3, role, endpoint):
         objects = helm3.render({"run": {"endpoint_url": endpoint}})
         assert to_the_store(objects, role) == {(block, 443) for block in EVERYWHERE}
 
     @pytest.mark.parametrize("role", ["driver", "executor"])
-    def test_on_aws_addresses_may_be_given_too(self, helm3, role):
+    def test_addresses_can_be_given_for_aws_too(self, helm3, role):
         objects = helm3.render({"networkPolicy": {"store": {"addresses": ["10.1.0.0/24"]}}})
         assert to_the_store(objects, role) == {("10.1.0.0/24", 443)}
 
@@ -127,7 +127,7 @@ class TestStore:
             ("http://[fd00::7]:9000", 9000),
         ],
     )
-    def test_another_store_is_reached_where_it_is_and_at_its_port(self, helm3, endpoint, port):
+    def test_another_store_is_allowed_at_its_address_and_port_only(self, helm3, endpoint, port):
         given = {
             "run": {"endpoint_url": endpoint},
             "networkPolicy": {"store": {"addresses": ["203.0.113.7/32", "fd00::7/128"]}},
@@ -135,23 +135,23 @@ class TestStore:
         expected = {("203.0.113.7/32", port), ("fd00::7/128", port)}
         assert to_the_store(helm3.render(given), "executor") == expected
 
-    def test_the_pods_port_may_be_another_than_the_services(self, helm3):
+    def test_the_port_of_the_stores_pods_can_be_set(self, helm3):
         objects = helm3.render(over(IN_CLUSTER, {"networkPolicy": {"store": {"port": 9001}}}))
         assert to_the_store(objects, "executor") == {(STORE, 9001)}
 
     @pytest.mark.parametrize("endpoint", ["https://amazonaws.com.example.org", "https://notamazonaws.com"])
-    def test_what_only_looks_like_aws_is_not(self, helm3, endpoint):
+    def test_a_host_with_a_name_like_aws_is_not_taken_for_aws(self, helm3, endpoint):
         assert "networkPolicy.store" in helm3.refuses({"run": {"endpoint_url": endpoint}})
 
 
-def test_pod_identity_is_an_address(helm3):
+def test_the_pod_identity_agent_is_allowed_where_it_is_used(helm3):
     objects = helm3.render(over(IN_CLUSTER, {"credentials": {"podIdentity": True}}))
     agent = {("to", "169.254.170.23/32", 80, "TCP"), ("to", "fd00:ec2::23/128", 80, "TCP")}
     assert flows(objects, "driver") == OF_ALL | OF_THE_DRIVER | agent
     assert flows(objects, "executor") == OF_ALL | OF_EXECUTORS | agent
 
 
-def test_metrics_are_read_from_where_it_is_said(helm3):
+def test_metrics_can_be_read_from_the_given_namespace_only(helm3):
     metrics = {"metrics": {"enabled": True, "namespaceLabels": {"team": "operations"}}}
     objects = helm3.render(over(IN_CLUSTER, metrics))
     assert flows(objects, "driver") == OF_ALL | OF_THE_DRIVER | {("from", '{"team": "operations"}{}', 4040, "TCP")}
@@ -161,23 +161,23 @@ def test_metrics_are_read_from_where_it_is_said(helm3):
     assert "annotations" not in objects.spec["executor"]["template"]["metadata"]
 
 
-def test_a_cache_of_dns_on_the_nodes_is_reached(helm3):
+def test_a_dns_cache_on_the_nodes_is_allowed(helm3):
     objects = helm3.render(over(IN_CLUSTER, {"networkPolicy": {"dns": {"addresses": ["169.254.20.10/32"]}}}))
     assert ("to", "169.254.20.10/32", 53, "UDP") in flows(objects, "executor")
 
 
-def test_dns_may_listen_elsewhere(helm3):
+def test_the_port_of_dns_can_be_set(helm3):
     reached = flows(helm3.render(over(IN_CLUSTER, {"networkPolicy": {"dns": {"port": 5353}}})), "executor")
     assert {port for _, who, port, _ in reached if who == DNS} == {5353}
 
 
-def test_there_may_be_none(helm3):
+def test_network_policies_can_be_disabled(helm3):
     objects = helm3.render({"networkPolicy": {"enabled": False, "apiServer": {"addresses": []}}})
     assert not objects.names("NetworkPolicy")
 
 
 class TestApiServer:
-    def test_it_is_looked_up_at_install(self, helm):
+    def test_the_api_servers_addresses_are_looked_up_at_install(self, helm):
         given = over(IN_CLUSTER, {"networkPolicy": {"apiServer": {"addresses": []}}})
         with cluster() as where:
             objects = helm.render(given, "--dry-run=server", "--disable-openapi-validation", *where)
@@ -185,15 +185,15 @@ class TestApiServer:
         assert found <= flows(objects, "driver")
         assert not found & flows(objects, "executor")
 
-    def test_a_cluster_that_does_not_say_is_told_of(self, helm3):
+    def test_a_cluster_that_reports_no_address_is_an_error(self, helm3):
         with cluster(says={}) as where:
             said = helm3.refuses({"networkPolicy": {"apiServer": {"addresses": []}}}, "--dry-run=server", *where)
         assert "networkPolicy.apiServer.addresses" in said
 
-    def test_what_is_given_is_not_looked_up(self, helm3):
+    def test_given_addresses_are_not_looked_up(self, helm3):
         given = {"networkPolicy": {"apiServer": {"addresses": ["10.0.0.0/16", "fd00::/64"], "port": 6443}}}
         reached = flows(helm3.render(given), "driver")
         assert {("to", "10.0.0.0/16", 6443, "TCP"), ("to", "fd00::/64", 6443, "TCP")} <= reached
 
-    def test_a_compaction_reaches_it_too(self, helm3):
+    def test_a_compaction_may_reach_the_api_server(self, helm3):
         assert ("to", "10.0.0.1/32", 443, "TCP") in flows(helm3.render({"command": "compact"}), "driver")

@@ -59,9 +59,9 @@ REFUSED = [
     ("run.input", "s3://KEY:word@bucket/fruit", "run.input: must hold no user and password"),
     ("run.weights", "s3://KEY:word@bucket/own.h5", "run.weights: must hold no user and password"),
     ("credentials.accessKey", "KEY", "'accessKey'"),
-    (f"{KEY}driver\\.secrets\\.keys", "/keys", "sparkConf: spark.kubernetes.driver.secrets.keys is not taken"),
-    (f"{KEY}driver\\.secretKeyRef\\.KEY", "keys:KEY", "is not taken"),
-    (f"{KEY}authenticate\\.oauthToken", "abc", "is not taken"),
+    (f"{KEY}driver\\.secrets\\.keys", "/keys", "sparkConf: spark.kubernetes.driver.secrets.keys is refused"),
+    (f"{KEY}driver\\.secretKeyRef\\.KEY", "keys:KEY", "is refused"),
+    (f"{KEY}authenticate\\.oauthToken", "abc", "is refused"),
     ("sparkConf.spark\\.hadoop\\.fs\\.s3a\\.access\\.key", "KEY", "'spark.hadoop.fs.s3a.access.key' not allowed"),
     ("sparkConf.spark\\.hadoop\\.fs\\.s3a\\.secret\\.key", "KEY", "'spark.hadoop.fs.s3a.secret.key' not allowed"),
     ("sparkConf.spark\\.ssl\\.keyPassword", "word", "'spark.ssl.keyPassword' not allowed"),
@@ -93,7 +93,7 @@ REFUSED = [
     (f"{KEY}memoryOverheadFactor", "0.5", "a value of driver or executor"),
     (f"{KEY}allocation\\.batch\\.size", 10, "/sparkConf/spark.kubernetes.allocation.batch.size"),
     ("driver.labels.app\\.kubernetes\\.io/component", "executor", "driver.labels: app.kubernetes.io/component"),
-    ("executor.labels.spark-role", "driver", "executor.labels: spark-role is not taken"),
+    ("executor.labels.spark-role", "driver", "executor.labels: spark-role is reserved"),
     ("driver.affinity", {}, "'affinity'"),
     ("driver.env", [], "'env'"),
     ("securityContext.runAsUser", 0, "/securityContext/runAsUser"),
@@ -109,7 +109,7 @@ REFUSED = [
     ("caBundle.key", "", "/caBundle/key"),
     ("credentials.existingSecret", "Keys", "/credentials/existingSecret"),
     ("driver.coreLimit", "half", "/driver/coreLimit"),
-    ("image.tag", "latest", "image.tag: latest is not taken"),
+    ("image.tag", "latest", "image.tag: latest is refused"),
     ("executor.memory", "1Gi", "/executor/memory"),
     ("executor.memory", "1.5g", "/executor/memory"),
     ("executor.memory", "", "/executor/memory"),
@@ -126,13 +126,13 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("path", "value", "says"), REFUSED, ids=[f"{path}={value}" for path, value, _ in REFUSED])
-def test_it_is_refused_by_name(helm, path, value, says):
+def test_an_invalid_value_is_refused_by_its_name(helm, path, value, says):
     assert says in helm.refuses(nested(path, value))
 
 
 @pytest.mark.parametrize("command", ["run", "project"])
 @pytest.mark.parametrize("given", ["input", "output"])
-def test_a_run_needs_to_know_where(helm, command, given):
+def test_a_run_needs_input_and_output(helm, command, given):
     (missing,) = {"input", "output"} - {given}
     said = helm.refuses({"command": command, "run": {given: "s3://a/b"}}, least=False)
     assert f"at '/run': missing property '{missing}'" in said
@@ -150,19 +150,19 @@ def test_a_compaction_needs_no_input(helm):
     "spark.kubernetes.executor.scheduler.name",
     "spark.kubernetes.executor.volumes.persistentVolumeClaim.spark-local-dir-1.mount.path",
 ])  # fmt: skip
-def test_what_shapes_pods_and_is_no_value_is_taken(helm, key):
+def test_spark_settings_of_pods_without_a_value_are_accepted(helm, key):
     assert helm.render({"sparkConf": {key: "5"}}).spec["sparkConf"][key] == "5"
 
 
 @pytest.mark.parametrize("path", ["run.input", "run.output", "run.event_log", "run.endpoint_url", "fittedRun"])
 @pytest.mark.parametrize("scheme", ["s3", "https"])
-def test_a_password_is_told_of_and_not_rendered(helm3, path, scheme):
+def test_a_password_in_a_uri_is_refused_and_not_rendered(helm3, path, scheme):
     command = {"command": "project", "fittedRun": "s3://results/verger"} if path == "fittedRun" else {}
     said = helm3.refuses(over(command, nested(path, f"{scheme}://KEY:hunter2@bucket/fruit")))
     assert path in said.replace("/", ".")
 
 
-def test_what_the_session_sets_is_none_of_these():
+def test_the_session_sets_no_kubernetes_setting_of_spark():
     """Local and cluster cannot part: what the job sets of Spark, no release can."""
     from verger.spark import session, submitted
 

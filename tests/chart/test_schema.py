@@ -67,12 +67,12 @@ def read(objects, tmp_path):
     return config.load({}, file)
 
 
-def test_what_is_made_is_up_to_date(script):
+def test_generated_files_are_up_to_date(script):
     assert script.main() == 0
 
 
 @pytest.mark.parametrize("file", ["values.schema.json", "README.md"])
-def test_what_was_changed_by_hand_is_told(script, monkeypatch, tmp_path, capsys, file):
+def test_a_generated_file_changed_by_hand_is_found(script, monkeypatch, tmp_path, capsys, file):
     copy = tmp_path / "charts" / "verger"
     shutil.copytree(CHART, copy)
     monkeypatch.setattr(script, "CHART", copy)
@@ -81,14 +81,14 @@ def test_what_was_changed_by_hand_is_told(script, monkeypatch, tmp_path, capsys,
     assert file in capsys.readouterr().err
 
 
-def test_what_the_readme_links_to_is_there():
+def test_links_in_the_charts_readme_lead_to_files():
     links = re.findall(r"\]\(([^)]+)\)", (CHART / "README.md").read_text())
     files = [link.partition("#")[0] for link in links if "://" not in link]
     assert files
     assert not [file for file in files if not (CHART / file).exists()]
 
 
-def test_a_setting_that_the_chart_does_not_know_yet_is_told(script, monkeypatch, capsys):
+def test_a_setting_that_the_chart_lacks_is_found(script, monkeypatch, capsys):
     source = RunConfig.model_json_schema()
     source["properties"]["tomorrow"] = {"type": "string", "description": "A setting to come."}
     monkeypatch.setattr(script.RunConfig, "model_json_schema", lambda: source)
@@ -96,12 +96,12 @@ def test_a_setting_that_the_chart_does_not_know_yet_is_told(script, monkeypatch,
     assert "values.schema.json is out of date" in capsys.readouterr().err
 
 
-def test_the_run_has_the_settings_of_a_run():
+def test_run_values_are_the_settings_of_run_config():
     assert SCHEMA["properties"]["run"]["properties"].keys() == RunConfig.model_fields.keys()
     assert SCHEMA["properties"]["run"]["additionalProperties"] is False
 
 
-def test_the_schema_is_of_a_draft_that_every_helm_reads():
+def test_the_schema_is_draft_07_without_references():
     assert "draft-07" in SCHEMA["$schema"]
     assert '"$ref"' not in json.dumps(SCHEMA)
 
@@ -116,11 +116,11 @@ def closed(schema, values, path=""):
             closed(field, (values or {}).get(name), f"{path}.{name}")
 
 
-def test_it_is_closed_and_values_yaml_has_every_value():
+def test_the_schema_is_closed_and_values_yaml_has_every_value():
     closed(SCHEMA, VALUES)
 
 
-def test_it_holds_words_of_json_schema_alone():
+def test_the_schema_has_only_keywords_of_json_schema():
     """A comma in a description that is not quoted would make a key of what follows it."""
 
     def words(schema):
@@ -157,7 +157,7 @@ def test_defaults_are_those_of_the_run(helm, tmp_path):
     assert read(helm.render(), tmp_path) == RunConfig(**LEAST["run"], name="orchard")
 
 
-def test_no_setting_is_forgotten_here():
+def test_every_setting_is_tried_with_another_value():
     assert OTHERWISE.keys() | NOT_HERE.keys() == RunConfig.model_fields.keys()
 
 
@@ -176,7 +176,7 @@ def values(schema, path=""):
 
 
 @pytest.mark.parametrize(("path", "field"), [pytest.param(*pair, id=pair[0]) for pair in values(SCHEMA)])
-def test_null_is_refused_where_it_means_nothing(helm, conform, path, field):
+def test_null_is_refused_where_it_has_no_meaning(helm, conform, path, field):
     """helm takes it out of the values before it looks at them."""
     if "null" in field.get("type", ()):
         conform(helm.render(nested(path, None)))
@@ -187,19 +187,19 @@ def test_null_is_refused_where_it_means_nothing(helm, conform, path, field):
 
 
 @pytest.mark.parametrize("field", [name for name, field in RunConfig.model_fields.items() if field.default is not None])
-def test_null_is_no_setting_of_a_run_that_has_another_default(helm, field):
+def test_null_is_refused_for_settings_with_another_default(helm, field):
     assert field in helm.refuses(nested(f"run.{field}", None))
 
 
 @pytest.mark.parametrize("field", [name for name, field in RunConfig.model_fields.items() if field.default is None])
-def test_null_is_as_good_as_nothing_where_it_is_the_default(helm3, tmp_path, field):
+def test_null_is_accepted_for_settings_with_null_as_default(helm3, tmp_path, field):
     assert read(helm3.render(nested(f"run.{field}", None)), tmp_path) == RunConfig(**LEAST["run"], name="orchard")
 
 
-def test_versions_are_the_packages():
+def test_chart_versions_equal_the_packages_version():
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
     assert chart["version"] == chart["appVersion"] == __version__
 
 
-def test_spark_is_the_one_that_is_locked(helm3):
+def test_the_spark_version_equals_the_locked_one(helm3):
     assert f"pyspark=={helm3.render().spec['sparkVersion']}\n" in (ROOT / "requirements" / "run.in").read_text()

@@ -17,16 +17,16 @@ def mebibytes(size):
 
 class TestCommand:
     @pytest.mark.parametrize("command", ["run", "compact"])
-    def test_it_is_given_its_configuration(self, helm3, command):
+    def test_each_command_is_given_the_configuration_file(self, helm3, command):
         arguments = helm3.render({"command": command}).spec["arguments"]
         assert arguments == [command, "--config", "/etc/verger/run.yaml"]
 
-    def test_a_projection_is_given_the_fitted_run(self, helm3):
+    def test_project_is_given_the_fitted_run(self, helm3):
         objects = helm3.render({"command": "project", "fittedRun": "s3://results/verger"})
         assert objects.spec["arguments"][:3] == ["project", "--run", "s3://results/verger"]
 
     @pytest.mark.parametrize("command", ["run", "project", "compact"])
-    def test_the_job_knows_the_command_and_takes_the_arguments(self, helm3, tmp_path, command, monkeypatch):
+    def test_the_command_line_accepts_the_rendered_arguments(self, helm3, tmp_path, command, monkeypatch):
         from verger import cli, pipeline
 
         taken = []
@@ -39,7 +39,7 @@ class TestCommand:
             cli.main(arguments)
         assert [config.output for config in taken] == ["s3://results/verger"]
 
-    def test_the_image_is_that_of_the_version_or_what_is_named(self, helm3):
+    def test_the_image_tag_is_the_charts_version_by_default(self, helm3):
         assert helm3.render().spec["image"] == "verger:0.1.0"
         assert helm3.render({"image": {"repository": "r.example/v", "tag": "1"}}).spec["image"] == "r.example/v:1"
         assert helm3.render({"image": {"repository": "r.example:5000/a/v"}}).spec["image"] == "r.example:5000/a/v:0.1.0"
@@ -66,20 +66,20 @@ class TestResources:
         assert mebibytes(driver["memoryOverhead"]) == 384 + 768 + mebibytes(memory) // 2
 
     @pytest.mark.parametrize("role", ROLES)
-    def test_the_overhead_may_be_said(self, helm3, role):
+    def test_memory_overhead_can_be_set(self, helm3, role):
         assert helm3.render(nested(f"{role}.memoryOverhead", "3g")).spec[role]["memoryOverhead"] == "3g"
 
     @pytest.mark.parametrize("role", ROLES)
-    def test_a_request_is_a_string(self, helm3, role):
+    def test_a_core_request_is_a_string(self, helm3, role):
         assert "coreRequest" not in helm3.render().spec[role]
         assert helm3.render(nested(f"{role}.coreRequest", "1")).spec[role]["coreRequest"] == "1"
 
     @pytest.mark.parametrize("role", ROLES)
-    def test_a_quota_on_limits_can_be_met(self, helm3, role):
+    def test_a_core_limit_can_be_set_for_a_resource_quota(self, helm3, role):
         assert "coreLimit" not in helm3.render().spec[role]
         assert helm3.render(nested(f"{role}.coreLimit", "2")).spec[role]["coreLimit"] == "2"
 
-    def test_the_doctor_meets_it_as_the_driver_does(self, helm3):
+    def test_the_doctor_has_the_drivers_core_limit(self, helm3):
         assert "cpu" not in container(helm3.render().pod("doctor"))["resources"]["limits"]
         pod = helm3.render(nested("driver.coreLimit", "2")).pod("doctor")
         assert container(pod)["resources"]["limits"]["cpu"] == "2"
@@ -101,15 +101,15 @@ class TestTime:
         assert helm3.render({"deadlineSeconds": 1_000_000}).pod("driver")["activeDeadlineSeconds"] == 1_000_000
         assert "activeDeadlineSeconds" not in helm3.render({"deadlineSeconds": None}).pod("driver")
 
-    def test_logs_stay_unless_it_is_said(self, helm3):
+    def test_a_finished_application_is_kept_unless_a_time_to_live_is_set(self, helm3):
         assert "timeToLiveSeconds" not in helm3.render().spec
         assert helm3.render({"timeToLiveSeconds": 2_000_000}).spec["timeToLiveSeconds"] == 2_000_000
 
-    def test_it_waits_where_it_is_asked_to(self, helm3):
+    def test_a_release_can_be_suspended(self, helm3):
         assert "suspend" not in helm3.render().spec
         assert helm3.render({"suspend": True}).spec["suspend"] is True
 
-    def test_pods_are_given_time_to_end(self, helm3):
+    def test_pods_have_a_termination_grace_period(self, helm3):
         spec = helm3.render({"driver": {"terminationGracePeriodSeconds": 90}}).spec
         assert spec["driver"]["template"]["spec"]["terminationGracePeriodSeconds"] == 90
         # Spark 4.3 overwrites an executor's by this setting

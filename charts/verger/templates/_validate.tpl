@@ -10,7 +10,7 @@
 {{- include "verger.validateSparkConf" . }}
 {{- include "verger.validateLabels" . }}
 {{- if eq .Values.image.tag "latest" }}
-{{- fail "image.tag: latest is not taken, for nobody could tell later what ran; name a version" }}
+{{- fail "image.tag: latest is refused, because it would not say later which version ran; name a version" }}
 {{- end }}
 {{- if and .Values.metrics.enabled (not .Values.metrics.namespaceLabels) }}
 {{- fail "metrics.namespaceLabels: say from which namespace Prometheus reads, such as kubernetes.io/metadata.name: monitoring" }}
@@ -79,7 +79,7 @@
 }}
 {{- range $key, $_ := .Values.sparkConf }}
 {{- range $pattern, $why := $owned }}
-{{- if regexMatch $pattern (lower $key) }}{{ fail (printf "sparkConf: %s is not taken: %s" $key $why) }}{{ end }}
+{{- if regexMatch $pattern (lower $key) }}{{ fail (printf "sparkConf: %s is refused: %s" $key $why) }}{{ end }}
 {{- end }}
 {{- end }}
 {{- end }}
@@ -89,7 +89,7 @@
 {{- range $role := list "driver" "executor" }}
 {{- range $label, $_ := (index $.Values $role).labels }}
 {{- if regexMatch "^(app\\.kubernetes\\.io|helm\\.sh|sparkoperator\\.k8s\\.io)/|^spark-" $label }}
-{{- fail (printf "%s.labels: %s is not taken, for by it pods are told from others" $role $label) }}
+{{- fail (printf "%s.labels: %s is reserved; it identifies the pods" $role $label) }}
 {{- end }}
 {{- end }}
 {{- end }}

@@ -202,7 +202,7 @@ class NetworkSettings(_Group):
         if self.backbone == "pixels" and self.weights not in ("bundled", "random"):
             raise ValueError("backbone pixels has no weights: leave weights out")
         if self.alpha is not None and self.backbone != "mobilenet_v2":
-            raise ValueError(f"alpha belongs to mobilenet_v2, not to {self.backbone}")
+            raise ValueError(f"alpha is only for mobilenet_v2, not for {self.backbone}")
         if self.backbone == "vgg16" and self.weights == "bundled":
             raise ValueError("no vgg16 weights are bundled: give weights imagenet, random or a file")
         return self

@@ -243,7 +243,7 @@ def _rate(history: list[Manifest], network: Network, mean_bytes: float) -> tuple
     if measured:
         return median(measured), f"the median of the last {len(measured)} runs that computed enough here"
     seconds = 1 / network.photographs_per_s_per_core + max(0.0, mean_bytes - BENCHMARK_BYTES) / DECODED_BYTES_PER_S
-    return 1 / seconds, "our benchmark's figures; once a large run was measured, its own"
+    return 1 / seconds, "figures of Verger's benchmark; after a large run, that run's own"
 
 
 def _components(
@@ -254,7 +254,7 @@ def _components(
         return config.components, "as set"
     if history:
         return history[0].pca.n_components, "as in the last run"
-    return min(network.dimension, photographs), "at most, as no run has told yet"
+    return min(network.dimension, photographs), "at most; the first run will show"
 
 
 def table(planned: Plan) -> Group:

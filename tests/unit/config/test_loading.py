@@ -141,7 +141,7 @@ class TestExplained:
             ({"driver_memory": "2"}, "driver_memory: string should match pattern"),
             ({"backbone": "vgg16"}, "no vgg16 weights are bundled: give weights imagenet, random or a file"),
             ({"backbone": "pixels", "weights": "a.h5"}, "backbone pixels has no weights"),
-            ({"backbone": "vgg16", "weights": "random", "alpha": 1.0}, "alpha belongs to mobilenet_v2, not to vgg16"),
+            ({"backbone": "vgg16", "weights": "random", "alpha": 1.0}, "alpha is only for mobilenet_v2, not for vgg16"),
         ],
     )
     def test_the_error_for_a_wrong_value_is_one_line_with_its_name(self, options, words):

@@ -126,7 +126,7 @@ class TestPlan:
         assert plan(config).cost.region == "eu-west-1"
 
     def test_the_number_of_components_is_as_set_or_as_in_the_last_run_or_the_maximum(self, config):
-        assert (plan(config).components, plan(config).components_source) == (5, "at most, as no run has told yet")
+        assert (plan(config).components, plan(config).components_source) == (5, "at most; the first run will show")
         finished_run(config, resolve(config, Stores()).fingerprint, None, 0)
         assert (plan(config).components, plan(config).components_source) == (7, "as in the last run")
         config = config.model_copy(update={"components": 3})
