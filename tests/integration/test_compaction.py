@@ -128,7 +128,7 @@ def test_files_come_near_the_target(spark, place: Path, monkeypatch: pytest.Monk
         )
     size = (folder / "20200101T000000Z-many-000000-00000" / "part-0.parquet").stat().st_size
     monkeypatch.setattr(compaction, "TARGET_BYTES", 4 * size)
-    monkeypatch.setattr(compaction, "_OPENING", 0)
+    monkeypatch.setattr(compaction, "_OPEN_COST_BYTES", 0)
     assert compact(spark, place)["files_after"] - 1 == 3  # of four, four and one with the small ones
     known = FeatureStore(LocalStorage(), str(place / "out"), folder.name).known()
     assert set(expected) <= set(known["path"].to_pylist())

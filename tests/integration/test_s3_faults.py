@@ -317,7 +317,7 @@ class TestJars:
         code, stderr, _ = finished(start(*place.arguments("--cores", "1"), cwd=tmp_path))
         assert code == 2, stderr
         (line,) = [line for line in stderr.splitlines() if not line.startswith("{")]
-        assert "Spark cannot write to S3: org.apache.spark.internal.io.cloud" in line
+        assert "Spark cannot write to S3: the class org.apache.spark.internal.io.cloud" in line
         assert "cannot be loaded. Fetch the jars with `make jars`" in line
         listed: dict[str, Any] = place.client.list_objects_v2(Bucket=place.target)
         assert not [item["Key"] for item in listed.get("Contents", []) if item["Key"].endswith(".parquet")]

@@ -107,7 +107,7 @@ def test_ranges_of_names_are_listed_as_the_whole_is(versity: Versity, monkeypatc
     bucket, client = versity.bucket(), versity.client()
     names = [f"in/{number // 450}/{number % 11}/{number}" for number in range(1400)]
     at_once(8, lambda hand: [client.put_object(Bucket=bucket, Key=name) for name in names[hand::8]])
-    monkeypatch.setattr(listing, "_FEW_PAGES", 1)
+    monkeypatch.setattr(listing, "_SEQUENTIAL_PAGES", 1)
     found = [key for key, _, _ in listing.list_objects(client, bucket, "in/", ranges=True)]
     assert sorted(found) == sorted(names)
 
