@@ -246,6 +246,7 @@ def test_a_run_compacts_at_its_end_where_small_files_are_many(spark, grown, plac
     assert len(stored(place)) == len(before) + 2
 
 
+@pytest.mark.slow
 def test_a_store_in_a_bucket_is_compacted(spark, place: Path, jars: Path, s3_environment: Minio) -> None:
     client, bucket = s3_environment.client(), s3_environment.bucket()
     for path in (path for path in (place / "out").rglob("*") if path.is_file()):

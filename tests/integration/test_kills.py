@@ -171,6 +171,7 @@ def test_stopped_at_a_named_point_the_next_run_is_whole(spark, stopped: Path, po
         shutil.rmtree(stopped / "out")
 
 
+@pytest.mark.slow
 def test_killed_before_its_manifest_the_next_run_is_whole(spark, place: Path) -> None:
     """By SIGKILL, at the point at which most is there to be taken for a run."""
     (place / "in" / "empty.jpg").write_bytes(b"")
@@ -206,11 +207,12 @@ def test_an_interrupted_run_leaves_nothing_unfinished_and_says_how_to_resume(
     undisturbed(spark, place)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("stage", "module", "function", "number", "code"),
     [
         ("components", "rows", "matrix", signal.SIGTERM, 143),
-        pytest.param("projection", "projection", "_transformed", signal.SIGINT, 130, marks=pytest.mark.slow),
+        ("projection", "projection", "_transformed", signal.SIGINT, 130),
     ],
     ids=["components", "projection"],
 )
@@ -227,6 +229,7 @@ def test_interrupted_while_spark_computes_it_does_not_wait_for_it(
     undisturbed(spark, place)
 
 
+@pytest.mark.slow
 def test_a_photograph_that_kills_its_decoder_is_quarantined(spark, place: Path) -> None:
     for photograph in list((place / "in").glob("label [123]/*")):
         photograph.unlink()
@@ -244,6 +247,7 @@ def test_a_photograph_that_kills_its_decoder_is_quarantined(spark, place: Path) 
     undisturbed(spark, place)
 
 
+@pytest.mark.slow
 def test_two_runs_at_once_on_one_output_both_end_well(spark, place: Path) -> None:
     both = [start(*arguments(place, "--wave-size", "20"), inject=SLOW_DECODER, cwd=place) for _ in range(2)]
     for process in both:

@@ -166,6 +166,7 @@ def test_pod_identity(place: Place) -> None:
     assert asked_by(agent) == {"Python", "Java"}
 
 
+@pytest.mark.slow
 def test_temporary_keys_are_nowhere_to_be_read(place: Place) -> None:
     """Neither in the most talkative log, nor in anything that the run leaves, the event log included."""
     talkative = ["--log-level", "debug", "--event-log", f"s3://{place.bucket}/out/events"]
@@ -203,6 +204,7 @@ def test_a_token_that_was_tampered_with(place: Place) -> None:
     assert "the session token is not valid. Check AWS_SESSION_TOKEN, or unset it." in stderr
 
 
+@pytest.mark.slow
 def test_keys_that_a_submitter_sets_are_not_shown(tmp_path: Path) -> None:
     """Not in Spark's UI, nor in its REST interface, nor in the event log."""
     script = tmp_path / "ask.py"

@@ -254,6 +254,7 @@ class TestTls:
         assert code == 4
         assert "the endpoint does not use TLS (wrong version number). Check --endpoint-url: http: or https:." in line
 
+    @pytest.mark.slow
     def test_a_run_with_the_ca_bundle_succeeds_in_python_and_spark(self, secured: Place, tmp_path: Path) -> None:
         secured.environment(JAVA_HOME=None)
         process = start(*secured.arguments("--cores", "2", "--ca-bundle", str(secured.server.ca)), cwd=tmp_path)

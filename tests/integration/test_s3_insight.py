@@ -12,7 +12,7 @@ from tests.integration.s3 import Minio
 from tests.integration.s3_runs import COUNT, Place, reach
 from tests.integration.test_identify import ABSENT
 
-pytestmark = pytest.mark.required_in_ci
+pytestmark = [pytest.mark.required_in_ci, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

@@ -28,6 +28,7 @@ def filled_in(manifest: str, **names: str) -> str:
     return text
 
 
+@pytest.mark.slow
 def test_a_run_needs_no_more_than_the_policy_grants(
     s3_environment: Minio, jars: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -94,6 +94,7 @@ def test_a_second_run_over_an_unchanged_bucket_reads_no_photograph(twice: tuple[
     assert len(place.stored()) == COUNT
 
 
+@pytest.mark.slow
 def test_a_photograph_that_changes_or_vanishes_meanwhile_is_never_a_wrong_feature(
     minio: Minio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
