@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import io
+import time
+import weakref
 from typing import Any, Protocol
 
 import pyarrow as pa
@@ -13,6 +16,9 @@ from verger.storage.buckets import Bucket
 
 # The first request reads the end of the file: of a Parquet file it has the footer, and often all that is needed.
 _TAIL_BYTES = 1 << 16
+_EXIT_WAIT_S = 1.0
+# Files and file systems that exist, by id(): the threads of Arrow may hold them for a moment after a table is read.
+_held: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
 
 
 class ObjectReader(Protocol):
@@ -58,6 +64,7 @@ class RangedFile(io.RawIOBase):
     """
 
     def __init__(self, storage: ObjectReader, path: str) -> None:
+        _held[id(self)] = self
         self._storage, self._path, self._position = storage, path, 0
         self._tail, answer = self._get(f"bytes=-{_TAIL_BYTES}")
         self._etag = answer.get("ETag", "")
@@ -115,6 +122,7 @@ class RangedFileSystem(pafs.FileSystemHandler):  # type: ignore[misc]
     """
 
     def __init__(self, storage: ObjectReader) -> None:
+        _held[id(self)] = self
         self._storage = storage
 
     def __eq__(self, other: object) -> bool:
@@ -145,3 +153,15 @@ class RangedFileSystem(pafs.FileSystemHandler):  # type: ignore[misc]
         _unsupported
     )
     move = copy_file = open_output_stream = open_append_stream = _unsupported
+
+
+@atexit.register
+def _wait_for_arrow() -> None:
+    """Let Arrow's threads release what they hold before Python ends.
+
+    A thread of C++ that asks for Python's lock after that ends the process with `terminate called without an active
+    exception` (https://github.com/apache/arrow/issues/45017).
+    """
+    end = time.monotonic() + _EXIT_WAIT_S
+    while _held and time.monotonic() < end:
+        time.sleep(0.001)
