@@ -24,6 +24,7 @@ def available_cores() -> int:
     Returns
     -------
     int
+        The size of the CPU set, or the smallest quota where that is less.
     """
     return max(1, min([len(os.sched_getaffinity(0)), *map(math.ceil, _quotas())]))
 

@@ -106,6 +106,7 @@ class InterruptedCommandError(VergerError):
     kept : str
         What the message says after "interrupted" or "terminated".
     advice : str
+        What to do about it.
     """
 
     def __init__(self, signal: KeyboardInterrupt, kept: str = "", advice: str = "Run the same command again") -> None:

@@ -51,6 +51,7 @@ def dump(fields: dict[str, Any]) -> str:
     Returns
     -------
     str
+        The object, without a newline.
     """
     return json.dumps(finite(fields), default=str)
 
@@ -76,6 +77,7 @@ def configure(as_json: bool, verbose: bool = False) -> None:
     Parameters
     ----------
     as_json : bool
+        Whether they are lines of the log from here on; False restores Python's own handling.
     verbose : bool
         Whether to include Py4J's messages: a traceback for every call that a signal interrupts.
     """

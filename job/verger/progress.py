@@ -86,10 +86,12 @@ class Progress:
         Parameters
         ----------
         settings : LogSettings
+            ``progress_interval``, ``log_level`` and ``log_format`` decide what is shown, and how.
 
         Returns
         -------
         Progress
+            A new one, without timings and warnings.
         """
         return cls(None, settings.progress_interval, settings.log_level, settings.log_format)
 
@@ -227,6 +229,7 @@ class Progress:
         Parameters
         ----------
         text : str
+            Control characters are replaced; in the format ``json`` it is the ``message`` of an object.
         """
         if self._is_json:
             self._event("message", message=text)

@@ -18,6 +18,7 @@ def plain(text: str) -> str:
     Returns
     -------
     str
+        As long as before: each is replaced by one character.
     """
     return re.sub(f"[{_CONTROL_CHARACTERS}]", "\ufffd", text)
 
@@ -28,6 +29,7 @@ def one_line(text: str) -> str:
     Parameters
     ----------
     text : str
+        Tabs and newlines are replaced too.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Every public function, class and method of the package describes its parameters and attributes, in numpydoc."""
+"""Every public function, class and method of the package describes what it takes, has and returns, in numpydoc."""
 
 from __future__ import annotations
 
@@ -15,6 +15,15 @@ MODULES = sorted(path for path in PACKAGE.rglob("*.py") if not path.name.startsw
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
+# The sections whose entries need a description, and what an entry of each is called.
+LISTS = {
+    "Parameters": "parameter",
+    "Other Parameters": "parameter",
+    "Attributes": "attribute",
+    "Returns": "return",
+    "Yields": "yield",
+}
+
 
 def name_of(node: ast.expr) -> str:
     """The last part of a dotted name, of a call's function, or of what is subscripted."""
@@ -27,16 +36,32 @@ def decorators(node: Function | ast.ClassDef) -> set[str]:
     return {name_of(decorator) for decorator in node.decorator_list}
 
 
-def documented(node: Function | ast.ClassDef, *sections: str) -> set[str]:
-    """The names that sections of a docstring describe: `a, b : int` at the section's own indentation."""
-    names: set[str] = set()
+def entries(node: Function | ast.ClassDef) -> Iterator[tuple[str, str, bool]]:
+    """The entries of a docstring's sections: the section, the entry's line, and whether a text is indented below it."""
     section, lines = "", (ast.get_docstring(node) or "").splitlines()
     for line, below in pairwise([*lines, ""]):
         if re.fullmatch("-{3,}", below):
             section = line
-        elif section in sections and re.match(r"[*\w]", line):
-            names.update(name.strip().lstrip("*") for name in line.partition(" : ")[0].split(","))
-    return names
+        elif section and re.match(r"[*\w]", line):
+            yield section, line, re.match(r" +\S", below) is not None
+
+
+def named(entry: str) -> list[str]:
+    """The names of an entry: `a, b : int`."""
+    return [name.strip().lstrip("*") for name in entry.partition(" : ")[0].split(",")]
+
+
+def documented(node: Function | ast.ClassDef, *sections: str) -> set[str]:
+    """The names that sections of a docstring list."""
+    return {name for section, entry, _ in entries(node) if section in sections for name in named(entry)}
+
+
+def undescribed(node: Function | ast.ClassDef) -> Iterator[str]:
+    """What a docstring lists without a word on what it is."""
+    for section, entry, has_text in entries(node):
+        if not has_text and section in LISTS:
+            for name in [entry] if LISTS[section] in ("return", "yield") else named(entry):
+                yield f"{node.name}: {LISTS[section]} {name} has no description"
 
 
 def parameters(function: Function) -> set[str]:
@@ -78,6 +103,7 @@ def of_function(node: Function, inherits: bool) -> Iterator[str]:
         return
     for name in sorted(parameters(node) - documented(node, "Parameters", "Other Parameters")):
         yield f"{node.name}: parameter {name}"
+    yield from undescribed(node)
 
 
 def of_class(node: ast.ClassDef) -> Iterator[str]:
@@ -88,10 +114,12 @@ def of_class(node: ast.ClassDef) -> Iterator[str]:
     for name, default in fields(node).items():
         if name not in known and not described(default):
             yield f"{node.name}: attribute {name}"
+    yield from undescribed(node)
     for item in node.body:
         if isinstance(item, Function) and item.name == "__init__":
             for name in sorted(parameters(item) - known - documented(item, "Parameters")):
                 yield f"{node.name}: parameter {name}"
+            yield from (f"{node.name}.{finding}" for finding in undescribed(item))
     # A method that fills in an interface is described there.
     inherits = any(name_of(base) not in ("Protocol", "NamedTuple", "BaseModel", "Generic") for base in node.bases)
     for method in public(node.body):
@@ -150,14 +178,52 @@ class Row:
             A name here is no parameter.
         """
 
+    def listed(self, f, *g, **h):
+        """Doc.
+
+        Parameters
+        ----------
+        f : int
+
+            Text after a blank line is no description.
+        *g : int
+        **h
+            Numbers.
+
+        Returns
+        -------
+        int
+        """
+
     def undocumented(self): ...
 
 
 class Reader:
-    """Doc."""
+    """Doc.
 
-    def __init__(self, path, **options):
-        self.path = path
+    Attributes
+    ----------
+    path, folder : str
+    """
+
+    def __init__(self, path, size, **options):
+        """Doc.
+
+        Parameters
+        ----------
+        size : int
+        """
+
+
+def items():
+    """Doc.
+
+    Yields
+    ------
+    name : str
+        What each is called.
+    int
+    """
 
 
 def _private(g): ...
@@ -166,7 +232,13 @@ def _private(g): ...
         "Settings: attribute missing",
         "Row: attribute c",
         "Row.method: parameter e",
+        "Row.listed: parameter f has no description",
+        "Row.listed: parameter g has no description",
+        "Row.listed: return int has no description",
         "Row.undocumented: no docstring",
+        "Reader: attribute path has no description",
+        "Reader: attribute folder has no description",
         "Reader: parameter options",
-        "Reader: parameter path",
+        "Reader.__init__: parameter size has no description",
+        "items: yield int has no description",
     ]

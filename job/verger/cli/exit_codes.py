@@ -130,7 +130,9 @@ def fail(code: ExitCode, line: str) -> NoReturn:
     Parameters
     ----------
     code : ExitCode
+        With which the process ends.
     line : str
+        What happened and what to do, for stderr and for Kubernetes.
     """
     tell_kubernetes(line)
     structured = log.line("failed", "ERROR", exit_code=int(code), message=line) if log.is_json() else None

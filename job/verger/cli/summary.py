@@ -19,7 +19,9 @@ def show(progress: Progress, manifest: Manifest) -> None:
     Parameters
     ----------
     progress : Progress
+        Writes the lines, and last the one for scripts.
     manifest : Manifest
+        Of the finished run; the figures and places are taken from it.
     """
     for line in lines(manifest) + ([] if log.is_json() else next_lines(manifest)):
         progress.say(line)
@@ -41,6 +43,7 @@ def lines(manifest: Manifest) -> list[str]:
     Parameters
     ----------
     manifest : Manifest
+        Of the finished run: its counts, components, findings, places and times.
     """
     counts = manifest.photographs
     why = sorted(manifest.rejected_by_reason.items())
@@ -66,6 +69,7 @@ def next_lines(manifest: Manifest) -> list[str]:
     Parameters
     ----------
     manifest : Manifest
+        Of the finished run: its output is named, and `verger identify` where it has a classifier.
     """
     output = manifest.output.uri.rstrip("/")
     named = f"      verger identify --run {shlex.quote(output)} PHOTO names what is on a photograph;"

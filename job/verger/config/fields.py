@@ -45,6 +45,7 @@ def setting(heading: str, description: str, default: Any = ..., **constraints: A
     Returns
     -------
     pydantic.fields.FieldInfo
+        The default of a field of a settings class; its JSON Schema has the heading as ``group``.
     """
     assert heading in HEADINGS
     return Field(default, description=description, json_schema_extra={"group": heading}, **constraints)

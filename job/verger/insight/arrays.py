@@ -26,6 +26,7 @@ def column_moments(rows: npt.NDArray[np.floating]) -> tuple[Float64Array, Float6
     Returns
     -------
     mean : ndarray of float64, shape (d,)
+        Of each column, summed in double precision.
     deviation : ndarray of float64, shape (d,)
         With divisor n.
     """

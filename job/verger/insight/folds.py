@@ -119,7 +119,9 @@ def all_coefficients(model: LogisticRegression) -> tuple[Float64Array, Float64Ar
     Returns
     -------
     coefficients : ndarray of float64, shape (classes, k)
+        A row a class, in the order of ``model.classes_``; of two classes, the first row is zeros.
     intercepts : ndarray of float64, shape (classes,)
+        In the same order; of two classes, the first is 0.
     """
     coefficients, intercepts = model.coef_.astype(np.float64), model.intercept_.astype(np.float64)
     if len(coefficients) == 1:

@@ -69,6 +69,7 @@ class Model:
         Returns
         -------
         ndarray of float64, shape (n, classes)
+            Divided by the temperature; a class a column, in the order of ``classes``.
         """
         x = np.subtract(components, self.mean, dtype=np.float64) / self.scale
         return np.asarray((x @ self.coefficients.T + self.intercepts) / self.temperature)
@@ -123,6 +124,7 @@ def load(folder: str, storage: Storage) -> tuple[Model, ClassifierDocument]:
     Returns
     -------
     model : Model
+        The arrays of ``classifier.npz``, and the names of the classes.
     document : ClassifierDocument
         What ``classifier.json`` says.
 

@@ -66,6 +66,7 @@ class Reduction:
         Returns
         -------
         ndarray of float32, shape (n, k)
+            A photograph a row, a component a column; computed in float32.
         """
         components = np.empty((len(features), len(self.axes)), np.float32)
         mean, axes = self.mean.astype(np.float32), self.axes.T.astype(np.float32)

@@ -175,6 +175,7 @@ def resolve(config: NetworkSettings, stores: Stores, seed: int = 0) -> Network:
     Parameters
     ----------
     config : NetworkSettings
+        The backbone, its weights, input size, pooling and precision, and how photographs are resized.
     stores : Stores
         How its weights are reached.
     seed : int

@@ -231,6 +231,7 @@ def mix(first: Colour, second: Colour, share: Field) -> Field:
     Returns
     -------
     float array (height, width, 3)
+        RGB of each pixel, 0 to 1.
     """
     share = share.clip(0, 1)[..., None]
     mixed: Field = np.asarray(first) * (1 - share) + np.asarray(second) * share

@@ -39,6 +39,7 @@ class MemoryBudget:
         Yields
         ------
         None
+            Once there is room. It is free again when the block ends.
         """
         needed, ticket = min(pixels, self._total), object()
         with self._changed:

@@ -26,11 +26,13 @@ def prune(config: PruneSettings, keep_runs: int | None, forget_gone: bool, progr
     Parameters
     ----------
     config : PruneSettings
+        The output, how stores are reached, and where they may be.
     keep_runs : int, optional
         Finished runs to keep, the newest; those that a pointer names are always kept.
     forget_gone : bool
         Whether to list the latest run's input, and drop stored rows below it whose photograph is gone.
     progress : Progress
+        Told of the stages, and of damaged files that are left as they are.
 
     Returns
     -------
@@ -66,6 +68,7 @@ def compact(
     Parameters
     ----------
     config : CompactSettings
+        The output, how stores are reached and where they may be, and how Spark runs.
     spark, progress
         As in `verger.pipeline.run`.
 

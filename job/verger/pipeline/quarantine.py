@@ -21,7 +21,9 @@ def check_remembered(job: Job, pending: Pending) -> None:
     Parameters
     ----------
     job : Job
+        Its ``max_rejected_ratio`` decides; the quarantine is written into its run's folder.
     pending : Pending
+        Its remembered rejections are counted, among all chosen photographs and among the new ones.
 
     Raises
     ------
@@ -40,11 +42,14 @@ def check_reject_ratio(job: Job, extracted: Extracted) -> Accepted:
     Parameters
     ----------
     job : Job
+        Its ``max_rejected_ratio`` decides; the quarantine is written into its run's folder.
     extracted : Extracted
+        Its rejections are counted, among all chosen photographs and among the new ones.
 
     Returns
     -------
     Accepted
+        ``extracted``, which has few enough rejections.
 
     Raises
     ------
@@ -87,7 +92,9 @@ def forget_refusals(job: Job, published: Published) -> None:
     Parameters
     ----------
     job : Job
+        Its input: refused photographs below it that are not listed any more need not be in this run.
     published : Published
+        Its chosen photographs are those that the run has.
     """
     pending = published.projected.extracted.pending
     paths, listed = pending.refused["path"], pending.listed

@@ -35,6 +35,7 @@ class Recorder:
     Parameters
     ----------
     job : Job
+        The run: its progress times and shows the stages, and its folder gets the record.
     """
 
     def __init__(self, job: Job) -> None:
@@ -54,6 +55,7 @@ class Recorder:
         says : str
             What a terminal shows.
         stage : callable
+            Called with ``given`` and ``named``: a function of `verger.pipeline.stages`.
         *given, **named
             What the stage takes.
         """
@@ -81,7 +83,9 @@ class Recorder:
         Parameters
         ----------
         session : Session
+            Its ``show`` sets the gauges.
         pending : Pending
+            Its numbers of listed, known and pending photographs are shown at once.
         """
         self._show = session.show
         counts = pending.counts
@@ -102,7 +106,9 @@ class Recorder:
         stage : callable
             `verger.pipeline.stages.extract`.
         session : Session
+            The Spark in which features are computed.
         pending : Pending
+            Its ``photographs`` are to be computed.
         """
         if pending.photographs.num_rows == 0:
             extracted = pending.without_computing
@@ -128,8 +134,11 @@ class Recorder:
         Parameters
         ----------
         session : Session
+            Its executors' regions are confirmed and recorded, and the cost is that of its cores.
         projected : Projected
+            The table that the manifest describes, with the counts of its photographs.
         analysed : Analysed
+            The findings for the manifest, and the function that draws the report.
         """
         job = self._job
         session.executors.confirm()

@@ -59,6 +59,7 @@ def open_job(config: RunConfig, progress: Progress | None, **more: str) -> Job:
     Parameters
     ----------
     config : RunConfig
+        Names the places that are checked, and says how they are reached and where they may be.
     progress : Progress, optional
         Default: one as the settings ask for it.
     **more : str
@@ -95,6 +96,7 @@ def list_photographs(job: Job) -> Listed:
     Parameters
     ----------
     job : Job
+        Its input is listed, and its settings select among the photographs.
     """
     found = inventory.take(job.config.input, job.stores)
     chosen = inventory.select(found.photographs, job.config, job.config.input)
@@ -107,7 +109,9 @@ def find_pending(job: Job, listed: Listed, network: Network) -> Pending:
     Parameters
     ----------
     job : Job
+        Its output has the feature store; only photographs below its input count as gone.
     listed : Listed
+        ``chosen`` is looked up in the store, and ``present`` tells what is gone.
     network : Network
         Whose features are meant.
     """
@@ -143,6 +147,7 @@ def spark_session(job: Job, given: SparkSession | None) -> Iterator[Session]:
     Parameters
     ----------
     job : Job
+        Its settings shape a new session; its output and event log decide whether Spark writes to S3.
     given : SparkSession, optional
         One to work in; default: an own one, which ends with the context.
     """
@@ -167,8 +172,11 @@ def extract(job: Job, session: Session, pending: Pending, report: Callable[[int,
     Parameters
     ----------
     job : Job
+        Its run id begins the names of the waves' folders; its settings size waves, tasks and batches.
     session : Session
+        The Spark whose executors compute.
     pending : Pending
+        Its ``photographs`` go through its network into its store.
     report : callable
         Called with the numbers of photographs dealt with, and rejected, as tasks end.
     """
@@ -186,8 +194,11 @@ def fit(job: Job, session: Session, accepted: Accepted) -> Fitted:
     Parameters
     ----------
     job : Job
+        Its settings of the components; its run becomes the run that fitted them.
     session : Session
+        The Spark that reads the features and sums over them.
     accepted : Accepted
+        The photographs on whose features the PCA is fitted.
     """
     config = job.config
 
@@ -213,9 +224,13 @@ def measure_drift(job: Job, session: Session, accepted: Accepted, fitted: Fitted
     Parameters
     ----------
     job : Job
+        Its progress warns where most photographs have drifted.
     session : Session
+        The Spark that reads the features and sums over them.
     accepted : Accepted
+        The photographs of this run, which are measured.
     fitted : Fitted
+        The components of the earlier run.
     """
     measured = _on_features(
         job, session, accepted.extracted, lambda features: projection.measure_drift(features, fitted.pca, session.spark)
@@ -231,9 +246,13 @@ def project(job: Job, session: Session, accepted: Accepted, fitted: Fitted) -> P
     Parameters
     ----------
     job : Job
+        Its run's folder gets the PCA and the table, and projection.csv where ``csv`` is set.
     session : Session
+        The Spark that reads the features and writes the table.
     accepted : Accepted
+        The photographs of which the table has a row each.
     fitted : Fitted
+        The PCA that is written, and by which features are projected.
     """
     for warning in fitted.pca.warnings:
         job.progress.warn(warning)
@@ -283,8 +302,11 @@ def analyse(job: Job, session: Session, projected: Projected) -> Analysed:
     Parameters
     ----------
     job : Job
+        The run that is analysed, with its settings, stores and progress.
     session : Session
+        Its ``show`` is given the findings' figures.
     projected : Projected
+        Its feature store is sampled; its PCA says whether features are standardized, and which run fitted it.
     """
     fitted = projected.fitted
     analysis = Analysis(
@@ -305,7 +327,9 @@ def compact(job: Job, session: Session, published: Published) -> None:
     Parameters
     ----------
     job : Job
+        Nothing is done where its setting ``compact`` is ``never``; the store is that of its output.
     session : Session
+        The Spark that copies rows from small files into large ones.
     published : Published
         Readers see it already: nothing here can fail it.
     """

@@ -27,6 +27,7 @@ def run(config: RunConfig, spark: SparkSession | None = None, progress: Progress
     Parameters
     ----------
     config : RunConfig
+        All settings of the run, with its input and output.
     spark : SparkSession, optional
         One to work in; default: an own one, which ends with the run.
     progress : Progress, optional

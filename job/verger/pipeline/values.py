@@ -41,7 +41,9 @@ class Job:
     stores : Stores
         How all its places are reached.
     progress : Progress
+        Times and shows the stages, and keeps the warnings.
     started_at : datetime
+        When the attempt began, UTC.
     residency : Residency
         What the guard found.
     """
@@ -88,8 +90,11 @@ class Pending:
     Attributes
     ----------
     listed : Listed
+        The photographs that were looked up.
     network : Network
+        Whose features are meant.
     store : FeatureStore
+        Of the output and this network.
     photographs : pyarrow.Table
         To be computed; columns as ``listed.chosen``.
     rejected : pyarrow.Table
@@ -129,6 +134,7 @@ class Extracted:
     Attributes
     ----------
     pending : Pending
+        What was looked up and found before the extraction.
     computed : int
         Photographs whose features this run has computed.
     rejected : pyarrow.Table
@@ -171,6 +177,7 @@ class Accepted:
     Attributes
     ----------
     extracted : Extracted
+        These photographs and their rejections.
     """
 
     extracted: Extracted
@@ -183,10 +190,11 @@ class Session:
     Attributes
     ----------
     spark : SparkSession
+        The run's own session, or the one that its caller gave.
     cores : int
         Tasks that it runs at once.
     executors : Executors
-        Where they stand.
+        The pods, and the regions of the nodes that these run on.
     show : callable
         Sets figures, by name, for whoever watches the run (`verger.spark.metrics.Gauges.set`).
     """
@@ -204,6 +212,7 @@ class Fitted:
     Attributes
     ----------
     pca : Pca
+        Scaler and components, and how much of the variance each explains.
     by : FittingRun
         The run that fitted it.
     drift : Drift, optional
@@ -224,6 +233,7 @@ class Projected:
     accepted : Accepted
         The photographs in it.
     fitted : Fitted
+        The space in which its rows are.
     folder : str
         Where it is.
     """
@@ -266,7 +276,9 @@ class Published:
     Attributes
     ----------
     projected : Projected
+        The table that they read.
     manifest : Manifest
+        As it is in manifest.json.
     """
 
     projected: Projected

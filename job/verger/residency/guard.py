@@ -72,11 +72,14 @@ class Residency:
         Parameters
         ----------
         executors : nodes.Executors
+            The regions of the nodes that were checked, and a sentence on each region.
         settings : AccessSettings
+            The legal bases, and the declared regions of other clouds, from which opt-ins are made.
 
         Returns
         -------
         Residency
+            ``evidence`` and ``opt_ins`` have more entries; the rest is the same.
         """
         found = self.opt_ins + regions.opt_ins((), settings, node_regions=executors.regions.values())
         by_region = {opt_in["region"]: opt_in for opt_in in found}
@@ -111,14 +114,16 @@ def guard(
     stores : Stores
         The buckets are connected in it.
     uris : mapping of str to str
-        Role (``input``, ``output``, ``event log``, ``weights``, ``run``) to canonical URI.
+        Role (``input``, ``output``, ``event log``, ``weights``, ``run``, ``photographs``) to canonical URI.
     settings : AccessSettings
+        How buckets are reached, which regions are allowed, and whether nodes are checked.
     written : collection of str
         The roles that are written to.
 
     Returns
     -------
     Residency
+        The evidence for the manifest, the buckets' regions, and the opt-ins that were used.
 
     Raises
     ------

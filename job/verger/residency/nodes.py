@@ -38,6 +38,7 @@ def check_driver(settings: ResidencySettings) -> str:
     Parameters
     ----------
     settings : ResidencySettings
+        ``allow_london``, ``allow_zurich`` and ``node_region`` allow regions besides AWS's in the EU.
 
     Returns
     -------
@@ -72,7 +73,9 @@ def check_executors(spark: SparkSession, settings: ResidencySettings) -> Iterato
     Parameters
     ----------
     spark : SparkSession
+        Its application id selects the executors' pods.
     settings : ResidencySettings
+        ``verify_nodes`` turns the check on; opt-ins and ``node_region`` allow regions besides AWS's in the EU.
 
     Yields
     ------
@@ -104,7 +107,9 @@ class Executors:
     Parameters
     ----------
     spark : SparkSession
+        The application whose executors are meant; a refusal cancels its jobs.
     settings : ResidencySettings
+        ``allow_london``, ``allow_zurich`` and ``node_region`` allow regions besides AWS's in the EU.
 
     Attributes
     ----------

@@ -60,6 +60,7 @@ def check_access(
     uris : mapping of str to str
         Canonical URIs by role: input, output, weights, ...
     settings : AccessSettings
+        How buckets are reached, which regions are allowed, and whether nodes are checked.
     written : collection of str
         The roles that are written to.
     try_writing : bool
@@ -68,6 +69,7 @@ def check_access(
     Returns
     -------
     Residency
+        What `verger.residency.guard.guard` found.
 
     Raises
     ------

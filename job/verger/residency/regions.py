@@ -25,7 +25,9 @@ def legal_basis(region: str, settings: ResidencySettings) -> str | None:
     Parameters
     ----------
     region : str
+        AWS's name of it, such as ``eu-west-2``.
     settings : ResidencySettings
+        ``allow_london`` and ``allow_zurich`` are the legal bases of one region each.
 
     Returns
     -------
@@ -41,7 +43,9 @@ def allowed(region: str, settings: ResidencySettings) -> bool:
     Parameters
     ----------
     region : str
+        AWS's name of it, such as ``eu-west-2``.
     settings : ResidencySettings
+        ``allow_london`` and ``allow_zurich`` allow one region outside the EU each.
     """
     return region in EU or legal_basis(region, settings) is not None
 
@@ -56,6 +60,7 @@ def is_forbidden_aws_region(region: str, settings: ResidencySettings) -> bool:
     region : str
         As any store reports it.
     settings : ResidencySettings
+        A region with a legal basis in ``allow_london`` or ``allow_zurich`` is not forbidden.
     """
     region = region.lower()
     return (region in OPT_INS or _OUTSIDE_EU.fullmatch(region) is not None) and not allowed(region, settings)
@@ -67,10 +72,12 @@ def regions_in_host(host: str) -> list[str]:
     Parameters
     ----------
     host : str
+        The host's name in an endpoint URL.
 
     Returns
     -------
     list of str
+        In lower case, in the order of the name; empty where it has none.
 
     Examples
     --------
@@ -86,6 +93,7 @@ def declared_node_regions(settings: ResidencySettings) -> dict[str, dict[str, st
     Parameters
     ----------
     settings : ResidencySettings
+        The entries of ``node_region``; regions that AWS's rules allow anyway are left out.
 
     Returns
     -------
@@ -116,7 +124,9 @@ def allowed_for_nodes(region: str, settings: ResidencySettings) -> bool:
     Parameters
     ----------
     region : str
+        As the label of the pod or its node has it.
     settings : ResidencySettings
+        ``allow_london``, ``allow_zurich`` and ``node_region`` allow regions besides AWS's in the EU.
     """
     return allowed(region, settings) or region in declared_node_regions(settings)
 
@@ -129,6 +139,7 @@ def opt_ins(used: Iterable[str], settings: ResidencySettings, node_regions: Iter
     used : iterable of str
         Regions of buckets and their replicas.
     settings : ResidencySettings
+        ``allow_london``, ``allow_zurich`` and ``node_region`` have the legal bases.
     node_regions : iterable of str
         Regions of nodes. Only these are compared with the declared regions of other clouds.
 
@@ -153,10 +164,12 @@ def refusal(subject: str, region: str) -> ResidencyError:
     subject : str
         What is there, with its verb: "s3://lake is".
     region : str
+        AWS's name of it; for London and Zurich the advice names the option that allows it.
 
     Returns
     -------
     ResidencyError
+        For the caller to raise.
     """
     if region in OPT_INS:
         city, option = OPT_INS[region]
@@ -177,10 +190,12 @@ def node_refusal(subject: str, region: str, settings: ResidencySettings) -> Resi
     region : str
         As its cloud calls it, which need not be AWS.
     settings : ResidencySettings
+        Tells a forbidden AWS region from a region of another cloud, which may be declared.
 
     Returns
     -------
     ResidencyError
+        For the caller to raise.
     """
     if is_forbidden_aws_region(region, settings):
         return refusal(subject, region)

@@ -84,6 +84,7 @@ def detach_error(error: BaseException) -> BaseException:
     Parameters
     ----------
     error : BaseException
+        What ended the work in a session.
 
     Returns
     -------
@@ -104,6 +105,7 @@ def explain(error: BaseException) -> VergerError | None:
     Parameters
     ----------
     error : BaseException
+        Of Spark, Py4J or this process; the name of its type is searched too.
 
     Returns
     -------

@@ -20,6 +20,7 @@ def cancel_jobs_until(ended: threading.Event, context: SparkContext) -> None:
     ended : threading.Event
         Set when the run has ended.
     context : SparkContext
+        Whose jobs are cancelled; it may have stopped.
     """
     while not ended.is_set():
         with suppress(Exception):

@@ -57,6 +57,7 @@ def spark_settings(buckets: Iterable[Bucket], settings: SparkSettings) -> dict[s
     Parameters
     ----------
     buckets : iterable of Bucket
+        Each gets its own endpoint, region and addressing.
     settings : SparkSettings
         Files are buffered in ``local_dir``.
 
@@ -112,6 +113,7 @@ def class_path() -> str:
     Returns
     -------
     str
+        The folder's absolute path with ``/*``, which Java reads as all jars in it.
 
     Raises
     ------
@@ -135,6 +137,7 @@ def trust_store_options(path: Path, buckets: Iterable[Bucket]) -> list[str]:
     path : Path
         File to write.
     buckets : iterable of Bucket
+        Their CA bundles go into the trust store.
 
     Returns
     -------
@@ -159,6 +162,7 @@ def require_committer(spark: SparkSession) -> None:
     Parameters
     ----------
     spark : SparkSession
+        Its JVM has to load the classes.
 
     Raises
     ------

@@ -69,6 +69,7 @@ def write_parquet(table: DataFrame, uri: str) -> None:
     Parameters
     ----------
     table : pyspark.sql.DataFrame
+        Computed as it is written; each partition with rows becomes a file.
     uri : str
         As `Storage.spark_uri` gives it.
     """
@@ -116,6 +117,7 @@ def session(
     Yields
     ------
     pyspark.sql.SparkSession
+        Embedded, or that of spark-submit; with S3A where Spark writes to a bucket.
 
     Raises
     ------
@@ -198,6 +200,7 @@ def require_s3_support(spark: SparkSession, s3: bool) -> None:
     Parameters
     ----------
     spark : SparkSession
+        The session whose JVM has to load S3A and its committer.
     s3 : bool
         Whether the run writes to S3.
 

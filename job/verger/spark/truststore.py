@@ -61,6 +61,7 @@ def options(path: str) -> str:
     Returns
     -------
     str
+        The options for its path, type and password, separated by spaces.
     """
     return (
         f'-Djavax.net.ssl.trustStore="{path}" -Djavax.net.ssl.trustStoreType=PKCS12 '

@@ -49,10 +49,12 @@ class Storage(Protocol):
         Parameters
         ----------
         folder : str
+            A folder, or a whole bucket.
 
         Yields
         ------
         Entry
+            One for each file; in a bucket, objects whose key ends in a slash are left out.
 
         Raises
         ------
@@ -66,6 +68,7 @@ class Storage(Protocol):
         Parameters
         ----------
         path : str
+            Of a file, a folder or a whole bucket.
         """
 
     def read(self, path: str) -> bytes:
@@ -74,10 +77,12 @@ class Storage(Protocol):
         Parameters
         ----------
         path : str
+            Of the file.
 
         Returns
         -------
         bytes
+            Its whole content.
 
         Raises
         ------
@@ -91,12 +96,14 @@ class Storage(Protocol):
         Parameters
         ----------
         path : str
+            Of the photograph, as `Entry` has it.
         version : str
             As `Entry` has it.
 
         Returns
         -------
         bytes
+            The whole content of this version.
 
         Raises
         ------
@@ -110,6 +117,7 @@ class Storage(Protocol):
         Parameters
         ----------
         path : str
+            Of the file; folders that do not exist are made.
         data : bytes
             Its whole content.
         """
@@ -120,6 +128,7 @@ class Storage(Protocol):
         Parameters
         ----------
         path : str
+            Of the file; folders that do not exist are made.
         data : bytes
             Its whole content.
 
@@ -135,6 +144,7 @@ class Storage(Protocol):
         Parameters
         ----------
         path : str
+            Of the file, which need not exist.
         change : callable
             Takes the present content, None where there is no file. It returns the new content, or None to leave the
             file as it is. It is called again where another process wrote in between.
@@ -152,6 +162,7 @@ class Storage(Protocol):
         Parameters
         ----------
         path : str
+            Of the file; an existing one is replaced when the context ends.
 
         Returns
         -------
@@ -165,6 +176,7 @@ class Storage(Protocol):
         Parameters
         ----------
         folder : str
+            Folders above it are made too.
         """
 
     def delete(self, path: str) -> None:
@@ -173,6 +185,7 @@ class Storage(Protocol):
         Parameters
         ----------
         path : str
+            Of the file or folder.
         """
 
     def arrow(self) -> pafs.FileSystem:
@@ -181,6 +194,7 @@ class Storage(Protocol):
         Returns
         -------
         pyarrow.fs.FileSystem
+            To open files by name; that of a bucket neither lists nor writes.
         """
 
     def spark_uri(self, path: str) -> str:
@@ -189,6 +203,7 @@ class Storage(Protocol):
         Parameters
         ----------
         path : str
+            Of a file or folder, which need not exist.
 
         Returns
         -------

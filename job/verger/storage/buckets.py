@@ -14,6 +14,7 @@ class Bucket:
     Attributes
     ----------
     name : str
+        Without ``s3://``.
     region : str, optional
         Region that the store reports. Requests are signed for it.
     endpoint_url : str, optional

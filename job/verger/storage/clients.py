@@ -42,6 +42,7 @@ class Clients:
         Parameters
         ----------
         bucket : Bucket
+            Its endpoint, region, addressing and certificates are the client's.
         patient : bool
             Whether it retries until a store that restarts is back. The checks before a run use False, to fail soon;
             while `fail_fast` is set, every client is as with False.
@@ -49,6 +50,7 @@ class Clients:
         Returns
         -------
         mypy_boto3_s3.S3Client
+            Made by the first call; later calls for the same bucket and patience get the same one.
         """
         patient = patient and not self._fail_fast.is_set()
         with self._lock:

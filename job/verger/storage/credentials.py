@@ -43,6 +43,7 @@ def resolve(name: str, settings: StoreSettings | None = None) -> Bucket:
     Returns
     -------
     Bucket
+        With the region that is configured, if one is; the store is not asked for it.
 
     Raises
     ------

@@ -30,6 +30,7 @@ def list_objects(client: S3Client, bucket: str, prefix: str, ranges: bool) -> It
     Parameters
     ----------
     client : S3Client
+        Sends the requests; its errors are boto3's.
     bucket : str
         Its name.
     prefix : str

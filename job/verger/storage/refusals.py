@@ -41,6 +41,7 @@ def explain(error: Exception, where: str) -> VergerError | None:
     Parameters
     ----------
     error : Exception
+        What boto3 raised; a RecursionError counts as its own.
     where : str
         What was read or written, as a URI, for the message.
 
@@ -82,6 +83,7 @@ def not_s3(where: str) -> StoreError:
     Returns
     -------
     StoreError
+        For the caller to raise; it advises to check the endpoint.
     """
     return StoreError(f"{where}: the server at the endpoint is no S3 store, or a broken one", "Check --endpoint-url")
 
@@ -190,6 +192,7 @@ def no_credentials(where: str, why: str) -> StoreError:
     Returns
     -------
     StoreError
+        For the caller to raise; it advises where to give them.
     """
     return StoreError(
         f"{where}: no usable credentials ({why})",

@@ -39,6 +39,7 @@ class S3Storage(Storage):
     Parameters
     ----------
     bucket : Bucket
+        Its name, and whether it is AWS's: only there are large buckets listed in several ranges at once.
     client_of : callable
         Returns the bucket's client. It is called for each request, as the client changes when the run fails fast.
     """
@@ -63,6 +64,7 @@ class S3Storage(Storage):
         Returns
         -------
         str
+            Without a slash at the start; empty for the bucket itself.
         """
         return path.removeprefix(f"{S3}{self.bucket.name}").removeprefix("/")
 

@@ -57,6 +57,7 @@ class Stores:
         Parameters
         ----------
         bucket : Bucket
+            Replaces what was known of the bucket of this name.
         """
         self._buckets[bucket.name] = bucket
 
@@ -71,6 +72,7 @@ class Stores:
         Returns
         -------
         Bucket
+            Where it was not connected, its region is the configured one, not that which the store reports.
 
         Raises
         ------
@@ -89,12 +91,14 @@ class Stores:
         Parameters
         ----------
         bucket : Bucket
+            How it is reached; it need not be connected.
         patient : bool
             Whether the client waits for a store that restarts; see `verger.storage.clients.Clients`.
 
         Returns
         -------
         mypy_boto3_s3.S3Client
+            The same one for each call with the same bucket and patience.
         """
         with self._making:  # else each of a worker's threads makes its own
             if self._clients is None:
@@ -114,6 +118,7 @@ class Stores:
         Returns
         -------
         Storage
+            A `LocalStorage`, or the `S3Storage` of the URI's bucket.
 
         Raises
         ------

@@ -27,6 +27,7 @@ class Upload(io.RawIOBase):
     Parameters
     ----------
     client : S3Client
+        Of the bucket; its errors are boto3's.
     bucket : str
         Its name.
     key : str
@@ -116,6 +117,7 @@ def list_unfinished(client: S3Client, folder: str, before: datetime) -> Iterator
     Yields
     ------
     UnfinishedUpload
+        One for each upload, in the order of the store's listing.
     """
     name = bucket_name(folder)
     assert name is not None
@@ -136,6 +138,7 @@ def abort(client: S3Client, upload: UnfinishedUpload) -> None:
     client : S3Client
         Of the upload's bucket.
     upload : UnfinishedUpload
+        As `list_unfinished` gives it.
     """
     name = bucket_name(upload.path)
     assert name is not None

@@ -95,12 +95,14 @@ def join(folder: str, *parts: str) -> str:
     Parameters
     ----------
     folder : str
+        A path, URI or key, with or without a slash at the end.
     *parts
         Names of folders and files; an empty last one gives a slash at the end.
 
     Returns
     -------
     str
+        Folder and parts with a slash between them.
 
     Examples
     --------

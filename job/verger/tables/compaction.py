@@ -60,6 +60,7 @@ class Record:
     path : str
         Of the record itself.
     fingerprint : str
+        That of the features in the files.
     inputs, outputs : tuple of str
         Canonical paths of files in the store.
     at : datetime
@@ -107,6 +108,7 @@ def compact(
     output : str
         Canonical folder of the output.
     spark : SparkSession
+        Copies the rows, in a new session with settings of its own.
     warn : callable
         Takes a warning, one line, for each damaged file that is left out.
     clock : callable, optional

@@ -68,6 +68,7 @@ class RecordHeader(Part):
         Parameters
         ----------
         run : Run
+            Its id is recorded.
         config : RunConfig
             Its ``input`` and ``output`` are canonical.
         residency : Residency
@@ -130,12 +131,14 @@ class Manifest(RecordHeader):
         Parameters
         ----------
         data : bytes
+            JSON in UTF-8.
         path : str
             Of the file, for messages.
 
         Returns
         -------
         Manifest
+            Checked; keys that a newer version of Verger has added are kept.
 
         Raises
         ------
@@ -168,6 +171,7 @@ class FittingRun(NamedTuple):
     Attributes
     ----------
     run_id : str
+        Its id, as manifests name it in ``pca.fitted_by``.
     folder : str
         Its canonical folder.
     """
@@ -182,12 +186,14 @@ def fitting_run(run: Run, document: Manifest) -> FittingRun:
     Parameters
     ----------
     run : Run
+        The finished run; where the manifest names no folder, one in the same output is meant.
     document : Manifest
         That of ``run``.
 
     Returns
     -------
     FittingRun
+        Its id and folder, from the manifest.
     """
     fitted_by = document.pca.fitted_by
     return FittingRun(fitted_by, document.pca.fitted_in or join(run.output, "runs", fitted_by))
@@ -216,7 +222,9 @@ def publish(run: Run, document: Manifest) -> None:
     Parameters
     ----------
     run : Run
+        In whose folder it is written.
     document : Manifest
+        All of it; it cannot be changed afterwards.
 
     Raises
     ------
@@ -232,7 +240,9 @@ def record_failure(run: Run, document: Failure) -> None:
     Parameters
     ----------
     run : Run
+        In whose folder it is written; an earlier failure.json is replaced.
     document : Failure
+        What failed, and how far the run had come.
     """
     run.storage.write(run.path("failure.json"), dump(document.as_dict()))
 
@@ -243,10 +253,12 @@ def read(run: Run) -> Manifest:
     Parameters
     ----------
     run : Run
+        From whose folder it is read.
 
     Returns
     -------
     Manifest
+        As `Manifest.parse` gives it.
 
     Raises
     ------

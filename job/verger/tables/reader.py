@@ -29,6 +29,7 @@ def projection(run: Run) -> ds.Dataset:
     Parameters
     ----------
     run : Run
+        From whose folder ``projection`` the Parquet files are read.
 
     Returns
     -------
@@ -46,6 +47,7 @@ def verify(run: Run, rows: int, columns: int) -> None:
     Parameters
     ----------
     run : Run
+        Whose table is written, its manifest not yet.
     rows : int
         Photographs that the table should have.
     columns : int
@@ -80,6 +82,7 @@ def write_csv(run: Run, columns: int) -> None:
     Parameters
     ----------
     run : Run
+        Whose table is copied, into the run's own folder.
     columns : int
         Components of a row, k.
     """

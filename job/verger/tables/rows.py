@@ -21,10 +21,12 @@ def with_file_names(rows: pa.Table) -> pa.Table:
     Parameters
     ----------
     rows : pyarrow.Table
+        With a column ``file`` of canonical paths.
 
     Returns
     -------
     pyarrow.Table
+        The same rows and columns, in the same order.
     """
     names = pc.replace_substring_regex(rows["file"], r"^.*/", "")
     return rows.set_column(rows.schema.get_field_index("file"), "file", names)
@@ -59,6 +61,7 @@ def anti_join(rows: pa.Table, others: pa.Table, on: Sequence[str] = KEY) -> pa.T
     Parameters
     ----------
     rows, others : pyarrow.Table
+        Both with the columns of ``on``.
     on : sequence of str
         Columns of the key, of text; default: path and version.
 
@@ -76,6 +79,7 @@ def semi_join(rows: pa.Table, others: pa.Table) -> pa.Table:
     Parameters
     ----------
     rows, others : pyarrow.Table
+        Both with the columns ``path`` and ``version``.
 
     Returns
     -------
@@ -100,6 +104,7 @@ def count_gone(known: pa.Table, source: str, present: pa.ChunkedArray) -> int:
     Returns
     -------
     int
+        Paths, each counted once whatever its number of versions.
     """
     below = pc.unique(known["path"].filter(pc.starts_with(known["path"], join(source, ""))))
     return int(pc.sum(pc.invert(pc.is_in(below, value_set=present))).as_py() or 0)
@@ -135,6 +140,7 @@ def parquet_bytes(table: pa.Table) -> bytes:
     Returns
     -------
     bytes
+        Compressed with zstd.
     """
     sink = io.BytesIO()
     pq.write_table(table, sink, compression="zstd")

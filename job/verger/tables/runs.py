@@ -67,6 +67,7 @@ class Run:
         Returns
         -------
         str
+            Without a slash at the start.
         """
         return path.removeprefix(self.output.rstrip("/") + "/")
 
@@ -88,6 +89,7 @@ def new_run(storage: Storage, output: str, name: str, now: datetime) -> Run:
     Returns
     -------
     Run
+        Its id is the time in UTC, the name, and six random hexadecimal digits.
     """
     return Run(output, f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}-{name}-{secrets.token_hex(3)}", storage)
 
@@ -165,10 +167,12 @@ def find(uri: str, stores: Stores) -> Run:
     uri : str
         Local path or URI of a run's folder or of an output.
     stores : Stores
+        How the store of ``uri`` is reached.
 
     Returns
     -------
     Run
+        The one of this folder, even if it has no manifest; else the latest finished one.
 
     Raises
     ------

@@ -100,6 +100,7 @@ class FeatureStore:
         Parameters
         ----------
         run_id, wave : str
+            The run's id, and the name of the wave in it; the folder's name joins them by a hyphen.
 
         Returns
         -------
@@ -114,6 +115,7 @@ class FeatureStore:
         Parameters
         ----------
         run_id, wave : str
+            As for `spark_folder`.
         """
         self.storage.delete(join(self.folder, f"{run_id}-{wave}"))
 
@@ -162,6 +164,7 @@ class FeatureStore:
         Parameters
         ----------
         run_id, wave : str
+            The run's id, and the name of the wave in it: a folder of the file is named after them.
         rejected : pyarrow.Table
             With the columns of `REJECTED`.
         """
@@ -178,6 +181,7 @@ class FeatureStore:
         Parameters
         ----------
         run_id : str
+            Of the refused run; the file is named after it.
         photographs : pyarrow.Table
             With the columns ``path`` and ``version``.
         """
@@ -216,6 +220,7 @@ class FeatureStore:
         Parameters
         ----------
         spark : SparkSession
+            Reads the files, and joins them with ``wanted``.
         wanted : pyarrow.Table
             ``path, version, file`` as `known` gives them, and any further columns, which are kept.
 
@@ -238,6 +243,7 @@ class FeatureStore:
         Parameters
         ----------
         spark : SparkSession
+            Its settings decide how files are packed into tasks.
         files : sequence of str
             Canonical paths.
         columns : sequence of str
@@ -341,6 +347,7 @@ def damaged(error: BaseException) -> bool:
     Parameters
     ----------
     error : BaseException
+        What pyarrow raised as it read the file.
     """
     return isinstance(error, pa.ArrowInvalid) or (type(error) is OSError and error.errno is None)
 
@@ -351,6 +358,7 @@ def parquet_files(storage: Storage, folder: str) -> Iterable[Entry]:
     Parameters
     ----------
     storage : Storage
+        The store that holds the folder.
     folder : str
         Canonical.
 

@@ -98,6 +98,7 @@ class FinishedRun:
         Returns
         -------
         ndarray of float64, shape (n, classes)
+            A photograph a row, a class a column in the order of ``model.classes``; rows sum to one.
         """
         return self.model.probabilities(self.pca.transform(features))
 

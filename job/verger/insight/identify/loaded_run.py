@@ -91,6 +91,7 @@ class LoadedRun:
         Returns
         -------
         ndarray of float64, shape (b, k)
+            A photograph a row, in the given order; a component a column.
         """
         return self.pca.transform(self.infer(np.stack(photographs)))
 
