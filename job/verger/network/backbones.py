@@ -191,7 +191,7 @@ def resolve(config: NetworkSettings, stores: Stores, seed: int = 0) -> Network:
     WeightsError
         The weights cannot be found or read, or do not fit the network.
     UsageError
-        ``input_size`` is too small for the network.
+        ``input_size`` is too small for the network, or the URI of the weights is not valid.
     """
     if config.backbone == "pixels":
         size = config.input_size or _PIXELS_SIZE

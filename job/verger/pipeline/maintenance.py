@@ -43,6 +43,8 @@ def prune(config: PruneSettings, keep_runs: int | None, forget_gone: bool, progr
     ------
     NothingToReadError
         There is no such output, or no finished run that names an input.
+    ResidencyError, StoreError, UsageError
+        As `verger.residency.preflight.check_access`.
     """
     stores = Stores()
     output = _existing_output(stores, config.output, None, config)
@@ -83,6 +85,12 @@ def compact(
         There is no such output.
     StoreError
         The store refuses, or what was written does not hold all that it should; nothing was removed then.
+    ResidencyError
+        The output or the event log is outside the EU, or a region is unknown.
+    UsageError
+        There is no Java, or one that is too old; or Spark cannot write to S3 and should.
+    DoesNotFitError
+        There is too little memory or disk space.
     """
     progress, stores = progress or Progress.of(config), Stores()
     output = _existing_output(stores, config.output, config.event_log, config)

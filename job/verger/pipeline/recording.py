@@ -139,6 +139,13 @@ class Recorder:
             The table that the manifest describes, with the counts of its photographs.
         analysed : Analysed
             The findings for the manifest, and the function that draws the report.
+
+        Raises
+        ------
+        ResidencyError
+            An executor ran in a region that is not allowed, or none was found.
+        AlreadyPublishedError
+            The run has a manifest.
         """
         job = self._job
         session.executors.confirm()

@@ -97,6 +97,13 @@ def list_photographs(job: Job) -> Listed:
     ----------
     job : Job
         Its input is listed, and its settings select among the photographs.
+
+    Raises
+    ------
+    NothingToReadError
+        There is no photograph in the input, or the settings select none.
+    StoreError
+        The store refuses or cannot be reached.
     """
     found = inventory.take(job.config.input, job.stores)
     chosen = inventory.select(found.photographs, job.config, job.config.input)
@@ -150,6 +157,13 @@ def spark_session(job: Job, given: SparkSession | None) -> Iterator[Session]:
         Its settings shape a new session; its output and event log decide whether Spark writes to S3.
     given : SparkSession, optional
         One to work in; default: an own one, which ends with the context.
+
+    Raises
+    ------
+    UsageError, StoreError, DoesNotFitError
+        As `verger.spark.session.session`.
+    ResidencyError
+        As `verger.residency.nodes.check_executors`.
     """
     config, output = job.config, job.run.output
     with ExitStack() as stack:
@@ -179,6 +193,11 @@ def extract(job: Job, session: Session, pending: Pending, report: Callable[[int,
         Its ``photographs`` go through its network into its store.
     report : callable
         Called with the numbers of photographs dealt with, and rejected, as tasks end.
+
+    Raises
+    ------
+    DoesNotFitError
+        There is too little memory or disk space.
     """
     extraction = Extraction(
         session.spark, pending.network, pending.store, job.run.run_id, job.config, report, job.stores.buckets
@@ -199,6 +218,17 @@ def fit(job: Job, session: Session, accepted: Accepted) -> Fitted:
         The Spark that reads the features and sums over them.
     accepted : Accepted
         The photographs on whose features the PCA is fitted.
+
+    Raises
+    ------
+    NothingToReadError
+        All photographs were rejected, fewer than two are left, or all have the same features.
+    StoreError
+        Features that were computed are gone.
+    DoesNotFitError
+        The PCA needs more than half of the driver's memory.
+    VergerError
+        A feature is infinite or not a number.
     """
     config = job.config
 
@@ -231,6 +261,13 @@ def measure_drift(job: Job, session: Session, accepted: Accepted, fitted: Fitted
         The photographs of this run, which are measured.
     fitted : Fitted
         The components of the earlier run.
+
+    Raises
+    ------
+    NothingToReadError
+        All photographs were rejected.
+    StoreError
+        Features that were computed are gone.
     """
     measured = _on_features(
         job, session, accepted.extracted, lambda features: projection.measure_drift(features, fitted.pca, session.spark)
@@ -253,6 +290,13 @@ def project(job: Job, session: Session, accepted: Accepted, fitted: Fitted) -> P
         The photographs of which the table has a row each.
     fitted : Fitted
         The PCA that is written, and by which features are projected.
+
+    Raises
+    ------
+    NothingToReadError
+        All photographs were rejected.
+    StoreError
+        Features that were computed are gone, or the table that was read back is not complete.
     """
     for warning in fitted.pca.warnings:
         job.progress.warn(warning)

@@ -131,6 +131,8 @@ def guard(
         A bucket, a replica of what is written or the driver's node is outside the EU, or its region is unknown.
     NothingToReadError, StoreError
         A bucket is missing, or the store refuses these credentials or cannot be reached.
+    UsageError
+        AWS's variables and files are wrong.
     """
     roles = _roles_by_bucket(uris)
     buckets = [_require_allowed_endpoint(stores, name, settings) for name in roles]

@@ -79,6 +79,8 @@ def check_access(
         The store refuses or cannot be reached.
     NothingToReadError
         There is no such bucket.
+    UsageError
+        AWS's variables and files are wrong.
     """
     residency = guard(stores, uris, settings, written)
     for role, uri in uris.items():

@@ -127,6 +127,11 @@ def allowed_for_nodes(region: str, settings: ResidencySettings) -> bool:
         As the label of the pod or its node has it.
     settings : ResidencySettings
         ``allow_london``, ``allow_zurich`` and ``node_region`` allow regions besides AWS's in the EU.
+
+    Raises
+    ------
+    ResidencyError
+        As `declared_node_regions`.
     """
     return allowed(region, settings) or region in declared_node_regions(settings)
 
@@ -147,6 +152,11 @@ def opt_ins(used: Iterable[str], settings: ResidencySettings, node_regions: Iter
     -------
     list of dict
         ``{region, basis}``, with ``country`` for another cloud's; sorted by region.
+
+    Raises
+    ------
+    ResidencyError
+        As `declared_node_regions`.
     """
     nodes = set(node_regions)
     found = {region: entry for region, entry in declared_node_regions(settings).items() if region in nodes}

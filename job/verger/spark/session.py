@@ -125,6 +125,8 @@ def session(
         There is no Java, or one that is too old; or Spark cannot write to S3 and should.
     StoreError
         A bucket does not answer any more.
+    DoesNotFitError
+        There is too little memory or disk space, or Spark's JVM died.
     """
     buckets = _buckets_of(stores, source, output, settings.event_log)
     s3 = uses_s3(output, settings.event_log)

@@ -109,6 +109,8 @@ class Storage(Protocol):
         ------
         Rejection
             It has ``vanished``, has ``changed`` or is ``unreadable``.
+        StoreError
+            The store refuses or cannot be reached: every photograph would be rejected.
         """
 
     def write(self, path: str, data: bytes) -> None:

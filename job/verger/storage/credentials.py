@@ -49,6 +49,8 @@ def resolve(name: str, settings: StoreSettings | None = None) -> Bucket:
     ------
     UsageError
         A profile, region or file that these name does not exist.
+    StoreError
+        The credentials are incomplete, or cannot be fetched.
     """
     with translate_errors(f"s3://{name}"):
         session = boto3.Session()

@@ -78,6 +78,8 @@ class Stores:
         ------
         UsageError
             A profile, region or file that the environment names does not exist.
+        StoreError
+            The credentials are incomplete, or cannot be fetched.
         """
         if name in self._buckets:
             return self._buckets[name]
@@ -124,6 +126,8 @@ class Stores:
         ------
         UsageError
             The URI is not valid, or AWS's variables and files are wrong.
+        StoreError
+            The credentials are incomplete, or cannot be fetched.
         """
         # A listed key may have names that are not valid in a user's URI: AWS allows '..' in a key.
         name = bucket_name(uri if uri.startswith(S3) else canonical(uri))

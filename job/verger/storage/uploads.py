@@ -118,6 +118,11 @@ def list_unfinished(client: S3Client, folder: str, before: datetime) -> Iterator
     ------
     UnfinishedUpload
         One for each upload, in the order of the store's listing.
+
+    Raises
+    ------
+    StoreError
+        The store refuses or cannot be reached.
     """
     name = bucket_name(folder)
     assert name is not None
@@ -139,6 +144,11 @@ def abort(client: S3Client, upload: UnfinishedUpload) -> None:
         Of the upload's bucket.
     upload : UnfinishedUpload
         As `list_unfinished` gives it.
+
+    Raises
+    ------
+    StoreError
+        The store refuses or cannot be reached.
     """
     name = bucket_name(upload.path)
     assert name is not None

@@ -178,6 +178,10 @@ def find(uri: str, stores: Stores) -> Run:
     ------
     NothingToReadError
         It is neither, or the output has no finished run.
+    UsageError
+        The URI is not valid.
+    StoreError
+        The pointer to the latest run is damaged.
     """
     folder = canonical(uri)
     storage = stores.of(folder)
