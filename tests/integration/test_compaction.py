@@ -21,7 +21,8 @@ from tests.integration.runs import verger as start
 from tests.integration.s3 import Minio
 from verger import pipeline
 from verger.config import CompactSettings
-from verger.errors import StoreError
+from verger.errors import ResidencyError, StoreError
+from verger.pipeline import maintenance
 from verger.progress import Progress
 from verger.storage.local import LocalStorage
 from verger.storage.stores import Stores
@@ -111,6 +112,18 @@ def test_compacting_leaves_the_tables_and_few_files(spark, grown: Path, place: P
     again = run(spark, place, input=str(grown / "in"))
     assert again["photographs"]["computed"] == 0
     assert verger.load(str(place / "out"))["path"].equals(expected[1]["path"])
+
+
+def test_nothing_is_merged_where_an_executor_is_outside_the_eu(spark, place: Path, monkeypatch) -> None:
+    def refuse(checked: Any, settings: CompactSettings) -> Any:
+        assert (checked, settings.allow_london) == (spark, "adequacy")
+        raise ResidencyError("an executor's node is in us-east-1", "Move it")
+
+    monkeypatch.setattr(maintenance, "check_executors", refuse)
+    before = stored(place)
+    with pytest.raises(ResidencyError, match="us-east-1"):
+        pipeline.compact(CompactSettings(output=str(place / "out"), allow_london="adequacy"), spark)
+    assert stored(place) == before
 
 
 def test_files_come_near_the_target(spark, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

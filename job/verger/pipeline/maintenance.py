@@ -9,8 +9,9 @@ from verger.config import AccessSettings, CompactSettings, PruneSettings
 from verger.errors import NothingToReadError
 from verger.photographs import inventory
 from verger.progress import Progress
+from verger.residency.nodes import check_executors
 from verger.residency.preflight import check_access, uris_by_role
-from verger.spark.session import session
+from verger.spark.session import require_s3_support, session, uses_s3
 from verger.storage.stores import Stores
 from verger.storage.uri import canonical
 from verger.tables import compaction, manifest, runs
@@ -86,7 +87,7 @@ def compact(
     StoreError
         The store refuses, or what was written does not hold all that it should; nothing was removed then.
     ResidencyError
-        The output or the event log is outside the EU, or a region is unknown.
+        The output, the event log or an executor is outside the EU, or a region is unknown.
     UsageError
         There is no Java, or one that is too old; or Spark cannot write to S3 and should.
     DoesNotFitError
@@ -98,6 +99,8 @@ def compact(
         if spark is None:
             with progress.stage("session", "Starting Spark"):
                 spark = stack.enter_context(session(config, stores, output))
+        require_s3_support(spark, uses_s3(output, config.event_log))
+        stack.enter_context(check_executors(spark, config))
         with progress.stage("compact", "Merging files"):
             return compaction.compact(stores.of(output), output, spark, progress.warn)
 

@@ -154,6 +154,7 @@ class Recorder:
             page = analysed.draw(document)
             # Again, with what drawing took and warned of.
             document = self._manifest(session, projected, analysed.findings, page)
+            session.executors.confirm()  # of those, too, that started meanwhile
         manifest.publish(job.run, document)
         self._published = True
         runs.point_latest(job.run, job.config.name, document.started_at)
