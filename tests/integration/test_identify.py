@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 # What has no place in it: Spark, and what takes seconds to load beside TensorFlow.
-ABSENT = "import sys\nfor name in ('pyspark', 'sklearn', 'matplotlib', 'keras.src'): sys.modules[name] = None"
+ABSENT = "import sys\nfor name in ('pyspark', 'sklearn', 'resvg_py', 'keras.src'): sys.modules[name] = None"
 KEYS = {"photograph", "run_id", "classes", "nearest", "none_of_these", "notes", "error"}
 
 

@@ -39,7 +39,7 @@ def preload(config: InsightSettings) -> None:
     if config.classifier:
         modules += ["verger.insight.classification.classifier", "verger.insight.audit.checks"]
     if config.report:
-        modules += ["verger.insight.report.writer", "matplotlib.backends.backend_agg"]
+        modules += ["verger.insight.report.writer", "resvg_py"]
 
     def load() -> None:
         with suppress(Exception):

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from verger.insight.names import shorten
 from verger.insight.report import sections
 from verger.insight.report.classifier_section import classifier
 from verger.insight.report.content import Report
 from verger.insight.report.manifest_values import why_no_classifier
-from verger.insight.report.sample_sections import PATH_COLUMNS, sections_with_photographs
+from verger.insight.report.sample_sections import sections_with_photographs
 from verger.insight.report.verdict import verdict_of
-from verger.units import eur_text
 
 SECTIONS = {
     "labels": "Labels",
@@ -32,29 +28,6 @@ SECTIONS = {
     "configuration": "Configuration",
 }
 """Titles by id, in the page's order."""
-
-
-def significant(value: float) -> str:
-    """A number with three significant digits, trailing zeros included: 6.50, 0.0120, 1,234.
-
-    Parameters
-    ----------
-    value : float
-        Not negative.
-    """
-    decimals = 2 - math.floor(math.log10(value)) if value > 0 else 2
-    return f"{value:,.{min(max(decimals, 0), 6)}f}"
-
-
-FILTERS: dict[str, Callable[..., str]] = {
-    "n": lambda value: f"{value:,}",
-    "pct": lambda value: f"{value:.1%}",
-    "eur": eur_text,
-    "sig": significant,
-    "pystring": repr,
-    "cut": lambda name: shorten(name, PATH_COLUMNS),
-}
-"""Of the template, beside Jinja's own."""
 
 
 def template_context(report: Report) -> dict[str, Any]:

@@ -6,12 +6,11 @@ import base64
 import hashlib
 from dataclasses import replace
 from functools import partial
-from importlib import resources
 from itertools import islice
 
 from verger.insight.report.content import Report
-from verger.insight.report.context import FILTERS, template_context
-from verger.text import plain
+from verger.insight.report.context import template_context
+from verger.insight.report.templating import read, template
 
 MAX_BYTES = 4_900_000
 """Of the page."""
@@ -46,23 +45,12 @@ def draw(report: Report) -> str:
 
 
 def _render(report: Report) -> str:
-    import jinja2
     from markupsafe import Markup
 
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("verger.insight.report", "templates"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-        # Markup is a subclass of str, and stays as it is.
-        finalize=lambda value: plain(value) if type(value) is str else value,
-    )
-    environment.filters |= FILTERS
-    folder = resources.files("verger.insight.report") / "templates"
-    style, script = ((folder / name).read_text() for name in ("style.css", "script.js"))
+    style, script = read("charts.css") + read("style.css"), read("script.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    template = environment.get_template("index.html.j2")
-    return template.render(
-        template_context(report), style=Markup(style), script=Markup(script), script_hash=f"sha256-{digest}"
-    ).lstrip()
+    return (
+        template("index.html.j2")
+        .render(template_context(report), style=Markup(style), script=Markup(script), script_hash=f"sha256-{digest}")
+        .lstrip()
+    )

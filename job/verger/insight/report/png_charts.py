@@ -1,37 +1,24 @@
-"""The report's charts as PNGs, for slides and letters; matplotlib is loaded when the first is drawn."""
+"""The page's charts as PNGs, for slides and letters."""
 
 from __future__ import annotations
 
-import io
-import warnings
-from typing import TYPE_CHECKING, Any
+import re
+from importlib import resources
+from typing import Any
 
-import numpy as np
-
-from verger.insight.names import NO_LABEL, shorten
+from verger.insight.names import shorten
+from verger.insight.report import sections
 from verger.insight.report.content import Report
-from verger.insight.report.label_statistics import balanced_sample
+from verger.insight.report.sample_sections import scatter_chart
+from verger.insight.report.templating import PACKAGE, read, template
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-MAX_DOTS = 5_000
-MAX_LABELS = 40
-NAME_COLUMNS = 36
-"""Columns of text of a label's name."""
-_ACCENT, _SOFT, _INK = "#2d6a4a", "#c9c6bb", "#1d2320"
-_STYLE: Any = {
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": _SOFT,
-    "axes.labelcolor": _INK,
-    "axes.titlelocation": "left",
-    "axes.titlesize": 12,
-    "text.parse_math": False,  # a label may have a dollar in it
-    "font.size": 10,
-    "xtick.color": _INK,
-    "ytick.color": _INK,
-}
+FONT = "DejaVuSans.ttf"
+"""Comes with the package, as containers often have no font. Fonts of the machine have the letters that it lacks."""
+_ZOOM = 2  # pixels of a unit of SVG
+_WIDTH, _MARGIN, _GAP = 880, 24, 20
+_ROWS_A_COLUMN, _ROW_HEIGHT = 20, 18
+_CELL = 6.6  # about as wide is a letter
+_KEY_COLUMNS = 22
 
 
 def draw(report: Report) -> dict[str, bytes]:
@@ -47,94 +34,64 @@ def draw(report: Report) -> dict[str, bytes]:
     dict of str to bytes
         PNGs by file name.
     """
-    import matplotlib
-
-    charts = {}
-    with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of letters that the font lacks, and of long names that leave little room
-        charts["scree.png"] = _png(_scree(report))
-        if report.labels_in_table:
-            charts["labels.png"] = _png(_labels(report.labels_in_table))
-        if report.sample is not None and len(report.sample.components):
-            charts["scatter.png"] = _png(_scatter(report))
-    return charts
-
-
-def _new_figure(width: float, height: float) -> tuple[Figure, Any]:
-    """A figure, in inches, and its axes. pyplot is avoided: it keeps figures, and asks for a display."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure, figure.subplots()
+    sheets: Any = template("png.svg.j2").module
+    scree = sections.scree(report)
+    chosen = f"{scree['chosen']:,} component{'s keep' if scree['chosen'] != 1 else ' keeps'}"
+    charts = {"scree.png": sheets.scree(scree, f"{chosen} {scree['kept']:.1%} of the variance")}
+    labels = sections.labels(report)
+    if labels["rows"]:
+        charts["labels.png"] = sheets.labels(_bars(labels["rows"]), "Photographs by label", labels["lead"])
+    if scatter := scatter_chart(report):
+        dots, groups = sum(len(group["points"]) for group in scatter["groups"]), len(scatter["groups"])
+        title = f"{dots:,} photographs of {groups:,} label{'s' * (groups > 1)} in the first two components"
+        key = [{"name": shorten(name, _KEY_COLUMNS), "colour": colour} for name, colour in scatter["classes"].items()]
+        charts["scatter.png"] = sheets.scatter(scatter, title, key if scatter["few"] else [])
+    return {name: _png(svg) for name, svg in charts.items()}
 
 
-def _png(figure: Figure) -> bytes:
-    sink = io.BytesIO()
-    figure.savefig(sink, format="png", dpi=144, metadata={"Software": None})
-    return sink.getvalue()
+def _bars(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """The page's bars in as many columns as a slide has room for."""
+    columns = -(-len(rows) // _ROWS_A_COLUMN)
+    tall = -(-len(rows) // columns)
+    width = (_WIDTH - 2 * _MARGIN - _GAP * (columns - 1)) / columns
+    name_width = (190, 150, 135)[columns - 1]
+    longest = width - name_width - 60
+    top = 96
+    return {
+        "height": top + _ROW_HEIGHT * tall + 12,
+        "name_width": name_width,
+        "rows": [
+            {
+                "name": shorten(row["name"], int(name_width / _CELL)),
+                "text": row["text"],
+                "thin": row["thin"],
+                "x": round(_MARGIN + (width + _GAP) * (number // tall), 1),
+                "y": top + _ROW_HEIGHT * (number % tall),
+                "width": round(longest * row["width"] / 100, 1),
+            }
+            for number, row in enumerate(rows)
+        ],
+    }
 
 
-def _scree(report: Report) -> Figure:
-    from matplotlib.ticker import MaxNLocator, PercentFormatter
+def _png(svg: str) -> bytes:
+    import resvg_py
 
-    pca = report.manifest.pca
-    k = pca.n_components
-    ratios = np.asarray(report.variance_ratios or pca.explained_variance_ratio)[: max(2 * k, k + 8)]
-    numbers = np.arange(1, len(ratios) + 1)
-    figure, axes = _new_figure(7, 4)
-    axes.bar(numbers, ratios, color=np.where(numbers <= k, _ACCENT, _SOFT), width=0.8)
-    axes.set(xlabel="Component", ylabel="Share of the variance")
-    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    cumulative = axes.twinx()
-    cumulative.plot(numbers, np.cumsum(ratios), color=_INK, linewidth=1.5)
-    cumulative.set(ylim=(0, 1.02), ylabel="Cumulative")
-    cumulative.yaxis.set_major_formatter(PercentFormatter(1.0))
-    cumulative.spines["right"].set_visible(True)
-    cumulative.axvline(k + 0.5, color=_INK, linewidth=0.8, linestyle=":")
-    axes.set_title(f"{k:,} components keep {ratios[:k].sum():.1%} of the variance")
-    return figure
+    # XML has no place for these two characters, even escaped.
+    text = re.sub("[\ufffe\uffff]", "\ufffd", svg)
+    with resources.as_file(resources.files(PACKAGE) / "fonts" / FONT) as font:
+        return resvg_py.svg_to_bytes(
+            svg_string=text,
+            style_sheet=_light_style(),
+            background="white",
+            zoom=_ZOOM,
+            font_files=[str(font)],
+            sans_serif_family="DejaVu Sans",
+        )
 
 
-def _labels(labels: dict[str, int]) -> Figure:
-    from matplotlib.ticker import MaxNLocator
-
-    ranked = sorted(labels.items(), key=lambda item: (-item[1], item[0]))
-    shown = ranked if len(ranked) <= MAX_LABELS else [*ranked[: MAX_LABELS // 2], *ranked[-MAX_LABELS // 2 :]]
-    figure, axes = _new_figure(7, 1.2 + 0.2 * len(shown))
-    # By position, because two shortened names may be equal.
-    axes.barh(range(len(shown)), [count for _, count in shown], color=_ACCENT)
-    axes.set_yticks(range(len(shown)), [shorten(name or NO_LABEL, NAME_COLUMNS) for name, _ in shown])
-    axes.invert_yaxis()
-    axes.margins(y=0.01)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    which = f", the {MAX_LABELS // 2} largest and the {MAX_LABELS // 2} smallest" if len(shown) < len(ranked) else ""
-    axes.set_title(f"Photographs by label{which}")
-    return figure
-
-
-def _scatter(report: Report) -> Figure:
-    from matplotlib import colormaps
-
-    assert report.sample is not None
-    labels = np.array([label or NO_LABEL for label in report.sample.photographs["label"].to_pylist()], dtype=str)
-    dots = balanced_sample(labels, MAX_DOTS)
-    points = report.sample.components[dots]
-    names, codes = np.unique(labels[dots], return_inverse=True)
-    ratios = report.manifest.pca.explained_variance_ratio
-    figure, axes = _new_figure(7, 6)
-    few = len(names) <= 10
-    colours = colormaps["tab10" if few else "gist_rainbow"](np.linspace(0, 1, 10 if few else len(names)))
-    second = points[:, 1] if points.shape[1] > 1 else np.zeros(len(points))
-    for code, name in enumerate(names):
-        of = codes == code
-        label = shorten(name, NAME_COLUMNS)
-        axes.scatter(points[of, 0], second[of], s=8, color=colours[code], alpha=0.7, linewidths=0, label=label)
-    axes.set_xlabel(f"Component 1 ({ratios[0]:.1%})")
-    axes.set_ylabel(f"Component 2 ({ratios[1]:.1%})" if len(ratios) > 1 else "")
-    axes.set_title(f"{len(dots):,} photographs of {len(names):,} labels")
-    if few:
-        axes.legend(frameon=False, markerscale=2, fontsize=9)
-    return figure
+def _light_style() -> str:
+    """The charts' style sheet in the page's light colours, without variables, which resvg does not know."""
+    light = read("style.css").partition("@media")[0]
+    values = dict(re.findall(r"--([\w-]+): ([^;]+);", light)) | {"sans": "'DejaVu Sans', sans-serif"}
+    return re.sub(r"var\(--([\w-]+)\)", lambda match: values[match[1]], read("charts.css"))

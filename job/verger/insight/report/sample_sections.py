@@ -18,6 +18,7 @@ from verger.insight.report.audit_section import audit, photographs_shown
 from verger.insight.report.content import Report
 from verger.insight.report.label_statistics import LabelStatistics, balanced_sample, statistics_by_label
 from verger.insight.report.sections import MAX_ROWS, NAME_COLUMNS
+from verger.insight.report.templating import PATH_COLUMNS
 from verger.insight.sample import Sample
 
 MAX_DOTS = 1_500
@@ -28,8 +29,6 @@ MAX_LABELS_SHOWN = 24
 """Labels whose typical and odd photographs are shown."""
 MAX_ODDEST = 16
 """Oddest photographs of all labels."""
-PATH_COLUMNS = 120
-"""Columns of text of a path."""
 PHOTOGRAPHS_EACH = 3
 """Typical ones, and odd ones, of each label."""
 MIN_ODD_SPREADS = 1.5
@@ -161,13 +160,35 @@ def _choose_typical(by_label: list[LabelStatistics]) -> _Typical:
     return _Typical(sorted(oddest, key=lambda item: -item[2])[:MAX_ODDEST], sets)
 
 
+def scatter_chart(report: Report) -> dict[str, Any] | None:
+    """The scatter plot without the photographs.
+
+    Parameters
+    ----------
+    report : Report
+        What is drawn.
+
+    Returns
+    -------
+    dict or None
+        Of `verger.insight.report.svg_charts.scatter`; None where there is no sample.
+    """
+    if report.sample is None or not len(report.sample.components):
+        return None
+    sample = _LabelledSample(report.sample)
+    return _chart(report, sample, balanced_sample(sample.labels, MAX_DOTS))
+
+
+def _chart(report: Report, sample: _LabelledSample, dots: npt.NDArray[np.intp]) -> dict[str, Any]:
+    labels = sample.labels[dots]
+    classes = _classes(labels, sample.full_name, report.classifier)
+    return svg_charts.scatter(sample.components[dots], labels, report.manifest.pca.explained_variance_ratio, classes)
+
+
 def _scatter(
     report: Report, sample: _LabelledSample, dots: npt.NDArray[np.intp], thumbnails: dict[str, str]
 ) -> dict[str, Any]:
-    labels = sample.labels[dots]
-    ratios = report.manifest.pca.explained_variance_ratio
-    classes = _classes(labels, sample.full_name, report.classifier)
-    chart = svg_charts.scatter(sample.components[dots], labels, ratios, classes)
+    chart = _chart(report, sample, dots)
     numbers: dict[str, int] = {}
     photographs = []
     for row in dots.tolist():
@@ -177,7 +198,7 @@ def _scatter(
     pictured, total = sum(sample.path(row) in thumbnails for row in dots.tolist()), len(sample.labels)
     which = "all" if len(dots) == total else f"{len(dots):,} of {total:,}, from all labels in turn"
     colours = "" if chart["few"] else " Colours follow the alphabet."
-    if classes:
+    if chart["by_class"]:
         named = f": {', '.join(map(isolate, chart['classes']))}" if chart["few"] else ""
         colours = f" Colours are classes{named}."
     return {

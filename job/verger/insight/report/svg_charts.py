@@ -1,4 +1,4 @@
-"""Geometry of the page's charts: coordinates for inline SVG, in its user units. The style sheet has the colours."""
+"""Geometry of the charts: coordinates for SVG, in its user units. `templates/charts.svg.j2` draws them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from verger.insight.arrays import Float64Array
 from verger.insight.names import natural_key, shorten
+from verger.insight.report.colours import dot_colour
 
 SCREE = (400, 240)
 SCATTER = (720, 560)
@@ -105,8 +106,8 @@ def scatter(
     Returns
     -------
     dict
-        Sizes, ``groups`` of points by label, ``axes`` as text, ``classes`` that have a colour, and ``few``: whether
-        each has one of its own that is easily told from the others.
+        Sizes, ``groups`` of points by label, ``axes`` as text, ``classes``: the colour of each, ``by_class``: whether
+        these are not the labels, and ``few``: whether each has a colour that is easily told from the others.
     """
     single = components.shape[1] < 2
     x = components[:, 0].astype(float)
@@ -117,10 +118,12 @@ def scatter(
     coloured = sorted({classes[name] for name in names}, key=natural_key) if classes else names
     few = len(coloured) <= len(_HUES)
     hues = {name: _HUES[number] if few else _r(360 * number / len(coloured)) for number, name in enumerate(coloured)}
+    colours = {name: dot_colour(hue) for name, hue in hues.items()}
     groups = [
         {
             "name": name,
             "hue": hues[classes[name] if classes else name],
+            "colour": colours[classes[name] if classes else name],
             "points": [{"x": _r(across[i]), "y": _r(down[i]), "i": int(i)} for i in np.flatnonzero(labels == name)],
         }
         for name in names
@@ -132,7 +135,8 @@ def scatter(
         "groups": groups,
         "axes": ["Component 1" + _ratio_text(ratios, 0), second],
         "few": few,
-        "classes": coloured,
+        "classes": colours,
+        "by_class": classes is not None,
     }
 
 
