@@ -156,7 +156,8 @@ class _LatestRun(_FitAnew):
             ignored -= {"components"}
         if ignored:
             job.progress.warn(
-                f"pca reuse: {', '.join(sorted(ignored))} are ignored: the PCA of an earlier run is reused"
+                f"pca reuse: {', '.join(sorted(ignored))} {'are' if len(ignored) > 1 else 'is'} ignored: "
+                "the PCA of an earlier run is reused"
             )
         last = runs.latest(job.run.storage, job.run.output, job.config.name)
         if last is None:
