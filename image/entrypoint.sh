@@ -20,6 +20,19 @@ fail() {
     exit "$code"
 }
 
+# A variable that is set to nothing counts as unset: for Java and for executors, as verger.environment does in Python.
+unset_empty() {
+    local name
+    for name in $(compgen -e); do
+        case $name in
+            AWS_* | BOTO_* | VERGER_* | HADOOP_* | PYSPARK_* | SPARK_* | JAVA_* | JDK_* | KERAS_* | ONEDNN_* | OMP_* | \
+                OPENBLAS_* | TF_* | REQUESTS_CA_BUNDLE* | SSL_CERT_* | HOME* | HOSTNAME* | TMPDIR*)
+                [ -n "${!name}" ] || unset "$name"
+                ;;
+        esac
+    done
+}
+
 # Hadoop and Spark ask for the user's name, and Java for a home. The UID may be any and the root read-only, so that a
 # line for it can be neither in /etc/passwd nor put there: glibc is given a file of ours.
 name_user() {
@@ -95,6 +108,7 @@ require() {
     done
 }
 
+unset_empty
 name_user
 case $role in
     driver)

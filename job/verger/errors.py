@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import IntEnum, StrEnum
 
+from verger.redaction import redact
+
 
 class ExitCode(IntEnum):
     """The exit codes of the process. Scripts and charts rely on them."""
@@ -22,7 +24,7 @@ class ExitCode(IntEnum):
 
 
 class VergerError(Exception):
-    """A failure that the user can act on.
+    """A failure that the user can act on. Secrets are removed from what it says.
 
     Parameters
     ----------
@@ -40,8 +42,8 @@ class VergerError(Exception):
     exit_code = ExitCode.DEFECT
 
     def __init__(self, what: str, advice: str = "") -> None:
-        self.what = " ".join(what.split()).rstrip(".")
-        self.advice = " ".join(advice.split()).rstrip(".")
+        self.what = redact(" ".join(what.split())).rstrip(".")
+        self.advice = redact(" ".join(advice.split())).rstrip(".")
         super().__init__(self.line)
 
     @property
@@ -160,5 +162,5 @@ class Rejection(Exception):
 
     def __init__(self, reason: Reason, message: str) -> None:
         self.reason = reason
-        self.message = " ".join(message.split())
+        self.message = redact(" ".join(message.split()))
         super().__init__(f"{reason}: {self.message}")

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from verger.jsonable import finite
+from verger.redaction import redact, redact_values
 
 # Python's names of levels -> log4j's, where they differ.
 _LEVELS = {"WARNING": "WARN", "CRITICAL": "FATAL"}
@@ -41,7 +42,7 @@ def line(event: str, level: str = "INFO", logger: str = "verger", **fields: Any)
 
 
 def dump(fields: dict[str, Any]) -> str:
-    """Write a JSON object on one line. A number that is not finite becomes null.
+    """Write a JSON object on one line. Numbers that are not finite become null, and secrets are removed.
 
     Parameters
     ----------
@@ -53,7 +54,7 @@ def dump(fields: dict[str, Any]) -> str:
     str
         The object, without a newline.
     """
-    return json.dumps(finite(fields), default=str)
+    return json.dumps(redact_values(finite(fields)), default=lambda value: redact(str(value)))
 
 
 class _JsonHandler(logging.Handler):

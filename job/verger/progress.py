@@ -22,6 +22,7 @@ from rich.text import Text
 from verger import log
 from verger.config import LogSettings
 from verger.errors import ExitCode
+from verger.redaction import redact
 from verger.text import one_line
 
 RATE_WINDOW_S = 30.0
@@ -210,8 +211,9 @@ class Progress:
         Parameters
         ----------
         text : str
-            One sentence.
+            One sentence; secrets are removed.
         """
+        text = redact(text)
         with self._lock:
             if text in self.warnings:
                 return
@@ -263,7 +265,7 @@ class Progress:
         """
         self._spinners.close()
         if error is not None and self._log_level in ("debug", "info"):
-            text = "".join(traceback.format_exception(error))
+            text = redact("".join(traceback.format_exception(error)))
             if self._is_json:
                 counts["traceback"] = text
             else:
@@ -277,7 +279,7 @@ class Progress:
         return round(time.monotonic() - self._began, 1)
 
     def _print(self, text: str, style: str = "") -> None:
-        line = one_line(" ".join(text.splitlines()))
+        line = one_line(redact(" ".join(text.splitlines())))
         if self._console is not None:
             self._console.print(Text(line, style=style), soft_wrap=True)
         else:

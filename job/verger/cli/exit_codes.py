@@ -27,6 +27,7 @@ from verger.errors import (
     VergerError,
 )
 from verger.progress import Progress
+from verger.redaction import redact, words
 from verger.spark.failures import explain
 from verger.text import one_line
 
@@ -115,10 +116,11 @@ def exit_code_and_line(
 
 def _defect(error: BaseException) -> str:
     """Keep the traceback in a file and say where."""
-    what = f"internal error: {' '.join(traceback.format_exception_only(error)[-1].split())[:300]}."
+    what = f"internal error: {words(traceback.format_exception_only(error)[-1], 300)}."
     try:
         with tempfile.NamedTemporaryFile("w", prefix="verger-", suffix=".txt", delete=False, errors="replace") as file:
-            file.write(f"verger {__version__}, Python {sys.version}\n\n{''.join(traceback.format_exception(error))}")
+            text = redact("".join(traceback.format_exception(error)))
+            file.write(f"verger {__version__}, Python {sys.version}\n\n{text}")
     except OSError as unwritable:
         return f"{what} Its traceback could not be written ({unwritable.strerror}). Show it with --log-level info."
     return f"{what} The traceback is in {file.name}. Please report it with that file."
@@ -134,6 +136,7 @@ def fail(code: ExitCode, line: str) -> NoReturn:
     line : str
         What happened and what to do, for stderr and for Kubernetes.
     """
+    line = redact(line)
     tell_kubernetes(line)
     structured = log.line("failed", "ERROR", exit_code=int(code), message=line) if log.is_json() else None
     click.echo(structured or f"verger: {one_line(line)}", err=True)
@@ -150,4 +153,4 @@ def tell_kubernetes(line: str) -> None:
     """
     with suppress(OSError):
         if TERMINATION_LOG.is_file():
-            TERMINATION_LOG.write_bytes(line.encode()[:4096].decode(errors="ignore").encode())
+            TERMINATION_LOG.write_bytes(redact(line).encode()[:4096].decode(errors="ignore").encode())

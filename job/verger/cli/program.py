@@ -14,6 +14,7 @@ from click.exceptions import Exit, NoArgsIsHelpError
 from verger import log
 from verger.cli.commands import verger
 from verger.cli.exit_codes import exit_code_and_line, fail
+from verger.environment import unset_empty
 from verger.errors import ExitCode
 
 
@@ -26,6 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         Default: those of the process.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
+    unset_empty()
     # What is wrong with the settings is said before they can be read.
     log.configure(
         os.environ.get("VERGER_LOG_FORMAT") == "json" or "--log-format json" in " ".join(given).replace("=", " ")

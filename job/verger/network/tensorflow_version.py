@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 
 from verger.errors import UsageError
+from verger.redaction import words
 
 REQUIRED = "2.21.0"
 """The same as in requirements/run.in."""
@@ -27,7 +28,7 @@ def explain_import_errors() -> Iterator[None]:
         raise
     except Exception as error:  # an unfit protobuf raises an error of its own type
         raise UsageError(
-            f"TensorFlow {REQUIRED} is needed, and {_installed()} ({type(error).__name__}: {str(error)[:200]})",
+            f"TensorFlow {REQUIRED} is needed, and {_installed()} ({type(error).__name__}: {words(error)})",
             f"Install verger with its requirements: tensorflow-cpu=={REQUIRED}",
         ) from error
 

@@ -11,6 +11,7 @@ from verger.errors import ExitCode, InterruptedRunError, VergerError
 from verger.insight.analysis import Findings
 from verger.pipeline.values import Analysed, Extracted, Job, Listed, Pending, Projected, Published, Session
 from verger.planning.cost import cost
+from verger.redaction import words
 from verger.spark.failures import explain
 from verger.tables import manifest, runs
 from verger.tables.manifest import Failure, Manifest, RecordHeader
@@ -211,7 +212,7 @@ class Recorder:
         failure = Failure(
             **dict(RecordHeader.of(job.run, job.config, job.residency, job.started_at, datetime.now(UTC))),
             exit_code=int(known.exit_code if known else ExitCode.DEFECT),
-            message=known.line if known else f"{type(error).__name__}: {error}"[:2000],
+            message=known.line if known else words(f"{type(error).__name__}: {error}", 2000),
             photographs=self._counts,
             rejected_by_reason=self._rejected_by_reason,
         )

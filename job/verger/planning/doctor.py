@@ -21,6 +21,7 @@ from verger.cores import available_cores
 from verger.errors import DoesNotFitError, ExitCode, NothingToReadError, StoreError, UsageError, VergerError
 from verger.network.backbones import resolve
 from verger.photographs.suffixes import SUFFIXES
+from verger.redaction import redact, words
 from verger.residency.preflight import check_access, uris_by_role
 from verger.spark import s3a
 from verger.spark.session import MINIMUM_JAVA, java_version, session, uses_s3
@@ -61,7 +62,7 @@ class Check:
     exit_code: ExitCode = ExitCode.DONE
 
     def __str__(self) -> str:
-        return f"{self.verdict:<8}{self.name:<12}{self.line}"
+        return redact(f"{self.verdict:<8}{self.name:<12}{self.line}")
 
 
 def examine(config: DoctorSettings, stale_after: float = 24, fix: bool = False) -> Iterator[Check]:
@@ -127,8 +128,7 @@ def _check(name: str, check: Callable[[], str]) -> Check:
     except VergerError as error:
         return Check(name, "fails", error.line, error.exit_code)
     except Exception as error:  # a broken installation may raise anything
-        line = " ".join(f"{type(error).__name__}: {error}".split())
-        return Check(name, "fails", line[:300], ExitCode.USAGE)
+        return Check(name, "fails", words(f"{type(error).__name__}: {error}", 300), ExitCode.USAGE)
 
 
 def _skip(reason: str) -> str:

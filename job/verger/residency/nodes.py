@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from verger import redaction
 from verger.config import ResidencySettings
 from verger.errors import ResidencyError
 from verger.residency import regions
@@ -229,6 +230,10 @@ class _Cluster:
                 f"--verify-nodes is for runs in a Kubernetes cluster, and this process is not in a pod ({why})",
                 "Leave it out, or let the pod mount its service account's token",
             ) from None
+        for token in (settings.api_key or {}).values():
+            redaction.remember(token.partition(" ")[2])
+            if kind := redaction.bad_character(token.partition(" ")[2]):
+                raise ResidencyError(f"the token of the pod's service account holds {kind}", "Mount it without")
         settings.retries = False
         self._api: Any = client.CoreV1Api(client.ApiClient(settings))
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from verger import errors
 from verger.errors import DoesNotFitError, StoreError, VergerError
+from verger.redaction import words
 
 # Pattern in the text of an S3A error -> what it means, and what to do. Before Spark starts, boto3 has checked the keys
 # and the buckets: these are errors that occur later.
@@ -136,7 +137,7 @@ def explain(error: BaseException) -> VergerError | None:
         file = damaged[1].replace("s3a://", "s3://")
         return StoreError(f"{file} is damaged", "Delete it: its photographs are computed again")
     if denied := re.search(r"(?:AccessControlException|AccessDeniedException|Permission denied)[^\n]*", text):
-        return StoreError(f"access denied: {denied[0][:200]}", "Check the path and its permissions")
+        return StoreError(f"access denied: {words(denied[0])}", "Check the path and its permissions")
     if re.search("Py4JNetworkError|ConnectionRefusedError|Answer from Java side is empty", text):
         return DoesNotFitError(
             "Spark's JVM died",

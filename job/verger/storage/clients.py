@@ -7,11 +7,11 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-import boto3
 from botocore import exceptions as boto_errors
 from botocore.config import Config
 
 from verger import __version__
+from verger.storage import keys
 from verger.storage.buckets import Bucket
 from verger.storage.credentials import DEFAULT_REGION
 
@@ -98,7 +98,7 @@ def _create_client(bucket: Bucket, patient: bool) -> S3Client:
         request_checksum_calculation="when_supported" if bucket.is_aws else "when_required",
         response_checksum_validation="when_supported" if bucket.is_aws else "when_required",
     )
-    session = boto3.Session()
+    session = keys.session()
     # Parsing the dates of a listing is half the cost of reading it, and no code uses them.
     factory = session._session.get_component("response_parser_factory")
     factory.set_parser_defaults(timestamp_parser=str)

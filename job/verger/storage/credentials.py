@@ -11,6 +11,7 @@ from botocore import exceptions as boto_errors
 
 from verger.config import StoreSettings
 from verger.errors import StoreError, UsageError
+from verger.storage import keys
 from verger.storage.buckets import Bucket, is_aws
 from verger.storage.refusals import no_credentials, translate_errors
 
@@ -50,10 +51,10 @@ def resolve(name: str, settings: StoreSettings | None = None) -> Bucket:
     UsageError
         A profile, region or file that these name does not exist.
     StoreError
-        The credentials are incomplete, or cannot be fetched.
+        The credentials are incomplete, damaged, or cannot be fetched.
     """
     with translate_errors(f"s3://{name}"):
-        session = boto3.Session()
+        session = keys.session()
         region = (settings and settings.region) or os.environ.get("AWS_REGION") or session.region_name
         given = settings.endpoint_url if settings else None
         endpoint = _endpoint(session, region, given)
@@ -104,10 +105,10 @@ def java_provider() -> str:
     Raises
     ------
     StoreError
-        There are no keys, or the JVM cannot find keys of this kind.
+        There are no keys, they are damaged, or the JVM cannot find keys of this kind.
     """
     with translate_errors("S3"):
-        found = boto3.Session().get_credentials()
+        found = keys.session().get_credentials()
     if found is None:
         raise no_credentials("S3", "none were found")
     if found.method not in _PROVIDERS:

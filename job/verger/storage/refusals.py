@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 from urllib.parse import urlsplit
 
 from botocore import exceptions as boto_errors
 
 from verger.errors import NothingToReadError, StoreError, UsageError, VergerError
+from verger.redaction import redact, words
 
 
 @contextmanager
@@ -32,7 +34,7 @@ def translate_errors(where: str) -> Iterator[None]:
         translated = explain(error, where)
         if translated is None:
             raise
-        raise translated from error
+        raise translated from (None if _quotes_secrets(error) else error)
 
 
 def explain(error: Exception, where: str) -> VergerError | None:
@@ -54,8 +56,12 @@ def explain(error: Exception, where: str) -> VergerError | None:
         return _explain_response(error, where)
     if isinstance(error, RecursionError):  # botocore repeats a request while redirects name no region
         return StoreError(f"{where}: the endpoint only redirects requests", "Check --endpoint-url: http: or https:")
+    if isinstance(error, boto_errors.ConfigParseError):
+        return _explain_file(error)
     if isinstance(error, boto_errors.SSLError):
         return _explain_tls(_cause(error), where)
+    if re.search(r"Invalid header value|codec can't encode", str(error)):
+        return no_credentials(where, "a key or token has a character that no HTTP header can have")
     if isinstance(error, (boto_errors.HTTPClientError, boto_errors.ConnectionError)):
         endpoint = str(getattr(error, "kwargs", {}).get("endpoint_url", ""))
         at = f" at {_host(endpoint)}" if endpoint else ""
@@ -86,6 +92,20 @@ def not_s3(where: str) -> StoreError:
         For the caller to raise; it advises to check the endpoint.
     """
     return StoreError(f"{where}: the server at the endpoint is no S3 store, or a broken one", "Check --endpoint-url")
+
+
+def _quotes_secrets(error: Exception) -> bool:
+    """Whether the text of an error has secrets in it, and so no traceback may show it."""
+    return isinstance(error, boto_errors.ConfigParseError) or redact(str(error)) != str(error)
+
+
+def _explain_file(error: boto_errors.ConfigParseError) -> UsageError:
+    """A file of AWS's that cannot be parsed. Its parser quotes the lines, in which keys may be."""
+    given: dict[str, Any] = dict(error.kwargs)
+    path, cause = given["path"], given["error"]
+    number = getattr(cause, "lineno", None) or next((line for line, _ in getattr(cause, "errors", ())), None)
+    why = "it is not UTF-8" if isinstance(cause, UnicodeDecodeError) else "it must be [PROFILE], then NAME = VALUE"
+    return UsageError(f"{path} cannot be read{f' from line {number}' if number else ''}: {why}", f"Correct {path}")
 
 
 def _explain_tls(cause: str, where: str) -> StoreError:
@@ -172,7 +192,7 @@ def _explain_response(error: boto_errors.ClientError, where: str) -> VergerError
         return StoreError(f"{where}: {meaning}", advice)
     if code == "500":  # botocore's name for an answer that is no XML
         return not_s3(where)
-    message = str(error.response["Error"].get("Message", ""))[:200]
+    message = words(error.response["Error"].get("Message", ""))
     return StoreError(
         f"{where}: the store answers {operation} with {code}: {message}",
         "Look up the code in the store's documentation",
@@ -210,7 +230,7 @@ def _cause(error: BaseException) -> str:
     text = re.sub(r"https?://\S+", lambda url: _host(url[0]), " ".join(str(inner).split()))
     text = re.sub(r"AWSHTTPS?Connection(Pool)?\(.*?\): |\[SSL: \w+\] | \(_ssl\.c:\d+\)", "", text)
     message = re.search(r"\[Errno -?\d+\] ([^)]+)", text)
-    return (message[1] if message else text)[:160]
+    return words(message[1] if message else text, 160)
 
 
 def _host(url: str) -> str:

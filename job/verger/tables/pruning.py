@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
+from verger.redaction import words
 from verger.storage.base import Storage
 from verger.storage.uri import join
 from verger.tables import runs
@@ -110,7 +111,7 @@ def prune_gone(
             except (pa.ArrowInvalid, OSError) as error:
                 if not damaged(error):
                     raise
-                warn(f"{entry.path} is damaged and left as it is ({' '.join(str(error).split())[:120]})")
+                warn(f"{entry.path} is damaged and left as it is ({words(error, 120)})")
                 continue
             dropped += removed if folder == "features" else 0
     return dropped

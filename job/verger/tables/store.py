@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from verger.errors import NothingToReadError, StoreError
+from verger.redaction import words
 from verger.storage.base import AlreadyPublishedError, Entry, Storage
 from verger.storage.uri import join
 from verger.tables.rows import KEY, deduplicate, parquet_bytes, with_file_names
@@ -381,4 +382,4 @@ def parquet_files(storage: Storage, folder: str) -> Iterable[Entry]:
 
 
 def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:120]
+    return words(error, 120)
