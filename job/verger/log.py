@@ -69,6 +69,13 @@ class _JsonHandler(logging.Handler):
             sys.stderr.flush()
 
 
+class _PlainFormatter(logging.Formatter):
+    """The text of a message, of which the secrets are removed."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return redact(super().format(record))
+
+
 _HANDLER = _JsonHandler()
 
 
@@ -82,19 +89,28 @@ def configure(as_json: bool, verbose: bool = False) -> None:
     verbose : bool
         Whether to include Py4J's messages: a traceback for every call that a signal interrupts.
     """
+    if logging.lastResort is not None:  # writes on stderr what no handler takes
+        logging.lastResort.setFormatter(_PlainFormatter())
     root = logging.getLogger()
     (root.addHandler if as_json else root.removeHandler)(_HANDLER)
     logging.captureWarnings(as_json)
     logging.getLogger("py4j").setLevel(logging.CRITICAL if as_json and not verbose else logging.NOTSET)
     if as_json:
         threading.excepthook = sys.unraisablehook = _log_uncaught
-    elif threading.excepthook is _log_uncaught:
-        threading.excepthook, sys.unraisablehook = threading.__excepthook__, sys.__unraisablehook__
+    else:
+        threading.excepthook = sys.unraisablehook = _print_uncaught
 
 
 def is_json() -> bool:
     """Whether the log is JSON."""
     return _HANDLER in logging.getLogger().handlers
+
+
+def _print_uncaught(uncaught: Any) -> None:
+    """Print an exception that no caller can catch, as Python does, without secrets."""
+    text = redact("".join(traceback.format_exception(uncaught.exc_type, uncaught.exc_value, uncaught.exc_traceback)))
+    with suppress(OSError, ValueError, AttributeError):  # stderr is closed, or there is none
+        sys.stderr.write(text)
 
 
 def _log_uncaught(uncaught: Any) -> None:

@@ -29,6 +29,7 @@ _FILES = {
     "config-file": ("AWS_CONFIG_FILE", "~/.aws/config"),
 }
 _SETTINGS = {"access_key": "aws_access_key_id", "secret_key": "aws_secret_access_key", "token": "aws_session_token"}
+_WEB_IDENTITY = "AWS_WEB_IDENTITY_TOKEN_FILE"
 _CONTAINER_TOKEN = "AWS_CONTAINER_AUTHORIZATION_TOKEN"
 _in_use: WeakSet[Any] = WeakSet()  # botocore's objects of credentials
 
@@ -49,12 +50,13 @@ def session() -> boto3.Session:
         As `verger.storage.refusals` explains it: a profile that does not exist, for example.
     """
     unset_empty()
-    for name in ("AWS_WEB_IDENTITY_TOKEN_FILE", f"{_CONTAINER_TOKEN}_FILE"):
+    for name in (_WEB_IDENTITY, f"{_CONTAINER_TOKEN}_FILE"):
         redaction.remember(_text_of(os.environ.get(name)))
     made = boto3.Session()
     try:
         credentials = made.get_credentials()
     except boto_errors.BotoCoreError:
+        _check_container_token()
         raise
     except Exception as error:  # botocore's own checks, and what files and programs give that is no text or no JSON
         _check_container_token()
@@ -72,6 +74,9 @@ def _check(made: boto3.Session, credentials: Any) -> None:
     if credentials.method == "env":
         # They end in a line break where a Secret was made with `echo`. Java strips them, boto3 does not.
         found = [(name, name, os.environ.get(name, ""), field) for name, field in _VARIABLES.items()]
+    elif credentials.method == "assume-role-with-web-identity":
+        path = os.environ.get(_WEB_IDENTITY, "")  # a profile may name another
+        found = [(path, f"{_WEB_IDENTITY} {path}", _text_of(path).strip(), "token")]
     else:
         where = _where(made, credentials.method)
         found = [(where, f"{_SETTINGS[field]} of {where}", value, field) for field, value in values.items()]
@@ -89,6 +94,9 @@ def _where(made: boto3.Session, method: str) -> str:
 
 
 def _check_container_token() -> None:
+    """Where keys could not be fetched: whether the token that the agent of a container asks for is why."""
+    if not {"AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"} & os.environ.keys():
+        return
     name = f"{_CONTAINER_TOKEN}_FILE"
     path = os.environ.get(name)
     token = _text_of(path) if path else os.environ.get(_CONTAINER_TOKEN, "")

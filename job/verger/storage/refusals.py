@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 from botocore import exceptions as boto_errors
 
@@ -61,13 +62,16 @@ def explain(error: Exception, where: str) -> VergerError | None:
     if isinstance(error, boto_errors.SSLError):
         return _explain_tls(_cause(error), where)
     if re.search(r"Invalid header value|codec can't encode", str(error)):
-        return no_credentials(where, "a key or token has a character that no HTTP header can have")
+        return StoreError(
+            f"{where}: a key, a token or the password of a proxy has a character that no HTTP header can have",
+            "Correct it where it is set",
+        )
     if isinstance(error, (boto_errors.HTTPClientError, boto_errors.ConnectionError)):
         endpoint = str(getattr(error, "kwargs", {}).get("endpoint_url", ""))
         at = f" at {_host(endpoint)}" if endpoint else ""
         return StoreError(
             f"{where}: the store{at} cannot be reached ({_cause(error)})",
-            "Check --endpoint-url, http: or https: included, and the network",
+            f"Check --endpoint-url, http: or https: included, {_proxies()}and the network",
         )
     if isinstance(error, _DAMAGED_BODY):
         return StoreError(f"{where}: the store's answer is incomplete or damaged ({_cause(error)})", "Run again")
@@ -92,6 +96,12 @@ def not_s3(where: str) -> StoreError:
         For the caller to raise; it advises to check the endpoint.
     """
     return StoreError(f"{where}: the server at the endpoint is no S3 store, or a broken one", "Check --endpoint-url")
+
+
+def _proxies() -> str:
+    """The variables that name a proxy, where one is set, which any request may go through."""
+    named = [name for name in ("HTTP_PROXY", "HTTPS_PROXY") if name[:-6].lower() in getproxies()]
+    return f"the proxy of {' and '.join(named)} " if named else ""
 
 
 def _quotes_secrets(error: Exception) -> bool:
