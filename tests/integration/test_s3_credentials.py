@@ -194,6 +194,45 @@ def plain(content: bytes) -> bytes:
         return bytes(stream.read())
 
 
+def test_a_token_that_ends_in_a_line_break(
+    s3_environment: Minio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a Secret has it that was made with `echo`: no part of it is said, at the most talkative level."""
+    keys = assumed(s3_environment)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", keys["AccessKeyId"])
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", keys["SecretAccessKey"])
+    monkeypatch.setenv("AWS_SESSION_TOKEN", keys["SessionToken"] + "\n")
+    places = ["--input", f"s3://{s3_environment.bucket()}/in", "--output", "out", "--store-location", "eu"]
+    process = start("run", *places, "--log-level", "debug", cwd=tmp_path)
+    _, stderr = process.communicate(timeout=120)
+    assert process.returncode == 4, stderr
+    assert "verger: AWS_SESSION_TOKEN holds a line break at its end. Set AWS_SESSION_TOKEN without it: echo" in stderr
+    pieces = {key[start : start + 6] for key in keys.values() for start in range(len(key) - 5)}
+    assert [piece for piece in pieces if piece in stderr] == []
+
+
+@pytest.mark.slow
+def test_empty_variables_beside_good_keys(place: Place) -> None:
+    """Neither boto3 nor Spark, Java and Hadoop take them for values."""
+    names = (
+        "AWS_PROFILE",
+        "AWS_CA_BUNDLE",
+        "AWS_ENDPOINT_URL",
+        "AWS_DEFAULT_REGION",
+        "AWS_ROLE_ARN",
+        "AWS_MAX_ATTEMPTS",
+    )
+    spark = ("SPARK_HOME", "SPARK_LOCAL_IP", "PYSPARK_PYTHON", "PYSPARK_SUBMIT_ARGS", "HADOOP_USER_NAME", "JAVA_HOME")
+    code, stderr = place.run(
+        **dict.fromkeys((*names, *spark, "VERGER_ENDPOINT_URL", "VERGER_REGION", "HTTPS_PROXY"), ""),
+        AWS_ACCESS_KEY_ID=place.keys["AccessKeyId"],
+        AWS_SECRET_ACCESS_KEY=place.keys["SecretAccessKey"],
+        AWS_SESSION_TOKEN=place.keys["SessionToken"],
+    )
+    assert code == 0, stderr
+    assert place.computed() == COUNT
+
+
 def test_a_token_that_was_tampered_with(place: Place) -> None:
     code, stderr = place.run(
         AWS_ACCESS_KEY_ID=place.keys["AccessKeyId"],

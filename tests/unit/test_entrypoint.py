@@ -106,6 +106,14 @@ def test_the_executor_is_started_as_spark_asks(container: Container) -> None:
     ]
 
 
+def test_empty_variables_count_as_unset(container: Container) -> None:
+    """For Java, and for the Python workers that it starts. Others may say something by being empty."""
+    empty = dict.fromkeys(("AWS_PROFILE", "AWS_CA_BUNDLE", "VERGER_REGION", "HADOOP_USER_NAME", "HOME", "NO_PROXY"), "")
+    assert container.start("executor", **EXECUTOR, **empty, AWS_REGION="eu-west-3").returncode == 0
+    assert {name for name, value in container.environment.items() if not value} == {"NO_PROXY"}
+    assert container.environment["AWS_REGION"] == "eu-west-3"
+
+
 def test_java_options_keep_their_order_and_their_spaces(container: Container) -> None:
     options = [f"-Dnumber={number}" for number in range(12)]
     options[1] = "-Dwords=one two  three"

@@ -72,6 +72,35 @@ gc.collect()
     assert (unraisable["level"], "ValueError: unraisable" in unraisable["traceback"]) == ("ERROR", True)
 
 
+@pytest.mark.parametrize("as_json", [True, False])
+def test_no_library_and_no_thread_says_a_secret(as_json: bool) -> None:
+    token = "Tn5Rb1Ly8Hd4Mf6Js2Gc"
+    script = f"""
+import gc, logging, os, threading
+from verger import log
+token = os.environ["AWS_SESSION_TOKEN"]
+log.configure({as_json})
+try:
+    raise KeyError(token)
+except KeyError:
+    logging.getLogger("botocore").warning("first %s", token, exc_info=True)
+def fails():
+    raise KeyError("second", token)
+thread = threading.Thread(target=fails)
+thread.start()
+thread.join()
+class Leaves:
+    def __del__(self):
+        raise ValueError("third", token)
+Leaves()
+gc.collect()
+"""
+    environment = {"PYTHONPATH": str(ROOT / "job"), "AWS_SESSION_TOKEN": token}
+    ran = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
+    assert all(word in ran.stderr for word in ("first ***", "KeyError", "'second', '***'", "'third', '***'"))
+    assert token[:6] not in ran.stderr and token[-6:] not in ran.stderr
+
+
 def test_py4j_messages_are_only_in_a_verbose_log(capsys: pytest.CaptureFixture[str]) -> None:
     log.configure(True, verbose=True)
     logging.getLogger("py4j.java_gateway").error("interrupted")

@@ -89,6 +89,13 @@ class TestFailures:
             raise StoreError("no", "Yes")
         assert recorded(job)["rejected_by_reason"] == {"empty": 2}
 
+    def test_a_failure_has_no_secrets(self, job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("AWS_SESSION_TOKEN", "Tn5Rb1Ly8Hd4Mf6Js2Gc")
+        recorder = Recorder(job)
+        with pytest.raises(KeyError), recorder.failures():
+            raise KeyError("x-amz-security-token: Tn5Rb1Ly8Hd4Mf6Js2Gc")
+        assert recorded(job)["message"] == "KeyError: 'x-amz-security-token: ***'"
+
     def test_an_interrupt_is_a_failure_that_says_how_to_go_on(self, job: Job) -> None:
         with pytest.raises(InterruptedRunError), Recorder(job).failures():
             raise KeyboardInterrupt

@@ -20,6 +20,7 @@ from kubernetes.config import incluster_config
 
 from verger.config import RunConfig
 from verger.errors import ResidencyError
+from verger.redaction import redact
 from verger.residency import nodes
 
 LABEL = "topology.kubernetes.io/region"
@@ -240,6 +241,15 @@ def test_a_pod_that_is_not_found_or_an_api_that_does_not_answer_is_refused(api: 
     api.broken = True
     with pytest.raises(ResidencyError, match="the region of the driver's node is unknown"):
         nodes.check_driver(CONFIG)
+
+
+def test_a_token_that_ends_in_a_line_break_is_refused_and_not_shown(api: Api, tmp_path: Path) -> None:
+    """The client of Kubernetes would quote it in the error of its request."""
+    (tmp_path / "token").write_text("Tn5Rb1Ly8Hd4Mf6Js2Gc\n")
+    with pytest.raises(ResidencyError, match="token of the pod's service account holds a line break at its end") as it:
+        nodes.check_driver(CONFIG)
+    assert "Tn5Rb1" not in it.value.line
+    assert redact("Tn5Rb1Ly8Hd4Mf6Js2Gc") == "***"
 
 
 def test_outside_a_cluster_verification_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
