@@ -130,13 +130,18 @@ def _known() -> set[str]:
     """All secrets of this moment; keys in the environment may change, and temporary ones do."""
     found = set(_remembered)
     for name, value in os.environ.items():
-        if _SECRET_NAME.search(name) or (name == "AWS_ACCESS_KEY_ID" and len(value) >= _LONG):
+        if _is_secret(name) or (name == "AWS_ACCESS_KEY_ID" and len(value) >= _LONG):
             found.add(value)
         elif "@" in value and _ADDRESS_NAME.search(name):
             found |= _user_info(value)
     for source in SOURCES:
         found.update(source())
     return found
+
+
+@lru_cache(maxsize=1024)
+def _is_secret(name: str) -> bool:
+    return _SECRET_NAME.search(name) is not None
 
 
 def _user_info(address: str) -> set[str]:
