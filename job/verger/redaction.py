@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Callable, Iterable
 from functools import lru_cache
+from itertools import groupby
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -158,14 +159,15 @@ def _forms(secrets: frozenset[str]) -> tuple[tuple[str, ...], frozenset[str]]:
     parts = {part for secret in secrets for part in (secret, secret.strip(), *secret.split())}
     forms = {form for part in parts if len(part) >= _SHORTEST for form in _quoted(part)}
     pieces = {
-        form[start : start + _PIECE]
-        for form in forms
-        if len(form) >= _LONG
-        for start in range(len(form) - _PIECE + 1)
-    }  # fmt: skip
-    # A plain word or number may be in a text by chance; beside it there is another piece.
-    chance = {piece for piece in pieces if piece.isdigit() or (piece.isalpha() and piece.islower())}
-    return tuple(sorted(forms, key=len, reverse=True)), frozenset(pieces - chance)
+        form[start : start + _PIECE] for form in forms if len(form) >= _LONG for start in range(len(form) - _PIECE + 1)
+    }
+    return tuple(sorted(forms, key=len, reverse=True)), frozenset(filter(_looks_random, pieces))
+
+
+def _looks_random(piece: str) -> bool:
+    """Whether it is no plain word or number, as a secret may have that people made up, and any text too."""
+    kinds = (any(map(kind, piece)) for kind in (str.isupper, str.islower, str.isdigit))
+    return sum(kinds) > 1
 
 
 def _quoted(secret: str) -> set[str]:
@@ -183,15 +185,9 @@ def _quoted(secret: str) -> set[str]:
 
 
 def _without_pieces(text: str, pieces: frozenset[str]) -> str:
-    kept, end, start = [], 0, 0
-    while start <= len(text) - _PIECE:
-        if text[start : start + _PIECE] not in pieces:
-            start += 1
-            continue
-        kept.append(text[end:start])
-        end = start + _PIECE
-        while end < len(text) and text[end - _PIECE + 1 : end + 1] in pieces:
-            end += 1
-        kept.append(MARK)
-        start = end
-    return "".join((*kept, text[end:]))
+    covered = bytearray(len(text))
+    for start in range(len(text) - _PIECE + 1):
+        if text[start : start + _PIECE] in pieces:
+            covered[start : start + _PIECE] = b"\1" * _PIECE
+    runs = groupby(range(len(text)), key=covered.__getitem__)
+    return "".join(MARK if secret else "".join(text[at] for at in places) for secret, places in runs)

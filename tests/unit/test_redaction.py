@@ -79,8 +79,8 @@ def test_what_is_no_secret_or_any_word_is_kept(name: str, value: str, monkeypatc
 
 def test_a_plain_word_of_a_secret_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """A secret that people made up has words that a message may have too."""
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "Photographs-in-20261129-orchards")
-    text = "photographs of 20261129 at s3://orchards cannot be read"
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "store-of-orchards/20261129/photographs")
+    text = "20261129 photographs at s3://store-of-orchards/photographs cannot be read"
     assert redact(text) == text
 
 
