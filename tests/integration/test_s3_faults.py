@@ -150,7 +150,7 @@ class TestRights:
         place.user(*may)
         code, line = place.refused()
         assert code == 4
-        assert f"access denied ({asked}). Grant these credentials {lacks}, or use others." in line
+        assert f"access denied ({asked}). The store does not say why: check that these credentials have {lacks}" in line
         assert (place.output if lacks == "s3:PutObject" else place.input) in line
 
 

@@ -67,6 +67,25 @@ class StoreSettings(_Group):
         "PEM file of the certificate authority that signed the store's certificate; default: AWS_CA_BUNDLE.",
         None,
     )
+    sse: Literal["AES256", "aws:kms", "aws:kms:dsse"] | None = setting(
+        "Store",
+        "Server-side encryption to ask for with every object that is written; default: none, so that the bucket's own "
+        "default applies.",
+        None,
+    )
+    sse_kms_key_id: str | None = setting(
+        "Store",
+        "ARN of the KMS key for sse aws:kms or aws:kms:dsse; default: the bucket's key, or AWS's own.",
+        None,
+        pattern=r"^[^\s,]+$",
+    )
+    requester_pays: bool = setting("Store", "Pay for requests to buckets whose owner does not (Requester Pays).", False)
+
+    @model_validator(mode="after")
+    def _check_encryption(self) -> Self:
+        if self.sse_kms_key_id and self.sse not in ("aws:kms", "aws:kms:dsse"):
+            raise ValueError("sse_kms_key_id needs sse aws:kms or aws:kms:dsse")
+        return self
 
 
 class EventLogSettings(_Group):

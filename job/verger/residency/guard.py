@@ -208,7 +208,7 @@ def _require_allowed_endpoint(stores: Stores, name: str, settings: AccessSetting
 
 def _region(stores: Stores, bucket: Bucket, only_written: bool) -> str | None:
     """The region that the store reports for a bucket; None where a store that is not AWS's reports none."""
-    from verger.storage.refusals import translate_errors
+    from verger.storage.refusals import explain, translate_errors
 
     where = f"s3://{bucket.name}"
     with translate_errors(where):
@@ -225,6 +225,10 @@ def _region(stores: Stores, bucket: Bucket, only_written: bool) -> str | None:
             if list_error.response["Error"].get("Code") != "AccessDenied":
                 raise
             answer = list_error.response
+            if bucket.is_aws and _region_header(answer) is None:
+                denied = explain(list_error, where)
+                assert denied is not None
+                raise ResidencyError(f"AWS does not report the region of {denied.what}", denied.advice) from list_error
         return _region_header(answer)
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 from verger.config import AccessSettings
-from verger.errors import NothingToReadError, StoreError
+from verger.errors import NothingToReadError, StoreError, VergerError
 from verger.residency.guard import Residency, guard
 from verger.storage.stores import Stores
 from verger.storage.uri import S3, bucket_name, canonical, join
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 # One photograph that may not be read is rejected; if so many may not, access to the bucket is denied.
 _SAMPLED_OBJECTS = 3
+_ENCRYPTIONS = ("aws:kms", "AES256", "aws:kms:dsse")
 # Roles of objects that are read by name: the permission to list their folder is not needed.
 _OBJECT_ROLES = ("weights", "photographs")
 
@@ -97,12 +99,15 @@ def _try_access(stores: Stores, uri: str, lists: bool, writes: bool) -> None:
     if lists:
         _try_reading(client, name, join(key, "") if key else "", uri)
     if writes:
-        _try_writing(client, name, key, uri)
+        _try_writing(client, name, key, uri, encrypts=bucket.sse is not None)
 
 
 def _try_reading(client: S3Client, bucket: str, prefix: str, uri: str) -> None:
-    """List, as the error of HEAD would not have the reason; then read the first byte of an object."""
-    from verger.storage.refusals import not_s3, translate_errors
+    """List, as the error of HEAD would not have the reason; then read the first byte of an object.
+
+    An object that is archived, or encrypted with a key that cannot be used, is rejected by the run.
+    """
+    from verger.storage.refusals import is_denial, not_s3, object_problem, translate_errors
 
     with translate_errors(uri):
         page = client.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=_SAMPLED_OBJECTS)
@@ -118,19 +123,28 @@ def _try_reading(client: S3Client, bucket: str, prefix: str, uri: str) -> None:
         except NothingToReadError:  # deleted meanwhile: the run's own listing will not have it
             return
         except StoreError as error:
+            if object_problem(error) and not is_denial(error):
+                return
             denied = error
     if denied is not None:
         raise denied
 
 
-def _try_writing(client: S3Client, bucket: str, key: str, uri: str) -> None:
+def _try_writing(client: S3Client, bucket: str, key: str, uri: str, encrypts: bool) -> None:
     """Start an upload, as the committer does, and abort it. It needs the permission, and makes no object."""
     from verger.storage.refusals import translate_errors
 
     probe = join(key, f"_preflight-{secrets.token_hex(4)}").removeprefix("/")
+    try:
+        with translate_errors(uri):
+            _begin_and_abort(client, bucket, probe)
+    except StoreError as error:
+        if not encrypts and (demanded := _demanded_encryption(error, client, bucket, probe)):
+            raise StoreError(
+                f"{uri}: the store takes what is written only with encryption {demanded}", f"Give --sse {demanded}"
+            ) from error
+        raise
     with translate_errors(uri):
-        created = client.create_multipart_upload(Bucket=bucket, Key=probe)
-        client.abort_multipart_upload(Bucket=bucket, Key=probe, UploadId=created["UploadId"])
         try:  # a store that ignores conditions would let one run overwrite another
             client.put_object(Bucket=bucket, Key=probe, Body=b"", IfMatch='"0"')
         except client.exceptions.ClientError as error:
@@ -139,3 +153,23 @@ def _try_writing(client: S3Client, bucket: str, key: str, uri: str) -> None:
             return
         client.delete_object(Bucket=bucket, Key=probe)
     raise StoreError(f"{uri}: the store ignores If-Match: two runs could overwrite each other", "Use another store")
+
+
+def _begin_and_abort(client: S3Client, bucket: str, key: str, **encryption: Any) -> None:
+    created = client.create_multipart_upload(Bucket=bucket, Key=key, **encryption)
+    client.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=created["UploadId"])
+
+
+def _demanded_encryption(denied: StoreError, client: S3Client, bucket: str, key: str) -> str | None:
+    """The encryption with which the store takes an upload that it has denied without; None where it takes none."""
+    from verger.storage.refusals import is_denial, translate_errors
+
+    if (
+        not is_denial(denied) or "kms:" in denied.line
+    ):  # the bucket's default key may not be used: no demand of a policy
+        return None
+    for encryption in _ENCRYPTIONS:
+        with suppress(VergerError), translate_errors(f"s3://{bucket}"):
+            _begin_and_abort(client, bucket, key, ServerSideEncryption=encryption)
+            return encryption
+    return None

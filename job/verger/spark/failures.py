@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from verger import errors
 from verger.errors import DoesNotFitError, StoreError, VergerError
 from verger.redaction import words
+from verger.storage import denials
 
 # Pattern in the text of an S3A error -> what it means, and what to do. Before Spark starts, boto3 has checked the keys
 # and the buckets: these are errors that occur later.
@@ -21,7 +22,13 @@ _S3A = (
     (r"InvalidAccessKeyId|SignatureDoesNotMatch", "the store refuses the credentials", _NEW_KEYS),
     (r"NoAuthWithAWSException", "Spark finds no credentials", "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"),
     (r"XMinioStorageFull|InsufficientStorage|Status Code: 507", "the store is full", "Free some space there"),
-    (r"Status Code: 403", "access denied", "Grant these credentials that permission, or get new ones"),
+    (r"InvalidObjectState", "archived, and so cannot be read (storage class GLACIER or the like)", "Restore it first"),
+    (
+        r"\):(?:KMS\.|kms:)\w+",
+        "the store cannot use the encryption key",
+        "Check the key's state, its region, and --sse-kms-key-id",
+    ),
+    (r"Status Code: 403", "access denied", ""),  # the advice follows from what the store said
     # An answer to HEAD has no body, and so no error code.
     (r"AWSBadRequestException", "the store refuses the request; the session token may have expired", _NEW_KEYS),
     (r"AWSRedirectException", "the bucket is in another region", "Leave --region out, or give the bucket's region"),
@@ -131,7 +138,11 @@ def explain(error: BaseException) -> VergerError | None:
     for pattern, meaning, advice in _S3A:
         if found := re.search(pattern, text):
             where = re.search(r"s3a://[^\s:,'\"]+", text[: found.end()][-500:] + text[found.end() :][:500])
-            return StoreError(f"{where[0].replace('s3a:', 's3:') if where else 'S3'}: {meaning}", advice)
+            place = where[0].replace("s3a:", "s3:") if where else "S3"
+            if advice:
+                return StoreError(f"{place}: {meaning}", advice)
+            denial = _denial(text[: found.start()])
+            return StoreError(f"{place}: {meaning}{f': {denial.words}' if denial.words else ''}", denial.advice)
     unreadable = r"FAILED_READ_FILE(?!\.FILE_NOT_EXIST).*?Encountered error while reading file (?:file://)?(\S+?)\.?\s"
     if damaged := re.search(unreadable, text):
         file = damaged[1].replace("s3a://", "s3://")
@@ -148,6 +159,12 @@ def explain(error: BaseException) -> VergerError | None:
             "Spark's JVM ended as it started", "Give less --driver-memory, and see it with --log-level info"
         )
     return None
+
+
+def _denial(text: str) -> denials.Denial:
+    """What a store has said in an S3A error, of which ``text`` is the part before the status."""
+    said = re.search(r"Exception: ((?:(?!Exception: ).)*?) \(Service: S3, $", text, re.DOTALL)
+    return denials.explain(said[1] if said else "", "")
 
 
 def worker_lost(error: BaseException) -> bool:

@@ -49,6 +49,8 @@ _MAGIC_COMMITTER = {
     "spark.sql.sources.commitProtocolClass": COMMIT_PROTOCOL,
     "spark.sql.parquet.output.committer.class": "org.apache.spark.internal.io.cloud.BindingParquetOutputCommitter",
 }
+# The value of S3's header -> S3A's name for it.
+_ENCRYPTION = {"AES256": "AES256", "aws:kms": "SSE-KMS", "aws:kms:dsse": "DSSE-KMS"}
 
 
 def spark_settings(buckets: Iterable[Bucket], settings: SparkSettings) -> dict[str, str]:
@@ -57,7 +59,7 @@ def spark_settings(buckets: Iterable[Bucket], settings: SparkSettings) -> dict[s
     Parameters
     ----------
     buckets : iterable of Bucket
-        Each gets its own endpoint, region and addressing.
+        Each gets its own endpoint, region, addressing and encryption.
     settings : SparkSettings
         Files are buffered in ``local_dir``.
 
@@ -87,6 +89,12 @@ def spark_settings(buckets: Iterable[Bucket], settings: SparkSettings) -> dict[s
         if bucket.endpoint_url:
             s3a[f"{prefix}.endpoint"] = bucket.endpoint_url
             s3a[f"{prefix}.connection.ssl.enabled"] = str(bucket.endpoint_url.startswith("https:")).lower()
+        if bucket.sse:
+            s3a[f"{prefix}.encryption.algorithm"] = _ENCRYPTION[bucket.sse]
+        if bucket.sse_kms_key_id:
+            s3a[f"{prefix}.encryption.key"] = bucket.sse_kms_key_id
+        if bucket.requester_pays:
+            s3a[f"{prefix}.requester.pays.enabled"] = "true"
     return _MAGIC_COMMITTER | {f"spark.hadoop.{name}": value for name, value in s3a.items()}
 
 

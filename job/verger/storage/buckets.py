@@ -23,6 +23,12 @@ class Bucket:
         Whether requests have the bucket's name in the path, not in the host name.
     ca_bundle : str, optional
         PEM file with which the store's certificate is checked.
+    sse : str, optional
+        Server-side encryption that is asked for with every object that is written, as S3's header names it.
+    sse_kms_key_id : str, optional
+        ARN of the key, where ``sse`` uses KMS; None for the bucket's default key.
+    requester_pays : bool
+        Whether requests say that their sender pays for them.
     """
 
     name: str
@@ -30,6 +36,9 @@ class Bucket:
     endpoint_url: str | None = None
     path_style: bool = False
     ca_bundle: str | None = None
+    sse: str | None = None
+    sse_kms_key_id: str | None = None
+    requester_pays: bool = False
 
     @property
     def is_aws(self) -> bool:

@@ -18,6 +18,9 @@ from verger.storage.credentials import DEFAULT_REGION
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
+# Operations that make an object. The parts of an upload are encrypted as the request that began it says.
+_WRITES = ("PutObject", "CreateMultipartUpload", "CopyObject")
+
 
 class Clients:
     """The clients of one command: one for each bucket. Threads may share them.
@@ -109,4 +112,24 @@ def _create_client(bucket: Bucket, patient: bool) -> S3Client:
         verify=bucket.ca_bundle,
         config=config,
     )
+    _add_headers(client, bucket)
     return client
+
+
+def _add_headers(client: S3Client, bucket: Bucket) -> None:
+    """Let a client send what the bucket's owner demands with each request, whoever makes the request."""
+
+    def encrypt(params: dict[str, Any], **_: Any) -> None:
+        if "ServerSideEncryption" not in params:
+            params["ServerSideEncryption"] = bucket.sse
+            if bucket.sse_kms_key_id:
+                params["SSEKMSKeyId"] = bucket.sse_kms_key_id
+
+    def pay(params: dict[str, Any], **_: Any) -> None:
+        params["headers"]["x-amz-request-payer"] = "requester"
+
+    if bucket.sse:
+        for operation in _WRITES:
+            client.meta.events.register(f"before-parameter-build.s3.{operation}", encrypt)
+    if bucket.requester_pays:
+        client.meta.events.register("before-call.s3", pay)

@@ -74,6 +74,9 @@ def resolve(name: str, settings: StoreSettings | None = None) -> Bucket:
         endpoint_url=endpoint if is_custom else None,
         path_style=not is_aws(endpoint) if path_style is None else path_style,
         ca_bundle=ca_bundle or None,
+        sse=settings.sse if settings else None,
+        sse_kms_key_id=settings.sse_kms_key_id if settings else None,
+        requester_pays=settings.requester_pays if settings else False,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
@@ -13,6 +13,7 @@ from botocore import exceptions as boto_errors
 
 from verger.errors import NothingToReadError, StoreError, UsageError, VergerError
 from verger.redaction import redact, words
+from verger.storage import denials
 
 
 @contextmanager
@@ -148,6 +149,8 @@ _MEANINGS = {
     "RequestTimeTooSkewed": ("this machine's clock differs too much from the store's", "Set the clock"),
     "NoSuchBucket": ("there is no such bucket", "Check the name and the endpoint"),
     "InvalidBucketName": ("the store does not accept this bucket name", "Check the URI"),
+    "InvalidObjectState": ("archived, and so cannot be read (storage class GLACIER or the like)", "Restore it first"),
+    "InternalError": ("the store has an internal error", "Run again later"),
     "SlowDown": ("the store is overloaded", "Run again later"),
     "ServiceUnavailable": ("the store is not available", "Run again later"),
     "XMinioStorageFull": ("the store is full", "Free some space there"),
@@ -191,22 +194,102 @@ def _explain_response(error: boto_errors.ClientError, where: str) -> VergerError
         return NothingToReadError(f"{where} does not exist", "Check the path")
     if code == "NoSuchBucket" and operation in ("ListObjectsV2", "GetObject", "HeadObject"):
         return NothingToReadError(f"{where}: there is no such bucket", "Check the name and the endpoint")
+    if code == "500":  # botocore's name for an answer that is no XML
+        return not_s3(where)
+    return explain_code(code, _message(error), operation, where)
+
+
+def explain_code(code: str, message: str, operation: str, where: str) -> StoreError:
+    """Translate an error code of S3.
+
+    Parameters
+    ----------
+    code : str
+        The store's, or the status where the answer had no body.
+    message : str
+        The store's sentence.
+    operation : str
+        boto3's name of what was asked.
+    where : str
+        What was read or written, as a URI, for the message.
+
+    Returns
+    -------
+    StoreError
+        It has the store's own words where they say more than the code.
+    """
     code = _ALIASES.get(code, code)
     if code == "AccessDenied":
-        permission = f"s3:{_PERMISSIONS.get(operation, operation)}"
-        return StoreError(
-            f"{where}: access denied ({operation})", f"Grant these credentials {permission}, or use others"
-        )
+        denial = denials.explain(message, f"s3:{_PERMISSIONS.get(operation, operation)}")
+        said = f": {denial.words}" if denial.words else ""
+        return StoreError(f"{where}: access denied ({operation}){said}", denial.advice)
     if code in _MEANINGS:
         meaning, advice = _MEANINGS[code]
         return StoreError(f"{where}: {meaning}", advice)
     if code == "500":  # botocore's name for an answer that is no XML
         return not_s3(where)
-    message = words(error.response["Error"].get("Message", ""))
+    message = words(message)
+    if _is_about_a_key(code):
+        return StoreError(
+            f"{where}: the store cannot use the encryption key ({operation}, {code}: {message})",
+            "Check the key's state, its region, and --sse-kms-key-id",
+        )
     return StoreError(
         f"{where}: the store answers {operation} with {code}: {message}",
         "Look up the code in the store's documentation",
     )
+
+
+def object_problem(error: VergerError) -> str | None:
+    """Why one object cannot be read, where others may be readable.
+
+    Parameters
+    ----------
+    error : VergerError
+        As `translate_errors` raised it.
+
+    Returns
+    -------
+    str or None
+        None where the error is not about this object alone.
+    """
+    cause = error.__cause__
+    if not isinstance(cause, boto_errors.ClientError):
+        return None
+    code, details = str(cause.response["Error"].get("Code")), cast(dict[str, str], cause.response["Error"])
+    if code == "InvalidObjectState":
+        tier = details.get("AccessTier") or details.get("StorageClass")
+        return f"archived{f' ({tier})' if tier else ''}: restore it first"
+    if _is_about_a_key(code):
+        return f"its encryption key cannot be used ({code}: {_message(cause)[:200]})"
+    if code == "AccessDenied":
+        words = denials.explain(_message(cause), "").words
+        return f"access denied{f': {words}' if words else ''}"
+    if code == "InvalidRequest" and "Server Side Encryption" in _message(cause):
+        return "encrypted with a key that the store does not have (SSE-C)"
+    return None
+
+
+def is_denial(error: VergerError) -> bool:
+    """Whether the store denied access.
+
+    Parameters
+    ----------
+    error : VergerError
+        As `translate_errors` raised it.
+    """
+    cause = error.__cause__
+    code = str(cause.response["Error"].get("Code", "")) if isinstance(cause, boto_errors.ClientError) else ""
+    return _ALIASES.get(code, code) == "AccessDenied"
+
+
+def _is_about_a_key(code: str) -> bool:
+    """Whether a code is KMS's: ``KMS.DisabledException`` on AWS, ``kms:KeyNotFound``, with status 404, on MinIO."""
+    return code.upper().startswith("KMS")
+
+
+def _message(error: boto_errors.ClientError) -> str:
+    return redact(" ".join(str(error.response["Error"].get("Message", "")).split()))
 
 
 def no_credentials(where: str, why: str) -> StoreError:

@@ -12,6 +12,7 @@ import pyarrow.fs as pafs
 from botocore import exceptions as boto_errors
 
 from verger.errors import NothingToReadError, Reason, Rejection, StoreError, VergerError
+from verger.storage import refusals
 from verger.storage.base import AlreadyPublishedError, Entry, Storage
 from verger.storage.buckets import Bucket
 from verger.storage.listing import Object, list_objects
@@ -29,8 +30,6 @@ _MAX_DELETE_KEYS = 1000
 _MAX_SWAP_ATTEMPTS = 20
 # How often an object is read whose body breaks off.
 _MAX_READ_ATTEMPTS = 4
-# Error codes that reject a single photograph; every other one ends the run.
-_OBJECT_ERRORS = {"AccessDenied": "access denied", "InvalidObjectState": "archived: restore it first"}
 
 
 class S3Storage(Storage):
@@ -95,8 +94,11 @@ class S3Storage(Storage):
             self.client.head_object(Bucket=self.bucket.name, Key=key)
             return True
         except boto_errors.ClientError as error:
-            if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
+            status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+            if status == 404:
                 return False
+            if status in (400, 403):  # an answer to HEAD has no body: that to GET says why
+                self.client.get_object(Bucket=self.bucket.name, Key=key, Range="bytes=0-0")["Body"].close()
             raise
 
     def read(self, path: str) -> bytes:
@@ -167,10 +169,7 @@ class S3Storage(Storage):
                 self.client.put_object(Bucket=self.bucket.name, Key=key, Body=data, **condition)  # type: ignore[arg-type]
                 return True
             except boto_errors.ClientError as error:
-                # 409: another conditional put is in progress. 404: the object of If-Match is deleted.
-                if error.response["ResponseMetadata"]["HTTPStatusCode"] not in (404, 409, 412) or _is_missing_bucket(
-                    error
-                ):
+                if not _is_lost_race(error):
                     raise
             with contextlib.suppress(NothingToReadError):
                 return self.read(path) == data
@@ -221,9 +220,9 @@ class S3Storage(Storage):
                 batch: Any = [{"Key": name} for name in names[start : start + _MAX_DELETE_KEYS]]
                 done = self.client.delete_objects(Bucket=self.bucket.name, Delete={"Objects": batch, "Quiet": True})
                 for failed in done.get("Errors", []):
-                    raise StoreError(
-                        f"{S3}{self.bucket.name}/{failed.get('Key')} cannot be deleted: {failed.get('Message')}",
-                        "Grant these credentials s3:DeleteObject",
+                    where = f"{S3}{self.bucket.name}/{failed.get('Key')}"
+                    raise refusals.explain_code(
+                        failed.get("Code", ""), failed.get("Message", ""), "DeleteObjects", where
                     )
 
     def arrow(self) -> pafs.FileSystem:
@@ -233,20 +232,24 @@ class S3Storage(Storage):
         return "s3a://" + path.removeprefix(S3)
 
 
-def _is_missing_bucket(error: boto_errors.ClientError) -> bool:
-    return error.response["Error"].get("Code") == "NoSuchBucket"
+def _is_lost_race(error: boto_errors.ClientError) -> bool:
+    """Whether the condition of a put did not hold."""
+    code, status = str(error.response["Error"].get("Code")), error.response["ResponseMetadata"]["HTTPStatusCode"]
+    if status == 404:  # the object of If-Match is deleted; but MinIO says so of an encryption key, too
+        return code in ("NoSuchKey", "404", "NotFound")
+    return status in (409, 412)  # 409: another conditional put is in progress
 
 
 def _rejection(error: VergerError) -> Rejection | None:
-    """The rejection of one photograph; None where the error is the store's."""
+    """The rejection of one photograph; None where the error is the store's, and ends the run."""
     cause = error.__cause__
     if not isinstance(cause, boto_errors.ClientError):
         return None
     code, status = str(cause.response["Error"].get("Code")), cause.response["ResponseMetadata"]["HTTPStatusCode"]
     if status == 412:
         return Rejection(Reason.CHANGED, "changed between listing and reading")
+    if problem := refusals.object_problem(error):
+        return Rejection(Reason.UNREADABLE, problem)
     if status == 404 and code != "NoSuchBucket":
         return Rejection(Reason.VANISHED, "deleted between listing and reading")
-    if code in _OBJECT_ERRORS:
-        return Rejection(Reason.UNREADABLE, _OBJECT_ERRORS[code])
     return None

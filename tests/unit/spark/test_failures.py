@@ -12,6 +12,12 @@ pytestmark = pytest.mark.required_in_ci
 RESUME = "Run the same command again: what was committed is kept."
 NEW_KEYS = "Get new credentials and run again: what was committed is kept."
 S3 = "software.amazon.awssdk.services.s3.model.S3Exception"
+UNNAMED = "The store does not say why: check that these credentials have that permission, and that no policy denies it."
+KEY = "arn:aws:kms:eu-west-3:123456789012:key/0a1b"
+KEY_DENIED = (
+    f"User: arn:aws:iam::123456789012:user/orchard is not authorized to perform: kms:Decrypt on resource: {KEY} because "
+    "no identity-based policy allows the kms:Decrypt action"
+)
 S3A = "org.apache.hadoop.fs.s3a"
 CLIENT = "software.amazon.awssdk.core.exception.SdkClientException"
 STATUS = f"getFileStatus on s3a://lake/out/x: {S3}"
@@ -50,12 +56,31 @@ MET = {
     "right or key gone, asked by HEAD": (
         f"java.nio.file.AccessDeniedException: s3a://lake/out/x: {STATUS}: Forbidden (Service: S3, Status Code: 403, "
         "Request ID: 18EA1DC0DEC7E792, Extended Request ID: 89c934):null",
-        "s3://lake/out/x: access denied. Grant these credentials that permission, or get new ones.",
+        "s3://lake/out/x: access denied. " + UNNAMED,
     ),
     "right gone, asked by PUT": (
         f"java.nio.file.AccessDeniedException: y: PUT 0-byte object  on y: {S3}: Access Denied. (Service: S3, Status "
         "Code: 403, Request ID: 18EA, Extended Request ID: 0205) (SDK Attempt Count: 1):AccessDenied",
-        "S3: access denied. Grant these credentials that permission, or get new ones.",
+        "S3: access denied. " + UNNAMED,
+    ),
+    "right to the key gone": (
+        f"java.nio.file.AccessDeniedException: s3a://lake/out/x: open s3a://lake/out/x at 0 on s3a://lake/out/x: {S3}: "
+        f"{KEY_DENIED} (Service: S3, Status Code: 403, Request ID: 18EA, Extended Request ID: 0205) (SDK Attempt Count: "
+        f"1):AccessDenied: {KEY_DENIED} (Service: S3, Status Code: 403, Request ID: 18EA)",
+        f"s3://lake/out/x: access denied: {KEY_DENIED}. Grant these credentials kms:Decrypt on {KEY}, or use others.",
+    ),
+    "key disabled": (
+        f"{S3A}.AWSBadRequestException: PUT 0-byte object  on x: {S3}: {KEY} is disabled. (Service: S3, Status Code: "
+        f"400, Request ID: 1) (SDK Attempt Count: 1):KMS.DisabledException: {KEY} is disabled. (Service: S3, Status "
+        "Code: 400, Request ID: 1) (SDK Attempt Count: 1)",
+        "S3: the store cannot use the encryption key. Check the key's state, its region, and --sse-kms-key-id.",
+    ),
+    "table archived": (
+        "java.nio.file.AccessDeniedException: s3a://lake/out/x: open s3a://lake/out/x at 0 on s3a://lake/out/x: "
+        "software.amazon.awssdk.services.s3.model.InvalidObjectStateException: The operation is not valid for the "
+        "object's storage class (Service: S3, Status Code: 403, Request ID: 1) (SDK Attempt Count: 1):"
+        "InvalidObjectState",
+        "s3://lake/out/x: archived, and so cannot be read (storage class GLACIER or the like). Restore it first.",
     ),
     "credentials the JVM does not find": (
         f"java.nio.file.AccessDeniedException: s3a://lake/out/x: {S3A}.auth.NoAuthWithAWSException: No AWS Credentials",

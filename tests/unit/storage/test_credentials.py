@@ -230,7 +230,11 @@ REFUSED = {
     "InvalidToken": (400, StoreError, "the session token is not valid. Check AWS_SESSION_TOKEN"),
     "InvalidTokenId": (403, StoreError, "the session token is not valid"),
     "RequestTimeTooSkewed": (403, StoreError, "this machine's clock differs too much from the store's. Set the clock"),
-    "AccessDenied": (403, StoreError, "access denied (ListObjectsV2). Grant these credentials s3:ListBucket"),
+    "AccessDenied": (403, StoreError, "access denied (ListObjectsV2): said so. Check that these credentials have s3:"),
+    "InvalidObjectState": (403, StoreError, "archived, and so cannot be read (storage class GLACIER or the like)"),
+    "InternalError": (400, StoreError, "the store has an internal error. Run again later"),
+    "KMS.DisabledException": (400, StoreError, "the store cannot use the encryption key (ListObjectsV2, KMS.Disabled"),
+    "kms:KeyNotFound": (404, StoreError, "the store cannot use the encryption key (ListObjectsV2, kms:KeyNotFound"),
     "AllAccessDisabled": (403, StoreError, "access denied (ListObjectsV2)"),
     "Forbidden": (403, StoreError, "access denied (ListObjectsV2)"),
     "NoSuchBucket": (404, NothingToReadError, "there is no such bucket. Check the name and the endpoint"),
@@ -258,7 +262,12 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("status", "kind", "words"),
         [
-            (403, StoreError, ": access denied (HeadObject). Grant these credentials s3:GetObject, or use others."),
+            (
+                403,
+                StoreError,
+                ": access denied (HeadObject). The store does not say why: check that these credentials have "
+                "s3:GetObject, and that no policy denies it.",
+            ),
             (404, NothingToReadError, " does not exist. Check the path."),
             (503, StoreError, ": the store is not available. Run again later."),
         ],
