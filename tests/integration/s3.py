@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import random
@@ -194,6 +195,7 @@ class Minio(Server):
     """MinIO, which knows users and policies; it lists uploads by whole bucket or exact key alone."""
 
     program = "minio"
+    kms_key = "orchard"  # encrypts what is put with x-amz-server-side-encryption
 
     def user(self, policy: dict[str, Any] | str) -> tuple[str, str]:
         """Make a user that may do what a policy says, or one of MinIO's own policies by name: its keys."""
@@ -237,6 +239,7 @@ class Minio(Server):
             "MINIO_ROOT_PASSWORD": self.secret_key,
             "MINIO_REGION": self.region,
             "MINIO_BROWSER": "off",
+            "MINIO_KMS_SECRET_KEY": f"{self.kms_key}:{base64.b64encode(secrets.token_bytes(32)).decode()}",
         }
 
     def _ready(self) -> bool:

@@ -18,7 +18,7 @@ from typing import Literal
 
 from verger.config import DoctorSettings
 from verger.cores import available_cores
-from verger.errors import DoesNotFitError, ExitCode, NothingToReadError, StoreError, UsageError, VergerError
+from verger.errors import DoesNotFitError, ExitCode, NothingToReadError, Rejection, StoreError, UsageError, VergerError
 from verger.network.backbones import resolve
 from verger.photographs.suffixes import SUFFIXES
 from verger.redaction import redact, words
@@ -189,9 +189,13 @@ def _input(stores: Stores, source: str) -> str:
     photographs = [entry for entry in seen if entry.path.lower().endswith(SUFFIXES)]
     if not photographs:
         raise NothingToReadError(f"no photograph among the first {len(seen)} files of {source}", "Check the path")
-    storage.read_version(photographs[0].path, photographs[0].version)
+    rejected = ""
+    try:
+        storage.read_version(photographs[0].path, photographs[0].version)
+    except Rejection as rejection:  # a run goes on without it
+        rejected = f"; {photographs[0].path} would be rejected: {rejection.message}"
     more = " or more" if len(seen) == MAX_LISTED else ""
-    return f"{source}, {len(photographs):,}{more} photographs"
+    return f"{source}, {len(photographs):,}{more} photographs{rejected}"
 
 
 def _residency(stores: Stores, config: DoctorSettings) -> str:

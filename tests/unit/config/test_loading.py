@@ -141,6 +141,8 @@ class TestExplained:
             ({"driver_memory": "2"}, "driver_memory: string should match pattern"),
             ({"backbone": "vgg16"}, "no vgg16 weights are bundled: give weights imagenet, random or a file"),
             ({"backbone": "pixels", "weights": "a.h5"}, "backbone pixels has no weights"),
+            ({"sse_kms_key_id": "arn:aws:kms:k"}, "sse_kms_key_id needs sse aws:kms or aws:kms:dsse"),
+            ({"sse": "AES256", "sse_kms_key_id": "arn:aws:kms:k"}, "sse_kms_key_id needs sse aws:kms or aws:kms:dsse"),
             ({"backbone": "vgg16", "weights": "random", "alpha": 1.0}, "alpha is only for mobilenet_v2, not for vgg16"),
         ],
     )

@@ -15,8 +15,8 @@ S3 = "software.amazon.awssdk.services.s3.model.S3Exception"
 UNNAMED = "The store does not say why: check that these credentials have that permission, and that no policy denies it."
 KEY = "arn:aws:kms:eu-west-3:123456789012:key/0a1b"
 KEY_DENIED = (
-    f"User: arn:aws:iam::123456789012:user/orchard is not authorized to perform: kms:Decrypt on resource: {KEY} because "
-    "no identity-based policy allows the kms:Decrypt action"
+    f"User: arn:aws:iam::123456789012:user/orchard is not authorized to perform: kms:Decrypt on resource: {KEY} "
+    "because no identity-based policy allows the kms:Decrypt action"
 )
 S3A = "org.apache.hadoop.fs.s3a"
 CLIENT = "software.amazon.awssdk.core.exception.SdkClientException"
@@ -65,8 +65,8 @@ MET = {
     ),
     "right to the key gone": (
         f"java.nio.file.AccessDeniedException: s3a://lake/out/x: open s3a://lake/out/x at 0 on s3a://lake/out/x: {S3}: "
-        f"{KEY_DENIED} (Service: S3, Status Code: 403, Request ID: 18EA, Extended Request ID: 0205) (SDK Attempt Count: "
-        f"1):AccessDenied: {KEY_DENIED} (Service: S3, Status Code: 403, Request ID: 18EA)",
+        f"{KEY_DENIED} (Service: S3, Status Code: 403, Request ID: 18EA, Extended Request ID: 0205) (SDK Attempt "
+        f"Count: 1):AccessDenied: {KEY_DENIED} (Service: S3, Status Code: 403, Request ID: 18EA)",
         f"s3://lake/out/x: access denied: {KEY_DENIED}. Grant these credentials kms:Decrypt on {KEY}, or use others.",
     ),
     "key disabled": (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,18 @@ class TestSettings:
         }
         assert found["fs.s3a.cross.region.access.enabled"] == "false"
         assert found["fs.s3a.input.stream.type"] == "classic"
+
+    @pytest.mark.parametrize(
+        ("given", "expected"), [("AES256", "AES256"), ("aws:kms", "SSE-KMS"), ("aws:kms:dsse", "DSSE-KMS")]
+    )
+    def test_each_bucket_has_its_own_encryption_and_payer(self, given: str, expected: str) -> None:
+        key = "arn:aws:kms:eu-west-3:123456789012:key/0a1b"
+        encrypted = replace(RESULTS, sse=given, sse_kms_key_id=None if given == "AES256" else key, requester_pays=True)
+        found = settings(PHOTOGRAPHS, encrypted)
+        assert found["fs.s3a.bucket.results.encryption.algorithm"] == expected
+        assert found.get("fs.s3a.bucket.results.encryption.key") == encrypted.sse_kms_key_id
+        assert found["fs.s3a.bucket.results.requester.pays.enabled"] == "true"
+        assert not [name for name in found if name.startswith("fs.s3a.bucket.photographs.enc")]
 
     def test_no_key_is_among_the_settings(self) -> None:
         found = settings(PHOTOGRAPHS, RESULTS)
