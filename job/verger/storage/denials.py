@@ -73,8 +73,12 @@ def _advise(action: str, on_resource: str, reason: str) -> str:
 def _check(permission: str, said: bool) -> str:
     """What to check where the store names no action."""
     check = "Check" if said else "The store does not say why: check"
-    demand = f"asks for more, such as {_ENCRYPTION}" if _writes(permission) else "denies it"
-    return f"{check} that these credentials have {permission or 'that permission'}, and that no policy {demand}"
+    demand = "no policy denies it"
+    if _writes(permission):
+        demand = f"no policy asks for more, such as {_ENCRYPTION}"
+    elif permission in ("s3:ListBucket", "s3:GetObject") and not said:
+        demand = "neither a policy nor Requester Pays (--requester-pays) denies it"
+    return f"{check} that these credentials have {permission or 'that permission'}, and that {demand}"
 
 
 def _writes(action: str) -> bool:

@@ -6,8 +6,9 @@ from PIL import Image
 
 from verger.cli import main
 from verger.config import DoctorSettings
-from verger.errors import ExitCode
+from verger.errors import ExitCode, Reason, Rejection
 from verger.planning import doctor
+from verger.storage.local import LocalStorage
 
 
 @pytest.fixture
@@ -90,6 +91,16 @@ def test_an_input_that_is_missing_or_has_no_photograph_fails(config, tmp_path):
             check_results(with_settings(config, input=str(tmp_path / place)))["Input"].exit_code
             is ExitCode.NOTHING_TO_READ
         )
+
+
+def test_a_first_photograph_that_a_run_would_reject_is_told(config, monkeypatch):
+    def archived(*_: object) -> bytes:
+        raise Rejection(Reason.UNREADABLE, "archived (GLACIER): restore it first")
+
+    monkeypatch.setattr(LocalStorage, "read_version", archived)
+    found = check_results(config)["Input"]
+    assert found.verdict == "ok"
+    assert found.line.endswith("a.png would be rejected: archived (GLACIER): restore it first")
 
 
 def test_an_output_that_cannot_be_written_fails(config, tmp_path):

@@ -133,6 +133,18 @@ def test_a_bucket_whose_region_aws_does_not_report_is_refused(aws: Store, listin
     assert "does not report the region of s3://photos" in refused(on_aws(aws))
 
 
+def test_what_aws_says_of_a_bucket_that_it_denies_is_repeated(aws: Store) -> None:
+    """As for a VPC endpoint whose policy leaves the bucket out: granting s3:ListBucket changes nothing."""
+    why = "because no VPC endpoint policy allows the s3:ListBucket action"
+    said = f"User: u is not authorized to perform: s3:ListBucket on resource: arn:aws:s3:::photos {why}"
+    body = f"<Error><Code>AccessDenied</Code><Message>{said}</Message></Error>"
+    aws.heads, aws.listing = {"photos": Answer(403)}, Answer(403, body=body)
+    assert refused(on_aws(aws)) == (
+        f"AWS does not report the region of s3://photos: access denied (ListObjectsV2): {said}. Allow s3:ListBucket on "
+        "arn:aws:s3:::photos in the VPC endpoint policy."
+    )
+
+
 @pytest.mark.parametrize(
     ("code", "words"),
     [

@@ -235,7 +235,7 @@ REFUSED = {
     "InternalError": (400, StoreError, "the store has an internal error. Run again later"),
     "KMS.DisabledException": (400, StoreError, "the store cannot use the encryption key (ListObjectsV2, KMS.Disabled"),
     "kms:KeyNotFound": (404, StoreError, "the store cannot use the encryption key (ListObjectsV2, kms:KeyNotFound"),
-    "AllAccessDisabled": (403, StoreError, "access denied (ListObjectsV2)"),
+    "AllAccessDisabled": (403, StoreError, "all access to it is disabled, by AWS. Ask the bucket's owner, or AWS's"),
     "Forbidden": (403, StoreError, "access denied (ListObjectsV2)"),
     "NoSuchBucket": (404, NothingToReadError, "there is no such bucket. Check the name and the endpoint"),
     "InvalidBucketName": (400, StoreError, "the store does not accept this bucket name. Check the URI"),
@@ -266,7 +266,7 @@ class TestRefusals:
                 403,
                 StoreError,
                 ": access denied (HeadObject). The store does not say why: check that these credentials have "
-                "s3:GetObject, and that no policy denies it.",
+                "s3:GetObject, and that neither a policy nor Requester Pays (--requester-pays) denies it.",
             ),
             (404, NothingToReadError, " does not exist. Check the path."),
             (503, StoreError, ": the store is not available. Run again later."),

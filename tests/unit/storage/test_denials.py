@@ -93,6 +93,13 @@ def test_a_write_may_lack_encryption() -> None:
     )
 
 
+@pytest.mark.parametrize("permission", ["s3:ListBucket", "s3:GetObject"])
+def test_a_reader_may_have_to_pay(permission: str) -> None:
+    assert denials.explain("", permission).advice.endswith(
+        f"have {permission}, and that neither a policy nor Requester Pays (--requester-pays) denies it"
+    )
+
+
 def test_words_that_name_no_action_are_shown() -> None:
     said = "Access Denied because object protected by object lock."
     denial = denials.explain(said, "s3:DeleteObject")
