@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -142,5 +143,20 @@ def without_right_to_the_key(action: str) -> Callable[[Asked], Refusal | None]:
         needs_key = asked.makes_an_object if action == "kms:GenerateDataKey" else asked.method == "GET" and asked.key
         because = f"because no identity-based policy allows the {action} action"
         return Refusal("AccessDenied", f"{USER} {action} on resource: {KEY} {because}") if needs_key else None
+
+    return refuse
+
+
+def locked() -> Callable[[Asked], Refusal | None]:
+    """A bucket whose objects are locked for a time: AWS demands a checksum of what is put."""
+
+    def refuse(asked: Asked) -> Refusal | None:
+        sums = [name for name in asked.headers if re.match("content-md5$|x-amz-checksum-|x-amz-trailer$", name)]
+        if asked.method != "PUT" or sums:
+            return None
+        words = (
+            "Content-MD5 OR x-amz-checksum- HTTP header is required for Put Object requests with Object Lock parameters"
+        )
+        return Refusal("InvalidRequest", words, 400)
 
     return refuse

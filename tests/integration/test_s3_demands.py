@@ -1,11 +1,13 @@
 """What a bucket's owner may demand or forbid: encryption, KMS keys, archived objects, and a payer.
 
 MinIO is behind all of it. Where it does not do what AWS does, a gateway in front of it gives AWS's answer: MinIO has no
-archive, evaluates a policy on encryption for the parts of an upload too, and does not say what it has denied.
+archive, evaluates a policy on encryption for the parts of an upload too, does not say what it has denied, and demands
+no checksum where objects are locked.
 """
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
@@ -21,6 +23,7 @@ from tests.integration.s3_gateway import (
     archived,
     demanding,
     in_front_of,
+    locked,
     without_right_to_the_key,
 )
 from tests.integration.s3_runs import COUNT, Place
@@ -180,3 +183,45 @@ class TestArchive:
             Stores().of(entry.path).read_version(entry.path, entry.version)
         assert rejected.value.reason == Reason.UNREADABLE
         assert rejected.value.message == "archived (GLACIER): restore it first"
+
+
+# For `Place.start`: a store at an address of this machine gets what is sent to AWS's alone.
+AS_TO_AWS = """
+import dataclasses
+import verger.spark.s3a as s3a
+import verger.storage.clients as clients
+class OfAws(s3a.Bucket):
+    is_aws = True
+def of_aws(bucket):
+    return OfAws(**{field.name: getattr(bucket, field.name) for field in dataclasses.fields(bucket)})
+spark_settings, create_client = s3a.spark_settings, clients._create_client
+s3a.spark_settings = lambda buckets, settings: spark_settings(map(of_aws, buckets), settings)
+clients._create_client = lambda bucket, patient: create_client(of_aws(bucket), patient)
+"""
+
+
+class TestLock:
+    @pytest.mark.slow
+    def test_all_that_a_run_writes_has_a_checksum_on_aws(self, place: Place, front: Front) -> None:
+        front(locked())
+        events = ["--event-log", f"s3://{place.bucket}/events"]
+        code, stderr, _ = finished(place.start(*events, inject=AS_TO_AWS), timeout=300)
+        assert code == 0, stderr
+
+    def test_what_is_locked_is_deleted_by_a_marker(self, s3_environment: Minio) -> None:
+        bucket, client = f"locked-{secrets.token_hex(6)}", s3_environment.client()
+        where = {"LocationConstraint": s3_environment.region}
+        client.create_bucket(Bucket=bucket, CreateBucketConfiguration=where, ObjectLockEnabledForBucket=True)
+        rule = {"DefaultRetention": {"Mode": "GOVERNANCE", "Days": 1}}
+        lock = {"ObjectLockEnabled": "Enabled", "Rule": rule}
+        client.put_object_lock_configuration(Bucket=bucket, ObjectLockConfiguration=lock)
+        folder = f"s3://{bucket}/out"
+        storage = Stores().of(folder)
+        storage.publish_once(f"{folder}/a", b"1")
+        storage.write(f"{folder}/a", b"2")
+        storage.delete(folder)
+        assert not storage.exists(folder)
+        assert not storage.exists(f"{folder}/a")
+        storage.publish_once(f"{folder}/a", b"3")
+        assert [entry.size for entry in storage.list(folder)] == [1]
+        assert storage.read(f"{folder}/a") == b"3"

@@ -28,9 +28,14 @@ _S3A = (
         "the store cannot use the encryption key",
         "Check the key's state, its region, and --sse-kms-key-id",
     ),
-    (r"Status Code: 403", "access denied", ""),  # the advice follows from what the store said
+    (r"Status Code: 403", "access denied", ""),  # without advice: the store's own sentence has the cause
     # An answer to HEAD has no body, and so no error code.
-    (r"AWSBadRequestException", "the store refuses the request; the session token may have expired", _NEW_KEYS),
+    (
+        r"AWSBadRequestException[^\n]*?\):null",
+        "the store refuses the request; the session token may have expired",
+        _NEW_KEYS,
+    ),
+    (r"AWSBadRequestException", "the store refuses the request", ""),
     (r"AWSRedirectException", "the bucket is in another region", "Leave --region out, or give the bucket's region"),
     (r"AWSUnsupportedFeatureException", "the store lacks a feature that Spark's committer needs", "Use another store"),
     (
@@ -141,8 +146,7 @@ def explain(error: BaseException) -> VergerError | None:
             place = where[0].replace("s3a:", "s3:") if where else "S3"
             if advice:
                 return StoreError(f"{place}: {meaning}", advice)
-            denial = _denial(text[: found.start()])
-            return StoreError(f"{place}: {meaning}{f': {denial.words}' if denial.words else ''}", denial.advice)
+            return _in_the_stores_words(text, place, meaning)
     unreadable = r"FAILED_READ_FILE(?!\.FILE_NOT_EXIST).*?Encountered error while reading file (?:file://)?(\S+?)\.?\s"
     if damaged := re.search(unreadable, text):
         file = damaged[1].replace("s3a://", "s3://")
@@ -161,10 +165,14 @@ def explain(error: BaseException) -> VergerError | None:
     return None
 
 
-def _denial(text: str) -> denials.Denial:
-    """What a store has said in an S3A error, of which ``text`` is the part before the status."""
-    said = re.search(r"Exception: ((?:(?!Exception: ).)*?) \(Service: S3, $", text, re.DOTALL)
-    return denials.explain(said[1] if said else "", "")
+def _in_the_stores_words(text: str, place: str, meaning: str) -> StoreError:
+    """The error for a refusal whose cause is in the store's own sentence, if anywhere."""
+    said = re.search(r"Exception: ((?:(?!Exception: )[^\n])*?) \(Service: S3, Status Code: 40[03]", text)
+    if meaning == "access denied":
+        denial = denials.explain(said[1] if said else "", "")
+        return StoreError(f"{place}: {meaning}{f': {denial.words}' if denial.words else ''}", denial.advice)
+    words = f": {said[1][:200]}" if said else ""
+    return StoreError(f"{place}: {meaning}{words}", "Look it up in the store's documentation")
 
 
 def worker_lost(error: BaseException) -> bool:

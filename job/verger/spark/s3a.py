@@ -89,6 +89,8 @@ def spark_settings(buckets: Iterable[Bucket], settings: SparkSettings) -> dict[s
         if bucket.endpoint_url:
             s3a[f"{prefix}.endpoint"] = bucket.endpoint_url
             s3a[f"{prefix}.connection.ssl.enabled"] = str(bucket.endpoint_url.startswith("https:")).lower()
+        if bucket.is_aws:  # demanded where objects are locked for a time; boto3 sends it to AWS alone, too
+            s3a[f"{prefix}.create.checksum.algorithm"] = "CRC32"
         if bucket.sse:
             s3a[f"{prefix}.encryption.algorithm"] = _ENCRYPTION[bucket.sse]
         if bucket.sse_kms_key_id:

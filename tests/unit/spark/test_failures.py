@@ -18,6 +18,7 @@ KEY_DENIED = (
     f"User: arn:aws:iam::123456789012:user/orchard is not authorized to perform: kms:Decrypt on resource: {KEY} "
     "because no identity-based policy allows the kms:Decrypt action"
 )
+CHECKSUM = "Content-MD5 OR x-amz-checksum- HTTP header is required for Put Object requests with Object Lock parameters"
 S3A = "org.apache.hadoop.fs.s3a"
 CLIENT = "software.amazon.awssdk.core.exception.SdkClientException"
 STATUS = f"getFileStatus on s3a://lake/out/x: {S3}"
@@ -74,6 +75,13 @@ MET = {
         f"400, Request ID: 1) (SDK Attempt Count: 1):KMS.DisabledException: {KEY} is disabled. (Service: S3, Status "
         "Code: 400, Request ID: 1) (SDK Attempt Count: 1)",
         "S3: the store cannot use the encryption key. Check the key's state, its region, and --sse-kms-key-id.",
+    ),
+    "checksum demanded": (
+        f"{S3A}.AWSBadRequestException: PUT 0-byte object  on x: "
+        f"software.amazon.awssdk.services.s3.model.InvalidRequestException: {CHECKSUM} (Service: S3, Status Code: 400, "
+        f"Request ID: 1) (SDK Attempt Count: 1):InvalidRequest: {CHECKSUM} (Service: S3, Status Code: 400, Request ID: "
+        "1) (SDK Attempt Count: 1)",
+        f"S3: the store refuses the request: {CHECKSUM}. Look it up in the store's documentation.",
     ),
     "table archived": (
         "java.nio.file.AccessDeniedException: s3a://lake/out/x: open s3a://lake/out/x at 0 on s3a://lake/out/x: "

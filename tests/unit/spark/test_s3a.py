@@ -45,6 +45,7 @@ class TestSettings:
         assert own == {
             "fs.s3a.bucket.photographs.path.style.access": "false",
             "fs.s3a.bucket.photographs.endpoint.region": "eu-west-3",
+            "fs.s3a.bucket.photographs.create.checksum.algorithm": "CRC32",
             "fs.s3a.bucket.results.path.style.access": "true",
             "fs.s3a.bucket.results.endpoint.region": "eu-central-1",
             "fs.s3a.bucket.results.endpoint": "http://127.0.0.1:9000",
