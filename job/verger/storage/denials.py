@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from verger import redaction
+
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html
 _NAMED = re.compile(r'is not authorized to perform: ([\w-]+:\w+)(?: on resource: "?([^\s"]+)"?)?(.*)')
 _EXPLICIT = re.compile(r"with an explicit deny in an? ([^:]+)")
@@ -48,7 +50,7 @@ def explain(message: str, permission: str) -> Denial:
     Denial
         Where the store does not name the cause, the advice says what to check, and claims no cause.
     """
-    words = " ".join(message.split())[:_MAX_CHARACTERS]
+    words = redaction.words(message, _MAX_CHARACTERS)
     if named := _NAMED.search(words):
         action, resource, reason = named[1], named[2], named[3]
         return Denial(words, _advise(action, f" on {resource}" if resource else "", reason))
