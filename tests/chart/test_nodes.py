@@ -117,3 +117,47 @@ def test_added_affinity_terms_only_narrow_the_selection(helm3, role):
     expressions = required(helm3.render({role: {"nodeExpressions": [added]}}).pod(role))
     assert added in expressions
     assert len([item for item in expressions if item["key"] == REGION]) == 2
+
+
+def wanted(pod, label):
+    """The values that a node's label must have, of the chart's expression for it."""
+    ((operator, values),) = [(item["operator"], item["values"]) for item in required(pod) if item["key"] == label]
+    assert operator == "In"
+    return values
+
+
+@pytest.mark.parametrize("role", PODS)
+def test_pods_require_nodes_that_can_run_the_image(helm3, role):
+    """An image for x86-64 would end on an arm64 node with "exec format error"."""
+    pod = helm3.render().pod(role)
+    assert wanted(pod, "kubernetes.io/arch") == ["amd64"]
+    assert wanted(pod, "kubernetes.io/os") == ["linux"]
+
+
+@pytest.mark.parametrize("role", PODS)
+def test_an_image_for_other_architectures_names_them(helm3, role):
+    pod = helm3.render(nested("image.architectures", ["arm64", "amd64"])).pod(role)
+    assert wanted(pod, "kubernetes.io/arch") == ["arm64", "amd64"]
+
+
+@pytest.mark.parametrize("role", PODS)
+def test_own_expressions_and_selectors_do_not_replace_the_architecture(helm3, role):
+    own = {"key": "kubernetes.io/arch", "operator": "Exists"}
+    selector = {"kubernetes.io/arch": "amd64", "pool": "fruit"}
+    named = role if role in ROLES else "driver"
+    pod = helm3.render({named: {"nodeExpressions": [own], "nodeSelector": selector}, "spot": {"enabled": True}}).pod(
+        role
+    )
+    expressions = required(pod)
+    assert {"key": "kubernetes.io/arch", "operator": "In", "values": ["amd64"]} in expressions
+    assert own in expressions
+    assert pod["nodeSelector"] == selector
+
+
+@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize(("label", "value"), [("arch", "arm64"), ("os", "windows")])
+def test_a_selector_that_contradicts_the_image_is_refused(helm3, role, label, value):
+    """Pods would be pending until the deadline."""
+    line = helm3.refuses({role: {"nodeSelector": {f"kubernetes.io/{label}": value}}})
+    assert f"{role}.nodeSelector: kubernetes.io/{label}: {value} contradicts the image, which is for" in line
+    assert ("image.architectures" in line) == (label == "arch")

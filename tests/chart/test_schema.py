@@ -134,7 +134,7 @@ def test_the_schema_has_only_keywords_of_json_schema():
     assert set(words(SCHEMA)) <= {
         "$schema", "title", "type", "description", "required", "properties", "patternProperties",
         "additionalProperties", "items", "uniqueItems", "enum", "const", "pattern", "minLength", "maxLength",
-        "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "allOf", "if", "then", "else",
+        "minItems", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "allOf", "if", "then", "else",
     }  # fmt: skip
 
 

@@ -39,6 +39,8 @@ def test_pods_ask_for_nodes_in_the_eu_also_after_the_webhook(first: Finished, ro
             (wanted,) = [expression for expression in term["matchExpressions"] if expression["key"] == REGION]
             assert wanted["operator"] == "In"
             assert set(wanted["values"]) <= regions.EU
+            for label, value in {"kubernetes.io/arch": "amd64", "kubernetes.io/os": "linux"}.items():
+                assert {"key": label, "operator": "In", "values": [value]} in term["matchExpressions"]
 
 
 @pytest.mark.parametrize("role", ["driver", "executor"])

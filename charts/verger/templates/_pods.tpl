@@ -72,6 +72,12 @@ nodeAffinity:
           - key: topology.kubernetes.io/region
             operator: In
             values: {{ include "verger.regions" .root }}
+          - key: kubernetes.io/os
+            operator: In
+            values: [linux]
+          - key: kubernetes.io/arch
+            operator: In
+            values: {{ toJson .root.Values.image.architectures }}
           {{- if not $spot }}
           {{- range $label, $value := .root.Values.spot.nodeLabels }}
           - key: {{ $label | quote }}

@@ -9,6 +9,7 @@
 {{- include "verger.validateRun" . }}
 {{- include "verger.validateSparkConf" . }}
 {{- include "verger.validateLabels" . }}
+{{- include "verger.validateNodeSelectors" . }}
 {{- if eq .Values.image.tag "latest" }}
 {{- fail "image.tag: latest is refused, because it would not say later which version ran; name a version" }}
 {{- end }}
@@ -90,6 +91,19 @@
 {{- range $label, $_ := (index $.Values $role).labels }}
 {{- if regexMatch "^(app\\.kubernetes\\.io|helm\\.sh|sparkoperator\\.k8s\\.io)/|^spark-" $label }}
 {{- fail (printf "%s.labels: %s is reserved; it identifies the pods" $role $label) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* Both must hold of a node, so that a selector of another architecture or system would leave pods pending for ever. */}}
+{{- define "verger.validateNodeSelectors" -}}
+{{- range $role := list "driver" "executor" }}
+{{- range $label, $allowed := dict "kubernetes.io/arch" $.Values.image.architectures "kubernetes.io/os" (list "linux") }}
+{{- with get (index $.Values $role).nodeSelector $label }}
+{{- if not (has . $allowed) }}
+{{- fail (printf "%s.nodeSelector: %s: %s contradicts the image, which is for %s%s" $role $label . (join ", " $allowed) (ternary "; where it is built for others, name them in image.architectures" "" (eq $label "kubernetes.io/arch"))) }}
+{{- end }}
 {{- end }}
 {{- end }}
 {{- end }}
