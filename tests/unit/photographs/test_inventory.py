@@ -18,7 +18,7 @@ from verger.photographs.inventory import (
     select,
     take,
 )
-from verger.photographs.suffixes import HIDDEN, NOT_UTF8, SUFFIXES
+from verger.photographs.suffixes import HIDDEN, NOT_UTF8, SUFFIXES, UNREAD
 from verger.storage.base import Entry
 from verger.storage.stores import Stores
 
@@ -81,6 +81,13 @@ def test_suffixes_in_any_case_are_found_and_other_files_are_counted() -> None:
     )
     assert inventory.photographs.num_rows == 2 * len(SUFFIXES)
     assert inventory.ignored == {"": 2, ".": 1, ".dat": 1, ".part": 1, ".txt": 2}
+
+
+def test_jpegs_have_several_suffixes() -> None:
+    """Browsers on Windows save .jfif, and .jpe is as old as .jpg; Pillow writes all four."""
+    names = ["a/1.jfif", "a/2.JPE", "a/3.jpeg", "a/4.jpg"]
+    assert list(rows(*names)) == names
+    assert not UNREAD & set(SUFFIXES)
 
 
 def test_hidden_files_are_ignored() -> None:
