@@ -6,8 +6,7 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
-from fnmatch import fnmatchcase, translate
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +16,8 @@ from numpy.typing import NDArray
 from verger.batches import batched
 from verger.config import RunConfig
 from verger.errors import NothingToReadError
-from verger.photographs.suffixes import HIDDEN, NOT_UTF8, SUFFIXES, describe_ignored
+from verger.photographs.folders import HIDDEN_PATTERN, PhotographFolders, compile_globs, matches
+from verger.photographs.suffixes import HIDDEN, HIDDEN_FOLDER, NOT_UTF8, SUFFIXES, describe_ignored
 from verger.storage.base import Entry
 from verger.storage.stores import Stores
 from verger.storage.uri import canonical
@@ -58,14 +58,18 @@ class Inventory:
     photographs : pyarrow.Table
         Schema `SCHEMA`, sorted by path, each path once.
     ignored : dict of str to int
-        Number of other files by suffix (lower case, ``""`` if there is none), `HIDDEN` or `NOT_UTF8`.
+        Number of other files by suffix (lower case, ``""`` if there is none), `HIDDEN` or `NOT_UTF8`; and of what else
+        was passed over, by the other keys of `verger.photographs.suffixes`.
+    excluded : tuple of str
+        Folders of a disk that are excluded and were not entered. What is in them is not known.
     """
 
     photographs: pa.Table
     ignored: dict[str, int]
+    excluded: tuple[str, ...] = ()
 
 
-def take(folder: str, stores: Stores) -> Inventory:
+def take(folder: str, stores: Stores, exclude: tuple[str, ...] = (), *, enter_excluded: bool = False) -> Inventory:
     """List the photographs below a folder, at any depth.
 
     Parameters
@@ -74,6 +78,11 @@ def take(folder: str, stores: Stores) -> Inventory:
         Local path or URI.
     stores : Stores
         How it is reached.
+    exclude : tuple of str
+        Globs, as in `select`. Folders of a disk of which everything is excluded are not entered, and one whose name is
+        excluded need not be readable. All other photographs are listed, excluded ones too.
+    enter_excluded : bool
+        Whether excluded folders are entered where they may be.
 
     Returns
     -------
@@ -88,13 +97,23 @@ def take(folder: str, stores: Stores) -> Inventory:
         The store refuses or cannot be reached.
     """
     root = canonical(folder)
-    inventory = from_entries(stores.of(root).list(root), root)
+    folders = PhotographFolders(root, exclude, enter_excluded)
+    inventory = from_entries(stores.of(root).list(root, folders), root)
+    ignored = Counter(inventory.ignored) + folders.ignored
+    inventory = replace(inventory, ignored=dict(sorted(ignored.items())), excluded=tuple(folders.excluded))
     if inventory.photographs.num_rows == 0:
-        raise NothingToReadError(
-            f"no photograph in {root}: {describe_ignored(inventory.ignored) or 'it is empty'}",
-            f"Photographs end in {', '.join(SUFFIXES)}",
-        )
+        found = "; ".join(filter(None, (describe_ignored(inventory.ignored), _not_entered(inventory.excluded))))
+        advice = f"Photographs end in {', '.join(SUFFIXES)}"
+        if HIDDEN in ignored or HIDDEN_FOLDER in ignored:
+            advice += "; to read a hidden folder, give it as the input itself"
+        raise NothingToReadError(f"no photograph in {root}: {found or 'it is empty'}", advice)
     return inventory
+
+
+def _not_entered(folders: tuple[str, ...]) -> str:
+    """Excluded folders, for the message."""
+    number = len(folders)
+    return f"{number:,} excluded folder{'s were' if number > 1 else ' was'} not entered" if number else ""
 
 
 def from_entries(entries: Iterable[Entry], root: str) -> Inventory:
@@ -129,7 +148,7 @@ def _photographs(entries: list[Entry], root: str, ignored: Counter[str]) -> pa.T
         ignored[NOT_UTF8] += len(entries) - len(readable)
         return _photographs(readable, root, ignored)
     below = _below(path, root)
-    hidden = pc.match_substring_regex(below, r"(^|/)(\.|__MACOSX/)")
+    hidden = pc.match_substring_regex(below, HIDDEN_PATTERN)
     suffix = pc.utf8_lower(pc.fill_null(_extract(below, r"(?P<it>\.[^./]*)$"), ""))
     wanted = pc.and_(pc.is_in(suffix, pa.array(SUFFIXES)), pc.invert(hidden))
     others = pc.value_counts(pc.if_else(hidden, HIDDEN, suffix).filter(pc.invert(wanted)))
@@ -146,8 +165,13 @@ def _below(path: pa.Array, root: str) -> pa.Array:
 
 
 def _label_and_split(below: pa.Array) -> tuple[pa.Array, pa.Array]:
-    """Of each photograph the folder it is in, unless that is a split, and the nearest split above it."""
-    label = _extract(below, r"(?s)(?:^|/)(?P<it>[^/]+)/[^/]*$")
+    """Of each photograph the folder it is in, unless that is a split, and the nearest split above it.
+
+    A key is no path: "a//1.jpg" and "a/./1.jpg" are in the nearest folder that has a name.
+    """
+    label = _extract(below, r"(?s)(?:^|/)(?P<it>[^/.][^/]*)/[^/]*$")
+    if pc.any(pc.and_(pc.is_null(label), pc.match_substring(below, "/"))).as_py():
+        label = pc.coalesce(label, _extract(below, r"(?s)(?:^|/)(?P<it>[^/.][^/]*)(?:/+\.{1,2})*/+[^/]*$"))
     label = pc.if_else(pc.is_in(pc.utf8_lower(label), pa.array(_SPLITS)), pa.scalar(None, pa.string()), label)
     split = _extract(below, rf"(?is)^(?:.*/)?(?P<it>{'|'.join(_SPLITS)})/")
     return label, pa.array(_SPLITS.values()).take(pc.index_in(pc.utf8_lower(split), pa.array(_SPLITS)))
@@ -192,12 +216,11 @@ def select(photographs: pa.Table, config: RunConfig, root: str) -> pa.Table:
     """
     chosen = photographs
     if config.label:
-        chosen = chosen.filter(_is_labelled(chosen, _matching_any(_labels(chosen), config.label)))
+        chosen = chosen.filter(_is_labelled(chosen, _matching(_labels(chosen), config.label)))
     if config.exclude:
-        excluded = _is_labelled(chosen, _matching_any(_labels(chosen), config.exclude))
-        below = _below(chosen["path"], canonical(root)).to_pylist()
-        glob = re.compile("|".join(map(translate, config.exclude)))
-        excluded = pc.or_(excluded, pa.array([glob.match(path) is not None for path in below], pa.bool_()))
+        excluded = _is_labelled(chosen, _matching(_labels(chosen), config.exclude))
+        below, globs = _below(chosen["path"], canonical(root)).to_pylist(), compile_globs(config.exclude)
+        excluded = pc.or_(excluded, pa.array([matches(globs, path) for path in below], pa.bool_()))
         chosen = chosen.filter(pc.invert(excluded))
     if config.max_labels is not None:
         chosen = chosen.filter(_is_labelled(chosen, _labels(chosen)[: config.max_labels]))
@@ -232,8 +255,10 @@ def _labels(photographs: pa.Table) -> list[str]:
     return sorted(pc.unique(photographs["label"]).drop_null().to_pylist())
 
 
-def _matching_any(labels: list[str], globs: tuple[str, ...]) -> list[str]:
-    return [label for label in labels if any(fnmatchcase(label, glob) for glob in globs)]
+def _matching(labels: list[str], globs: tuple[str, ...]) -> list[str]:
+    """The labels that match one of the globs."""
+    compiled = compile_globs(globs)
+    return [label for label in labels if matches(compiled, label)]
 
 
 def _is_labelled(photographs: pa.Table, labels: list[str]) -> pa.ChunkedArray:

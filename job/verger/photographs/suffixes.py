@@ -15,6 +15,17 @@ UNREAD = frozenset(f"{_RAW} .avif .avifs .hif .j2k .jp2 .jxl .psd .tga".split())
 HIDDEN, NOT_UTF8 = "(hidden)", "(not UTF-8)"
 """Keys under which `Inventory.ignored` counts hidden files and names that are not UTF-8, whatever their suffix."""
 
+HIDDEN_FOLDER, REPEATED_FOLDER, BROKEN_LINK = "(hidden folder)", "(folder met before)", "(broken link)"
+"""Keys under which `Inventory.ignored` counts what else a disk has: hidden folders, each of which counts once and is
+not entered; folders that were entered by another path before; links that lead nowhere and are named like photographs.
+"""
+
+_IN_WORDS = {
+    HIDDEN_FOLDER: ("hidden folder", "hidden folders"),
+    REPEATED_FOLDER: ("folder that was met before", "folders that were met before"),
+    BROKEN_LINK: ("broken link", "broken links"),
+}
+
 
 def describe_ignored(ignored: dict[str, int]) -> str:
     """Say what was found beside photographs.
@@ -27,10 +38,15 @@ def describe_ignored(ignored: dict[str, int]) -> str:
     Returns
     -------
     str
-        The total and the commonest suffixes; empty if there are no other files.
+        The total and the commonest suffixes, then folders and links; empty if there is nothing else.
     """
-    number = sum(ignored.values())
-    return f"{number:,} other file{'s' if number != 1 else ''} ({describe_suffixes(ignored)})" if number else ""
+    files = {suffix: count for suffix, count in ignored.items() if suffix not in _IN_WORDS}
+    number = sum(files.values())
+    parts = [f"{number:,} other file{'s' if number != 1 else ''} ({describe_suffixes(files)})"] if number else []
+    for key, (one, many) in _IN_WORDS.items():
+        if count := ignored.get(key):
+            parts.append(f"{count:,} {one if count == 1 else many}")
+    return " and ".join(filter(None, (", ".join(parts[:-1]), *parts[-1:])))
 
 
 def describe_suffixes(ignored: dict[str, int]) -> str:

@@ -51,16 +51,17 @@ def prune(config: PruneSettings, keep_runs: int | None, forget_gone: bool, progr
     stores = Stores()
     output = _existing_output(stores, config.output, None, config)
     storage = stores.of(output)
-    source = _latest_input(stores, output, config) if forget_gone else ""
+    source, exclude = _latest_input(stores, output, config) if forget_gone else ("", ())
     removed = {"runs": 0, "unfinished": 0, "photographs": 0}
     if keep_runs is not None:
         with progress.stage("prune", "Removing old runs"):
             removed |= prune_runs(storage, output, keep_runs)
     if forget_gone:
         with progress.stage("list", "Listing photographs"):
-            present = inventory.take(source, stores).photographs
+            found = inventory.take(source, stores, exclude, enter_excluded=True)
         with progress.stage("prune", "Removing features of photographs that are gone"):
-            removed["photographs"] = prune_gone(storage, output, source, present["path"], progress.warn)
+            present = found.photographs["path"]
+            removed["photographs"] = prune_gone(storage, output, source, present, progress.warn, found.excluded)
     return removed
 
 
@@ -116,11 +117,11 @@ def _existing_output(stores: Stores, output: str, event_log: str | None, setting
     return output
 
 
-def _latest_input(stores: Stores, output: str, settings: AccessSettings) -> str:
-    """The input of the latest run, which says what is gone; its store has let us in."""
+def _latest_input(stores: Stores, output: str, settings: AccessSettings) -> tuple[str, tuple[str, ...]]:
+    """The input of the latest run, which says what is gone, and what it excludes; its store has let us in."""
     last = runs.latest(stores.of(output), output)
     if last is None:
         raise NothingToReadError(f"{output} has no finished run", "The latest run's input says what is gone")
-    source = manifest.read(last).input.uri
-    check_access(stores, {"input": source}, settings)
-    return source
+    document = manifest.read(last)
+    check_access(stores, {"input": document.input.uri}, settings)
+    return document.input.uri, tuple(document.config.get("exclude") or ())

@@ -6,8 +6,7 @@ import pyarrow.compute as pc
 
 from verger.errors import TooManyRejectedError
 from verger.pipeline.values import Accepted, Extracted, Job, Pending, Published
-from verger.storage.uri import join
-from verger.tables.rows import anti_join, parquet_bytes, semi_join
+from verger.tables.rows import anti_join, is_gone, parquet_bytes, semi_join
 
 # Of fewer new photographs all may be bad by chance.
 _MIN_NEW = 20
@@ -98,7 +97,6 @@ def forget_refusals(job: Job, published: Published) -> None:
     """
     pending = published.projected.extracted.pending
     paths, listed = pending.refused["path"], pending.listed
-    below = pc.starts_with(paths, join(job.config.input, ""))
-    there = pc.or_(pc.invert(below), pc.is_in(paths, value_set=listed.present))
-    left = pc.and_not(there, pc.is_in(paths, value_set=listed.chosen["path"]))
+    gone = is_gone(paths, job.config.input, listed.present, listed.unseen)
+    left = pc.and_not(pc.invert(gone), pc.is_in(paths, value_set=listed.chosen["path"]))
     pending.store.forget_refused(pending.refused, paths.filter(left))

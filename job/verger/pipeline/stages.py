@@ -19,6 +19,7 @@ from verger.insight.analysis import Analysis, preload
 from verger.network.backbones import Network
 from verger.network.extraction import Extraction
 from verger.photographs import inventory
+from verger.photographs.labels import doubts
 from verger.pipeline.values import (
     Accepted,
     Analysed,
@@ -105,9 +106,12 @@ def list_photographs(job: Job) -> Listed:
     StoreError
         The store refuses or cannot be reached.
     """
-    found = inventory.take(job.config.input, job.stores)
+    found = inventory.take(job.config.input, job.stores, job.config.exclude)
     chosen = inventory.select(found.photographs, job.config, job.config.input)
-    return Listed(found.photographs["path"], chosen, found.ignored, inventory.label_counts(chosen))
+    labels = inventory.label_counts(chosen)
+    for doubt in doubts(labels):
+        job.progress.warn(doubt)
+    return Listed(found.photographs["path"], chosen, found.ignored, labels, found.excluded)
 
 
 def find_pending(job: Job, listed: Listed, network: Network) -> Pending:
@@ -137,7 +141,7 @@ def find_pending(job: Job, listed: Listed, network: Network) -> Pending:
         rejected=rejected,
         refused=refused,
         new=new,
-        gone=count_gone(known, job.config.input, listed.present),
+        gone=count_gone(known, job.config.input, listed.present, listed.unseen),
     )
 
 

@@ -70,12 +70,15 @@ class Listed:
         Other files, by suffix.
     labels : dict of str to int
         Chosen photographs, by label.
+    unseen : tuple of str
+        Excluded folders that were not entered; what is in them is not known.
     """
 
     present: pa.ChunkedArray
     chosen: pa.Table
     ignored: dict[str, int]
     labels: dict[str, int]
+    unseen: tuple[str, ...] = ()
 
     @property
     def counts(self) -> Photographs:

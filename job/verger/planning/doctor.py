@@ -12,15 +12,16 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import islice
 from pathlib import Path
 from typing import Literal
 
+from verger.batches import batched
 from verger.config import DoctorSettings
 from verger.cores import available_cores
 from verger.errors import DoesNotFitError, ExitCode, NothingToReadError, Rejection, StoreError, UsageError, VergerError
 from verger.network.backbones import resolve
-from verger.photographs.suffixes import SUFFIXES
+from verger.photographs.folders import PhotographFolders
+from verger.photographs.inventory import from_entries
 from verger.redaction import redact, words
 from verger.residency.preflight import check_access, uris_by_role
 from verger.spark import s3a
@@ -103,7 +104,7 @@ def examine(config: DoctorSettings, stale_after: float = 24, fix: bool = False) 
     )
     yield _check("TensorFlow", lambda: _tensorflow() if config.backbone != "pixels" else _skip("pixels needs none"))
     yield _check("Weights", lambda: _weights(stores, config, buckets_allowed))
-    yield _check("Input", lambda: _input(stores, _place(source, "input", buckets_allowed)))
+    yield _check("Input", lambda: _input(stores, _place(source, "input", buckets_allowed), config.exclude))
     yield _check("Output", lambda: _output(stores, _place(output, "output", buckets_allowed), source))
     yield _check("Uploads", lambda: _uploads(stores, _place(output, "output", buckets_allowed), stale_after, fix))
     yield _check("Disk", lambda: _disk(config))
@@ -183,19 +184,19 @@ def _weights(stores: Stores, config: DoctorSettings, buckets_allowed: bool) -> s
     return f"{network.fingerprint}, {network.dimension:,} features; {network.weights.source}"
 
 
-def _input(stores: Stores, source: str) -> str:
-    storage = stores.of(source)
-    seen = list(islice(storage.list(source), MAX_LISTED))
-    photographs = [entry for entry in seen if entry.path.lower().endswith(SUFFIXES)]
-    if not photographs:
-        raise NothingToReadError(f"no photograph among the first {len(seen)} files of {source}", "Check the path")
-    rejected = ""
-    try:
-        storage.read_version(photographs[0].path, photographs[0].version)
-    except Rejection as rejection:  # a run goes on without it
-        rejected = f"; {photographs[0].path} would be rejected: {rejection.message}"
-    more = " or more" if len(seen) == MAX_LISTED else ""
-    return f"{source}, {len(photographs):,}{more} photographs{rejected}"
+def _input(stores: Stores, source: str, exclude: tuple[str, ...]) -> str:
+    storage, seen = stores.of(source), 0
+    for batch in batched(storage.list(source, PhotographFolders(source, exclude)), MAX_LISTED):
+        photographs, seen = from_entries(batch, source).photographs, seen + len(batch)
+        if photographs.num_rows:
+            rejected = ""
+            try:
+                storage.read_version(photographs["path"][0].as_py(), photographs["version"][0].as_py())
+            except Rejection as rejection:  # a run goes on without it
+                rejected = f"; {photographs['path'][0]} would be rejected: {rejection.message}"
+            more = " or more" if len(batch) == MAX_LISTED else ""
+            return f"{source}, {photographs.num_rows:,}{more} photographs{rejected}"
+    raise NothingToReadError(f"no photograph among the {seen:,} files of {source}", "Check the path")
 
 
 def _residency(stores: Stores, config: DoctorSettings) -> str:

@@ -18,6 +18,7 @@ from verger.cores import available_cores
 from verger.errors import NothingToReadError, StoreError
 from verger.network.backbones import Network, resolve
 from verger.photographs import inventory
+from verger.photographs.labels import doubts
 from verger.planning import prices
 from verger.planning.cost import Bill, Item, bill
 from verger.planning.workload import Workload, estimate_workload
@@ -81,7 +82,7 @@ class Plan:
     cost : Bill
         What these cost.
     warnings : list of str
-        What the user should know about the store.
+        What the user should know about the labels and the store.
     """
 
     input: str
@@ -152,10 +153,11 @@ def plan(config: RunConfig, nodes: int = 1, node_cores: int | None = None) -> Pl
     stores = Stores()
     uris = uris_by_role(input=source, output=output, weights=config.weights)
     residency = check_access(stores, uris, config, written={"output"}, try_writing=False)
-    found = inventory.take(source, stores)
+    found = inventory.take(source, stores, config.exclude)
     chosen = inventory.select(found.photographs, config, source)
     network = resolve(config, stores, config.seed)
-    warnings: list[str] = []
+    labels = inventory.label_counts(chosen)
+    warnings = doubts(labels)
     storage = stores.of(output)
     store = FeatureStore(storage, output, network.fingerprint, warnings.append)
     stored, refused = store.known(), semi_join(chosen, store.rejected())
@@ -188,8 +190,8 @@ def plan(config: RunConfig, nodes: int = 1, node_cores: int | None = None) -> Pl
         known=chosen.num_rows - refused.num_rows - new.num_rows,
         rejected=refused.num_rows,
         new=new.num_rows,
-        gone=count_gone(stored, source, found.photographs["path"]),
-        labels=inventory.label_counts(chosen),
+        gone=count_gone(stored, source, found.photographs["path"], found.excluded),
+        labels=labels,
         ignored=found.ignored,
         bytes=_total_bytes(chosen),
         new_bytes=_total_bytes(new),

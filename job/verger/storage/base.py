@@ -37,29 +37,82 @@ class AlreadyPublishedError(StoreError):
     """``publish_once`` found a file or an object of that name."""
 
 
+class WalkPolicy:
+    """Which folders of a disk are entered. This one enters all, and forgets what is passed over.
+
+    A bucket has no folders to enter: there, whoever asked for the list passes over entries.
+    """
+
+    def enters(self, folder: str) -> bool:
+        """Whether a folder is entered.
+
+        Parameters
+        ----------
+        folder : str
+            Its path, below the folder that is listed.
+        """
+        return True
+
+    def excuses(self, path: str) -> bool:
+        """Whether the walk goes on although a file or folder may not be read.
+
+        Parameters
+        ----------
+        path : str
+            Of the file or folder.
+        """
+        return False
+
+    def met_again(self, folder: str) -> None:
+        """Hear of a folder that was entered before, by another path.
+
+        Parameters
+        ----------
+        folder : str
+            The path by which it is not entered.
+        """
+
+    def found_broken_link(self, path: str) -> None:
+        """Hear of a symbolic link that leads nowhere.
+
+        Parameters
+        ----------
+        path : str
+            Of the link.
+        """
+
+
+EVERYTHING = WalkPolicy()
+"""Enters all folders."""
+
+
 class Storage(Protocol):
     """A local disk or a bucket. What is written appears whole or not at all.
 
     All paths are canonical (see `verger.storage.uri.canonical`).
     """
 
-    def list(self, folder: str) -> Iterator[Entry]:
+    def list(self, folder: str, policy: WalkPolicy = EVERYTHING) -> Iterator[Entry]:
         """List all files below a folder, at any depth, in no particular order.
 
         Parameters
         ----------
         folder : str
             A folder, or a whole bucket.
+        policy : WalkPolicy
+            Which folders of a disk are entered. It does not concern a bucket.
 
         Yields
         ------
         Entry
-            One for each file; in a bucket, objects whose key ends in a slash are left out.
+            One for each file; in a bucket, empty objects whose key ends in a slash are left out.
 
         Raises
         ------
         NothingToReadError
             There is no such folder.
+        StoreError
+            It may not be read, or a folder below it.
         """
 
     def exists(self, path: str) -> bool:

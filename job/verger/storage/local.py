@@ -17,36 +17,18 @@ from typing import BinaryIO
 import pyarrow.fs as pafs
 
 from verger.errors import DoesNotFitError, NothingToReadError, Reason, Rejection, StoreError
-from verger.storage.base import AlreadyPublishedError, Entry, Storage
+from verger.storage.base import EVERYTHING, AlreadyPublishedError, Entry, Storage, WalkPolicy
+from verger.storage.walking import version_of, walk
 
 
 class LocalStorage(Storage):
     """Files and folders of this machine, or of a volume that all machines mount."""
 
-    def list(self, folder: str) -> Iterator[Entry]:
-        if not os.path.isdir(folder):
-            what = "is a file, not a folder" if os.path.exists(folder) else "does not exist"
-            raise NothingToReadError(f"{folder} {what}", "Check the path")
+    def list(self, folder: str, policy: WalkPolicy = EVERYTHING) -> Iterator[Entry]:
         with _translate_errors(folder), _translate_not_found(folder):
-            yield from self._walk(folder, frozenset())
-
-    def _walk(self, folder: str, parents: frozenset[tuple[int, int]]) -> Iterator[Entry]:
-        here = os.stat(folder)
-        identity = (here.st_dev, here.st_ino)
-        if identity in parents:  # a symbolic link to a folder above it
-            return
-        with os.scandir(folder) as found:
-            for item in found:
-                try:
-                    status = item.stat()
-                except OSError as error:
-                    if error.errno in (errno.ENOENT, errno.ELOOP):  # deleted meanwhile, or a broken or circular link
-                        continue
-                    raise
-                if stat.S_ISDIR(status.st_mode):
-                    yield from self._walk(item.path, parents | {identity})
-                elif stat.S_ISREG(status.st_mode):  # opening a pipe would wait for its writer
-                    yield Entry(item.path, status.st_size, _version(status))
+            if not stat.S_ISDIR(os.stat(folder).st_mode):
+                raise NothingToReadError(f"{folder} is a file, not a folder", "Check the path")
+            yield from walk(folder, policy)
 
     def exists(self, path: str) -> bool:
         return os.path.isfile(path) or (os.path.isdir(path) and bool(os.listdir(path)))
@@ -58,10 +40,10 @@ class LocalStorage(Storage):
     def read_version(self, path: str, version: str) -> bytes:
         try:
             with open(path, "rb") as file:
-                if _version(os.fstat(file.fileno())) != version:
+                if version_of(os.fstat(file.fileno())) != version:
                     raise Rejection(Reason.CHANGED, "changed between listing and reading")
                 data = file.read()
-                if _version(os.fstat(file.fileno())) != version:
+                if version_of(os.fstat(file.fileno())) != version:
                     raise Rejection(Reason.CHANGED, "changed while it was read")
                 return data
         except FileNotFoundError:
@@ -119,10 +101,6 @@ class LocalStorage(Storage):
 
     def spark_uri(self, path: str) -> str:
         return f"file://{path}"  # Hadoop takes paths as they are, not percent-encoded
-
-
-def _version(status: os.stat_result) -> str:
-    return f"{status.st_mtime_ns}-{status.st_size}"
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from botocore import exceptions as boto_errors
 
 from verger.errors import NothingToReadError, Reason, Rejection, StoreError, VergerError
 from verger.storage import refusals
-from verger.storage.base import AlreadyPublishedError, Entry, Storage
+from verger.storage.base import EVERYTHING, AlreadyPublishedError, Entry, Storage, WalkPolicy
 from verger.storage.buckets import Bucket
 from verger.storage.listing import Object, list_objects
 from verger.storage.ranges import RangedFileSystem
@@ -67,13 +67,13 @@ class S3Storage(Storage):
         """
         return path.removeprefix(f"{S3}{self.bucket.name}").removeprefix("/")
 
-    def list(self, folder: str) -> Iterator[Entry]:
+    def list(self, folder: str, policy: WalkPolicy = EVERYTHING) -> Iterator[Entry]:
         prefix = join(self.key(folder), "") if self.key(folder) else ""
         empty = True
         with translate_errors(folder):
             for key, size, etag in self._objects(prefix):
                 empty = False
-                if not key.endswith("/"):  # an empty object with which S3 consoles show a folder
+                if size or not key.endswith("/"):  # an empty object with which S3 consoles show a folder
                     yield Entry(f"{S3}{self.bucket.name}/{key}", size, f"{etag}-{size}")
         if empty:
             raise NothingToReadError(f"{folder} does not exist or is empty", "Check the path")

@@ -52,7 +52,10 @@ class Photographs(Part):
     """Numbers of photographs; a failure has only those that the run had counted."""
 
     listed: int = Field(description="Photographs in the input that the settings select.")
-    ignored: dict[str, int] = Field(default={}, description="Other files in the input, by suffix.")
+    ignored: dict[str, int] = Field(
+        default={},
+        description="Other files in the input, by suffix; on a disk, also the folders and links that were passed over.",
+    )
     known: int = Field(default=0, description="Photographs whose features were in the store already.")
     computed: int = Field(default=0, description="Photographs whose features this run computed.")
     rejected: int = Field(default=0, description="Photographs that are not in the table, as they cannot be used.")

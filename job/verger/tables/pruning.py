@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -17,6 +17,7 @@ from verger.redaction import words
 from verger.storage.base import Storage
 from verger.storage.uri import join
 from verger.tables import runs
+from verger.tables.rows import is_gone
 from verger.tables.runs import Run
 from verger.tables.store import damaged, parquet_files
 
@@ -76,7 +77,12 @@ def _pointed_at(storage: Storage, output: str) -> set[str]:
 
 
 def prune_gone(
-    storage: Storage, output: str, source: str, present: pa.ChunkedArray, warn: Callable[[str], None]
+    storage: Storage,
+    output: str,
+    source: str,
+    present: pa.ChunkedArray,
+    warn: Callable[[str], None],
+    unseen: Sequence[str] = (),
 ) -> int:
     """Delete the stored rows of photographs that are no longer in the input, of every fingerprint.
 
@@ -95,6 +101,8 @@ def prune_gone(
         The paths of the photographs that are in the input.
     warn : callable
         Takes a warning, one line, for each damaged file, which is left as it is.
+    unseen : sequence of str
+        Folders below ``source`` that were not listed; rows of photographs in them are kept.
 
     Returns
     -------
@@ -105,7 +113,7 @@ def prune_gone(
     for folder in ("features", "rejects", "refused"):
         for entry in parquet_files(storage, join(output, folder)):
             try:
-                removed = _delete_rows(storage, entry.path, join(source, ""), present)
+                removed = _delete_rows(storage, entry.path, lambda paths: is_gone(paths, source, present, unseen))
             except FileNotFoundError:  # a compaction has deleted it: its rows are in another file of the list
                 continue
             except (pa.ArrowInvalid, OSError) as error:
@@ -117,10 +125,11 @@ def prune_gone(
     return dropped
 
 
-def _delete_rows(storage: Storage, path: str, below: str, present: pa.ChunkedArray) -> int:
+def _delete_rows(storage: Storage, path: str, gone_of: Callable[[pa.ChunkedArray], pa.ChunkedArray]) -> int:
     """Replace a file by one without the rows of photographs that are gone. Returns how many these were."""
     table = ds.dataset(path, filesystem=storage.arrow())
-    gone = pc.field("path").isin(pc.unique(_gone(table.to_table(columns=["path"])["path"], below, present)))
+    paths = table.to_table(columns=["path"])["path"]
+    gone = pc.field("path").isin(pc.unique(paths.filter(gone_of(paths))))
     removed = int(table.count_rows(filter=gone))
     if removed == 0:
         return 0
@@ -132,11 +141,6 @@ def _delete_rows(storage: Storage, path: str, below: str, present: pa.ChunkedArr
                 writer.write_batch(batch)
     storage.delete(path)
     return removed
-
-
-def _gone(paths: pa.ChunkedArray, below: str, present: pa.ChunkedArray) -> pa.ChunkedArray:
-    candidates = paths.filter(pc.starts_with(paths, below))
-    return candidates.filter(pc.invert(pc.is_in(candidates, value_set=present)))
 
 
 def _parquet_settings(schema: pa.Schema) -> dict[str, Any]:

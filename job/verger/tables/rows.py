@@ -89,25 +89,49 @@ def semi_join(rows: pa.Table, others: pa.Table) -> pa.Table:
     return rows.filter(pc.is_in(row_keys(rows), value_set=row_keys(others)))
 
 
-def count_gone(known: pa.Table, source: str, present: pa.ChunkedArray) -> int:
+def is_gone(
+    paths: pa.ChunkedArray, source: str, present: pa.ChunkedArray, unseen: Sequence[str] = ()
+) -> pa.ChunkedArray:
+    """Of each photograph, whether it was in the input and is not there any more.
+
+    Parameters
+    ----------
+    paths : pyarrow.ChunkedArray of str
+        Canonical.
+    source : str
+        Canonical folder of the input; photographs of other folders are not gone.
+    present : pyarrow.ChunkedArray of str
+        The paths that are in the input.
+    unseen : sequence of str
+        Folders below the input that were not listed; photographs in them are not gone, for all that is known.
+
+    Returns
+    -------
+    pyarrow.ChunkedArray of bool
+        One for each path.
+    """
+    gone = pc.and_not(pc.starts_with(paths, join(source, "")), pc.is_in(paths, value_set=present))
+    for folder in unseen:
+        gone = pc.and_not(gone, pc.starts_with(paths, join(folder, "")))
+    return gone
+
+
+def count_gone(known: pa.Table, source: str, present: pa.ChunkedArray, unseen: Sequence[str] = ()) -> int:
     """Count the photographs of the store that are no longer in the input.
 
     Parameters
     ----------
     known : pyarrow.Table
         As `FeatureStore.known` gives it.
-    source : str
-        Canonical folder of the input; photographs of other folders do not count.
-    present : pyarrow.ChunkedArray of str
-        The paths that are in the input.
+    source, present, unseen
+        As in `is_gone`.
 
     Returns
     -------
     int
         Paths, each counted once whatever its number of versions.
     """
-    below = pc.unique(known["path"].filter(pc.starts_with(known["path"], join(source, ""))))
-    return int(pc.sum(pc.invert(pc.is_in(below, value_set=present))).as_py() or 0)
+    return len(pc.unique(known["path"].filter(is_gone(known["path"], source, present, unseen))))
 
 
 def row_keys(rows: pa.Table | pa.RecordBatch, columns: Sequence[str] = KEY) -> pa.ChunkedArray | pa.Array:

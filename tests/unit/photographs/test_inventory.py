@@ -92,10 +92,11 @@ def test_jpegs_have_several_suffixes() -> None:
 
 def test_hidden_files_are_ignored() -> None:
     inventory = listed(
-        "seen.jpg", ".hidden.jpg", ".cache/a/x.jpg", "a/.x.jpg", "__MACOSX/a/x.jpg", "a/__MACOSX/x.jpg", ".DS_Store"
+        *("seen.jpg", ".hidden.jpg", ".cache/a/x.jpg", "a/.x.jpg", "__MACOSX/a/x.jpg", "a/__MACOSX/x.jpg", ".DS_Store"),
+        *("._seen.jpg", "..a/x.jpg", ".../x.jpg", "a/..b.jpg"),
     )
     assert inventory.photographs["path"].to_pylist() == [f"{ROOT}/seen.jpg"]
-    assert inventory.ignored == {HIDDEN: 6}
+    assert inventory.ignored == {HIDDEN: 10}
 
 
 def test_the_listed_folder_may_be_in_a_hidden_folder() -> None:
@@ -146,6 +147,19 @@ def test_names_with_characters_beyond_ascii_are_kept() -> None:
         ("Testarossa/x.jpg", "Testarossa", None),
         ("pretrain/training set/x.jpg", "training set", None),
         ("test.jpg", None, None),
+        # keys that are no paths: the nearest folder that has a name
+        ("Apple//x.jpg", "Apple", None),
+        ("Apple///x.jpg", "Apple", None),
+        ("/Apple/x.jpg", "Apple", None),
+        ("//x.jpg", None, None),
+        ("Test//Apple//x.jpg", "Apple", "Test"),
+        ("Test//x.jpg", None, "Test"),
+        ("./Apple/x.jpg", "Apple", None),
+        ("Apple/./x.jpg", "Apple", None),
+        ("Apple/../x.jpg", "Apple", None),
+        ("Apple/.././/x.jpg", "Apple", None),
+        ("./x.jpg", None, None),
+        ("Apple/a..b/x.jpg", "a..b", None),
     ],
 )
 def test_label_and_split_come_from_folders(name: str, label: str | None, split: str | None) -> None:

@@ -4,11 +4,15 @@ import sys
 import pytest
 from PIL import Image
 
+from tests.unit.storage.test_walking import as_nobody, files, open_folder
 from verger.cli import main
 from verger.config import DoctorSettings
 from verger.errors import ExitCode, Reason, Rejection
 from verger.planning import doctor
 from verger.storage.local import LocalStorage
+from verger.storage.stores import Stores
+
+__all__ = ["open_folder"]
 
 
 @pytest.fixture
@@ -108,6 +112,16 @@ def test_an_output_that_cannot_be_written_fails(config, tmp_path):
     found = check_results(with_settings(config, output=str(tmp_path / "file" / "out")))["Output"]
     assert (found.verdict, found.exit_code) != ("ok", ExitCode.DONE)
     assert str(tmp_path / "file") in found.line
+
+
+def test_an_input_is_looked_at_as_a_run_does(config, open_folder):
+    """Neither the hidden folder nor the excluded one is entered, and what is in them is not the photograph to read."""
+    files(open_folder, "apple/1.jpg", "@eaDir/2.jpg", "private/3.jpg")
+    for locked in ("@eaDir", "private"):
+        os.chmod(open_folder / locked, 0)
+    with as_nobody():
+        line = doctor._input(Stores(), str(open_folder), ("private",))
+    assert line == f"{open_folder}, 1 photographs"
 
 
 def test_input_and_output_that_contain_one_another_fail(config, tmp_path):

@@ -21,7 +21,7 @@ from verger.storage.local import LocalStorage
 from verger.tables import manifest, runs
 from verger.tables.pruning import prune_gone, prune_runs
 from verger.tables.reader import load
-from verger.tables.rows import anti_join, deduplicate, semi_join
+from verger.tables.rows import anti_join, count_gone, deduplicate, semi_join
 from verger.tables.schemas import FEATURES, PROJECTION, REJECTED
 from verger.tables.store import FeatureStore, parquet_files, vanished
 
@@ -232,6 +232,16 @@ def test_prune_deletes_rows_of_photographs_that_are_gone(store: FeatureStore, tm
     rewritten = pq.read_table(known["file"][0].as_py())
     assert rewritten["features"].to_pylist() == [[1.0, 2.0], [1.0, 2.0]]
     assert prune_gone(LocalStorage(), str(tmp_path), "/in", present, pytest.fail) == 0
+
+
+def test_what_was_not_listed_is_not_gone(store: FeatureStore, tmp_path: Path) -> None:
+    keys = ("/in/p", "1"), ("/in/q", "1"), ("/in/locked/r", "1"), ("/in/locked too/s", "1")
+    put(tmp_path, "run-00000/part-0.zstd.parquet", *keys)
+    present, unseen = pa.chunked_array([["/in/p"]]), ["/in/locked"]
+    assert count_gone(store.known(), "/in", present) == 3
+    assert count_gone(store.known(), "/in", present, unseen) == 2
+    assert prune_gone(LocalStorage(), str(tmp_path), "/in", present, pytest.fail, unseen) == 2
+    assert store.known()["path"].to_pylist() == ["/in/locked/r", "/in/p"]
 
 
 def test_prune_deletes_refused_photographs_that_are_gone(store: FeatureStore, tmp_path: Path) -> None:

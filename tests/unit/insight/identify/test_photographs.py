@@ -11,7 +11,7 @@ from PIL import Image
 
 from verger.errors import NothingToReadError
 from verger.insight.identify import photographs as photographs_asked
-from verger.storage.base import Entry
+from verger.storage.base import EVERYTHING, Entry, WalkPolicy
 from verger.storage.stores import Stores
 
 
@@ -31,7 +31,7 @@ class TestExpandFolders:
         objects = ["s3://lake/asked", "s3://lake/in/a.jpg", "s3://lake/in/b", "s3://lake/upload.1"]
 
         class Bucket:
-            def list(self, folder: str) -> Iterator[Entry]:
+            def list(self, folder: str, policy: WalkPolicy = EVERYTHING) -> Iterator[Entry]:
                 below = [Entry(path, 1, "1-1") for path in objects if path.startswith(f"{folder}/")]
                 if not below:
                     raise NothingToReadError(f"{folder} does not exist or is empty")
