@@ -11,13 +11,15 @@ S3 = "s3://"
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]")
 
 
-def canonical(uri: str) -> str:
+def canonical(uri: str, *, any_key: bool = False) -> str:
     """Turn a local path or a URI into its canonical form.
 
     Parameters
     ----------
     uri : str
         A local path, or a ``file:``, ``s3:`` or ``s3a:`` URI.
+    any_key : bool
+        Whether it may name an object whose key is no path, such as ``in//1.jpg``. A folder must be a path.
 
     Returns
     -------
@@ -44,7 +46,7 @@ def canonical(uri: str) -> str:
         case "file":
             return _absolute(_without_host(uri, rest))
         case "s3" | "s3a":
-            return _in_bucket(uri, rest)
+            return _in_bucket(uri, rest, any_key)
     raise UsageError(f"{uri}: the scheme {scheme[1]}: is not supported", "Give a local path, or a file: or s3:// URI")
 
 
@@ -57,15 +59,15 @@ def _without_host(uri: str, rest: str) -> str:
     return "/" + path
 
 
-def _in_bucket(uri: str, rest: str) -> str:
+def _in_bucket(uri: str, rest: str, any_key: bool) -> str:
     bucket, _, key = rest.removeprefix("//").partition("/")
     if not rest.startswith("//") or not (_BUCKET.fullmatch(bucket) or bucket.startswith("arn:")):
         redacted = re.sub("//.*@", "//...@", uri)  # old versions of Hadoop took access keys there
         raise UsageError(f"{redacted} names no bucket", "Write s3://BUCKET/FOLDER")
     key = key.rstrip("/")
-    if key and {"", ".", ".."} & set(key.split("/")):  # Spark and boto3 would read different folders
+    if key and not any_key and {"", ".", ".."} & set(key.split("/")):  # Spark and boto3 would read different folders
         raise UsageError(f"{uri}: '//', '/./' and '/../' are not supported in a bucket", "Write s3://BUCKET/FOLDER")
-    return f"{S3}{bucket}/{key}".rstrip("/")
+    return f"{S3}{bucket}/{key}" if key else f"{S3}{bucket}"
 
 
 def _absolute(path: str) -> str:

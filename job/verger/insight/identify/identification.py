@@ -140,7 +140,7 @@ def identify(
     check_access(stores, {"run": canonical(run_uri)}, config)
     run = runs.find(run_uri, stores)
     manifest = manifests.read(run)
-    uris = [canonical(uri) for uri in photographs]
+    uris = [canonical(uri, any_key=True) for uri in photographs]
     for uri in {bucket_name(uri): uri for uri in uris if bucket_name(uri)}.values():
         check_access(stores, {"photographs": uri}, config)
     network = resolve_fitted(run.output, manifest, stores)
