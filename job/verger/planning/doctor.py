@@ -219,9 +219,22 @@ def _output(stores: Stores, output: str, source: str | None) -> str:
         with suppress(AlreadyPublishedError):
             storage.publish_once(probe, b"another")
             raise StoreError(f"{output} ignores If-None-Match: a run could be overwritten", "Use another store")
+        if bucket_name(output) is None:
+            _set_permissions(probe)
     finally:
         storage.delete(probe)
     return f"{output} can be written"
+
+
+def _set_permissions(path: str) -> None:
+    """Set permissions as Spark does on all that it writes to a disk."""
+    try:
+        os.chmod(path, os.stat(path).st_mode)
+    except OSError as error:
+        raise StoreError(
+            f"{path}: Spark could not set permissions ({error.strerror})",
+            "Give an --output whose file system lets this user set them, as chmod does",
+        ) from error
 
 
 def _uploads(stores: Stores, output: str, stale_after: float, fix: bool) -> str:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from verger import errors
 from verger.errors import DoesNotFitError, StoreError, VergerError
 from verger.redaction import words
-from verger.storage import denials
+from verger.storage import denials, system_errors
 
 # Pattern in the text of an S3A error -> what it means, and what to do. Before Spark starts, boto3 has checked the keys
 # and the buckets: these are errors that occur later.
@@ -138,6 +138,15 @@ def explain(error: BaseException) -> VergerError | None:
             "no space left on disk while Spark was writing",
             "Free some space, or choose another --local-dir or --output",
         )
+    if told := system_errors.find(text):
+        number, words = told
+        where = re.search(rf"(/[^\n:(]*) \({re.escape(words)}\)", text)
+        return system_errors.explain(number, words, where[1] if where else "what Spark reads or writes")
+    if refused := re.search(r"ExitCodeException exitCode=\d+: (chmod: [^\n]*)", text):
+        return StoreError(
+            f"Spark cannot set permissions: {refused[1].partition(' at org.')[0][:300]}",
+            "Give an --output whose file system lets this user set them, as chmod does",
+        )
     if "OutOfMemoryError" in text or "MemoryError" in text:
         return DoesNotFitError("Spark ran out of memory", "Give more --driver-memory, or fewer --cores")
     for pattern, meaning, advice in _S3A:
@@ -151,6 +160,10 @@ def explain(error: BaseException) -> VergerError | None:
     if damaged := re.search(unreadable, text):
         file = damaged[1].replace("s3a://", "s3://")
         return StoreError(f"{file} is damaged", "Delete it: its photographs are computed again")
+    if uncreated := re.search(r"Mkdirs failed to create (?:file:)?([^\n(]*)", text):
+        return StoreError(
+            f"Spark cannot create the folder {uncreated[1].strip()}", "Check that this user can create folders there"
+        )
     if denied := re.search(r"(?:AccessControlException|AccessDeniedException|Permission denied)[^\n]*", text):
         return StoreError(f"access denied: {words(denied[0])}", "Check the path and its permissions")
     if re.search("Py4JNetworkError|ConnectionRefusedError|Answer from Java side is empty", text):

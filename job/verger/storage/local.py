@@ -16,9 +16,15 @@ from typing import BinaryIO
 
 import pyarrow.fs as pafs
 
-from verger.errors import DoesNotFitError, NothingToReadError, Reason, Rejection, StoreError
+from verger.errors import NothingToReadError, Reason, Rejection
+from verger.storage import system_errors
 from verger.storage.base import EVERYTHING, AlreadyPublishedError, Entry, Storage, WalkPolicy
 from verger.storage.walking import version_of, walk
+
+# What os.link says where the file system has no hard links, by kernel and FUSE driver.
+_NO_HARD_LINKS = {errno.EPERM, errno.EACCES, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.EMLINK}
+# What os.fsync says where the file system cannot flush this.
+_NO_FSYNC = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
 
 
 class LocalStorage(Storage):
@@ -60,7 +66,7 @@ class LocalStorage(Storage):
             file.write(data)
             _flush(file)
             try:
-                os.link(temporary, path)  # unlike a rename, it fails if the file exists
+                _move_new(temporary, path)
             except FileExistsError:
                 raise AlreadyPublishedError(f"{path} exists already") from None
             _flush_folder(path)
@@ -82,7 +88,7 @@ class LocalStorage(Storage):
         with _translate_errors(path), _temporary_file(path) as (temporary, file):
             yield file
             _flush(file)
-            os.replace(temporary, path)
+            _replace(temporary, path)
             _flush_folder(path)
 
     def make_folder(self, folder: str) -> None:
@@ -117,18 +123,63 @@ def _temporary_file(path: str) -> Iterator[tuple[str, BinaryIO]]:
             os.unlink(temporary)
 
 
+def _move_new(temporary: str, path: str) -> None:
+    """Give a finished file its name; FileExistsError where a file has it.
+
+    A hard link fails where there is a file, but FAT, exFAT and many network shares have no hard links. There a rename
+    must do, which replaces a file. So one process of this machine at a time looks whether there is one, and renames.
+    """
+    try:
+        os.link(temporary, path)
+    except OSError as error:
+        if error.errno not in _NO_HARD_LINKS:
+            raise
+        with _locked_folder(path):
+            if os.path.lexists(path):
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path) from None
+            _replace(temporary, path)
+
+
+@contextmanager
+def _locked_folder(path: str) -> Iterator[None]:
+    """Hold the lock of a file's folder. It leaves no file behind, and the system releases it when this process dies."""
+    descriptor = os.open(os.path.dirname(path), os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _replace(temporary: str, path: str) -> None:
+    try:
+        os.replace(temporary, path)
+    except OSError as error:
+        error.filename = path  # the user knows this one
+        raise
+
+
 def _flush(file: BinaryIO) -> None:
     file.flush()
-    os.fsync(file.fileno())
+    _fsync(file.fileno())
 
 
 def _flush_folder(path: str) -> None:
     """Flush the folder of a file: without that, a rename may be lost in a power cut."""
     descriptor = os.open(os.path.dirname(path), os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        _fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _fsync(descriptor: int) -> None:
+    """Flush a file or a folder, if the file system can: many network shares cannot flush folders."""
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_FSYNC:
+            raise
 
 
 @contextmanager
@@ -146,7 +197,5 @@ def _translate_errors(path: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        where = error.filename or path
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DoesNotFitError(f"no space left for {where}", "Free some space, or choose another folder") from error
-        raise StoreError(f"{where}: {error.strerror or error}", "Check the path and its permissions") from error
+        words = error.strerror or str(error)
+        raise system_errors.explain(error.errno, words, error.filename or path) from error

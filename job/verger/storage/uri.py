@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from pathlib import Path
 
 from verger.errors import UsageError
 
@@ -117,13 +118,27 @@ def join(folder: str, *parts: str) -> str:
 def contains(folder: str, path: str) -> bool:
     """Whether a path is a folder or is below it. Symbolic links are followed.
 
+    Folders of a disk are compared as such too, as one may have several names: where upper and lower case do not matter,
+    or where it is mounted twice.
+
     Parameters
     ----------
     folder, path : str
         Canonical.
     """
     outer, inner = (name if name.startswith(S3) else os.path.realpath(name) for name in (folder, path))
-    return inner == outer or inner.startswith(outer.rstrip("/") + "/")
+    if inner == outer or inner.startswith(outer.rstrip("/") + "/"):
+        return True
+    if folder.startswith(S3) or path.startswith(S3):
+        return False
+    return any(_same_folder(outer, str(parent)) for parent in (Path(inner), *Path(inner).parents))
+
+
+def _same_folder(folder: str, other: str) -> bool:
+    try:
+        return os.path.samefile(folder, other)
+    except OSError:  # one of them does not exist yet, or may not be entered
+        return False
 
 
 def require_disjoint(source: str, output: str) -> tuple[str, str]:

@@ -221,3 +221,44 @@ def test_a_translated_error_keeps_the_cause() -> None:
     with pytest.raises(StoreError) as known, failures.translate_errors():
         raise error
     assert known.value.__cause__ is error
+
+
+# Words of Java about a disk -> the class of the error and what the user reads.
+DISK = {
+    "chmod refused": (
+        "Py4JJavaError: An error occurred while calling o134.parquet.\n: ExitCodeException exitCode=1: chmod: changing "
+        "permissions of '/mnt/out/features/x': Function not implemented\n\n\tat org.apache.hadoop.util.Shell",
+        StoreError,
+        "Spark cannot set permissions: chmod: changing permissions of '/mnt/out/features/x': Function not implemented. "
+        "Give an --output whose file system lets this user set them, as chmod does.",
+    ),
+    "read-only": (
+        "java.io.FileNotFoundException: /mnt/out/x/part-0.parquet (Read-only file system)\n\tat java.base/java.io",
+        StoreError,
+        "/mnt/out/x/part-0.parquet: Read-only file system. Mount it for writing, or choose another folder.",
+    ),
+    "disk broken": (
+        "java.io.IOException: Input/output error\n\tat java.base/java.io.FileOutputStream",
+        StoreError,
+        "what Spark reads or writes: Input/output error. Check the disk, or the mount.",
+    ),
+    "largest file of FAT": (
+        "java.io.IOException: File too large\n\tat java.base/java.io.FileOutputStream",
+        DoesNotFitError,
+        "what Spark reads or writes: File too large. Its file system or a limit (ulimit -f) allows no larger file: "
+        "choose another folder.",
+    ),
+    "no folder": (
+        "java.io.IOException: Mkdirs failed to create file:/mnt/out/x (exists=false, cwd=file:/)",
+        StoreError,
+        "Spark cannot create the folder /mnt/out/x. Check that this user can create folders there.",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", DISK)
+def test_what_a_disk_cannot_do_is_named(what: str) -> None:
+    text, error, line = DISK[what]
+    found = failures.explain(RuntimeError(text))
+    assert type(found) is error
+    assert found.line == line

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
+import stat
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -140,16 +144,120 @@ def test_updates_at_once_do_not_overwrite_each_other(tmp_path: Path) -> None:
     assert storage.update(path, lambda data: None) is False
 
 
+@pytest.fixture(params=[errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS])
+def no_hard_links(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stand-in for a disk without hard links; tests/integration/test_file_systems.py has real ones."""
+
+    def refused(*_: object) -> None:
+        raise OSError(request.param, os.strerror(request.param))
+
+    monkeypatch.setattr(os, "link", refused)
+
+
+@pytest.mark.usefixtures("no_hard_links")
+def test_without_hard_links_publish_once_does_not_replace_a_file(tmp_path: Path) -> None:
+    test_publish_once_does_not_replace_a_file(tmp_path)
+    assert os.listdir(tmp_path / "deep") == ["x"]  # neither a lock nor a temporary file
+
+
+@pytest.mark.usefixtures("no_hard_links")
+def test_without_hard_links_one_of_many_publishers_wins(tmp_path: Path) -> None:
+    for number in range(20):
+        (tmp_path / str(number)).mkdir()
+        test_one_of_many_publishers_wins(tmp_path / str(number))
+
+
+@pytest.mark.parametrize("before", ["fcntl.flock", "os.replace"])
+def test_a_publisher_that_is_killed_without_hard_links_leaves_no_file(tmp_path: Path, before: str) -> None:
+    module, name = before.split(".")
+    path = str(tmp_path / "manifest.json")
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED.format(module=module, name=name, path=path)], capture_output=True, text=True
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert not os.path.exists(path)
+    assert all(name.startswith(".") for name in os.listdir(tmp_path))  # what readers skip
+    LocalStorage().publish_once(path, b"whole")  # the dead one's lock is gone
+    assert Path(path).read_bytes() == b"whole"
+
+
+KILLED = """
+import errno, os, signal
+import fcntl
+from verger.storage.local import LocalStorage
+def no_links(*_):
+    raise OSError(errno.EPERM, "Operation not permitted")
+def dies(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+os.link = no_links
+{module}.{name} = dies
+LocalStorage().publish_once("{path}", b"half")
+"""
+
+
+@pytest.mark.parametrize("code", [errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_a_file_system_that_cannot_flush_folders_will_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    flush = os.fsync
+
+    def only_files(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(code, os.strerror(code))
+        flush(descriptor)
+
+    monkeypatch.setattr(os, "fsync", only_files)
+    LocalStorage().write(str(tmp_path / "x"), b"data")
+    LocalStorage().publish_once(str(tmp_path / "y"), b"data")
+
+
+def test_a_rename_that_is_refused_names_the_file_that_the_user_knows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(source: str, target: str) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM), source, None, target)
+
+    monkeypatch.setattr(os, "replace", refused)
+    with pytest.raises(StoreError, match=rf"^{tmp_path}/x: Operation not permitted\. .* its file system"):
+        LocalStorage().write(str(tmp_path / "x"), b"data")
+
+
+def test_input_and_output_may_not_contain_one_another_where_a_folder_has_two_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stand-in for a disk on which case does not matter, or that is mounted twice."""
+    (tmp_path / "In").mkdir()
+    one, other, real = str(tmp_path / "In"), str(tmp_path / "in"), os.stat
+    monkeypatch.setattr(os, "stat", lambda path, **named: real(one if path == other else path, **named))
+    assert contains(one, join(other, "out"))
+    assert not contains(join(other, "out"), one)
+
+
 @pytest.mark.parametrize(
-    ("code", "error"), [(errno.ENOSPC, DoesNotFitError), (errno.EACCES, StoreError), (errno.EROFS, StoreError)]
+    ("code", "error", "advice"),
+    [
+        (errno.ENOSPC, DoesNotFitError, "Free some space"),
+        (errno.EDQUOT, DoesNotFitError, "Free some space"),
+        (errno.EFBIG, DoesNotFitError, "ulimit -f"),
+        (errno.EACCES, StoreError, "permissions"),
+        (errno.EROFS, StoreError, "Mount it for writing"),
+        (errno.EIO, StoreError, "Check the disk"),
+        (errno.ENOLCK, StoreError, "locks"),
+        (errno.EMFILE, StoreError, "open files"),
+        (errno.EBUSY, StoreError, "busy"),  # the system's words, and no advice
+    ],
 )
-def test_system_errors_become_verger_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code, error) -> None:
+def test_system_errors_become_verger_errors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, error: type[Exception], advice: str
+) -> None:
     def fails(descriptor: int) -> None:
         raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(os, "fsync", fails)
-    with pytest.raises(error, match=str(tmp_path)):
+    with pytest.raises(error, match=str(tmp_path)) as raised:
         LocalStorage().write(join(str(tmp_path), "x"), b"data")
+    assert advice in str(raised.value)
+    assert ("permissions" in str(raised.value)) == (code == errno.EACCES)
     assert os.listdir(tmp_path) == []
 
 
