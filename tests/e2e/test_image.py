@@ -195,10 +195,10 @@ def test_a_run_on_buckets_behind_a_private_authority(
     )
     assert done.returncode == 0, done.stdout + done.stderr
     keys = [item["Key"] for item in client.list_objects_v2(Bucket=bucket, Prefix="out/")["Contents"]]
-    successes = [key for key in keys if key.endswith("/_SUCCESS")]
-    assert {json.loads(client.get_object(Bucket=bucket, Key=key)["Body"].read())["committer"] for key in successes} == {
-        "magic"
-    }
+    tables = [key for key in keys if key.endswith(".parquet") and ("/features/" in key or "/projection/" in key)]
+    # Uploaded in parts, as the magic committer does; what another renames is a copy in one piece.
+    assert all("-" in client.head_object(Bucket=bucket, Key=key)["ETag"] for key in tables)
+    assert tables
     lines = (done.stderr + done.stdout).splitlines()
     ours = [said for said in map(json.loads, filter(lambda line: line.startswith("{"), lines)) if "event" in said]
     assert ours[-1]["event"] == "done"

@@ -111,6 +111,11 @@ class Place:
         keys = (item["Key"] for page in pages for item in page.get("Contents", []))
         return [key for key in keys if key.endswith(suffix)]
 
+    def in_parts(self, key: str) -> bool:
+        """Whether it was uploaded in parts, as the magic committer does; what is renamed is a copy in one piece."""
+        etag: str = self.server.client().head_object(Bucket=self.bucket, Key=key)["ETag"]
+        return "-" in etag
+
     def uploads(self) -> list[str]:
         """The keys of uploads, anywhere in the bucket, that were begun and neither completed nor aborted."""
         found = self.server.client().list_multipart_uploads(Bucket=self.bucket).get("Uploads", [])

@@ -60,7 +60,7 @@ images.decode = aborts
 
 # Where a run that dies leaves something for the next one to find: module, owner, function, and whether it has returned.
 POINTS = {
-    "described": ("tables.store", "FeatureStore", "describe", True),
+    "described": ("tables.description", "", "describe", True),
     "wave-written": ("tables.store", "FeatureStore", "remember_rejected", False),
     "projection-begun": ("components.pca", "Pca", "save", True),
     "projection-written": ("tables.reader", "", "verify", False),
@@ -140,7 +140,8 @@ def test_killed_in_extraction_it_resumes_from_the_store(spark, place: Path, numb
 
 def resumed(spark, place: Path, least: int = 0) -> None:
     """Run to the end, with no photograph computed again whose wave of ten was committed."""
-    committed = len(list((place / "out" / "features").glob("*/*-*/_SUCCESS")))
+    waves = [wave for wave in (place / "out" / "features").glob("*/wave=*") if list(wave.glob("*.parquet"))]
+    committed = len([wave for wave in waves if not (wave / "_temporary").exists()])
     assert committed >= least
     counts = run(spark, place)["photographs"]
     assert counts["known"] >= 10 * committed

@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from contextlib import nullcontext
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 import pyarrow.csv as pacsv
@@ -19,16 +17,7 @@ from tests.bad_files import make as make_bad_files
 from tests.integration.runs import config, photograph, photographs, run
 from verger import pipeline
 from verger.config import PruneSettings
-from verger.errors import (
-    NothingToReadError,
-    ResidencyError,
-    StoreError,
-    TooManyRejectedError,
-    UsageError,
-    VergerError,
-    WeightsError,
-)
-from verger.pipeline import stages
+from verger.errors import NothingToReadError, StoreError, TooManyRejectedError, UsageError, VergerError, WeightsError
 from verger.progress import Progress
 from verger.storage.local import LocalStorage
 from verger.storage.stores import Stores
@@ -150,7 +139,7 @@ def test_features_depend_on_neither_batch_partition_nor_wave(spark, place: Path,
 
 def test_each_wave_is_a_directory_and_each_partition_a_task(spark, place: Path) -> None:
     done = run(spark, place, wave_size=15, partitions=4)
-    waves = sorted((place / done["output"]["uri"] / done["features"]["path"]).glob(f"{done['run_id']}-*"))
+    waves = sorted((place / done["output"]["uri"] / done["features"]["path"]).glob(f"wave={done['run_id']}-*"))
     assert [len(list(wave.glob("*.parquet"))) for wave in waves] == [4, 4, 4]
     assert [sum(pq.read_metadata(file).num_rows for file in wave.glob("*.parquet")) for wave in waves] == [15, 15, 10]
 
@@ -305,22 +294,6 @@ def test_the_csv_is_the_table(spark, place: Path) -> None:
     assert (got == matrix(table).astype(np.float32)).all()
 
 
-def test_an_executor_that_is_refused_while_the_report_is_drawn_leaves_no_run(spark, place: Path, monkeypatch) -> None:
-    class Executors:
-        regions: ClassVar[dict[str, str]] = {}
-        evidence: ClassVar[list[str]] = []
-
-        def confirm(self) -> None:
-            if [*place.glob("out/runs/*/report/index.html")]:
-                raise ResidencyError("an executor's node is in us-east-1", "Move it")
-
-    monkeypatch.setattr(stages, "check_executors", lambda *_: nullcontext(Executors()))
-    with pytest.raises(ResidencyError, match="us-east-1"):
-        run(spark, place, report=True)
-    assert [*place.glob("out/runs/*/report/index.html")]
-    assert not [*place.glob("out/runs/*/manifest.json")]
-
-
 @pytest.mark.required_in_ci
 def test_reusing_the_latest_pca(spark, place: Path) -> None:
     with pytest.raises(UsageError, match="no finished run"):
@@ -385,13 +358,37 @@ def test_photographs_of_another_kind_are_said_to_drift(spark, tmp_path: Path) ->
 
 def test_projecting_with_other_weights_is_refused(spark, place: Path) -> None:
     run(spark, place, backbone="mobilenet_v2", weights="random", alpha=0.35, input_size=32)
-    (weights,) = (place / "out" / "features").glob("*/weights.npz")
+    (weights,) = (place / "out" / "fingerprints").glob("*/weights.npz")
     other = run(spark, place, output=str(place / "b"), backbone="mobilenet_v2", weights="random", alpha=0.35,
                 input_size=32, seed=5)  # fmt: skip
-    shutil.copy(place / "b" / other["features"]["path"] / "weights.npz", weights)
+    shutil.copy(place / "b" / "fingerprints" / other["features"]["fingerprint"] / "weights.npz", weights)
     photographs(place / "new", 3, start=700)
     with pytest.raises(WeightsError, match="other features"):
         project(spark, place, place / "out", input=str(place / "new"))
+
+
+def test_an_output_in_the_older_layout_is_read_and_continued(spark, place: Path) -> None:
+    (place / "in" / "empty.jpg").touch()
+    settings = {"backbone": "mobilenet_v2", "weights": "random", "alpha": 0.35, "input_size": 32}
+    first = run(spark, place, **settings)
+    before = verger.load_features(str(place / "out"))
+    fingerprint = first["features"]["fingerprint"]
+    features = place / "out" / "features" / fingerprint
+    for folder in (features, place / "out" / "rejects" / fingerprint):
+        (wave,) = folder.iterdir()
+        (wave / "_SUCCESS").touch()
+        wave.rename(folder / wave.name.removeprefix("wave="))
+    for path in (place / "out" / "fingerprints" / fingerprint).iterdir():
+        path.rename(features / path.name)
+    shutil.rmtree(place / "out" / "fingerprints")
+    assert verger.load_features(str(place / "out")).equals(before)
+    photographs(place / "in", 4, start=900)
+    again = run(spark, place, **settings)
+    assert (again["photographs"]["known"], again["photographs"]["computed"]) == (before.num_rows, 4)
+    assert again["rejected_by_reason"] == {"empty": 1}
+    assert not (place / "out" / "fingerprints").exists()
+    photographs(place / "new", 3, start=700)
+    assert project(spark, place, place / "out", input=str(place / "new"))["photographs"]["projected"] == 3
 
 
 @pytest.mark.parametrize("output", ["in", "in/out", "."])

@@ -1,7 +1,4 @@
-"""Every public function, class and method of the package describes what it takes and has, in numpydoc.
-
-Where a docstring has a section on what it returns, its entries have descriptions too.
-"""
+"""Every public function, class and method of the package describes what it takes, has and returns, in numpydoc."""
 
 from __future__ import annotations
 

@@ -14,14 +14,14 @@ from verger.tables.manifest_parts import Absent, AuditSummary, Classifier
 
 
 def show(progress: Progress, manifest: Manifest) -> None:
-    """End a run with its results: lines for people, and one that a script can parse.
+    """End a run with its figures: lines for people, and one that a script can parse.
 
     Parameters
     ----------
     progress : Progress
         Writes the lines, and last the one for scripts.
     manifest : Manifest
-        Of the finished run; the numbers and places are taken from it.
+        Of the finished run; the figures and places are taken from it.
     """
     for line in lines(manifest) + ([] if log.is_json() else next_lines(manifest)):
         progress.say(line)
@@ -32,7 +32,7 @@ def show(progress: Progress, manifest: Manifest) -> None:
         seconds=round(_seconds(manifest), 1),
         photographs_per_s=manifest.throughput.photographs_per_s,
         table=_below(manifest, manifest.projection.path),
-        **_insight_numbers(manifest),
+        **_insight_figures(manifest),
         **({"report": _below(manifest, manifest.report.path)} if manifest.report else {}),
     )
 
@@ -80,17 +80,17 @@ def next_lines(manifest: Manifest) -> list[str]:
     ]
 
 
-def _insight_numbers(manifest: Manifest) -> dict[str, Any]:
+def _insight_figures(manifest: Manifest) -> dict[str, Any]:
     """Headlines of classifier and audit, where there are any, for scripts."""
     classifier, audit = manifest.classifier, manifest.audit
-    numbers: dict[str, Any] = {}
+    figures: dict[str, Any] = {}
     if isinstance(classifier, Classifier):
-        numbers = {"accuracy": classifier.accuracy, "split": classifier.split}
+        figures = {"accuracy": classifier.accuracy, "split": classifier.split}
         if classifier.weak is not None:
-            numbers["weak"] = classifier.weak
+            figures["weak"] = classifier.weak
     if audit:
-        numbers["audit"] = {kind: count.found for kind, count in audit.counts.items()}
-    return numbers
+        figures["audit"] = {kind: count.found for kind, count in audit.counts.items()}
+    return figures
 
 
 def _classifier_lines(classifier: Classifier | Absent | None) -> list[str]:

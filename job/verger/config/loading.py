@@ -47,8 +47,7 @@ def load(
     Returns
     -------
     RunConfig or instance of ``model``
-        Its ``model_fields_set`` has what a file, the environment or an option gave; with the option ``variance``,
-        ``components`` too, which it replaces.
+        Its ``model_fields_set`` has only what a file, the environment or an option gave.
 
     Raises
     ------

@@ -15,7 +15,7 @@ from verger.network.frozen import Frozen, Preprocessing
 from verger.network.recipe import Recipe, fold, multiplications, output_shape
 from verger.network.weights import Weights
 from verger.storage.stores import Stores
-from verger.storage.uri import join
+from verger.tables import description
 from verger.tables.manifest import Manifest
 
 __all__ = [
@@ -212,8 +212,8 @@ def resolve(config: NetworkSettings, stores: Stores, seed: int = 0) -> Network:
     return _network(config, alpha, size, config.pooling, config.precision, recipe, found)
 
 
-def fitted_settings(output: str, fitted: Manifest) -> dict[str, Any]:
-    """The network settings of a finished run; its weights lie beside its features.
+def fitted_settings(output: str, fitted: Manifest, stores: Stores) -> dict[str, Any]:
+    """The network settings of a finished run; its weights are in its output.
 
     Parameters
     ----------
@@ -221,6 +221,8 @@ def fitted_settings(output: str, fitted: Manifest) -> dict[str, Any]:
         Canonical folder of the run's output.
     fitted : Manifest
         The run's.
+    stores : Stores
+        How the output is reached, to see where its weights are.
 
     Returns
     -------
@@ -230,7 +232,7 @@ def fitted_settings(output: str, fitted: Manifest) -> dict[str, Any]:
     names = ("backbone", "pooling", "alpha", "input_size", "precision", "resample", "fit")
     settings: dict[str, Any] = {name: fitted.config[name] for name in names}
     if settings["backbone"] != "pixels":
-        settings["weights"] = join(output, fitted.features.path, "weights.npz")
+        settings["weights"] = description.find(stores.of(output), output, fitted.features.fingerprint, "weights.npz")
     return settings | {"weights_sha256": None}
 
 
@@ -256,7 +258,7 @@ def resolve_fitted(output: str, fitted: Manifest, stores: Stores) -> Network:
     WeightsError
         The weights are gone, or are not those of the run.
     """
-    settings = NetworkSettings(**fitted_settings(output, fitted))
+    settings = NetworkSettings(**fitted_settings(output, fitted, stores))
     network = resolve(settings, stores)
     if network.fingerprint != fitted.features.fingerprint:
         raise WeightsError(f"{settings.weights} makes other features than those of run {fitted.run_id}")

@@ -40,7 +40,7 @@ from verger.spark.metrics import Gauges
 from verger.spark.session import require_s3_support, session, uses_s3, write_parquet
 from verger.storage.stores import Stores
 from verger.storage.uri import bucket_name, require_disjoint
-from verger.tables import compaction, reader
+from verger.tables import compaction, description, reader
 from verger.tables.manifest import FittingRun
 from verger.tables.manifest_parts import Drift
 from verger.tables.rows import KEY, anti_join, count_gone, semi_join
@@ -132,7 +132,8 @@ def find_pending(job: Job, listed: Listed, network: Network) -> Pending:
     pending = anti_join(anti_join(chosen, known), rejected)
     refused = store.refused()
     new = semi_join(chosen, pa.concat_tables([pending.select(KEY), refused.select(KEY)]))
-    store.describe(network.describe(), network.weights.to_npz if network.weights else None)
+    weights = network.weights.to_npz if network.weights else None
+    description.describe(store.storage, store.output, store.fingerprint, network.describe(), weights)
     return Pending(
         listed=listed,
         network=network,
@@ -352,7 +353,7 @@ def analyse(job: Job, session: Session, projected: Projected) -> Analysed:
     job : Job
         The run that is analysed, with its settings, stores and progress.
     session : Session
-        Its ``show`` is given the findings' numbers.
+        Its ``show`` is given the findings' figures.
     projected : Projected
         Its feature store is sampled; its PCA says whether features are standardized, and which run fitted it.
     """

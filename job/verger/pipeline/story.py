@@ -152,12 +152,9 @@ class _LatestRun(_FitAnew):
     def fitted(self, network: Network) -> Fitted:
         job = self._job
         ignored = job.config.model_fields_set & {"variance", "components", "standardize", "solver"}
-        if job.config.components is None:  # set by --variance alone
-            ignored -= {"components"}
         if ignored:
             job.progress.warn(
-                f"pca reuse: {', '.join(sorted(ignored))} {'are' if len(ignored) > 1 else 'is'} ignored: "
-                "the PCA of an earlier run is reused"
+                f"pca reuse: {', '.join(sorted(ignored))} are ignored: the PCA of an earlier run is reused"
             )
         last = runs.latest(job.run.storage, job.run.output, job.config.name)
         if last is None:
@@ -184,7 +181,7 @@ class _GivenRun:
     def __init__(self, job: Job, run_uri: str) -> None:
         self._run = runs.find(run_uri, job.stores)
         self._document = manifest.read(self._run)
-        network = fitted_settings(self._run.output, self._document)
+        network = fitted_settings(self._run.output, self._document, job.stores)
         self.job = replace(job, config=job.config.model_copy(update=network))
 
     def network(self) -> Network:

@@ -15,9 +15,9 @@ KEYS_PER_LIST = 1000
 
 # Requests of Spark 4.3.0 and the magic committer of hadoop-aws 3.5.0 for one write, counted at the store: for each
 # file (a task writes one), and for each write whatever it holds. Deletes are free.
-_PUT_A_FILE, _PUT_A_WRITE = 7, 3  # a multipart upload's start, part and end; marker, .pending and .pendingset; _SUCCESS
-_LIST_A_FILE, _LIST_A_WRITE = 5, 12
-_GET_A_FILE, _GET_A_WRITE = 9, 10
+_PUT_A_FILE, _PUT_A_WRITE = 7, 2  # a multipart upload's start, part and end; marker, .pending and .pendingset
+_LIST_A_FILE, _LIST_A_WRITE = 5, 11
+_GET_A_FILE, _GET_A_WRITE = 9, 9
 # The same for each read of a small Parquet file.
 _LIST_A_SPARK_READ, _GET_A_SPARK_READ = 1, 6
 _GET_AN_ARROW_READ = 5

@@ -48,8 +48,19 @@ SETTINGS = {
     "spark.executorEnv.OPENBLAS_NUM_THREADS": "1",
     "spark.executorEnv.TF_CPP_MIN_LOG_LEVEL": "3",
     "spark.ui.showConsoleProgress": "false",
+    # No _SUCCESS: a table's folder holds Parquet files and nothing else, as many readers take every file.
+    "spark.hadoop.mapreduce.fileoutputcommitter.marksuccessfuljobs": "false",
+    # Instead of .crc files, which only a disk had: Parquet has a checksum of every page, which Spark writes.
+    "spark.hadoop.parquet.page.verify-checksum.enabled": "true",
     # What the UI and the event log never show. Our settings hold no keys, but those of a submission may.
     "spark.redaction.regex": "(?i)secret|password|token|access[._]?key|trustStore",
+}
+
+# Hadoop's file system of a disk, without the .crc files of its usual one, at which Polars fails too. spark-submit may
+# have the usual one in the cache. S3A needs that one, for its buffers.
+_WITHOUT_CRC = {
+    "spark.hadoop.fs.file.impl": "org.apache.hadoop.fs.RawLocalFileSystem",
+    "spark.hadoop.fs.file.impl.disable.cache": "true",
 }
 
 # How features and projections are written. Floats compress as byte streams, not by dictionary;
@@ -175,8 +186,8 @@ def _storage_settings(
     if s3:
         from verger.spark import s3a
 
-        found |= s3a.spark_settings(buckets, settings)
-    return found
+        return found | s3a.spark_settings(buckets, settings)
+    return found | _WITHOUT_CRC
 
 
 def _buckets_of(stores: Stores, *uris: str | None) -> tuple[Bucket, ...]:

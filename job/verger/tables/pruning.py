@@ -26,7 +26,7 @@ _UNFINISHED_AGE = timedelta(days=2)
 # Rows that are copied at a time.
 _BATCH_ROWS = 1024
 # Where Spark's committers keep uncommitted files, below the folder of a wave or a compaction.
-_HALF_WRITTEN = re.compile(r"/[^/]+/(?:compacted-)?(?P<started>[^/]+)/(?:_temporary|__magic[^/]*)(?=/)")
+_HALF_WRITTEN = re.compile(r"/[^/]+/(?:wave=)?(?:compacted-)?(?P<started>[^/]+)/(?:_temporary|__magic[^/]*)(?=/)")
 
 
 def prune_runs(storage: Storage, output: str, keep: int) -> dict[str, int]:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from itertools import chain
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -16,7 +14,7 @@ import pyarrow.dataset as ds
 
 from verger.errors import NothingToReadError, StoreError
 from verger.redaction import words
-from verger.storage.base import AlreadyPublishedError, Entry, Storage
+from verger.storage.base import Entry, Storage
 from verger.storage.uri import join
 from verger.tables.rows import KEY, deduplicate, parquet_bytes, with_file_names
 from verger.tables.schemas import FEATURES, REFUSED, REJECTED
@@ -75,40 +73,20 @@ class FeatureStore:
         # Files never change: every stage lists them again, but reads only those that are not here yet.
         self._narrow: dict[str, list[pa.Table]] = {}
 
-    def describe(self, description: dict[str, Any], weights: Callable[[], bytes] | None) -> None:
-        """Write once what computed the features: fingerprint.json, and weights.npz where there are weights.
-
-        Parameters
-        ----------
-        description : dict
-            Content of fingerprint.json.
-        weights : callable, optional
-            Returns the content of weights.npz; None where there are no weights.
-        """
-        self._write_once("fingerprint.json", (json.dumps(description, indent=2) + "\n").encode)
-        if weights is not None:
-            self._write_once("weights.npz", weights)
-
-    def _write_once(self, name: str, content: Callable[[], bytes]) -> None:
-        path = join(self.folder, name)
-        if not self.storage.exists(path):
-            with suppress(AlreadyPublishedError):  # another run has just written the same content
-                self.storage.publish_once(path, content())
-
     def spark_folder(self, run_id: str, wave: str) -> str:
         """The folder in which Spark writes the features of one wave of one run, and nothing else is written.
 
         Parameters
         ----------
         run_id, wave : str
-            The run's id, and the name of the wave in it; the folder's name joins them by a hyphen.
+            The run's id, and the name of the wave in it.
 
         Returns
         -------
         str
             As Spark takes it.
         """
-        return self.storage.spark_uri(join(self.folder, f"{run_id}-{wave}"))
+        return self.storage.spark_uri(join(self.folder, _wave_folder(run_id, wave)))
 
     def discard(self, run_id: str, wave: str) -> None:
         """Remove what a failed wave may have written.
@@ -118,7 +96,7 @@ class FeatureStore:
         run_id, wave : str
             As for `spark_folder`.
         """
-        self.storage.delete(join(self.folder, f"{run_id}-{wave}"))
+        self.storage.delete(join(self.folder, _wave_folder(run_id, wave)))
 
     def known(self) -> pa.Table:
         """The photograph versions that have features, with the file that holds each.
@@ -165,12 +143,12 @@ class FeatureStore:
         Parameters
         ----------
         run_id, wave : str
-            The run's id, and the name of the wave in it; they name the folder that the file is in.
+            The run's id, and the name of the wave in it: a folder of the file is named after them.
         rejected : pyarrow.Table
             With the columns of `REJECTED`.
         """
         if rejected.num_rows:
-            path = join(self.rejects_folder, f"{run_id}-{wave}", "part-00000.zstd.parquet")
+            path = join(self.rejects_folder, _wave_folder(run_id, wave), "part-00000.zstd.parquet")
             self.storage.publish_once(path, parquet_bytes(rejected))
 
     def remember_refused(self, run_id: str, photographs: pa.Table) -> None:
@@ -294,6 +272,11 @@ class FeatureStore:
                 raise StoreError(f"{file} cannot be read: {_one_line(error)}", "Check the store") from error
             self._warn(f"{file} is damaged and left out; its photographs are computed again ({_one_line(error)})")
             return []
+
+
+def _wave_folder(run_id: str, wave: str) -> str:
+    """The name of a wave's folder. Spark enters a folder below that of a table only if it is named like a partition."""
+    return f"wave={run_id}-{wave}"
 
 
 def retry_if_vanished(attempt: Callable[[], T], where: str, again: bool = True) -> T:

@@ -93,7 +93,7 @@ def test_small_files_are_merged_and_deleted_a_day_later(output: Path) -> None:
     assert features(output) == SEEN
     assert compact(output) == {"files_before": 3, "files_after": 1, "rows": 4, "deleted": 0}
     (new,) = set(files(output)) - set(old)
-    assert new.parent.name.startswith("compacted-20261120T120000Z-")
+    assert new.parent.name.startswith("wave=compacted-20261120T120000Z-")
     assert records(output) == [
         {
             "fingerprint": FINGERPRINT,
@@ -232,7 +232,7 @@ def dying_at(step: int, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def test_a_record_whose_outputs_are_gone_allows_no_deletion(output: Path) -> None:
     compact(output)
-    shutil.rmtree(next(output.glob("features/*/compacted-*")))
+    shutil.rmtree(next(output.glob("features/*/wave=compacted-*")))
     assert compact(output, hours=30) == {"files_before": 3, "files_after": 1, "rows": 4, "deleted": 0}
     assert [record["at"] for record in records(output)] == ["2026-11-21T18:00:00.000000Z"]
     assert features(output) == SEEN
@@ -241,7 +241,7 @@ def test_a_record_whose_outputs_are_gone_allows_no_deletion(output: Path) -> Non
 def test_a_record_whose_outputs_were_renamed_allows_no_deletion(output: Path) -> None:
     """As `prune --gone` gives them: what the record was checked for is not there any more."""
     compact(output)
-    (new,) = output.glob("features/*/compacted-*/*")
+    (new,) = output.glob("features/*/wave=compacted-*/*")
     new.rename(new.with_name("part-00000-successor.zstd.parquet"))
     assert compact(output, hours=24) == NOTHING
     assert compact(output, hours=48) == NOTHING | {"deleted": 3}

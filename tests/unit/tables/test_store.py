@@ -205,14 +205,6 @@ def test_deduplicate_with_one_row_or_none() -> None:
     assert deduplicate(table.slice(0, 0), "file").num_rows == 0
 
 
-def test_fingerprint_and_weights_are_written_once(store: FeatureStore, tmp_path: Path) -> None:
-    store.describe({"dimension": 2}, lambda: b"weights")
-    store.describe({"dimension": 3}, lambda: b"others")
-    folder = tmp_path / "features" / FINGERPRINT
-    assert (folder / "weights.npz").read_bytes() == b"weights"
-    assert '"dimension": 2' in (folder / "fingerprint.json").read_text()
-
-
 def test_prune_deletes_rows_of_photographs_that_are_gone(store: FeatureStore, tmp_path: Path) -> None:
     mixed = put(tmp_path, "run-00000/part-0.zstd.parquet", ("/in/p", "1"), ("/in/q", "1"), ("/elsewhere/r", "1"))
     gone = put(tmp_path, "run-00001/part-0.zstd.parquet", ("/in/q", "2"))

@@ -39,24 +39,24 @@ FILTERS: dict[str, Callable[..., object]] = {
     "sig": significant,
     "pystring": repr,
     "cut": lambda name: shorten(name, PATH_COLUMNS),
-    "wrap": lambda text, columns: textwrap.wrap(text.unescape() if hasattr(text, "unescape") else text, columns),
+    "wrap": textwrap.wrap,
 }
 """Of the templates, beside Jinja's own."""
 
 
 def read(name: str) -> str:
-    """The text of a file in ``templates/``.
+    """The text of a file beside the templates.
 
     Parameters
     ----------
     name : str
-        Of the file.
+        Of a file in ``templates/``.
     """
     return (resources.files(PACKAGE) / "templates" / name).read_text(encoding="utf-8")
 
 
 def template(name: str) -> jinja2.Template:
-    """A template that escapes values and replaces their control characters.
+    """A template that escapes what it shows, and replaces its control characters.
 
     Parameters
     ----------
