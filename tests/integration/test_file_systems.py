@@ -38,11 +38,19 @@ REFUSING = """
 #include <sys/stat.h>
 int link(const char *from, const char *to) { errno = EPERM; return -1; }
 int linkat(int a, const char *from, int b, const char *to, int flags) { errno = EPERM; return -1; }
-int fchmodat(int folder, const char *path, mode_t mode, int flags) {
+static int refused(const char *path) {
     const char *below = getenv("NO_CHMOD");
-    if (below && strstr(path, below)) { errno = ENOSYS; return -1; }
+    if (!below || !strstr(path, below)) return 0;
+    errno = ENOSYS;
+    return 1;
+}
+int fchmodat(int folder, const char *path, mode_t mode, int flags) {
     int (*real)(int, const char *, mode_t, int) = dlsym(RTLD_NEXT, "fchmodat");
-    return real(folder, path, mode, flags);
+    return refused(path) ? -1 : real(folder, path, mode, flags);
+}
+int chmod(const char *path, mode_t mode) {
+    int (*real)(const char *, mode_t) = dlsym(RTLD_NEXT, "chmod");
+    return refused(path) ? -1 : real(path, mode);
 }
 """
 
