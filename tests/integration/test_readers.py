@@ -16,6 +16,7 @@ import pytest
 
 import verger
 from tests.integration.runs import WITHOUT_INSIGHT, photographs, run
+from verger.spark.failures import explain
 from verger.storage.local import LocalStorage
 from verger.tables import compaction
 from verger.tables.pruning import prune_gone
@@ -134,10 +135,13 @@ def test_features_that_were_compacted_and_pruned_are_read_too(spark: Any, tended
 
 def test_damage_inside_a_page_is_found(spark: Any, tended: Path, tmp_path: Path) -> None:
     """Hadoop's .crc files, which told of it, are no longer written; the pages' own checksums are read instead."""
-    file = max(tended.glob("features/*/*/*.parquet"), key=lambda path: path.stat().st_size)
-    data = bytearray(file.read_bytes())
-    column = pq.ParquetFile(file).metadata.row_group(0).column(4)  # sha256: text, which zstd may take unnoticed
-    data[column.data_page_offset + column.total_compressed_size - 3] ^= 1
-    (tmp_path / "part-0.parquet").write_bytes(data)
-    with pytest.raises(Exception, match="CRC checksum verification failed|FAILED_READ_FILE"):
-        spark.read.parquet(str(tmp_path)).select("sha256").collect()
+    for number, file in enumerate(tended.glob("features/*/*/*.parquet")):
+        data = bytearray(file.read_bytes())
+        column = pq.ParquetFile(file).metadata.row_group(0).column(4)  # sha256: text, which zstd may take unnoticed
+        data[column.data_page_offset + column.total_compressed_size - 3] ^= 1
+        damaged = tmp_path / f"part-{number}.parquet"
+        damaged.write_bytes(data)
+        with pytest.raises(Exception) as raised:
+            spark.read.parquet(str(damaged)).select("sha256").collect()
+        explained = explain(raised.value)
+        assert explained is not None and explained.what == f"{damaged} is damaged", f"{file}: {raised.value}"

@@ -144,6 +144,7 @@ def _delete_rows(storage: Storage, path: str, gone_of: Callable[[pa.ChunkedArray
 
 
 def _parquet_settings(schema: pa.Schema) -> dict[str, Any]:
-    """The settings with which Spark writes the store: zstd, floats as byte streams, no dictionary."""
+    """Spark's settings for the store: zstd, floats as byte streams, no dictionary, a checksum of each page."""
     floats = {"features.list.element": "BYTE_STREAM_SPLIT"} if "features" in schema.names else None
-    return {"compression": "zstd", "use_dictionary": False, "column_encoding": floats}
+    settings = {"compression": "zstd", "use_dictionary": False, "column_encoding": floats}
+    return settings | {"write_page_checksum": True}
