@@ -139,9 +139,9 @@ def explain(error: BaseException) -> VergerError | None:
             "Free some space, or choose another --local-dir or --output",
         )
     if told := system_errors.find(text):
-        number, words = told
-        where = re.search(rf"(/[^\n:(]*) \({re.escape(words)}\)", text)
-        return system_errors.explain(number, words, where[1] if where else "what Spark reads or writes")
+        number, said = told
+        where = re.search(rf"(/[^\n:(]*) \({re.escape(said)}\)", text)
+        return system_errors.explain(number, said, where[1] if where else "what Spark reads or writes")
     if refused := re.search(r"ExitCodeException exitCode=\d+: (chmod: [^\n]*)", text):
         return StoreError(
             f"Spark cannot set permissions: {refused[1].partition(' at org.')[0][:300]}",
@@ -184,8 +184,8 @@ def _in_the_stores_words(text: str, place: str, meaning: str) -> StoreError:
     if meaning == "access denied":
         denial = denials.explain(said[1] if said else "", "")
         return StoreError(f"{place}: {meaning}{f': {denial.words}' if denial.words else ''}", denial.advice)
-    words = f": {said[1][:200]}" if said else ""
-    return StoreError(f"{place}: {meaning}{words}", "Look it up in the store's documentation")
+    sentence = f": {words(said[1])}" if said else ""
+    return StoreError(f"{place}: {meaning}{sentence}", "Look it up in the store's documentation")
 
 
 def worker_lost(error: BaseException) -> bool:
