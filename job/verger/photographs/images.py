@@ -13,10 +13,12 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError, WebPImagePlugin
+from PIL import AvifImagePlugin, Image, ImageOps, TiffImagePlugin, UnidentifiedImageError, WebPImagePlugin
 
 from verger.errors import Reason, Rejection
+from verger.photographs import jpeg, png, tiff
 from verger.photographs.memory import MemoryBudget, release_free_memory
+from verger.photographs.rgb import as_rgb
 
 MAX_BYTES = 256 * 2**20
 """Most bytes of a file that is decoded. An uncompressed 16-bit photograph of 40 megapixels has fewer."""
@@ -33,8 +35,10 @@ MIN_EDGE = 8
 """Shortest edge, pixels. Smaller images are tracking pixels or icons, not photographs."""
 
 # The formats that are decoded. Pillow's other decoders, about forty, are not used: each could have security holes.
-FORMATS = frozenset({"JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "HEIF"})
-assert {TiffImagePlugin.TiffImageFile.format, WebPImagePlugin.WebPImageFile.format} <= FORMATS  # imported to register
+FORMATS = frozenset({"JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "HEIF", "AVIF"})
+_IMPORTED = (TiffImagePlugin.TiffImageFile, WebPImagePlugin.WebPImageFile, AvifImagePlugin.AvifImageFile)
+assert {plugin.format for plugin in _IMPORTED} <= FORMATS  # they register themselves when they are imported
+AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # photographs are decoded in threads already
 
 # The first bytes of images: those of FORMATS, and those that are recognised only to be rejected as unsupported.
 _SIGNATURES = re.compile(
@@ -65,6 +69,9 @@ _SIGNATURES = re.compile(
     re.DOTALL,
 )
 
+# HEIF and AVIF may both begin as "mif1"; the brands that follow tell which.
+_AVIF_BRAND = re.compile(rb"avi[fs]")
+
 _FILTERS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 
 # Keys of Image.info that may hold an orientation.
@@ -72,7 +79,7 @@ _ORIENTED_BY = {"exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif"}
 
 # Parts of the messages by which Pillow and libheif say that a file ends too early, or that they do not support it.
 _TRUNCATED = re.compile(r"truncated|end of file|insufficient|too small|cannot read full", re.IGNORECASE)
-_UNSUPPORTED = re.compile(r"not support|unsupported|cannot handle|unknown pixel mode|not available", re.IGNORECASE)
+_UNSUPPORTED = re.compile(r"not support|unsupported|cannot handle|unknown pixel mode|not available|no codec", re.IGNORECASE)
 
 # Pillow warns about unusual metadata, which does no harm, and about many pixels, for which there is MAX_PIXELS.
 warnings.filterwarnings("ignore", module=r"PIL\.")
@@ -126,10 +133,11 @@ def decode(data: bytes, size: int, resample: str = "bicubic", fit: str = "stretc
     resampling, fitted = _FILTERS[resample], _FITS[fit]
     format = _format(data)
     try:
+        data = png.without_metadata(data) if format == "PNG" else data
         with Image.open(io.BytesIO(data), formats=(format,)) as image:
             _check_edges(*image.size)
             with _reserved(image, image.width * image.height):
-                return _decoded(image, lambda upright: fitted(upright, size, resampling))
+                return _decoded(image, format, data, lambda upright: fitted(upright, size, resampling))
     except Rejection:
         raise
     except Exception as error:  # decoders raise OSError, SyntaxError, struct.error, MemoryError and others
@@ -162,6 +170,7 @@ def thumbnail(data: bytes, edge: int, quality: int = 70, most: int = MAX_PIXELS)
     """
     format = _format(data)
     try:
+        data = png.without_metadata(data) if format == "PNG" else data
         with Image.open(io.BytesIO(data), formats=(format,)) as image:
             _check_edges(*image.size)
             whole = image.width * image.height
@@ -171,7 +180,7 @@ def thumbnail(data: bytes, edge: int, quality: int = 70, most: int = MAX_PIXELS)
             if pixels > most:
                 raise Rejection(Reason.TOO_LARGE, f"{pixels:,} pixels to decode, the limit is {most:,}")
             with _reserved(image, pixels):
-                return _thumbnail(image, edge, quality)
+                return _thumbnail(image, format, data, edge, quality)
     except Rejection:
         raise
     except Exception as error:
@@ -190,14 +199,17 @@ def _reserved(image: Image.Image, pixels: int) -> Iterator[None]:
                 release_free_memory()
 
 
-def _decoded(image: Image.Image, fitted: Callable[[Image.Image], Image.Image]) -> Decoded:
-    _load_upright(image)
-    return Decoded(np.asarray(fitted(_rgb(image))), *image.size)
+def _decoded(image: Image.Image, format: str, data: bytes, fitted: Callable[[Image.Image], Image.Image]) -> Decoded:
+    upright = as_rgb(_upright(_loaded(image, format, data)))
+    return Decoded(np.asarray(fitted(upright)), *upright.size)
 
 
-def _thumbnail(image: Image.Image, edge: int, quality: int) -> bytes:
-    _load_upright(image)
-    small = _rgb(image)
+def _thumbnail(image: Image.Image, format: str, data: bytes, edge: int, quality: int) -> bytes:
+    if format == "JPEG":
+        image.load()  # at the smaller size
+    else:
+        image = _loaded(image, format, data)
+    small = as_rgb(_upright(image))
     small.thumbnail((edge, edge), Image.Resampling.BICUBIC)
     small.info = {}  # else Pillow would copy the photograph's comment
     sink = io.BytesIO()
@@ -215,6 +227,8 @@ def _format(data: bytes) -> str:
     if found is None or found.lastgroup is None:
         raise Rejection(Reason.NOT_AN_IMAGE, f"begins with {data[:12]!r}, as no image does")
     format = found.lastgroup
+    if format == "HEIF" and _AVIF_BRAND.search(data, 16, int.from_bytes(data[:4])):
+        format = "AVIF"
     if format not in FORMATS:
         raise Rejection(Reason.UNSUPPORTED_FORMAT, f"{format.replace('_', ' ')} is not supported")
     if format == "HEIF" and not _heif():
@@ -240,42 +254,31 @@ def _check_edges(width: int, height: int) -> None:
         raise Rejection(Reason.TOO_SMALL, f"{width} x {height} pixels, the least edge is {MIN_EDGE}")
 
 
-def _load_upright(image: Image.Image) -> None:
-    """Load the pixels, and turn them as EXIF or XMP says. Pillow has already turned a TIFF when it is loaded."""
-    image.load()  # before the metadata are read: in a PNG they may follow the pixels
+def _loaded(image: Image.Image, format: str, data: bytes) -> Image.Image:
+    """Load the pixels."""
+    if format == "JPEG":
+        return jpeg.load(image, data)
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        tiff.check(image, data)
+    image.load()
+    if format == "PNG":
+        png.mend_transparency(image, data)
+    return image
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Turn loaded pixels as EXIF or XMP says. Pillow has already turned a TIFF when it is loaded.
+
+    In a PNG the metadata may follow the pixels.
+    """
     if image.info.keys() & _ORIENTED_BY:
         try:
             ImageOps.exif_transpose(image, in_place=True)
         except MemoryError:
             raise
         except Exception:  # damaged metadata; where the orientation can be read, the pixels are turned by now
-            return
-
-
-def _rgb(image: Image.Image) -> Image.Image:
-    """Convert any mode to RGB, with white behind transparent parts."""
-    if image.mode.startswith("I") or image.mode == "F":
-        image = _scaled(image)
-    if image.has_transparency_data:
-        colours = image.convert("RGBA")
-        white = Image.new("RGB", image.size, "white")
-        white.paste(colours, mask=colours)
-        return white
-    return image if image.mode == "RGB" else image.convert("RGB")  # convert would make a copy
-
-
-def _scaled(image: Image.Image) -> Image.Image:
-    """Scale grey of more than 8 bits to 8 bits. Pillow's own conversion would clip it.
-
-    In 16 bits white is 65,535. With 32 bits or floats the file does not say what is white: it is the smallest of the
-    usual ranges that contains the brightest pixel, or else the brightest pixel.
-    """
-    values = np.asarray(image, dtype=np.float32)
-    values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
-    brightest = float(values.max())
-    ranges = (1.0, 255.0, 65535.0) if image.mode == "F" else (65535.0,)
-    white = next((limit for limit in ranges if brightest <= limit), brightest)
-    return Image.fromarray(np.rint(values.clip(0, white) * (255.0 / white)).astype(np.uint8))
+            return image
+    return image
 
 
 def _stretched(image: Image.Image, size: int, resampling: Image.Resampling) -> Image.Image:

@@ -152,7 +152,8 @@ def test_a_transparent_colour_becomes_white() -> None:
     assert colour(encoded(palette, "GIF", transparency=index)) == WHITE
     assert colour(encoded(Image.new("L", (20, 20), 7), "PNG", transparency=7)) == WHITE
     assert colour(encoded(Image.new("RGB", (20, 20), RED), "PNG", transparency=RED)) == WHITE
-    assert colour(encoded(grey16(32768), "PNG", transparency=32768)) == (128, 128, 128)  # 16 bits: scaled, kept
+    assert colour(encoded(grey16(32768), "PNG", transparency=32768)) == WHITE
+    assert colour(encoded(grey16(32768), "PNG", transparency=32767)) == (128, 128, 128)
 
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF", "MPO"])
