@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import AvifImagePlugin, Image, ImageOps, TiffImagePlugin, UnidentifiedImageError, WebPImagePlugin
 
 from verger.errors import Reason, Rejection
-from verger.photographs import jpeg, png, tiff
+from verger.photographs import avif, jpeg, png, tiff
 from verger.photographs.memory import MemoryBudget, release_free_memory
 from verger.photographs.rgb import as_rgb
 
@@ -68,6 +68,9 @@ _SIGNATURES = re.compile(
     rb"|(?P<ICNS>icns)",
     re.DOTALL,
 )
+
+# By format: what leaves out metadata on which Pillow would fail.
+_NEEDED = {"PNG": png.without_metadata, "TIFF": tiff.without_lost_metadata, "AVIF": avif.without_exif}
 
 # HEIF and AVIF may both begin as "mif1"; the brands that follow tell which.
 _AVIF_BRAND = re.compile(rb"avi[fs]")
@@ -133,7 +136,7 @@ def decode(data: bytes, size: int, resample: str = "bicubic", fit: str = "stretc
     resampling, fitted = _FILTERS[resample], _FITS[fit]
     format = _format(data)
     try:
-        data = png.without_metadata(data) if format == "PNG" else data
+        data = _NEEDED[format](data) if format in _NEEDED else data
         with Image.open(io.BytesIO(data), formats=(format,)) as image:
             _check_edges(*image.size)
             with _reserved(image, image.width * image.height):
@@ -170,7 +173,7 @@ def thumbnail(data: bytes, edge: int, quality: int = 70, most: int = MAX_PIXELS)
     """
     format = _format(data)
     try:
-        data = png.without_metadata(data) if format == "PNG" else data
+        data = _NEEDED[format](data) if format in _NEEDED else data
         with Image.open(io.BytesIO(data), formats=(format,)) as image:
             _check_edges(*image.size)
             whole = image.width * image.height
@@ -263,6 +266,8 @@ def _loaded(image: Image.Image, format: str, data: bytes) -> Image.Image:
     image.load()
     if format == "PNG":
         png.mend_transparency(image, data)
+    if format == "AVIF":
+        image.info.pop("xmp", None)  # its orientation does not count, see without_exif
     return image
 
 

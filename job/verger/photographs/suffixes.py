@@ -4,12 +4,12 @@ from __future__ import annotations
 
 SUFFIXES = (
     *(".jpg", ".jpeg", ".jfif", ".jpe"),
-    *(".png", ".webp", ".bmp", ".gif", ".tiff", ".tif", ".heic", ".heif"),
+    *(".png", ".webp", ".bmp", ".gif", ".tiff", ".tif", ".heic", ".heif", ".avif"),
 )
 """Suffixes of photographs, in lower case; a file is recognised by its first bytes all the same."""
 
 _RAW = ".3fr .arw .cr2 .cr3 .crw .dng .erf .iiq .mef .mos .mrw .nef .nrw .orf .pef .raf .raw .rw2 .sr2 .srf .srw .x3f"
-UNREAD = frozenset(f"{_RAW} .avif .avifs .hif .j2k .jp2 .jxl .psd .tga".split())
+UNREAD = frozenset(f"{_RAW} .avifs .hif .j2k .jp2 .jxl .psd .tga".split())
 """Suffixes of images that are not read, among them the raw formats of cameras."""
 
 HIDDEN, NOT_UTF8 = "(hidden)", "(not UTF-8)"

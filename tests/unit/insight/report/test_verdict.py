@@ -146,11 +146,11 @@ def test_photographs_without_labels_ask_for_folders() -> None:
 
 def test_ignored_files_are_mentioned_and_images_among_them_are_an_action() -> None:
     fruits = ["a", "b"] * 20
-    ignored = {".avif": 5, ".cr2": 50, ".txt": 2, NOT_UTF8: 3, HIDDEN: 1}
+    ignored = {".jp2": 5, ".cr2": 50, ".txt": 2, NOT_UTF8: 3, HIDDEN: 1}
     made = manifest(fruits, photographs={"ignored": ignored})
     _, page = drawn(Report(made, sample(fruits)))
-    assert "Beside them, the folder holds 61 other files (50 .cr2, 5 .avif, 3 (not UTF-8)" in first_screen(page)
-    assert "Turn 50 .cr2, 5 .avif into JPEG or PNG" in first_screen(page)
+    assert "Beside them, the folder holds 61 other files (50 .cr2, 5 .jp2, 3 (not UTF-8)" in first_screen(page)
+    assert "Turn 50 .cr2, 5 .jp2 into JPEG or PNG" in first_screen(page)
     assert "Rename 3 files whose names are not UTF-8" in first_screen(page)
     assert "Not read, as photographs do not end so: 61 other files" in page.text
     _, page = drawn(Report(manifest(fruits, photographs={"ignored": {".txt": 1}}), sample(fruits)))
