@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from tests.conftest import ROOT
 from verger.network.backbones import FEATURE_TOLERANCE
+from verger.network.cpu import bfloat16_by_instructions
 
 Features = npt.NDArray[np.float32]
 
@@ -25,7 +26,6 @@ KINDS = {
 }
 
 _BELOW_AVX512 = {"SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2"}
-_BELOW_BF16 = _BELOW_AVX512 | {"AVX512_CORE", "AVX512_CORE_VNNI"}
 
 _COMPUTE = """
 import sys
@@ -72,7 +72,7 @@ def assert_within_tolerance(found: npt.ArrayLike, expected: npt.ArrayLike) -> No
 
 def has_bfloat16() -> bool:
     """Whether this process multiplies bfloat16 by instructions of the CPU; elsewhere it is emulated."""
-    return bool(_flags() & {"avx512_bf16", "amx_bf16"}) and _onednn_is_on() and _limit() not in _BELOW_BF16
+    return bfloat16_by_instructions(" ".join(_flags()), os.environ)
 
 
 def bfloat16_cannot_be_computed() -> bool:

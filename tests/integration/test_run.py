@@ -200,13 +200,15 @@ def test_a_photograph_that_was_rejected_elsewhere_and_is_known_here_is_known(spa
 
     import pyarrow as pa
 
+    from verger.photographs.images import decoders
     from verger.tables.schemas import REJECTED
     from verger.tables.store import FeatureStore
 
     first = run(spark, place)
     known = verger.load(str(place / "out")).slice(0, 1).to_pylist()[0]
     row = {"path": known["path"], "version": known["version"], "reason": "unsupported_format", "at": datetime.now(UTC)}
-    store = FeatureStore(LocalStorage(), str(place / "out"), first["features"]["fingerprint"])
+    fingerprint = first["features"]["fingerprint"]
+    store = FeatureStore(LocalStorage(), str(place / "out"), fingerprint, decoders=decoders())
     store.remember_rejected("another-run", "00000", pa.Table.from_pylist([row], schema=REJECTED))
     counts = run(spark, place)["photographs"]
     assert (counts["known"], counts["rejected"], counts["projected"]) == (40, 0, 40)

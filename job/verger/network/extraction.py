@@ -90,6 +90,16 @@ class _ProcessedParam(AccumulatorParam[Processed]):
         return (value1[0] + value2[0], value1[1] + value2[1])
 
 
+class _WarningsParam(AccumulatorParam[frozenset[str]]):
+    """Collects the warnings of tasks, each once."""
+
+    def zero(self, value: frozenset[str]) -> frozenset[str]:
+        return frozenset()
+
+    def addInPlace(self, value1: frozenset[str], value2: frozenset[str]) -> frozenset[str]:
+        return value1 | value2
+
+
 def rejected_table(rows: Iterable[tuple[Any, ...]]) -> pa.Table:
     """Rejections as a table with one row per path. A task that ran twice has reported its photographs twice.
 
@@ -127,6 +137,8 @@ class Extraction:
         Called about twice a second with two numbers of photographs: processed so far, and rejected of these.
     buckets : tuple of Bucket
         How the buckets are reached that photographs may be in.
+    warn : callable, optional
+        Takes a warning, one line, of what a machine that computes features cannot serve; each once.
     """
 
     def __init__(
@@ -138,6 +150,7 @@ class Extraction:
         config: ExtractionSettings,
         report: Callable[[int, int], None],
         buckets: tuple[Bucket, ...] = (),
+        warn: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._spark = spark
         self._network = network
@@ -146,6 +159,10 @@ class Extraction:
         self._config = config
         self._report = report
         self._buckets = buckets
+        self._warn = warn
+        self._warnings: Accumulator[frozenset[str]]
+        self._warnings = spark.sparkContext.accumulator(frozenset(), _WarningsParam())
+        self._warned: frozenset[str] = frozenset()
         self._cores = spark.sparkContext.defaultParallelism
         self._frozen: Broadcast[Frozen] = spark.sparkContext.broadcast(network.freeze())
         self._in_flight: dict[str, Accumulator[Processed]] = {}
@@ -199,6 +216,12 @@ class Extraction:
             for wave in done:
                 wave.result()
             self._report(*self._progress())
+            self._warn_once()
+
+    def _warn_once(self) -> None:
+        new, self._warned = self._warnings.value - self._warned, self._warnings.value
+        for warning in sorted(new):
+            self._warn(warning)
 
     def _cancel(self, waves: list[Future[WaveResult]]) -> None:
         """Cancel all waves. Spark removes the files of a cancelled job."""
@@ -281,4 +304,6 @@ class Extraction:
             batch_size=config.batch_size,
             processed=processed,
             buckets=self._buckets,
+            precision=network.precision,
+            warnings=self._warnings,
         )

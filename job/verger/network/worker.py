@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from verger.batches import batched
 from verger.errors import Reason, Rejection
+from verger.network.cpu import precision_warning
 from verger.network.inference import Infer, build
 from verger.photographs import images
 from verger.prefetch import prefetch_map
@@ -58,6 +59,10 @@ class Extractor:
         Tells the driver what was done.
     buckets : tuple of Bucket
         How the driver reaches the buckets of the photographs. The worker finds its own credentials.
+    precision : {"float32", "bfloat16"}
+        Of the network's convolutions.
+    warnings : Accumulator of frozenset of str, optional
+        Tells the driver what this machine cannot serve.
     """
 
     frozen: Broadcast[Frozen]
@@ -69,6 +74,8 @@ class Extractor:
     batch_size: int
     processed: Accumulator[Processed]
     buckets: tuple[Bucket, ...]
+    precision: str = "float32"
+    warnings: Accumulator[frozenset[str]] | None = None
 
     def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Extract the features of one partition.
@@ -83,6 +90,8 @@ class Extractor:
         pyarrow.RecordBatch
             Schema FEATURES; rows of the photographs that were not rejected, in the order of the input.
         """
+        if self.warnings is not None and (warning := precision_warning(self.precision)):
+            self.warnings.add(frozenset({warning}))
         rows = (row for batch in batches for row in batch.to_pylist())
         outcomes = prefetch_map(partial(self._read, stores_of(self.buckets)), rows, _READERS, 2 * self.batch_size)
         for batch in batched(self._accepted(outcomes), self.batch_size):

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
+from importlib.util import find_spec
 from typing import NamedTuple
 
 import numpy as np
@@ -39,6 +40,9 @@ FORMATS = frozenset({"JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "HEIF", "AVIF"
 _IMPORTED = (TiffImagePlugin.TiffImageFile, WebPImagePlugin.WebPImageFile, AvifImagePlugin.AvifImageFile)
 assert {plugin.format for plugin in _IMPORTED} <= FORMATS  # they register themselves when they are imported
 AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # photographs are decoded in threads already
+
+DECODERS_VERSION = 2
+"""Part of what is remembered with a rejection. Raise it by hand when photographs are read that were rejected before."""
 
 # The first bytes of images: those of FORMATS, and those that are recognised only to be rejected as unsupported.
 _SIGNATURES = re.compile(
@@ -248,6 +252,18 @@ def _heif() -> bool:
         return False
     pillow_heif.register_heif_opener()
     return True
+
+
+def decoders() -> str:
+    """Name what decodes photographs here: a remembered rejection by others says nothing.
+
+    Returns
+    -------
+    str
+        The version of this module, and the formats that need an optional part.
+    """
+    optional = {"AVIF": AvifImagePlugin.SUPPORTED, "HEIF": find_spec("pillow_heif") is not None}
+    return " ".join([str(DECODERS_VERSION), *(name for name, present in optional.items() if present)])
 
 
 def _check_edges(width: int, height: int) -> None:

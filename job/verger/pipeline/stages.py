@@ -19,6 +19,7 @@ from verger.insight.analysis import Analysis, preload
 from verger.network.backbones import Network
 from verger.network.extraction import Extraction
 from verger.photographs import inventory
+from verger.photographs.images import decoders
 from verger.photographs.labels import doubts
 from verger.pipeline.values import (
     Accepted,
@@ -126,7 +127,7 @@ def find_pending(job: Job, listed: Listed, network: Network) -> Pending:
     network : Network
         Whose features are meant.
     """
-    store = FeatureStore(job.run.storage, job.run.output, network.fingerprint, job.progress.warn)
+    store = FeatureStore(job.run.storage, job.run.output, network.fingerprint, job.progress.warn, decoders())
     known, chosen = store.known(), listed.chosen
     rejected = _relabelled(anti_join(semi_join(store.rejected(), chosen), known), chosen)
     pending = anti_join(anti_join(chosen, known), rejected)
@@ -205,7 +206,14 @@ def extract(job: Job, session: Session, pending: Pending, report: Callable[[int,
         There is too little memory or disk space.
     """
     extraction = Extraction(
-        session.spark, pending.network, pending.store, job.run.run_id, job.config, report, job.stores.buckets
+        session.spark,
+        pending.network,
+        pending.store,
+        job.run.run_id,
+        job.config,
+        report,
+        job.stores.buckets,
+        job.progress.warn,
     )
     done = extraction.run(pending.photographs)
     rejected = pa.concat_tables([pending.rejected, done.rejected]).sort_by("path")

@@ -20,6 +20,7 @@ from verger.config import DoctorSettings
 from verger.cores import available_cores
 from verger.errors import DoesNotFitError, ExitCode, NothingToReadError, Rejection, StoreError, UsageError, VergerError
 from verger.network.backbones import resolve
+from verger.network.cpu import precision_warning
 from verger.photographs.folders import PhotographFolders
 from verger.photographs.inventory import from_entries
 from verger.redaction import redact, words
@@ -103,6 +104,7 @@ def examine(config: DoctorSettings, stale_after: float = 24, fix: bool = False) 
         ),
     )
     yield _check("TensorFlow", lambda: _tensorflow() if config.backbone != "pixels" else _skip("pixels needs none"))
+    yield _check("Precision", lambda: _precision(config) if config.backbone != "pixels" else _skip("pixels needs none"))
     yield _check("Weights", lambda: _weights(stores, config, buckets_allowed))
     yield _check("Input", lambda: _input(stores, _place(source, "input", buckets_allowed), config.exclude))
     yield _check("Output", lambda: _output(stores, _place(output, "output", buckets_allowed), source))
@@ -175,6 +177,12 @@ def _tensorflow() -> str:
         last = (done.stderr.strip() or f"exit {done.returncode}").splitlines()[-1]
         raise UsageError(f"TensorFlow does not import: {last}", "Install verger with its requirements: make install")
     return done.stdout.strip()
+
+
+def _precision(config: DoctorSettings) -> str:
+    """Tell whether this machine's CPU has the precision. The run works without, only slower."""
+    warning = precision_warning(config.precision)
+    return f"{config.precision}; warning: {warning}" if warning else config.precision
 
 
 def _weights(stores: Stores, config: DoctorSettings, buckets_allowed: bool) -> str:

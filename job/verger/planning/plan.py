@@ -18,6 +18,7 @@ from verger.cores import available_cores
 from verger.errors import NothingToReadError, StoreError
 from verger.network.backbones import Network, resolve
 from verger.photographs import inventory
+from verger.photographs.images import decoders
 from verger.photographs.labels import doubts
 from verger.planning import prices
 from verger.planning.cost import Bill, Item, bill
@@ -159,7 +160,7 @@ def plan(config: RunConfig, nodes: int = 1, node_cores: int | None = None) -> Pl
     labels = inventory.label_counts(chosen)
     warnings = doubts(labels)
     storage = stores.of(output)
-    store = FeatureStore(storage, output, network.fingerprint, warnings.append)
+    store = FeatureStore(storage, output, network.fingerprint, warnings.append, decoders())
     stored, refused = store.known(), semi_join(chosen, store.rejected())
     new = anti_join(anti_join(chosen, stored), refused)
     node_cores = node_cores or config.cores or available_cores()

@@ -17,7 +17,7 @@ from verger.redaction import words
 from verger.storage.base import Entry, Storage
 from verger.storage.uri import join
 from verger.tables.rows import KEY, deduplicate, parquet_bytes, with_file_names
-from verger.tables.schemas import FEATURES, REFUSED, REJECTED
+from verger.tables.schemas import FEATURES, REFUSED, REJECTED, REMEMBERED
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -49,6 +49,8 @@ class FeatureStore:
         Folder name that identifies network, weights and preprocessing.
     warn : callable, optional
         Takes a warning, one line, for each damaged file that is left out.
+    decoders : str, optional
+        What decodes photographs here. Only rejections by the same decoders are known: others may read the photograph.
 
     Attributes
     ----------
@@ -61,7 +63,12 @@ class FeatureStore:
     """
 
     def __init__(
-        self, storage: Storage, output: str, fingerprint: str, warn: Callable[[str], None] = lambda _: None
+        self,
+        storage: Storage,
+        output: str,
+        fingerprint: str,
+        warn: Callable[[str], None] = lambda _: None,
+        decoders: str = "",
     ) -> None:
         self.storage = storage
         self.output = output
@@ -70,6 +77,7 @@ class FeatureStore:
         self.rejects_folder = join(output, "rejects", fingerprint)
         self.refused_folder = join(output, "refused", fingerprint)
         self._warn = warn
+        self._decoders = decoders
         # Files never change: every stage lists them again, but reads only those that are not here yet.
         self._narrow: dict[str, list[pa.Table]] = {}
 
@@ -128,14 +136,16 @@ class FeatureStore:
         return files, rows.rename_columns([*KEY, "file"])
 
     def rejected(self) -> pa.Table:
-        """The permanent rejections of earlier runs.
+        """The permanent rejections of earlier runs with these decoders.
 
         Returns
         -------
         pyarrow.Table
             With the columns of `REJECTED`, one row a photograph version.
         """
-        return deduplicate(self._scan(self.rejects_folder, REJECTED, REJECTED.names)[1], "at")
+        remembered = self._scan(self.rejects_folder, REMEMBERED, REMEMBERED.names)[1]
+        same = remembered.filter(pc.equal(remembered["decoders"], self._decoders))
+        return deduplicate(same.select(REJECTED.names), "at")
 
     def remember_rejected(self, run_id: str, wave: str, rejected: pa.Table) -> None:
         """Keep a wave's permanent rejections, so that the next run does not read these photographs again.
@@ -149,7 +159,8 @@ class FeatureStore:
         """
         if rejected.num_rows:
             path = join(self.rejects_folder, _wave_folder(run_id, wave), "part-00000.zstd.parquet")
-            self.storage.publish_once(path, parquet_bytes(rejected))
+            decoders = pa.array([self._decoders] * rejected.num_rows, pa.string())
+            self.storage.publish_once(path, parquet_bytes(rejected.append_column("decoders", decoders)))
 
     def remember_refused(self, run_id: str, photographs: pa.Table) -> None:
         """Keep the new photographs of a refused run. They count as new until a run with them succeeds.

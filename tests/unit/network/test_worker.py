@@ -64,3 +64,18 @@ def test_each_row_has_the_features_of_its_own_photograph(given: list[np.ndarray]
     for row in table.to_pylist():
         with Image.open(row["path"]) as image:
             assert row["features"] == np.asarray(image, np.float32).ravel().tolist()
+
+
+def test_the_machine_that_computes_tells_once_a_task_that_it_emulates_the_precision(
+    given: list[np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "precision_warning", lambda precision: "slow" if precision == "bfloat16" else "")
+    nothing: Any = SimpleNamespace(add=lambda _: None)
+    for precision, expected in (("bfloat16", [frozenset({"slow"})]), ("float32", [])):
+        told: list[frozenset[str]] = []
+        collected: Any = SimpleNamespace(add=told.append)
+        extractor = Extractor(
+            nothing, "key", DIMENSION, SIZE, "bicubic", "stretch", BATCH, nothing, (), precision, collected
+        )
+        list(extractor([pa.RecordBatch.from_pylist(listed(tmp_path, BATCH + 3))]))
+        assert told == expected

@@ -1,5 +1,6 @@
 import os
 import sys
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -37,12 +38,21 @@ def with_settings(config: DoctorSettings, **settings) -> DoctorSettings:
 
 def test_every_check_gives_one_result_and_all_hold(config, tmp_path):
     found = check_results(config)
-    names = ["Python", "Java", "Residency", "Jars", "Spark", "TensorFlow", "Weights"]
+    names = ["Python", "Java", "Residency", "Jars", "Spark", "TensorFlow", "Precision", "Weights"]
     assert list(found) == [*names, "Input", "Output", "Uploads", "Disk", "Memory"]
     assert {result.exit_code for result in found.values()} == {ExitCode.DONE}
     assert all("\n" not in str(result) for result in found.values())
     assert found["Input"].line == f"{tmp_path / 'in'}, 1 photographs"
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_precision_that_the_cpu_has_not_is_told_and_no_failure(config, monkeypatch):
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")  # stands for a CPU without bf16, whatever this one has
+    monkeypatch.setattr(doctor, "_tensorflow", lambda: "not imported in unit tests")
+    for precision, warns in (("bfloat16", Path("/proc/cpuinfo").exists()), ("float32", False)):
+        asked = with_settings(config, backbone="mobilenet_v2", weights="random", alpha=0.35, precision=precision)
+        found = check_results(asked)["Precision"]
+        assert (found.verdict, "bfloat16 is emulated" in found.line) == ("ok", warns)
 
 
 def test_checks_of_an_input_and_output_that_were_not_given_are_skipped(config):
@@ -161,4 +171,4 @@ def test_the_first_check_that_fails_gives_the_exit_code(config, monkeypatch, cap
     with pytest.raises(SystemExit) as ended:
         main(["doctor", "--backbone", "pixels", "--cores", "1", "--driver-memory", "1m", *arguments])
     assert ended.value.code == code
-    assert capsys.readouterr().out.count("\n") == (0 if code is ExitCode.USAGE else 12)
+    assert capsys.readouterr().out.count("\n") == (0 if code is ExitCode.USAGE else 13)

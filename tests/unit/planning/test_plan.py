@@ -17,12 +17,13 @@ from verger.config import RunConfig
 from verger.errors import NothingToReadError, UsageError
 from verger.network.backbones import resolve
 from verger.photographs import inventory
+from verger.photographs.images import decoders
 from verger.planning import plan as planning
 from verger.planning.plan import plan
 from verger.storage.local import LocalStorage
 from verger.storage.stores import Stores
 from verger.tables import manifest, runs
-from verger.tables.schemas import FEATURES, REJECTED
+from verger.tables.schemas import FEATURES, REMEMBERED
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ def config(tmp_path) -> RunConfig:
 
 def store_rows(config: RunConfig, kind: str, rows: list[dict]) -> None:
     """Rows as a run would have left them in the store."""
-    schema = {"features": FEATURES, "rejects": REJECTED}[kind]
+    schema = {"features": FEATURES, "rejects": REMEMBERED}[kind]
     folder = Path(config.output, kind, resolve(config, Stores()).fingerprint, "run-0")
     folder.mkdir(parents=True)
     pq.write_table(pa.Table.from_pylist(rows, schema), folder / "part-0.parquet")
@@ -79,7 +80,10 @@ class TestPlan:
         elsewhere = {"path": "/elsewhere/apple/1.png", "version": "1-1"}
         changed = {"path": second["path"], "version": "1-1"}
         store_rows(config, "features", [first, changed, gone, gone | {"version": "2-2"}, elsewhere])
-        store_rows(config, "rejects", [{"path": third["path"], "version": third["version"], "reason": "truncated"}])
+        fourth = listed_photographs(config)[3]  # was rejected by an earlier version, which could not read it
+        rejected = {"reason": "truncated", "decoders": decoders()}
+        remembered = [third | rejected, fourth | rejected | {"decoders": None}]
+        store_rows(config, "rejects", remembered)
         planned = plan(config)
         assert (planned.listed, planned.known, planned.rejected, planned.new, planned.gone) == (5, 1, 1, 3, 1)
         assert planned.new_bytes == planned.bytes - first["size"] - third["size"]

@@ -172,6 +172,24 @@ def test_rejections_are_remembered_once(store: FeatureStore) -> None:
     assert store.rejected().to_pylist() == [latest]
 
 
+def test_what_other_decoders_rejected_is_tried_again(store: FeatureStore, tmp_path: Path) -> None:
+    """A later version, or one more package, may read it; a file of version 0.1.0 has no such column."""
+    row = {"path": "/p", "version": "1", "reason": "truncated", "at": datetime(2026, 1, 1, tzinfo=UTC)}
+    table = pa.Table.from_pylist([row], schema=REJECTED)
+    old = tmp_path / "rejects" / FINGERPRINT / "run-a-00000"
+    old.mkdir(parents=True)
+    pq.write_table(table, old / "part-00000.zstd.parquet")
+    assert store.rejected().num_rows == 0
+    two, three = (
+        FeatureStore(LocalStorage(), str(tmp_path), FINGERPRINT, pytest.fail, decoders) for decoders in ("2", "3")
+    )
+    two.remember_rejected("run-b", "00000", table)
+    assert (two.rejected().num_rows, three.rejected().num_rows) == (1, 0)
+    three.remember_rejected("run-c", "00000", table)
+    assert (two.rejected().num_rows, three.rejected().num_rows) == (1, 1)
+    assert three.rejected().schema == REJECTED
+
+
 def test_refused_photographs_are_kept_until_a_run_accepts_all_of_them(store: FeatureStore, tmp_path: Path) -> None:
     assert store.refused().num_rows == 0
     store.remember_refused("run-a", rows(("/p", "1"), ("/q", "1")))
