@@ -12,9 +12,7 @@ _BFLOAT16 = {"avx512_bf16", "amx_bf16"}  # by which oneDNN multiplies
 _BELOW_BFLOAT16 = {"SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE", "AVX512_CORE_VNNI"}
 
 
-def precision_warning(
-    precision: str, cpuinfo: str | None = None, environment: Mapping[str, str] | None = None
-) -> str:
+def precision_warning(precision: str, cpuinfo: str | None = None, environment: Mapping[str, str] | None = None) -> str:
     """Say it where a precision is emulated on this machine: it is then slower than float32.
 
     Parameters
@@ -34,7 +32,9 @@ def precision_warning(
     if precision != "bfloat16":
         return ""
     said = _fields(_read() if cpuinfo is None else cpuinfo)
-    if "flags" not in said or bfloat16_by_instructions(said["flags"], os.environ if environment is None else environment):
+    if "flags" not in said or bfloat16_by_instructions(
+        said["flags"], os.environ if environment is None else environment
+    ):
         return ""
     name = said.get("model name", "of an unknown model")
     why = "which has no bf16" if not _BFLOAT16 & set(said["flags"].split()) else "whose bf16 the environment turns off"

@@ -86,7 +86,9 @@ _ORIENTED_BY = {"exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif"}
 
 # Parts of the messages by which Pillow and libheif say that a file ends too early, or that they do not support it.
 _TRUNCATED = re.compile(r"truncated|end of file|insufficient|too small|cannot read full", re.IGNORECASE)
-_UNSUPPORTED = re.compile(r"not support|unsupported|cannot handle|unknown pixel mode|not available|no codec", re.IGNORECASE)
+_UNSUPPORTED = re.compile(
+    r"not support|unsupported|cannot handle|unknown pixel mode|not available|no codec", re.IGNORECASE
+)
 
 # Pillow warns about unusual metadata, which does no harm, and about many pixels, for which there is MAX_PIXELS.
 warnings.filterwarnings("ignore", module=r"PIL\.")

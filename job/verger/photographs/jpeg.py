@@ -209,7 +209,8 @@ def _run_before(data: bytes, end: int) -> int:
 
 def _header(data: bytes) -> _Header | None:
     """Read the segments up to the compressed data; None where there is none of these."""
-    clean, symbols, interval, blocks, frame, at = bytearray(data[:2]), {}, 0, 0, 0, 2
+    clean, interval, blocks, frame, at = bytearray(data[:2]), 0, 0, 0, 2
+    symbols: dict[int, int] = {}
     while found := _MARKER.search(data, at):
         marker, at = found[1][0], found.end()
         if marker == _EOI:

@@ -22,6 +22,7 @@ from verger.insight.model import Model
 from verger.insight.references import ARRAYS, CosineSpace, References
 from verger.insight.sample import MAX_PHOTOGRAPHS, stratified
 from verger.network.backbones import Network
+from verger.network.cpu import precision_warning
 from verger.network.inference import build
 from verger.network.lite import suppress_stderr
 from verger.progress import Progress
@@ -130,6 +131,8 @@ def load(config: ResultSettings, run: Run, manifest: Manifest, network: Network,
     """
     with progress.stage("run", f"Reading run {run.run_id}"), ThreadPoolExecutor(1) as pool:
         reading = pool.submit(_read, config, run, manifest)
+        if warning := precision_warning(network.precision):
+            progress.warn(warning)
         quiet = config.log_level not in ("debug", "info")
         with suppress_stderr() if quiet else progress.stage("network"):
             infer = build(network.freeze(), available_cores())
