@@ -56,6 +56,8 @@ prepare_java() {
 }
 
 driver() {
+    [ -x "$SPARK_HOME/bin/spark-submit" ] ||
+        fail 2 "SPARK_HOME is $SPARK_HOME, where there is no Spark. Leave SPARK_HOME as the image sets it."
     prepare_java
     export VERGER_LOG_FORMAT=${VERGER_LOG_FORMAT:-json}
     # For the JVM that spark-submit becomes; --driver-java-options would displace the application's own.
@@ -109,6 +111,8 @@ require() {
 }
 
 unset_empty
+# The image has no other locale, and Java names files by it.
+export LC_ALL=C.UTF-8
 name_user
 case $role in
     driver)

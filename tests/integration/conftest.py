@@ -28,10 +28,8 @@ if TYPE_CHECKING:
 os.environ["PYSPARK_PYTHON"] = sys.executable
 
 if "COVERAGE_PROCESS_CONFIG" in os.environ:  # the workers are measured too
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
-    os.environ["PYSPARK_SUBMIT_ARGS"] = (
-        "--conf spark.python.daemon.module=tests.integration.measured_daemon pyspark-shell"
-    )
+    paths = (str(Path(__file__).with_name("measured")), str(ROOT), os.environ.get("PYTHONPATH"))
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
 
 
 @pytest.fixture(scope="session")

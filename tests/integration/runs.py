@@ -88,6 +88,8 @@ def _start(
     if inject:
         assert cwd is not None
         (cwd / "injected").mkdir(exist_ok=True)
+        if "COVERAGE_PROCESS_CONFIG" in environment:  # it hides the sitecustomize of tests/integration/measured
+            inject = f"import tests.integration.measured_workers\n{inject}"
         (cwd / "injected" / "sitecustomize.py").write_text(inject)
         paths.insert(0, str(cwd / "injected"))
     environment |= {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "PYTHONUNBUFFERED": "1", **(more or {})}

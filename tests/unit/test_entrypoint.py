@@ -125,6 +125,22 @@ def test_java_options_keep_their_order_and_their_spaces(container: Container) ->
     assert container.arguments[:14] == [LOG4J, *options, "-Xms768m"]
 
 
+@pytest.mark.parametrize("arguments, variables", [(("executor",), EXECUTOR), (("env",), {})])
+def test_the_locale_is_the_one_that_the_image_has(
+    container: Container, arguments: tuple[str, ...], variables: dict[str, str]
+) -> None:
+    done = container.start(*arguments, **variables, LC_ALL="de_DE.UTF-8")
+    assert done.returncode == 0
+    said = container.environment["LC_ALL"] if variables else done.stdout
+    assert "C.UTF-8" in said and "de_DE" not in said
+
+
+def test_a_spark_home_without_spark_is_named(container: Container) -> None:
+    done = container.start("driver", *SUBMISSION, **DRIVER, SPARK_HOME="/opt/spark-3.5")
+    assert done.returncode == 2
+    assert json.loads(done.stderr)["message"].startswith("SPARK_HOME is /opt/spark-3.5, where there is no Spark.")
+
+
 def test_extra_classes_come_last(container: Container) -> None:
     container.start("executor", **EXECUTOR, SPARK_EXTRA_CLASSPATH="/extra/*")
     class_path = container.arguments[container.arguments.index("-cp") + 1]

@@ -16,6 +16,7 @@ from verger.cli.commands import verger
 from verger.cli.exit_codes import exit_code_and_line, fail
 from verger.environment import unset_empty
 from verger.errors import ExitCode
+from verger.spark import variables
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -26,6 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     arguments : sequence of str, optional
         Default: those of the process.
     """
+    variables.forget_other_pyspark()
     given = list(sys.argv[1:] if arguments is None else arguments)
     unset_empty()
     # What is wrong with the settings is said before they can be read.

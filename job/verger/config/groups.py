@@ -328,7 +328,9 @@ class SparkSettings(_Group):
         pattern=r"^[1-9][0-9]*[mg]$",
     )
     local_dir: str | None = setting(
-        "Execution", "Folder for Spark's temporary files; default: the system's temporary folder.", None
+        "Execution",
+        "Folder for Spark's temporary files and native libraries; default: the system's temporary folder.",
+        None,
     )
 
     @property

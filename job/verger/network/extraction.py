@@ -14,11 +14,11 @@ import pyarrow.compute as pc
 from pyspark import AccumulatorParam
 
 from verger.config import ExtractionSettings
-from verger.errors import DoesNotFitError, Reason, Rejection
+from verger.errors import DoesNotFitError, Reason, Rejection, VergerError
 from verger.network.backbones import Frozen, Network
 from verger.network.waves import partition_count, wave_size
 from verger.network.worker import Extractor, Processed, rejected_row
-from verger.spark.failures import worker_lost
+from verger.spark.failures import words_of_crash, worker_lost
 from verger.spark.jobs import cancel_jobs_until
 from verger.spark.session import write_parquet
 from verger.storage.buckets import Bucket
@@ -248,8 +248,9 @@ class Extraction:
             self._store.discard(self._run_id, name)
             if self._cancelled.is_set() or not worker_lost(error):
                 raise
+            crash = words_of_crash(error)
         if photographs.num_rows == 1:
-            return self._reject_crash(name, photographs)
+            return self._reject_crash(name, photographs, crash)
         middle = photographs.num_rows // 2
         first = self._extract(f"{name}a", photographs.slice(0, middle))
         second = self._extract(f"{name}b", photographs.slice(middle))
@@ -270,14 +271,17 @@ class Extraction:
                 del self._in_flight[name]
         return self._commit(name, photographs.num_rows, rejected_table(processed.value[1]))
 
-    def _reject_crash(self, name: str, photographs: pa.Table) -> WaveResult:
-        """Reject the one photograph on which a Python worker died."""
+    def _reject_crash(self, name: str, photographs: pa.Table, crash: str) -> WaveResult:
+        """Reject the one photograph on which a Python worker died, perhaps with words."""
         with self._lock:
             self._crashes += 1
         if self._crashes > max(_MAX_WORKER_CRASHES, self._config.max_rejected_ratio * self._total):
+            what = f"Python workers died on {self._crashes} photographs, the last {photographs['path'][0]}"
+            if crash:
+                raise VergerError(f"{what}: {crash}", "Leave it out with --exclude, and report it")
             raise DoesNotFitError(
-                f"Python workers died on {self._crashes} photographs, the last {photographs['path'][0]}",
-                "This looks like too little memory: use fewer --cores or a smaller --batch-size",
+                f"{what}; they were killed, as the kernel does where memory is short",
+                "Look for its out-of-memory killer in dmesg, and use fewer --cores or a smaller --batch-size",
             )
         rejection = Rejection(Reason.UNREADABLE, "the process that decoded it died")
         row = rejected_row(photographs.to_pylist()[0], rejection)

@@ -25,8 +25,10 @@ from verger.photographs.folders import PhotographFolders
 from verger.photographs.inventory import from_entries
 from verger.redaction import redact, words
 from verger.residency.preflight import check_access, uris_by_role
-from verger.spark import s3a
-from verger.spark.session import MINIMUM_JAVA, java_version, session, uses_s3
+from verger.spark import machine, s3a, variables
+from verger.spark.failures import explain
+from verger.spark.machine import java_version
+from verger.spark.session import session, uses_s3
 from verger.storage.base import AlreadyPublishedError
 from verger.storage.stores import Stores
 from verger.storage.uri import bucket_name, canonical, join, require_disjoint
@@ -86,6 +88,7 @@ def examine(config: DoctorSettings, stale_after: float = 24, fix: bool = False) 
     """
     stores, source, output = Stores(), config.input, config.output
     yield _check("Python", _python)
+    yield _check("Variables", _variables)
     java = _check("Java", _java)
     yield java
     residency = _check("Residency", lambda: _residency(stores, config))
@@ -131,6 +134,8 @@ def _check(name: str, check: Callable[[], str]) -> Check:
     except VergerError as error:
         return Check(name, "fails", error.line, error.exit_code)
     except Exception as error:  # a broken installation may raise anything
+        if known := explain(error):
+            return Check(name, "fails", known.line, known.exit_code)
         return Check(name, "fails", words(f"{type(error).__name__}: {error}", 300), ExitCode.USAGE)
 
 
@@ -148,15 +153,17 @@ def _python() -> str:
 
 def _java() -> str:
     version = java_version()
-    home = os.environ.get("JAVA_HOME")
-    where = f"JAVA_HOME {home}" if home else f"{shutil.which('java') or 'no java'} on the PATH, JAVA_HOME is not set"
-    if version is None or version < MINIMUM_JAVA:
-        found = "none that works" if version is None else f"version {version}"
-        raise UsageError(
-            f"Spark needs Java {MINIMUM_JAVA} or newer and finds {found} ({where})",
-            "Install one (Debian: apt-get install openjdk-17-jre-headless) or set JAVA_HOME",
-        )
-    return f"{version} ({where})"
+    machine.require_java(version)
+    return f"{version} ({machine.java_place()})"
+
+
+def _variables() -> str:
+    """The variables of the environment that Spark, Java, Python, TensorFlow or boto3 would read."""
+    found = {decision: variables.found(os.environ, decision) for decision in variables.Decision}
+    if variables.is_submitted():  # Spark has read them
+        found = {variables.Decision.HONOURED: sorted(name for names in found.values() for name in names)}
+    lines = [f"{decision}: {', '.join(names)}" for decision, names in found.items() if names]
+    return "; ".join(lines) or _skip("none is set that Spark, Java, Python, TensorFlow or boto3 reads")
 
 
 def _spark(stores: Stores, config: DoctorSettings, output: str | None) -> str:
@@ -273,7 +280,9 @@ def _disk(config: DoctorSettings) -> str:
             f"{folder} has {bytes_text(free)} free, less than {bytes_text(TEMPORARY_BYTES)}",
             "Free some space, or choose another --local-dir",
         )
-    return f"{bytes_text(free)} free in {folder}"
+    unpacked = machine.executable_folder(str(existing))  # raises where there is none
+    elsewhere = f"; it is mounted noexec, and libraries are unpacked in {unpacked}" if unpacked != str(existing) else ""
+    return f"{bytes_text(free)} free in {folder}{elsewhere}"
 
 
 def _memory(config: DoctorSettings) -> str:

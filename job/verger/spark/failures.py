@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from verger import errors
-from verger.errors import DoesNotFitError, StoreError, VergerError
+from verger.errors import DoesNotFitError, StoreError, UsageError, VergerError
 from verger.redaction import words
 from verger.storage import denials, system_errors
 
@@ -53,6 +53,47 @@ _S3A = (
     ),
 )
 
+# What runs out, of which only some is memory of the driver.
+_MEMORY = (
+    (
+        r"unable to create (?:new )?native thread|error=11, Resource temporarily unavailable",
+        "the system starts no more processes or threads for this user",
+        "Raise the limit (ulimit -u, or the container's limit of pids), or give fewer --cores",
+    ),
+    (
+        r"error=12, Cannot allocate memory|\[Errno 12\]",
+        "the system has no memory for another process",
+        "Give fewer --cores or less --driver-memory, or use a machine with more memory",
+    ),
+    ("OutOfMemoryError", "Spark ran out of memory", "Give more --driver-memory, or fewer --cores"),
+    ("INVALID_DRIVER_MEMORY", "Spark does not start with so little memory", "Give more --driver-memory"),
+    (r"\bMemoryError", "a Python worker ran out of memory", "Give fewer --cores or a smaller --batch-size"),
+)
+_NOEXEC = (
+    r"(\S+\.so\S*): failed to map segment from shared object",
+    "{0} cannot be loaded: its folder is mounted noexec",
+    "Give --local-dir or TMPDIR a folder on another disk",
+)
+_PYTHON = "Under spark-submit let PYSPARK_PYTHON name the Python in which verger is installed, on driver and executors"
+_INSTALLATION = (
+    _NOEXEC,
+    (r"PYTHON_VERSION_MISMATCH\] ([^,\n]*)", "{0}", _PYTHON),
+    (
+        r"ModuleNotFoundError: No module named '(verger|pyspark|numpy|pyarrow)[.']",
+        "Spark's Python workers have no module {0}",
+        _PYTHON,
+    ),
+    (
+        r'Cannot run program "([^"]*)"[^:\n]*: error=(?:2|13), ([^\n]*)',
+        "Spark cannot start {0}: {1}",
+        f"Check that the user of this process may run it. {_PYTHON}",
+    ),
+)
+
+
+class JvmLostError(DoesNotFitError):
+    """Spark's JVM does not answer any more."""
+
 
 @contextmanager
 def translate_errors() -> Iterator[None]:
@@ -70,6 +111,23 @@ def translate_errors() -> Iterator[None]:
     except Exception as error:
         if translated := explain(error):
             raise translated from error
+        raise
+
+
+@contextmanager
+def detach_errors() -> Iterator[None]:
+    """Turn errors into such as can be told after the JVM has ended; see `detach_error`.
+
+    Raises
+    ------
+    Exception
+        The detached error.
+    """
+    try:
+        yield
+    except Exception as error:
+        if (detached := detach_error(error)) is not error:
+            raise detached from error
         raise
 
 
@@ -138,17 +196,14 @@ def explain(error: BaseException) -> VergerError | None:
             "no space left on disk while Spark was writing",
             "Free some space, or choose another --local-dir or --output",
         )
-    if told := system_errors.find(text):
-        number, said = told
-        where = re.search(rf"(/[^\n:(]*) \({re.escape(said)}\)", text)
-        return system_errors.explain(number, said, where[1] if where else "what Spark reads or writes")
-    if refused := re.search(r"ExitCodeException exitCode=\d+: (chmod: [^\n]*)", text):
-        return StoreError(
-            f"Spark cannot set permissions: {refused[1].partition(' at org.')[0][:300]}",
-            "Give an --output whose file system lets this user set them, as chmod does",
-        )
-    if "OutOfMemoryError" in text or "MemoryError" in text:
-        return DoesNotFitError("Spark ran out of memory", "Give more --driver-memory, or fewer --cores")
+    for pattern, meaning, advice in _MEMORY:
+        if re.search(pattern, text):
+            return DoesNotFitError(meaning, advice)
+    for pattern, meaning, advice in _INSTALLATION:
+        if found := re.search(pattern, text):
+            return UsageError(meaning.format(*map(words, found.groups())), advice)
+    if explained := _about_a_disk(text):
+        return explained
     for pattern, meaning, advice in _S3A:
         if found := re.search(pattern, text):
             where = re.search(r"s3a://[^\s:,'\"]+", text[: found.end()][-500:] + text[found.end() :][:500])
@@ -160,20 +215,30 @@ def explain(error: BaseException) -> VergerError | None:
     if damaged := re.search(unreadable, text):
         file = damaged[1].replace("s3a://", "s3://")
         return StoreError(f"{file} is damaged", "Delete it: its photographs are computed again")
-    if uncreated := re.search(r"Mkdirs failed to create (?:file:)?([^\n(]*)", text):
-        return StoreError(
-            f"Spark cannot create the folder {uncreated[1].strip()}", "Check that this user can create folders there"
-        )
     if denied := re.search(r"(?:AccessControlException|AccessDeniedException|Permission denied)[^\n]*", text):
         return StoreError(f"access denied: {words(denied[0])}", "Check the path and its permissions")
     if re.search("Py4JNetworkError|ConnectionRefusedError|Answer from Java side is empty", text):
-        return DoesNotFitError(
+        return JvmLostError(
             "Spark's JVM died",
-            "If the kernel's out-of-memory killer ended it, give less --driver-memory or fewer --cores",
+            "Its last lines tell why. If dmesg shows the kernel's out-of-memory killer, it needs more memory",
         )
-    if "JAVA_GATEWAY_EXITED" in text:
-        return DoesNotFitError(
-            "Spark's JVM ended as it started", "Give less --driver-memory, and see it with --log-level info"
+    return None
+
+
+def _about_a_disk(text: str) -> VergerError | None:
+    """The error for what a file system refuses, in the system's words."""
+    if told := system_errors.find(text):
+        number, said = told
+        where = re.search(rf"(/[^\n:(]*) \({re.escape(said)}\)", text)
+        return system_errors.explain(number, said, where[1] if where else "what Spark reads or writes")
+    if refused := re.search(r"ExitCodeException exitCode=\d+: (chmod: [^\n]*)", text):
+        return StoreError(
+            f"Spark cannot set permissions: {refused[1].partition(' at org.')[0][:300]}",
+            "Give an --output whose file system lets this user set them, as chmod does",
+        )
+    if uncreated := re.search(r"Mkdirs failed to create (?:file:)?([^\n(]*)", text):
+        return StoreError(
+            f"Spark cannot create the folder {uncreated[1].strip()}", "Check that this user can create folders there"
         )
     return None
 
@@ -197,3 +262,20 @@ def worker_lost(error: BaseException) -> bool:
         Of a Spark job.
     """
     return "Python worker exited unexpectedly" in str(error)
+
+
+def words_of_crash(error: BaseException) -> str:
+    """What a Python worker said as it died.
+
+    Parameters
+    ----------
+    error : BaseException
+        Of a Spark job; see `worker_lost`.
+
+    Returns
+    -------
+    str
+        Such as "Fatal Python error: Segmentation fault"; empty where it was killed, which leaves no time for words.
+    """
+    found = re.search(r"Fatal Python error: [^\n]*", str(error))
+    return words(found[0]) if found else ""

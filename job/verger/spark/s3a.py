@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from verger.config import SparkSettings
 from verger.errors import UsageError
-from verger.spark import truststore
+from verger.spark import truststore, variables
 from verger.storage import credentials
 from verger.storage.buckets import Bucket
 
@@ -110,7 +110,8 @@ def jars_folder() -> Path | None:
     """
     pyspark = importlib.util.find_spec("pyspark")
     # Under spark-submit, which sets SPARK_HOME, pyspark is a zip in it.
-    spark = os.environ.get("SPARK_HOME") or (pyspark and pyspark.origin and os.path.dirname(pyspark.origin))
+    submitted = variables.is_submitted() and os.environ.get("SPARK_HOME")
+    spark = submitted or (pyspark and pyspark.origin and os.path.dirname(pyspark.origin))
     installed = [os.path.join(sys.prefix, "share", "verger", "jars"), os.path.join(spark, "jars") if spark else None]
     named = os.environ.get("VERGER_JARS")
     folders = [Path(folder) for folder in ([named] if named else installed) if folder]

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import re
-import shutil
 import subprocess
-import sys
-import tempfile
 import threading
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from verger.config import LogLevelSettings, SessionSettings
+from verger.config import SessionSettings
 from verger.cores import available_cores
 from verger.errors import UsageError
-from verger.spark import failures, outages, submitted
+from verger.spark import failures, jvm, machine, outages, submitted, variables
 from verger.spark.signals import SignalHandlers
 from verger.storage.buckets import Bucket
 from verger.storage.stores import Stores
@@ -27,8 +23,6 @@ from verger.storage.uri import bucket_name, canonical
 if TYPE_CHECKING:
     from pyspark import SparkConf
     from pyspark.sql import DataFrame, SparkSession
-
-MINIMUM_JAVA = 17
 
 # Spark settings of the job, on one machine and on a cluster alike.
 SETTINGS = {
@@ -47,6 +41,8 @@ SETTINGS = {
     "spark.executorEnv.OMP_NUM_THREADS": "1",
     "spark.executorEnv.OPENBLAS_NUM_THREADS": "1",
     "spark.executorEnv.TF_CPP_MIN_LOG_LEVEL": "3",
+    # Otherwise oneDNN may compute in bfloat16 what the fingerprint calls float32.
+    "spark.executorEnv.ONEDNN_DEFAULT_FPMATH_MODE": "STRICT",
     "spark.ui.showConsoleProgress": "false",
     # No _SUCCESS: a table's folder holds Parquet files and nothing else, as many readers take every file.
     "spark.hadoop.mapreduce.fileoutputcommitter.marksuccessfuljobs": "false",
@@ -87,26 +83,6 @@ def write_parquet(table: DataFrame, uri: str) -> None:
     table.write.mode("errorifexists").options(**PARQUET).parquet(uri)
 
 
-def java_version() -> int | None:
-    """The major version of the Java that Spark would start.
-
-    Returns
-    -------
-    int or None
-        None where there is no Java.
-    """
-    home = os.environ.get("JAVA_HOME")
-    java = os.path.join(home, "bin", "java") if home else shutil.which("java")
-    if java is None:
-        return None
-    try:
-        output = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=60, check=True).stderr
-    except (OSError, subprocess.SubprocessError):
-        return None
-    found = re.search(r'version "(\d+)', output)
-    return int(found[1]) if found else None
-
-
 @contextmanager
 def session(
     settings: SessionSettings, stores: Stores, output: str | None, source: str | None = None
@@ -141,20 +117,22 @@ def session(
     """
     buckets = _buckets_of(stores, source, output, settings.event_log)
     s3 = uses_s3(output, settings.event_log)
-    if "PYSPARK_GATEWAY_PORT" in os.environ:
+    if variables.is_submitted():
         conf = _conf_of_submission(settings, _storage_settings(settings, stores, buckets, s3), buckets if s3 else ())
-        with _started_session(conf) as spark, outages.watch_stores(stores, buckets):
-            spark.sparkContext.setLogLevel(_log4j_level(settings))  # again, for the executors
+        with _started_session(conf, output, settings.event_log) as spark, outages.watch_stores(stores, buckets):
+            spark.sparkContext.setLogLevel(jvm.log4j_level(settings))  # again, for the executors
             require_s3_support(spark, s3)
             yield spark
         return
-    _require_java()
-    # Otherwise Spark looks up the host name, and fails where it has no address, as in many containers.
-    os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
-    with _jvm_launch(settings) as (folder, popen_kwargs):
+    _require_spark()
+    with machine.folder_of_session(settings.local_dir) as folder, variables.replaced(machine.environment(folder)):
         storage = _storage_settings(settings, stores, buckets, s3)
-        conf = _conf(SETTINGS | storage | _embedded(settings) | _java_options(folder, buckets, s3))
-        with _started_session(conf, popen_kwargs) as spark, outages.watch_stores(stores, buckets):
+        conf = _conf(SETTINGS | storage | _embedded(settings, folder) | _java_options(folder, buckets, s3))
+        with (
+            _started_jvm(conf, settings, folder),
+            _started_session(conf, output, settings.event_log) as spark,
+            outages.watch_stores(stores, buckets),
+        ):
             require_s3_support(spark, s3)
             yield spark
 
@@ -163,13 +141,13 @@ def _conf_of_submission(settings: SessionSettings, storage: dict[str, str], trus
     """The settings of spark-submit, completed by ours. Its JVM runs already, and gets its log level here."""
     from pyspark import SparkConf, SparkContext
 
-    SparkContext._ensure_initialized()
+    submitted.connect()
     submitted.require_trust_store(trusted)
     conf = SparkConf().setAll(list((SETTINGS | storage).items()))
     submitted.add_defaults(conf)
     # Not with spark.log.level: Spark reports that in a line that is not in the format of the log.
     conf._jconf.initializeLogIfNecessary(False)  # type: ignore[union-attr]
-    SparkContext._jvm.org.apache.spark.util.Utils.setLogLevelIfNeeded(_log4j_level(settings))  # type: ignore[union-attr]
+    SparkContext._jvm.org.apache.spark.util.Utils.setLogLevelIfNeeded(jvm.log4j_level(settings))  # type: ignore[union-attr]
     return conf
 
 
@@ -182,7 +160,9 @@ def _storage_settings(
         folder = canonical(settings.event_log)
         storage = stores.of(folder)
         storage.make_folder(folder)  # Spark does not start without it
-        found = {"spark.eventLog.enabled": "true", "spark.eventLog.dir": storage.spark_uri(folder)}
+        # Of a path Spark makes a URI, and of a URI with a space it makes a path.
+        place = storage.spark_uri(folder) if bucket_name(folder) else folder
+        found = {"spark.eventLog.enabled": "true", "spark.eventLog.dir": place}
     if s3:
         from verger.spark import s3a
 
@@ -229,19 +209,36 @@ def require_s3_support(spark: SparkSession, s3: bool) -> None:
 
 
 @contextmanager
-def _started_session(conf: Any, popen_kwargs: dict[str, Any] | None = None) -> Iterator[SparkSession]:
+def _started_jvm(conf: SparkConf, settings: SessionSettings, folder: Path) -> Iterator[None]:
+    """The JVM of an embedded Spark, stopped when the context ends; none where this process has one already."""
     from pyspark import SparkContext
-    from pyspark.java_gateway import launch_gateway
+
+    if SparkContext._gateway is not None:
+        yield
+        return
+    gateway = jvm.launch(conf, settings, folder)
+    try:
+        SparkContext._ensure_initialized(gateway=gateway, conf=conf)
+        yield
+    except failures.JvmLostError as error:
+        with suppress(subprocess.TimeoutExpired):
+            raise jvm.explain_end(gateway.proc.wait(timeout=5), jvm.log_file(folder), "died") from error
+        raise
+    finally:
+        jvm.stop(gateway)
+
+
+@contextmanager
+def _started_session(conf: SparkConf, *written: str | None) -> Iterator[SparkSession]:
+    """A session in the JVM of this process, which writes to these places."""
+    from pyspark import SparkContext
     from pyspark.sql import SparkSession
 
-    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    with failures.translate_errors():
+    with failures.detach_errors():  # the JVM ends before they are told
         signals = SignalHandlers()
-        starts_jvm = SparkContext._gateway is None and "PYSPARK_GATEWAY_PORT" not in os.environ
-        if SparkContext._gateway is None:
-            SparkContext._ensure_initialized(gateway=launch_gateway(conf, popen_kwargs), conf=conf)  # type: ignore[no-untyped-call]
+        machine.require_names(SparkContext._jvm, *(uri for uri in written if uri and not bucket_name(canonical(uri))))
+        machine.name_user(SparkContext._jvm)
         spark = SparkSession.builder.config(conf=conf).getOrCreate()
-    jvm = SparkContext._gateway if starts_jvm else None
     try:
         with signals.installed(spark):
             yield spark
@@ -258,24 +255,6 @@ def _started_session(conf: Any, popen_kwargs: dict[str, Any] | None = None) -> I
         raise
     else:
         _stop_session(spark)
-    finally:
-        if jvm is not None:
-            _stop_jvm(jvm)
-
-
-def _stop_jvm(jvm: Any) -> None:
-    """Stop the JVM after its session: it would keep the keys, endpoints and class path with which it was started."""
-    from pyspark import SparkContext
-
-    with suppress(Exception):
-        jvm.shutdown()
-    SparkContext._gateway = SparkContext._jvm = None
-    with suppress(OSError):
-        jvm.proc.stdin.close()  # the JVM ends when its standard input is closed
-    try:
-        jvm.proc.wait(timeout=5)
-    except subprocess.TimeoutExpired:
-        jvm.proc.kill()
 
 
 def _stop_session(spark: SparkSession) -> None:
@@ -292,7 +271,7 @@ def _conf(settings: dict[str, str]) -> SparkConf:
     return SparkConf().setAppName("verger").setAll(list(settings.items()))
 
 
-def _embedded(settings: SessionSettings) -> dict[str, str]:
+def _embedded(settings: SessionSettings, folder: Path) -> dict[str, str]:
     """The settings of an embedded Spark. It listens on the loopback interface only."""
     found = {
         "spark.master": f"local[{settings.cores or available_cores()}]",
@@ -300,6 +279,8 @@ def _embedded(settings: SessionSettings) -> dict[str, str]:
         "spark.driver.host": "127.0.0.1",
         "spark.driver.bindAddress": "127.0.0.1",
         "spark.ui.enabled": "false",
+        "spark.local.dir": str(folder),
+        "spark.hadoop.hadoop.tmp.dir": str(folder),  # where S3A buffers files, unless local_dir is given
     }
     if settings.local_dir:
         os.makedirs(settings.local_dir, exist_ok=True)
@@ -309,9 +290,7 @@ def _embedded(settings: SessionSettings) -> dict[str, str]:
 
 def _java_options(folder: Path, buckets: Collection[Bucket], s3: bool) -> dict[str, str]:
     """The options of the driver's JVM. Its log configuration and trust store are in ``folder``."""
-    log4j = (folder / "log4j2.properties").as_uri()
-    # Only the first compiler: in a JVM that runs for a minute, the second costs more time than it saves.
-    options, class_path = [f'-XX:TieredStopAtLevel=1 -Dlog4j2.configurationFile="{log4j}"'], {}
+    options, class_path = [machine.java_options(folder)], {}
     if s3:
         from verger.spark import s3a
 
@@ -320,56 +299,8 @@ def _java_options(folder: Path, buckets: Collection[Bucket], s3: bool) -> dict[s
     return class_path | {"spark.driver.extraJavaOptions": " ".join(options)}
 
 
-# Spark takes its level from the logger of its Python gateway; without one it is 'warn', whatever the root logger has.
-# The last two loggers would log session tokens, in the headers of requests, at 'debug'.
-_LOG4J = """
-status = error
-appender.console.type = Console
-appender.console.name = console
-appender.console.target = SYSTEM_ERR
-appender.console.layout.type = PatternLayout
-appender.console.layout.pattern = %d{{HH:mm:ss}} %p %c{{1}}: %m%n%ex
-rootLogger.level = {level}
-rootLogger.appenderRef.console.ref = console
-logger.gateway.name = org.apache.spark.api.python.PythonGatewayServer
-logger.gateway.level = {level}
-logger.http.name = org.apache.http
-logger.http.level = {http_level}
-logger.aws.name = software.amazon.awssdk
-logger.aws.level = {http_level}
-"""
-
-
-def _log4j_level(settings: LogLevelSettings) -> str:
-    return {"warning": "warn"}.get(settings.log_level, settings.log_level)
-
-
-@contextmanager
-def _jvm_launch(settings: LogLevelSettings) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """A folder for the session's files, and arguments of Popen to start the JVM.
-
-    The JVM runs in a process group of its own: a signal to ours, as a shell or an init system sends it, must not end
-    it before the run has cleaned up. It ends with this process, as it reads from a pipe that we hold open. Its output
-    is shown only at the log levels ``debug`` and ``info``.
-    """
-    with tempfile.TemporaryDirectory(prefix="verger-") as folder:
-        level = _log4j_level(settings)
-        log4j = Path(folder, "log4j2.properties")
-        log4j.write_text(_LOG4J.format(level=level, http_level="info" if level == "debug" else level))
-        if settings.log_level in ("debug", "info"):
-            yield Path(folder), {"start_new_session": True}
-            return
-        with open(Path(folder, "spark.log"), "wb") as log:
-            yield Path(folder), {"start_new_session": True, "stdout": log, "stderr": log}
-
-
-def _require_java() -> None:
-    version = java_version()
-    if version is None or version < MINIMUM_JAVA:
-        found = "no Java was found" if version is None else f"Java {version} was found"
-        raise UsageError(
-            f"Spark needs Java {MINIMUM_JAVA} or newer, and {found}",
-            "Install one (Debian: apt-get install openjdk-17-jre-headless) or set JAVA_HOME",
-        )
+def _require_spark() -> None:
+    machine.require_java(machine.java_version())
     if importlib.util.find_spec("pyspark") is None:
         raise UsageError("pyspark is not installed", "Install verger with its requirements: make install")
+    submitted.require_version()

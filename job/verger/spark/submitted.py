@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from verger.errors import UsageError
+from verger.redaction import words
+from verger.spark import variables
 from verger.storage.buckets import Bucket
 
 if TYPE_CHECKING:
     from pyspark import SparkConf
+
+SPARK_VERSION = "4.3"
+"""Major and minor version of the Spark that is pinned."""
 
 # Served at the address of the UI: /metrics/prometheus for the driver, /metrics/executors/prometheus for executors.
 _METRICS = {
@@ -61,6 +67,62 @@ def _settings_by_size(submitted: SparkConf) -> dict[str, str]:
         cores = int(submitted.get("spark.executor.cores") or 1)
         settings["spark.default.parallelism"] = str(executors * cores)
     return settings
+
+
+def connect() -> None:
+    """Connect to the JVM that spark-submit started, and check that it is of our Spark.
+
+    Raises
+    ------
+    UsageError
+        Nothing answers where PYSPARK_GATEWAY_PORT says, or it is another Spark.
+    """
+    from pyspark import SparkContext
+
+    require_version()
+    try:
+        SparkContext._ensure_initialized()
+    except Exception as error:
+        raise UsageError(
+            f"PYSPARK_GATEWAY_PORT is set, and no spark-submit answers there ({words(error)})",
+            "Unset PYSPARK_GATEWAY_PORT, or start the command by spark-submit",
+        ) from error
+    spark = SparkContext._jvm.org.apache.spark  # type: ignore[union-attr]
+    _require_version(_object(spark, "package").SPARK_VERSION(), "spark-submit")
+    if _object(spark, "SparkContext").getActive().isDefined() and SparkContext._active_spark_context is None:
+        raise UsageError(
+            "PYSPARK_GATEWAY_PORT names the Spark of another program, such as a notebook",
+            "Unset PYSPARK_GATEWAY_PORT",
+        )
+
+
+def _object(package: Any, name: str) -> Any:
+    """An object of Scala, by whose class Java knows its methods."""
+    return getattr(getattr(package, f"{name}$"), "MODULE$")
+
+
+def require_version() -> None:
+    """Check that the PySpark that Python imports is of our Spark.
+
+    Raises
+    ------
+    UsageError
+        It is another one.
+    """
+    import pyspark
+
+    _require_version(pyspark.__version__, os.path.dirname(pyspark.__file__))
+
+
+def _require_version(version: str, where: str) -> None:
+    if version.startswith(f"{SPARK_VERSION}."):
+        return
+    named = "SPARK_HOME" if variables.is_submitted() else "PYTHONPATH"
+    value = f" ({named} is {os.environ[named]})" if os.environ.get(named) else ""
+    raise UsageError(
+        f"Verger needs Spark {SPARK_VERSION}, and {where} has {version}{value}",
+        f"Unset {named}" if value else "Install verger with its requirements: make install",
+    )
 
 
 def require_trust_store(buckets: Iterable[Bucket]) -> None:

@@ -1,5 +1,6 @@
 import os
 import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -38,7 +39,7 @@ def with_settings(config: DoctorSettings, **settings) -> DoctorSettings:
 
 def test_every_check_gives_one_result_and_all_hold(config, tmp_path):
     found = check_results(config)
-    names = ["Python", "Java", "Residency", "Jars", "Spark", "TensorFlow", "Precision", "Weights"]
+    names = ["Python", "Variables", "Java", "Residency", "Jars", "Spark", "TensorFlow", "Precision", "Weights"]
     assert list(found) == [*names, "Input", "Output", "Uploads", "Disk", "Memory"]
     assert {result.exit_code for result in found.values()} == {ExitCode.DONE}
     assert all("\n" not in str(result) for result in found.values())
@@ -144,6 +145,43 @@ def test_too_little_memory_or_disk_fails(config, monkeypatch, tmp_path):
     monkeypatch.setattr(doctor, "TEMPORARY_BYTES", 1 << 60)
     found = check_results(with_settings(config, driver_memory="900000g", local_dir=str(tmp_path / "not" / "yet")))
     assert (found["Disk"].exit_code, found["Memory"].exit_code) == (ExitCode.DOES_NOT_FIT, ExitCode.DOES_NOT_FIT)
+
+
+def test_variables_are_named_and_no_secret_is_shown(config, monkeypatch):
+    for name in list(os.environ):
+        if name.startswith(("AWS_", "SPARK_", "PYSPARK_", "PYTHON")):
+            monkeypatch.delenv(name)
+    secrets = {"AWS_SECRET_ACCESS_KEY": "marker", "JAVA_TOOL_OPTIONS": "-Dx=marker", "HTTPS_PROXY": "http://a:marker@b"}
+    shown = {"SPARK_HOME": "/opt/spark\n3.5", "OMP_NUM_THREADS": "4", "PYSPARK_PYTHON": ""}
+    for name, value in (secrets | shown).items():
+        monkeypatch.setenv(name, value)
+    line = check_results(config)["Variables"].line
+    ignored, _, honoured = line.partition("; ")
+    assert ignored == "ignored: JAVA_TOOL_OPTIONS, SPARK_HOME=/opt/spark 3.5"
+    assert {"AWS_SECRET_ACCESS_KEY", "HTTPS_PROXY", "OMP_NUM_THREADS=4"} <= set(
+        honoured.removeprefix("honoured: ").split(", ")
+    )
+    assert "marker" not in line
+
+
+def test_a_temporary_folder_that_is_noexec_is_told(config, monkeypatch, tmp_path):
+    """With a stand-in for the mount; tests/integration/test_machine.py has a real one."""
+    real, noexec = os.statvfs, str(tmp_path / "noexec")
+    (tmp_path / "noexec").mkdir()
+
+    def statvfs(place):
+        found = {name: getattr(real(place), name) for name in dir(real(place)) if name.startswith("f_")}
+        return types.SimpleNamespace(**found | {"f_flag": os.ST_NOEXEC if str(place) == noexec else 0})
+
+    monkeypatch.setattr(os, "statvfs", statvfs)
+    monkeypatch.setattr("tempfile.tempdir", noexec)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert check_results(config)["Disk"].line.endswith(
+        f"in {noexec}; it is mounted noexec, and libraries are unpacked in {tmp_path / 'cache'}"
+    )
+    monkeypatch.setenv("XDG_CACHE_HOME", noexec)
+    found = check_results(config)["Disk"]
+    assert (found.exit_code, found.line.partition(":")[0]) == (ExitCode.USAGE, noexec)
 
 
 def test_an_unexpected_error_is_a_result_on_one_line(config, monkeypatch):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from verger.errors import DoesNotFitError, StoreError
+from verger.errors import DoesNotFitError, StoreError, UsageError
 from verger.spark import failures
+from verger.spark.failures import JvmLostError
 
 pytestmark = pytest.mark.required_in_ci
 
@@ -189,7 +190,40 @@ def test_s3a_errors_in_a_task_are_translated(fault: str) -> None:
         ),
         ("java.io.IOException: No space left on device\n\tat java.io", DoesNotFitError, "no space left on disk"),
         ("java.lang.OutOfMemoryError: Java heap space", DoesNotFitError, "Spark ran out of memory"),
-        ("py4j.protocol.Py4JNetworkError: Answer from Java side is empty", DoesNotFitError, "Spark's JVM died"),
+        ("py4j.protocol.Py4JNetworkError: Answer from Java side is empty", JvmLostError, "Spark's JVM died"),
+        (
+            "java.lang.OutOfMemoryError: unable to create native thread: possibly out of memory or process limits",
+            DoesNotFitError,
+            "the system starts no more processes or threads for this user. Raise the limit",
+        ),
+        (
+            "org.apache.spark.api.python.PythonException: Traceback\nMemoryError\n",
+            DoesNotFitError,
+            "a Python worker ran out of memory. Give fewer --cores",
+        ),
+        (
+            "SparkIllegalArgumentException: [INVALID_DRIVER_MEMORY] System memory 20971520 must be at least 471859200.",
+            DoesNotFitError,
+            "Spark does not start with so little memory. Give more --driver-memory.",
+        ),
+        (
+            "PySparkRuntimeError: [PYTHON_VERSION_MISMATCH] Python in worker has different version: 3.9 than that in "
+            "driver: 3.11, PySpark cannot run with different minor versions.",
+            UsageError,
+            "Python in worker has different version: 3.9 than that in driver: 3.11. Under spark-submit let",
+        ),
+        ("ModuleNotFoundError: No module named 'verger'", UsageError, "Spark's Python workers have no module verger."),
+        (
+            'java.io.IOException: Cannot run program "/gone/python": error=2, No such file or directory',
+            UsageError,
+            "Spark cannot start /gone/python: No such file or directory.",
+        ),
+        (
+            "java.lang.UnsatisfiedLinkError: /tmp/libzstd-jni-1.so: /tmp/libzstd-jni-1.so: failed to map segment from "
+            "shared object",
+            UsageError,
+            "/tmp/libzstd-jni-1.so cannot be loaded: its folder is mounted noexec.",
+        ),
         (
             "[FAILED_READ_FILE.NO_HINT] Encountered error while reading file s3a://lake/f/part-0.parquet. SQLSTATE",
             StoreError,
@@ -201,7 +235,21 @@ def test_s3a_errors_in_a_task_are_translated(fault: str) -> None:
             "access denied: AccessControlException: Permission denied: user=x, path=/out",
         ),
     ],
-    ids=["worker", "disk", "memory", "jvm", "damaged", "folder"],
+    ids=[
+        "worker",
+        "disk",
+        "memory",
+        "jvm",
+        "threads",
+        "worker's memory",
+        "little memory",
+        "version",
+        "module",
+        "python",
+        "noexec",
+        "damaged",
+        "folder",
+    ],
 )
 def test_other_errors_are_translated(text: str, kind: type[Exception], start: str) -> None:
     translated = failures.explain(Exception(text))

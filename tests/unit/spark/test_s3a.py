@@ -97,6 +97,7 @@ class TestJars:
         (tmp_path / "spark").mkdir()
         installed.rename(tmp_path / "spark" / "jars")
         monkeypatch.setenv("SPARK_HOME", str(tmp_path / "spark"))
+        monkeypatch.setenv("PYSPARK_GATEWAY_PORT", "1")  # spark-submit's own; another Spark's jars are not searched
         assert s3a.jars_folder() == tmp_path / "spark" / "jars"
 
     def test_verger_jars_wins_even_where_it_has_no_jars(
