@@ -55,7 +55,9 @@ def session(
     """Exit code, stdout and stderr of SESSION in a process of its own, started by the program ``within``."""
     command = [*within, sys.executable, "-c", SESSION, output, local_dir, event_log]
     paths = os.pathsep.join(filter(None, (variables.pop("PYTHONPATH", ""), str(ROOT / "job"))))
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("LC_", "LANG", "PYSPARK"))}
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith(("LC_", "LANG", "PYSPARK", "SPARK"))
+    }
     environment |= {"PYTHONPATH": paths} | variables
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=240)
     return done.returncode, done.stdout, done.stderr
@@ -144,7 +146,8 @@ def test_spark_submit_of_another_python_is_named(tmp_path: Path) -> None:
     bare.write_text(f'#!/bin/sh\nunset PYTHONPATH\nexec {sys.executable} -I -S "$@"\n')
     bare.chmod(0o755)
     home = os.path.dirname(pyspark.__file__)
-    process = submitted("schema", cwd=tmp_path, SPARK_HOME=home, PYSPARK_PYTHON=str(bare))
+    variables = {"SPARK_HOME": home, "PYSPARK_PYTHON": str(bare), "PYSPARK_DRIVER_PYTHON": str(bare)}
+    process = submitted("schema", cwd=tmp_path, **variables)
     assert process.wait(timeout=120) == 2
     log = (tmp_path / "log").read_text()
     assert "which has no module" in log and "Let PYSPARK_PYTHON" in log
