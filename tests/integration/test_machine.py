@@ -16,7 +16,6 @@ import pytest
 from tests.conftest import ROOT
 from tests.integration.runs import finished, photographs, submitted, verger
 
-pytestmark = pytest.mark.required_in_ci
 
 # A session that writes what a Python worker says of itself, in Zstandard, as a run writes features.
 SESSION = """
@@ -122,6 +121,7 @@ def of(home: Path) -> dict[str, str]:
     }
 
 
+@pytest.mark.required_in_ci
 @pytest.mark.slow
 def test_another_spark_is_not_listened_to(tmp_path: Path, another_spark: Path) -> None:
     code, _, stderr = session(tmp_path, "out", **of(another_spark))
@@ -129,6 +129,7 @@ def test_another_spark_is_not_listened_to(tmp_path: Path, another_spark: Path) -
     assert written(tmp_path / "out") == [OURS]
 
 
+@pytest.mark.required_in_ci
 @pytest.mark.slow
 def test_a_spark_that_is_gone_is_not_missed_by_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     photographs(tmp_path / "in", 4)
@@ -140,6 +141,7 @@ def test_a_spark_that_is_gone_is_not_missed_by_a_run(tmp_path: Path, monkeypatch
     assert lines[-1]["projected"] == 4
 
 
+@pytest.mark.required_in_ci
 def test_spark_submit_of_another_python_is_named(tmp_path: Path) -> None:
     """With a stand-in for a Python without Verger: one that has no packages."""
     bare = tmp_path / "python"
@@ -154,6 +156,7 @@ def test_spark_submit_of_another_python_is_named(tmp_path: Path) -> None:
     assert "Traceback" not in log
 
 
+@pytest.mark.required_in_ci
 def test_a_spark_submit_that_does_not_answer_is_named(tmp_path: Path) -> None:
     variables = {"PYSPARK_GATEWAY_PORT": "1", "PYSPARK_GATEWAY_SECRET": "marker"}
     code, _, stderr = session(tmp_path, "out", **variables)
@@ -162,6 +165,7 @@ def test_a_spark_submit_that_does_not_answer_is_named(tmp_path: Path) -> None:
     assert "marker" not in stderr
 
 
+@pytest.mark.required_in_ci
 @pytest.mark.slow
 @pytest.mark.parametrize("locale", ["de_DE.UTF-8", "C"])
 def test_names_are_utf_8_in_a_locale_that_is_not(tmp_path: Path, locale: str) -> None:
@@ -173,6 +177,7 @@ def test_names_are_utf_8_in_a_locale_that_is_not(tmp_path: Path, locale: str) ->
     assert len(list((tmp_path / "Ereignisse ü").iterdir())) == 1
 
 
+@pytest.mark.required_in_ci
 def test_a_name_that_the_jvm_cannot_have_is_refused(tmp_path: Path) -> None:
     """Where Python itself is told not to read names as UTF-8."""
     variables = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
