@@ -16,7 +16,6 @@ import pytest
 from tests.conftest import ROOT
 from tests.integration.runs import finished, photographs, submitted, verger
 
-
 # A session that writes what a Python worker says of itself, in Zstandard, as a run writes features.
 SESSION = """
 import os, sys
