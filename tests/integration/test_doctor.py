@@ -17,7 +17,7 @@ def test_all_checks_pass(tmp_path):
     assert re.match(r"\d+\.\d+\.\d+", found["TensorFlow"])
     assert found["Weights"].startswith("mobilenet_v2-a1.0-224-f32-")
     assert found["Input"].endswith("3 photographs")
-    assert told.count("\n") == len(found) == 13
+    assert told.count("\n") == len(found) == 14
 
 
 def test_without_java(tmp_path, monkeypatch):
