@@ -6,6 +6,8 @@ import json
 import os
 import shutil
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +23,7 @@ from tests.integration.runs import verger as start
 from tests.integration.s3 import Minio
 from verger import pipeline
 from verger.config import CompactSettings
-from verger.errors import ResidencyError, StoreError
+from verger.errors import ResidencyError, StoreError, UsageError
 from verger.pipeline import maintenance
 from verger.progress import Progress
 from verger.storage.local import LocalStorage
@@ -114,16 +116,40 @@ def test_compacting_leaves_the_tables_and_few_files(spark, grown: Path, place: P
     assert verger.load(str(place / "out"))["path"].equals(expected[1]["path"])
 
 
-def test_nothing_is_merged_where_an_executor_is_outside_the_eu(spark, place: Path, monkeypatch) -> None:
-    def refuse(checked: Any, settings: CompactSettings) -> Any:
-        assert (checked, settings.allow_london) == (spark, "adequacy")
+def test_a_copy_by_an_executor_outside_the_eu_is_undone(spark, place: Path, monkeypatch) -> None:
+    checked: list[Any] = []
+
+    @contextmanager
+    def refuse(*given: Any) -> Iterator[None]:
+        checked.append(given)
+        yield  # the copy
         raise ResidencyError("an executor's node is in us-east-1", "Move it")
 
     monkeypatch.setattr(maintenance, "check_executors", refuse)
+    settings = CompactSettings(output=str(place / "out"), allow_london="adequacy")
     before = stored(place)
     with pytest.raises(ResidencyError, match="us-east-1"):
-        pipeline.compact(CompactSettings(output=str(place / "out"), allow_london="adequacy"), spark)
+        pipeline.compact(settings, spark)
+    assert checked == [(spark, settings)]
     assert stored(place) == before
+    assert not [*(place / "out").glob("compactions/*")]
+
+
+def test_executors_are_not_asked_for_where_nothing_is_merged(spark, place: Path, monkeypatch) -> None:
+    compact(spark, place)
+    monkeypatch.setattr(maintenance, "check_executors", pytest.fail)
+    done = pipeline.compact(CompactSettings(output=str(place / "out")), spark)
+    assert done["files_before"] == 0
+
+
+def test_a_given_session_without_s3a_does_not_compact_a_bucket(spark, place: Path, monkeypatch) -> None:
+    def refuse(_: Any, s3: bool) -> None:
+        raise UsageError("no S3A", "Get it") if s3 else AssertionError
+
+    monkeypatch.setattr(maintenance, "require_s3_support", refuse)
+    monkeypatch.setattr(maintenance, "uses_s3", lambda output, _: output == str(place / "out"))
+    with pytest.raises(UsageError, match="no S3A"):
+        pipeline.compact(CompactSettings(output=str(place / "out")), spark)
 
 
 def test_files_come_near_the_target(spark, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

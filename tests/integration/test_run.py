@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pyarrow.csv as pacsv
@@ -17,7 +19,16 @@ from tests.bad_files import make as make_bad_files
 from tests.integration.runs import config, photograph, photographs, run
 from verger import pipeline
 from verger.config import PruneSettings
-from verger.errors import NothingToReadError, StoreError, TooManyRejectedError, UsageError, VergerError, WeightsError
+from verger.errors import (
+    NothingToReadError,
+    ResidencyError,
+    StoreError,
+    TooManyRejectedError,
+    UsageError,
+    VergerError,
+    WeightsError,
+)
+from verger.pipeline import stages
 from verger.progress import Progress
 from verger.storage.local import LocalStorage
 from verger.storage.stores import Stores
@@ -294,6 +305,22 @@ def test_the_csv_is_the_table(spark, place: Path) -> None:
     assert csv["path"].equals(table["path"])
     got = np.column_stack([csv[f"pca_feature_{number}"].to_numpy() for number in (1, 2, 3)]).astype(np.float32)
     assert (got == matrix(table).astype(np.float32)).all()
+
+
+def test_an_executor_that_is_refused_while_the_report_is_drawn_leaves_no_run(spark, place: Path, monkeypatch) -> None:
+    class Executors:
+        regions: ClassVar[dict[str, str]] = {}
+        evidence: ClassVar[list[str]] = []
+
+        def confirm(self) -> None:
+            if [*place.glob("out/runs/*/report/index.html")]:
+                raise ResidencyError("an executor's node is in us-east-1", "Move it")
+
+    monkeypatch.setattr(stages, "check_executors", lambda *_: nullcontext(Executors()))
+    with pytest.raises(ResidencyError, match="us-east-1"):
+        run(spark, place, report=True)
+    assert [*place.glob("out/runs/*/report/index.html")]
+    assert not [*place.glob("out/runs/*/manifest.json")]
 
 
 @pytest.mark.required_in_ci

@@ -1,4 +1,7 @@
-"""Every public function, class and method of the package describes what it takes, has and returns, in numpydoc."""
+"""Every public function, class and method of the package describes what it takes and has, in numpydoc.
+
+Where a docstring has a section on what it returns, its entries have descriptions too.
+"""
 
 from __future__ import annotations
 

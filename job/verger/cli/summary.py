@@ -14,14 +14,14 @@ from verger.tables.manifest_parts import Absent, AuditSummary, Classifier
 
 
 def show(progress: Progress, manifest: Manifest) -> None:
-    """End a run with its figures: lines for people, and one that a script can parse.
+    """End a run with its results: lines for people, and one that a script can parse.
 
     Parameters
     ----------
     progress : Progress
         Writes the lines, and last the one for scripts.
     manifest : Manifest
-        Of the finished run; the figures and places are taken from it.
+        Of the finished run; the numbers and places are taken from it.
     """
     for line in lines(manifest) + ([] if log.is_json() else next_lines(manifest)):
         progress.say(line)
@@ -32,7 +32,7 @@ def show(progress: Progress, manifest: Manifest) -> None:
         seconds=round(_seconds(manifest), 1),
         photographs_per_s=manifest.throughput.photographs_per_s,
         table=_below(manifest, manifest.projection.path),
-        **_insight_figures(manifest),
+        **_insight_numbers(manifest),
         **({"report": _below(manifest, manifest.report.path)} if manifest.report else {}),
     )
 
@@ -80,17 +80,17 @@ def next_lines(manifest: Manifest) -> list[str]:
     ]
 
 
-def _insight_figures(manifest: Manifest) -> dict[str, Any]:
+def _insight_numbers(manifest: Manifest) -> dict[str, Any]:
     """Headlines of classifier and audit, where there are any, for scripts."""
     classifier, audit = manifest.classifier, manifest.audit
-    figures: dict[str, Any] = {}
+    numbers: dict[str, Any] = {}
     if isinstance(classifier, Classifier):
-        figures = {"accuracy": classifier.accuracy, "split": classifier.split}
+        numbers = {"accuracy": classifier.accuracy, "split": classifier.split}
         if classifier.weak is not None:
-            figures["weak"] = classifier.weak
+            numbers["weak"] = classifier.weak
     if audit:
-        figures["audit"] = {kind: count.found for kind, count in audit.counts.items()}
-    return figures
+        numbers["audit"] = {kind: count.found for kind, count in audit.counts.items()}
+    return numbers
 
 
 def _classifier_lines(classifier: Classifier | Absent | None) -> list[str]:

@@ -47,7 +47,8 @@ def load(
     Returns
     -------
     RunConfig or instance of ``model``
-        Its ``model_fields_set`` has only what a file, the environment or an option gave.
+        Its ``model_fields_set`` has what a file, the environment or an option gave; with the option ``variance``,
+        ``components`` too, which it replaces.
 
     Raises
     ------

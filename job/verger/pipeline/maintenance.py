@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING
 
 from verger.config import AccessSettings, CompactSettings, PruneSettings
@@ -101,9 +102,9 @@ def compact(
             with progress.stage("session", "Starting Spark"):
                 spark = stack.enter_context(session(config, stores, output))
         require_s3_support(spark, uses_s3(output, config.event_log))
-        stack.enter_context(check_executors(spark, config))
         with progress.stage("compact", "Merging files"):
-            return compaction.compact(stores.of(output), output, spark, progress.warn)
+            checked = partial(check_executors, spark, config)
+            return compaction.compact(stores.of(output), output, spark, progress.warn, checked=checked)
 
 
 def _existing_output(stores: Stores, output: str, event_log: str | None, settings: AccessSettings) -> str:

@@ -91,7 +91,7 @@ def forget_refusals(job: Job, published: Published) -> None:
     Parameters
     ----------
     job : Job
-        Its input: refused photographs below it that are not listed any more need not be in this run.
+        Refused photographs that are gone from its input are ignored.
     published : Published
         Its chosen photographs are those that the run has.
     """

@@ -144,7 +144,7 @@ class Recorder:
         Raises
         ------
         ResidencyError
-            An executor ran in a region that is not allowed, or none was found.
+            An executor ran in a region that is not allowed or unknown, or none was found.
         AlreadyPublishedError
             The run has a manifest.
         """
@@ -155,7 +155,7 @@ class Recorder:
             page = analysed.draw(document)
             # Again, with what drawing took and warned of.
             document = self._manifest(session, projected, analysed.findings, page)
-            session.executors.confirm()  # of those, too, that started meanwhile
+            session.executors.confirm()  # again, for executors that started while the report was drawn
         manifest.publish(job.run, document)
         self._published = True
         runs.point_latest(job.run, job.config.name, document.started_at)

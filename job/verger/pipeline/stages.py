@@ -361,7 +361,7 @@ def analyse(job: Job, session: Session, projected: Projected) -> Analysed:
     job : Job
         The run that is analysed, with its settings, stores and progress.
     session : Session
-        Its ``show`` is given the findings' figures.
+        Its ``show`` is given the findings' numbers.
     projected : Projected
         Its feature store is sampled; its PCA says whether features are standardized, and which run fitted it.
     """

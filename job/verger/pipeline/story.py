@@ -152,9 +152,12 @@ class _LatestRun(_FitAnew):
     def fitted(self, network: Network) -> Fitted:
         job = self._job
         ignored = job.config.model_fields_set & {"variance", "components", "standardize", "solver"}
+        if job.config.components is None:  # set by --variance alone
+            ignored -= {"components"}
         if ignored:
             job.progress.warn(
-                f"pca reuse: {', '.join(sorted(ignored))} are ignored: the PCA of an earlier run is reused"
+                f"pca reuse: {', '.join(sorted(ignored))} {'are' if len(ignored) > 1 else 'is'} ignored: "
+                "the PCA of an earlier run is reused"
             )
         last = runs.latest(job.run.storage, job.run.output, job.config.name)
         if last is None:

@@ -76,7 +76,7 @@ def check_access(
     Raises
     ------
     ResidencyError
-        A bucket is outside the EU, or its region is unknown.
+        A bucket or the driver's node is outside the EU, or its region is unknown.
     StoreError
         The store refuses or cannot be reached.
     NothingToReadError

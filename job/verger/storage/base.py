@@ -163,7 +163,7 @@ class Storage(Protocol):
         Rejection
             It has ``vanished``, has ``changed`` or is ``unreadable``.
         StoreError
-            The store refuses or cannot be reached: every photograph would be rejected.
+            The store refuses or cannot be reached; that is not a fault of this photograph.
         """
 
     def write(self, path: str, data: bytes) -> None:
@@ -217,7 +217,7 @@ class Storage(Protocol):
         Parameters
         ----------
         path : str
-            Of the file; an existing one is replaced when the context ends.
+            Of the file; an existing one is replaced when the context ends without an error.
 
         Returns
         -------

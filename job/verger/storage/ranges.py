@@ -17,7 +17,7 @@ from verger.storage.buckets import Bucket
 # The first request reads the end of the file: of a Parquet file it has the footer, and often all that is needed.
 _TAIL_BYTES = 1 << 16
 _EXIT_WAIT_S = 1.0
-# Files and file systems that exist, by id(): the threads of Arrow may hold them for a moment after a table is read.
+# File systems, files and bytes that exist, by id(): threads of Arrow may hold them until after a table is read.
 _held: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
 
 
@@ -95,21 +95,23 @@ class RangedFile(io.RawIOBase):
         self._position = base + offset
         return self._position
 
-    def read(self, size: int = -1) -> bytes:
+    def read(self, size: int = -1) -> memoryview:
         start = self._position
         end = self.length if size is None or size < 0 else min(self.length, start + size)
         if start >= end:
-            return b""
+            return memoryview(b"")
         before_tail = self.length - len(self._tail)
         if start >= before_tail:
             data = self._tail[start - before_tail : end - before_tail]
         else:
             data, _ = self._get(f"bytes={start}-{end - 1}", IfMatch=self._etag)
         self._position += len(data)
-        return bytes(data)
+        view = memoryview(data)
+        _held[id(view)] = view
+        return view
 
     def readall(self) -> bytes:
-        return self.read()
+        return bytes(self.read())
 
 
 class RangedFileSystem(pafs.FileSystemHandler):  # type: ignore[misc]

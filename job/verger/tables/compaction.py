@@ -10,7 +10,7 @@ import json
 import secrets
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -97,7 +97,12 @@ def is_due(storage: Storage, output: str, clock: Clock = _now) -> bool:
 
 
 def compact(
-    storage: Storage, output: str, spark: SparkSession, warn: Callable[[str], None], clock: Clock = _now
+    storage: Storage,
+    output: str,
+    spark: SparkSession,
+    warn: Callable[[str], None],
+    clock: Clock = _now,
+    checked: Callable[[], AbstractContextManager[object]] = nullcontext,
 ) -> dict[str, int]:
     """Merge the small files of every fingerprint, and delete the files that a compaction replaced a day ago.
 
@@ -113,6 +118,8 @@ def compact(
         Takes a warning, one line, for each damaged file that is left out.
     clock : callable, optional
         Returns the time, with a time zone.
+    checked : callable, optional
+        Returns a context, in which executors copy rows. What it raises at its end undoes the copy.
 
     Returns
     -------
@@ -129,7 +136,7 @@ def compact(
     found = {_fingerprint(features, entry.path) for entry in parquet_files(storage, features)}
     counts = dict.fromkeys(("fingerprints", "files_before", "files_after", "rows", "deleted"), 0)
     for fingerprint in sorted(found):
-        compaction = _Compaction(FeatureStore(storage, output, fingerprint, warn), warn, clock, counts)
+        compaction = _Compaction(FeatureStore(storage, output, fingerprint, warn), warn, clock, checked, counts)
         retry_if_vanished(partial(compaction.run, spark), compaction.store.folder)
         counts["fingerprints"] += 1
     return counts
@@ -142,11 +149,19 @@ def _fingerprint(features: str, path: str) -> str:
 class _Compaction:
     """The compaction of one fingerprint's files. It adds up its results in ``counts``."""
 
-    def __init__(self, store: FeatureStore, warn: Callable[[str], None], clock: Clock, counts: dict[str, int]) -> None:
+    def __init__(
+        self,
+        store: FeatureStore,
+        warn: Callable[[str], None],
+        clock: Clock,
+        checked: Callable[[], AbstractContextManager[object]],
+        counts: dict[str, int],
+    ) -> None:
         self.store = store
         self._storage = store.storage
         self._warn = warn
         self._clock = clock
+        self._checked = checked
         self._counts = counts
 
     def run(self, spark: SparkSession) -> None:
@@ -208,7 +223,8 @@ class _Compaction:
         try:
             if merged:
                 repeated = anti_join(rows.filter(_in_files(rows, merged)), preferred, on=[*KEY, "file"])
-                _copy(spark, self.store, merged, repeated, self._storage.spark_uri(folder))
+                with self._checked():
+                    _copy(spark, self.store, merged, repeated, self._storage.spark_uri(folder))
             written = self._read_back(folder, inputs, rows)
         except BaseException:
             with suppress(StoreError):  # what is left are copies: the next compaction treats them as duplicates

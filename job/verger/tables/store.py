@@ -153,7 +153,7 @@ class FeatureStore:
         Parameters
         ----------
         run_id, wave : str
-            The run's id, and the name of the wave in it: a folder of the file is named after them.
+            The run's id, and the name of the wave in it; they name the folder that the file is in.
         rejected : pyarrow.Table
             With the columns of `REJECTED`.
         """

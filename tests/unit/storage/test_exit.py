@@ -4,37 +4,45 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
+
+import pytest
 
 from tests.conftest import ROOT
 
-# A thread that holds a file system after the main one has ended, as the threads of Arrow do; it tells of its release.
+# A thread that holds something after the main one has ended, as threads of Arrow do; it prints when that is released.
 SCRIPT = """
 import sys, threading, time, weakref
 sys.path.insert(0, "job")
-from verger.storage.ranges import RangedFileSystem
+from verger.storage import ranges
+
+class Store:
+    def get(self, path, **options):
+        return b"content", {}
+
+held, seconds, ranges._EXIT_WAIT_S = sys.argv[1], float(sys.argv[2]), float(sys.argv[3])
+made = {
+    "file system": lambda: ranges.RangedFileSystem(Store()),
+    "file": lambda: ranges.RangedFile(Store(), "path"),
+    "bytes": lambda: ranges.RangedFile(Store(), "path").read(4),
+}
 
 def hold(held):
-    time.sleep(float(sys.argv[1]))
+    time.sleep(seconds)
     weakref.finalize(held.pop(), print, "released", flush=True)
 
-threading.Thread(target=hold, args=[[RangedFileSystem(None)]], daemon=True).start()
+threading.Thread(target=hold, args=[[made[held]()]], daemon=True).start()
 """
 
 
-def held_for(seconds: float) -> tuple[str, float]:
-    """What the script prints, and how long it ran."""
-    start = time.monotonic()
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(seconds)], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
-    )
-    return done.stdout.strip(), time.monotonic() - start
+def printed(held: str, released_after_s: float, wait_s: float) -> str:
+    command = [sys.executable, "-c", SCRIPT, held, str(released_after_s), str(wait_s)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True).stdout.strip()
 
 
-def test_exit_waits_until_arrow_has_released_what_it_holds() -> None:
-    assert held_for(0.3)[0] == "released"
+@pytest.mark.parametrize("held", ["file system", "file", "bytes"])
+def test_exit_waits_until_arrow_has_released_what_it_holds(held: str) -> None:
+    assert printed(held, released_after_s=0.3, wait_s=30) == "released"
 
 
 def test_exit_does_not_wait_for_what_is_never_released() -> None:
-    printed, seconds = held_for(600)
-    assert printed == "" and seconds < 50
+    assert printed("file", released_after_s=600, wait_s=0.2) == ""

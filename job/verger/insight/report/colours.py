@@ -1,4 +1,4 @@
-"""Colours of dots in sRGB. The page has them in OKLCH, which PNGs and browsers from before 2023 do not know."""
+"""Colours of dots in sRGB. The page has them in OKLCH, which resvg and browsers from before 2023 do not support."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def dot_colour(hue: float, lightness: float = LIGHTNESS, chroma: float = CHROMA)
     Returns
     -------
     str
-        ``#rrggbb``. What sRGB does not have is cut off, channel by channel.
+        ``#rrggbb``. Channels outside sRGB are clipped.
 
     References
     ----------

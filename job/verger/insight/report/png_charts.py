@@ -6,19 +6,23 @@ import re
 from importlib import resources
 from typing import Any
 
-from verger.insight.names import shorten
+from rich.cells import cell_len
+
+from verger.insight.names import shorten_uniquely
 from verger.insight.report import sections
 from verger.insight.report.content import Report
 from verger.insight.report.sample_sections import scatter_chart
+from verger.insight.report.sections import NAME_COLUMNS
 from verger.insight.report.templating import PACKAGE, read, template
 
 FONT = "DejaVuSans.ttf"
-"""Comes with the package, as containers often have no font. Fonts of the machine have the letters that it lacks."""
+"""Bundled, as containers often have no fonts. Letters that it lacks, such as Chinese ones, come from system fonts."""
 _ZOOM = 2  # pixels of a unit of SVG
 _WIDTH, _MARGIN, _GAP = 880, 24, 20
 _ROWS_A_COLUMN, _ROW_HEIGHT = 20, 18
-_CELL = 6.6  # about as wide is a letter
-_KEY_COLUMNS = 22
+_FONT_SIZE = 11  # as in charts.css
+_WIDE_LETTER = 5.5  # half the width of a Chinese letter of that size
+_KEY_WIDTH = 155
 
 
 def draw(report: Report) -> dict[str, bytes]:
@@ -34,18 +38,15 @@ def draw(report: Report) -> dict[str, bytes]:
     dict of str to bytes
         PNGs by file name.
     """
-    sheets: Any = template("png.svg.j2").module
-    scree = sections.scree(report)
-    chosen = f"{scree['chosen']:,} component{'s keep' if scree['chosen'] != 1 else ' keeps'}"
-    charts = {"scree.png": sheets.scree(scree, f"{chosen} {scree['kept']:.1%} of the variance")}
-    labels = sections.labels(report)
+    canvas: Any = template("png.svg.j2").module
+    scree, labels, scatter = sections.scree(report), sections.labels(report), scatter_chart(report)
+    charts = {"scree.png": canvas.scree(scree)}
     if labels["rows"]:
-        charts["labels.png"] = sheets.labels(_bars(labels["rows"]), "Photographs by label", labels["lead"])
-    if scatter := scatter_chart(report):
-        dots, groups = sum(len(group["points"]) for group in scatter["groups"]), len(scatter["groups"])
-        title = f"{dots:,} photographs of {groups:,} label{'s' * (groups > 1)} in the first two components"
-        key = [{"name": shorten(name, _KEY_COLUMNS), "colour": colour} for name, colour in scatter["classes"].items()]
-        charts["scatter.png"] = sheets.scatter(scatter, title, key if scatter["few"] else [])
+        charts["labels.png"] = canvas.labels(_bars(labels["rows"]), labels["lead"])
+    if scatter is not None:
+        named = scatter["classes"] if scatter["few"] else {}
+        names = _fitted(list(named), _KEY_WIDTH)
+        charts["scatter.png"] = canvas.scatter(scatter, [(names[name], colour) for name, colour in named.items()])
     return {name: _png(svg) for name, svg in charts.items()}
 
 
@@ -54,7 +55,8 @@ def _bars(rows: list[dict[str, Any]]) -> dict[str, Any]:
     columns = -(-len(rows) // _ROWS_A_COLUMN)
     tall = -(-len(rows) // columns)
     width = (_WIDTH - 2 * _MARGIN - _GAP * (columns - 1)) / columns
-    name_width = (190, 150, 135)[columns - 1]
+    name_width = min(190, width // 2)
+    names = _fitted([row["name"] for row in rows], name_width)
     longest = width - name_width - 60
     top = 96
     return {
@@ -62,16 +64,33 @@ def _bars(rows: list[dict[str, Any]]) -> dict[str, Any]:
         "name_width": name_width,
         "rows": [
             {
-                "name": shorten(row["name"], int(name_width / _CELL)),
+                "name": names[row["name"]],
                 "text": row["text"],
                 "thin": row["thin"],
                 "x": round(_MARGIN + (width + _GAP) * (number // tall), 1),
                 "y": top + _ROW_HEIGHT * (number % tall),
-                "width": round(longest * row["width"] / 100, 1),
+                "width": max(1.0, round(longest * row["width"] / 100, 1)),
             }
             for number, row in enumerate(rows)
         ],
     }
+
+
+def _fitted(names: list[str], width: float) -> dict[str, str]:
+    """Different names, shortened until each has room in so many units of SVG; they still differ."""
+    from PIL import ImageFont
+
+    with resources.as_file(resources.files(PACKAGE) / "fonts" / FONT) as path:
+        font = ImageFont.truetype(path, _FONT_SIZE)
+
+    def wide(name: str) -> float:
+        return max(font.getlength(name), _WIDE_LETTER * cell_len(name))
+
+    for columns in range(NAME_COLUMNS, 8, -1):
+        fitted = shorten_uniquely(names, columns)
+        if all(wide(name) <= width for name in fitted.values()):
+            break
+    return fitted
 
 
 def _png(svg: str) -> bytes:

@@ -161,7 +161,7 @@ def _choose_typical(by_label: list[LabelStatistics]) -> _Typical:
 
 
 def scatter_chart(report: Report) -> dict[str, Any] | None:
-    """The scatter plot without the photographs.
+    """The scatter plot without thumbnails.
 
     Parameters
     ----------
@@ -171,12 +171,18 @@ def scatter_chart(report: Report) -> dict[str, Any] | None:
     Returns
     -------
     dict or None
-        Of `verger.insight.report.svg_charts.scatter`; None where there is no sample.
+        Of `verger.insight.report.svg_charts.scatter`, and ``title``; None where there is no sample.
     """
     if report.sample is None or not len(report.sample.components):
         return None
     sample = _LabelledSample(report.sample)
-    return _chart(report, sample, balanced_sample(sample.labels, MAX_DOTS))
+    chart = _chart(report, sample, dots := balanced_sample(sample.labels, MAX_DOTS))
+    n, labels = len(sample.labels), len(chart["groups"])
+    title = f"{len(dots):,} of {n:,} photographs" if len(dots) < n else f"{n:,} photograph{'s' * (n != 1)}"
+    title += (
+        f" of {labels:,} label{'s' * (labels != 1)} in the first {'two components' if chart['k'] > 1 else 'component'}"
+    )
+    return {**chart, "title": title + (", coloured by class" if chart["by_class"] else "")}
 
 
 def _chart(report: Report, sample: _LabelledSample, dots: npt.NDArray[np.intp]) -> dict[str, Any]:

@@ -96,16 +96,15 @@ def scree(report: Report) -> dict[str, Any]:
         why = f"the least number that keeps {100 * requested['variance']:g}%"
     else:
         why = f"{requested.get('components', k):,} were asked for"
-    lead = (
-        f"{k:,} component{'s keep' if k != 1 else ' keeps'} {variance_kept(pca):.1%} of the variance of "
-        f"{manifest.features.dimension:,} features: {why}."
-    )
+    title = f"{k:,} component{'s keep' if k != 1 else ' keeps'} {variance_kept(pca):.1%} of the variance"
+    lead = f"{title} of {manifest.features.dimension:,} features: {why}."
     if is_pca_reused(manifest):
         share = variance_kept_of_run(manifest)
         lead += f" That is of run {pca.fitted_by}, which fitted them; how much they keep of these photographs' "
         lead += "variance was not measured." if share is None else f"variance was measured too: {share:.1%}."
     return {
         **svg_charts.scree(report.variance_ratios or pca.explained_variance_ratio, k),
+        "title": title,
         "lead": lead,
         "whose": ", of the photographs of the run that fitted them" if is_pca_reused(manifest) else "",
     }

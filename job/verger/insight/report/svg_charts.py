@@ -107,7 +107,8 @@ def scatter(
     -------
     dict
         Sizes, ``groups`` of points by label, ``axes`` as text, ``classes``: the colour of each, ``by_class``: whether
-        these are not the labels, and ``few``: whether each has a colour that is easily told from the others.
+        these are not the labels, ``few``: whether each has a colour that is easily told
+        from the others, and ``k``, the number of components.
     """
     single = components.shape[1] < 2
     x = components[:, 0].astype(float)
@@ -128,13 +129,14 @@ def scatter(
         }
         for name in names
     ]
-    second = "no meaning, only apart" if single else "Component 2" + _ratio_text(ratios, 1)
+    second = "Random height, so that dots do not overlap" if single else "Component 2" + _ratio_text(ratios, 1)
     return {
         "width": width,
         "height": height,
         "groups": groups,
         "axes": ["Component 1" + _ratio_text(ratios, 0), second],
         "few": few,
+        "k": components.shape[1],
         "classes": colours,
         "by_class": classes is not None,
     }

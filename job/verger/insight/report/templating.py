@@ -39,24 +39,24 @@ FILTERS: dict[str, Callable[..., object]] = {
     "sig": significant,
     "pystring": repr,
     "cut": lambda name: shorten(name, PATH_COLUMNS),
-    "wrap": textwrap.wrap,
+    "wrap": lambda text, columns: textwrap.wrap(text.unescape() if hasattr(text, "unescape") else text, columns),
 }
 """Of the templates, beside Jinja's own."""
 
 
 def read(name: str) -> str:
-    """The text of a file beside the templates.
+    """The text of a file in ``templates/``.
 
     Parameters
     ----------
     name : str
-        Of a file in ``templates/``.
+        Of the file.
     """
     return (resources.files(PACKAGE) / "templates" / name).read_text(encoding="utf-8")
 
 
 def template(name: str) -> jinja2.Template:
-    """A template that escapes what it shows, and replaces its control characters.
+    """A template that escapes values and replaces their control characters.
 
     Parameters
     ----------

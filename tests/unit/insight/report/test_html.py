@@ -35,7 +35,7 @@ def shapes() -> Iterator[Any]:
     bare = manifest([""] * 12, labels={})
     yield pytest.param(Report(bare, sample(none)), ["No folder names a label", names.NO_LABEL], id="no labels")
     one = manifest(fruits, k=1)
-    yield pytest.param(Report(one, sample(fruits, k=1)), ["1 component keeps", "no meaning"], id="k = 1")
+    yield pytest.param(Report(one, sample(fruits, k=1)), ["1 component keeps", "Random height"], id="k = 1")
     remote = "s3://bucket/fruit & more"
     yield pytest.param(Report(manifest(fruits, source=remote), sample(fruits, remote)), [remote], id="S3")
     hostile = [HOSTILE, "b"] * 20

@@ -6,16 +6,18 @@ import io
 import re
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
 import resvg_py
-from PIL import Image
+from markupsafe import Markup
+from PIL import Image, ImageFont
 
 from tests.page import HOSTILE, manifest, sample
 from verger.insight.report import html, png_charts
 from verger.insight.report.content import Report
-from verger.insight.report.templating import read
+from verger.insight.report.templating import read, template
 
 
 @pytest.fixture
@@ -85,3 +87,37 @@ def test_charts_have_the_pages_light_colours_and_no_variables() -> None:
     accent = re.search(r"--accent: (#\w+);", read("style.css"))
     assert accent and f"fill: {accent[1]}" in style
     assert "var(" not in style
+
+
+def test_names_have_room_and_differ(drawn: Callable[[Report], dict[str, str]]) -> None:
+    wide = [f"GRANNY_SMITH_{row}_FROM_THE_ORCHARD_IN_THE_NORTH" for row in range(60)]
+    charts = drawn(Report(manifest(wide), sample(wide[:5])))
+    names = re.findall(r'class="name"[^>]*>([^<]*)<', charts["labels.png"])
+    assert len(set(names)) == 60
+    assert len(set(re.findall(r'class="name"[^>]*>([^<]*)<', charts["scatter.png"]))) == 5
+    font = ImageFont.truetype(Path(png_charts.__file__).with_name("fonts") / png_charts.FONT, 11)
+    assert max(font.getlength(name) for name in names) <= 132 + 1  # a bar begins 8 units behind the name's column
+
+
+def test_a_thin_label_is_marked_beside_its_bar(drawn: Callable[[Report], dict[str, str]]) -> None:
+    svg = drawn(Report(manifest(["Apple"] * 900 + ["Pear"])))["labels.png"]
+    assert re.search(r'class="bar thin"[^>]*width="1.0"[^>]*/><text class="thin"[^>]*>1<', svg)
+
+
+@pytest.mark.parametrize(
+    ("k", "labels", "title"),
+    [
+        (1, ["Apple"], "1 photograph of 1 label in the first component"),
+        (5, ["Apple", "Pear"] * 2, "4 photographs of 2 labels in the first two components"),
+        (2, ["Apple", "Pear"] * 1000, "1,500 of 2,000 photographs of 2 labels in the first two components"),
+    ],
+)
+def test_the_scatter_plot_says_what_it_shows(
+    drawn: Callable[[Report], dict[str, str]], k: int, labels: list[str], title: str
+) -> None:
+    assert f">{title}<" in drawn(Report(manifest(labels, k=k), sample([*labels], k=k)))["scatter.png"]
+
+
+def test_a_caption_is_escaped_once() -> None:
+    rendered = template("png.svg.j2").module.lines(Markup("a &lt; b"), 20, 0, 0)  # type: ignore[attr-defined]
+    assert rendered == '<text x="0" y="0">a &lt; b</text>'
