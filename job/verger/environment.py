@@ -24,4 +24,4 @@ def unset_empty() -> None:
     empty SPARK_HOME is a Spark in the root folder.
     """
     for name in [name for name, value in os.environ.items() if not value and name.startswith(PREFIXES)]:
-        del os.environ[name]
+        os.environ.pop(name, None)  # another thread may have done it

@@ -20,7 +20,7 @@ SOURCES: list[Callable[[], Iterable[str]]] = []
 
 _SHORTEST = 8  # a shorter one may be any word; URLs are searched for those
 _LONG = 16  # of secrets that are as long as this, pieces are removed too
-_PIECE = 8
+_PIECE, _LONG_PIECE = 8, 16
 _SECRET_NAME = re.compile(
     r"(?i)(SECRET|TOKEN|PASSWORD|PASSWD|ACCESS_KEY|API_KEY|PRIVATE_KEY)(?!.*_(FILE|URI|URL|ARN|PATH|DIR|NAME|ID)$)"
 )
@@ -64,7 +64,9 @@ def redact(text: str) -> str:
     whole, pieces = _forms(frozenset(_known()))
     for form in whole:
         text = text.replace(form, MARK)
-    return _without_pieces(text, pieces) if pieces else text
+    for length in (_LONG_PIECE, _PIECE):
+        text = _without_pieces(text, pieces, length) if pieces else text
+    return text
 
 
 def redact_values(value: Any) -> Any:
@@ -158,10 +160,11 @@ def _forms(secrets: frozenset[str]) -> tuple[tuple[str, ...], frozenset[str]]:
     """The forms of secrets, longest first, and the pieces of long ones."""
     parts = {part for secret in secrets for part in (secret, secret.strip(), *secret.split())}
     forms = {form for part in parts if len(part) >= _SHORTEST for form in _quoted(part)}
-    pieces = {
-        form[start : start + _PIECE] for form in forms if len(form) >= _LONG for start in range(len(form) - _PIECE + 1)
-    }
-    return tuple(sorted(forms, key=len, reverse=True)), frozenset(filter(_looks_random, pieces))
+    long = [form for form in forms if len(form) >= _LONG]
+    pieces = {form[at : at + _PIECE] for form in long for at in range(len(form) - _PIECE + 1)}
+    long_pieces = {form[at : at + _LONG_PIECE] for form in long for at in range(len(form) - _LONG_PIECE + 1)}
+    removed = {*filter(_looks_random, pieces), *filter(str.isalnum, long_pieces)}
+    return tuple(sorted(forms, key=len, reverse=True)), frozenset(removed)
 
 
 def _looks_random(piece: str) -> bool:
@@ -179,15 +182,17 @@ def _quoted(secret: str) -> set[str]:
         ascii(secret)[1:-1],
         repr(encoded)[2:-1],
         json.dumps(secret)[1:-1],
+        json.dumps(secret)[1:-1].replace("/", "\\/"),
+        base64.b64encode(encoded).decode(),  # as a Secret of Kubernetes has it
         quote(encoded, safe=""),
         quote(encoded),
     }
 
 
-def _without_pieces(text: str, pieces: frozenset[str]) -> str:
+def _without_pieces(text: str, pieces: frozenset[str], length: int) -> str:
     covered = bytearray(len(text))
-    for start in range(len(text) - _PIECE + 1):
-        if text[start : start + _PIECE] in pieces:
-            covered[start : start + _PIECE] = b"\1" * _PIECE
+    for start in range(len(text) - length + 1):
+        if text[start : start + length] in pieces:
+            covered[start : start + length] = b"\1" * length
     runs = groupby(range(len(text)), key=covered.__getitem__)
     return "".join(MARK if secret else "".join(text[at] for at in places) for secret, places in runs)

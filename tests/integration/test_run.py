@@ -307,6 +307,21 @@ def test_the_csv_is_the_table(spark, place: Path) -> None:
     assert (got == matrix(table).astype(np.float32)).all()
 
 
+def test_what_other_decoders_rejected_is_tried_again_and_is_not_new(spark, place: Path) -> None:
+    """30 rejections of an earlier version do not count against the few photographs that are new."""
+    photographs(place / "in", 280, start=1000)
+    for number in range(30):
+        (place / "in" / f"damaged-{number}.png").write_bytes(b"no picture")
+    first = run(spark, place, max_rejected_ratio=0.5)
+    assert first["photographs"]["rejected"] == 30
+    for file in [*place.glob("out/rejects/**/*.parquet")]:
+        pq.write_table(pq.read_table(file, partitioning=None).drop_columns("decoders"), file)
+    photographs(place / "in", 20, start=2000)
+    again = run(spark, place)
+    assert (again["photographs"]["computed"], again["photographs"]["rejected"]) == (20, 30)
+    assert len(verger.load(str(place / "out"))) == 340
+
+
 def test_an_executor_that_is_refused_while_the_report_is_drawn_leaves_no_run(spark, place: Path, monkeypatch) -> None:
     class Executors:
         regions: ClassVar[dict[str, str]] = {}

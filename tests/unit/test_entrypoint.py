@@ -141,6 +141,12 @@ def test_a_spark_home_without_spark_is_named(container: Container) -> None:
     assert json.loads(done.stderr)["message"].startswith("SPARK_HOME is /opt/spark-3.5, where there is no Spark.")
 
 
+def test_an_empty_spark_home_is_the_one_that_the_image_has(container: Container) -> None:
+    done = container.start("driver", *SUBMISSION, **DRIVER, SPARK_HOME="")
+    message = json.loads(done.stderr)["message"]  # there is none at that place here
+    assert message.startswith("SPARK_HOME is /opt/verger/lib/python3.11/site-packages/pyspark, ")
+
+
 def test_extra_classes_come_last(container: Container) -> None:
     container.start("executor", **EXECUTOR, SPARK_EXTRA_CLASSPATH="/extra/*")
     class_path = container.arguments[container.arguments.index("-cp") + 1]

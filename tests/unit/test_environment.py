@@ -1,4 +1,4 @@
-"""environment: a variable that is set to nothing counts as unset, whoever reads it."""
+"""environment: a variable that is set to nothing counts as unset for every library."""
 
 from __future__ import annotations
 

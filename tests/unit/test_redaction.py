@@ -63,6 +63,15 @@ def test_secrets_are_known_by_the_names_of_their_variables(name: str, monkeypatc
 
 
 @pytest.mark.parametrize(
+    "said", ["abcdefghijklmnopqrstuvwx", "k\\/Lm9Qr2Tv5Wx8Yz1Bc", base64.b64encode(b"k/Lm9Qr2Tv5Wx8Yz1Bc").decode()]
+)
+def test_pieces_of_one_kind_escaped_slashes_and_base64_are_removed(said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "abcdefghijklmnopqrstuvwxyzabcdef")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "k/Lm9Qr2Tv5Wx8Yz1Bc")
+    assert redact(f"got {said}.") == "got ***."
+
+
+@pytest.mark.parametrize(
     ("name", "value"),
     [
         ("AWS_WEB_IDENTITY_TOKEN_FILE", "/var/run/secrets/token"),

@@ -27,9 +27,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     arguments : sequence of str, optional
         Default: those of the process.
     """
+    unset_empty()
     variables.forget_other_pyspark()
     given = list(sys.argv[1:] if arguments is None else arguments)
-    unset_empty()
     # What is wrong with the settings is said before they can be read.
     log.configure(
         os.environ.get("VERGER_LOG_FORMAT") == "json" or "--log-format json" in " ".join(given).replace("=", " ")
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         command = error.ctx.command_path if error.ctx else "verger"
         message = " ".join(error.format_message().split())
         fail(ExitCode.USAGE, f"{message}{'' if message[-1] in '.?' else '.'} See `{command} --help`.")
-    except BrokenPipeError:  # whoever read our output has seen enough, as in `verger schema | head`
+    except BrokenPipeError:  # the reader of our output has closed it, as in `verger schema | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
         fail(ExitCode.INTERRUPTED, "interrupted.")

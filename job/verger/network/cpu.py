@@ -13,7 +13,7 @@ _BELOW_BFLOAT16 = {"SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_C
 
 
 def precision_warning(precision: str, cpuinfo: str | None = None, environment: Mapping[str, str] | None = None) -> str:
-    """Say it where a precision is emulated on this machine: it is then slower than float32.
+    """A warning where this machine emulates a precision, which is then slower than float32.
 
     Parameters
     ----------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
@@ -17,11 +18,16 @@ REQUIRED = "2.21.0"
 def explain_import_errors() -> Iterator[None]:
     """Make one line for the user of any error of an import. Put it around imports of TensorFlow and its packages.
 
+    Variables by which oneDNN would compute in bfloat16 what a fingerprint calls float32 are overruled.
+
     Raises
     ------
     UsageError
         TensorFlow is not installed, cannot be loaded, or lacks what is imported.
     """
+    for name in ("DNNL_DEFAULT_FPMATH_MODE", "TF_SET_ONEDNN_FPMATH_MODE"):
+        os.environ.pop(name, None)
+    os.environ["ONEDNN_DEFAULT_FPMATH_MODE"] = "STRICT"
     try:
         yield
     except MemoryError:

@@ -29,9 +29,9 @@ _NAMES = (
     "@Transcode",  # QNAP Multimedia Console: converted files
     "~snapshot",  # NetApp ONTAP, "Snapshot copies", as SMB clients see them
     # operating systems
-    "$RECYCLE.BIN", "RECYCLER", "RECYCLED",  # Windows: deleted files, on NTFS since Vista, on NTFS before, on FAT
+    "$RECYCLE.BIN",  # Windows: deleted files. RECYCLER and RECYCLED, of Windows before Vista, may be labels
     "System Volume Information",  # Windows: restore points and indexes
-    "found.???", "LOST.DIR", "lost+found",  # what a check of the disk recovered: Windows, Android, Linux (fsck(8))
+    "found.000", "LOST.DIR", "lost+found",  # what a check of the disk recovered: Windows, Android, Linux (fsck(8))
     "__MACOSX",  # macOS, Archive Utility: resource forks in a ZIP file
     "Network Trash Folder", "Temporary Items",  # netatalk.io, "Special Files and Folders": macOS on AFP shares
     "TheVolumeSettingsFolder",  # the same page
@@ -41,11 +41,11 @@ _NAMES = (
     "*.migratedphotolibrary", "*.migratedaplibrary",  # what Apple Photos leaves of these two
     "iPod Photo Cache",  # iPhoto, iTunes
     "*.lrdata", "*.lrlibrary",  # Adobe Lightroom Classic: previews; Lightroom: library with previews
-    "CaptureOne",  # Capture One, "What's inside the CaptureOne folder": thumbnails, proxies and settings of a session
+    "CaptureOne/Cache",  # Capture One, "What's inside the CaptureOne folder": thumbnails and proxies of a session
     "*.cocatalog",  # Capture One, "The Cache folder": a catalogue with its thumbnails
     "THMBNL",  # Sony cameras, PRIVATE/M4ROOT/THMBNL: thumbnails of videos
     # sync tools and clouds
-    "files_trashbin", "files_versions", "appdata_*",  # Nextcloud's data directory: trash, versions, previews
+    "files_trashbin", "files_versions", "appdata_oc*",  # Nextcloud's data directory: trash, versions, previews
 )  # fmt: skip
 
 

@@ -45,7 +45,7 @@ class _Header(NamedTuple):
     Attributes
     ----------
     clean : bytes
-        The file's begin, without what does not decide the pixels, such as metadata and stray bytes.
+        The start of the file, without what does not decide the pixels, such as metadata and stray bytes.
     scan : int
         Where the compressed data begin in the file.
     sequential : bool

@@ -52,7 +52,7 @@ def without_metadata(data: bytes) -> bytes:
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Kind, begin and end of each chunk, up to the first that is cut."""
+    """Kind, start and end of each chunk, up to the first that is cut."""
     at = _SIGNATURE
     while at + 12 <= len(data):
         end = at + 12 + int.from_bytes(data[at : at + 4])

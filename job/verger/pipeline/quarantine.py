@@ -58,7 +58,8 @@ def check_reject_ratio(job: Job, extracted: Extracted) -> Accepted:
     _write_quarantine(job, extracted)
     if refusal := _reject_ratio_exceeded(job, extracted):
         pending = extracted.pending
-        pending.store.remember_refused(job.run.run_id, anti_join(pending.photographs, pending.refused))
+        computed_now = semi_join(pending.photographs, pending.new)
+        pending.store.remember_refused(job.run.run_id, anti_join(computed_now, pending.refused))
         raise refusal
     return Accepted(extracted)
 

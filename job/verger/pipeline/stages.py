@@ -129,10 +129,11 @@ def find_pending(job: Job, listed: Listed, network: Network) -> Pending:
     """
     store = FeatureStore(job.run.storage, job.run.output, network.fingerprint, job.progress.warn, decoders())
     known, chosen = store.known(), listed.chosen
-    rejected = _relabelled(anti_join(semi_join(store.rejected(), chosen), known), chosen)
+    remembered, tried = store.rejections()
+    rejected = _relabelled(anti_join(semi_join(remembered, chosen), known), chosen)
     pending = anti_join(anti_join(chosen, known), rejected)
     refused = store.refused()
-    new = semi_join(chosen, pa.concat_tables([pending.select(KEY), refused.select(KEY)]))
+    new = semi_join(chosen, pa.concat_tables([anti_join(pending, tried).select(KEY), refused.select(KEY)]))
     weights = network.weights.to_npz if network.weights else None
     description.describe(store.storage, store.output, store.fingerprint, network.describe(), weights)
     return Pending(

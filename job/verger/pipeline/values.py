@@ -199,7 +199,7 @@ class Session:
     executors : Executors
         The pods, and the regions of the nodes that these run on.
     show : callable
-        Sets numbers, by name, for whoever watches the run (`verger.spark.metrics.Gauges.set`).
+        Sets numbers, by name, for those who watch the run (`verger.spark.metrics.Gauges.set`).
     """
 
     spark: SparkSession

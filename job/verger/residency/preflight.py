@@ -164,9 +164,7 @@ def _demanded_encryption(denied: StoreError, client: S3Client, bucket: str, key:
     """The encryption with which the store takes an upload that it has denied without; None where it takes none."""
     from verger.storage.refusals import is_denial, translate_errors
 
-    if (
-        not is_denial(denied) or "kms:" in denied.line
-    ):  # the bucket's default key may not be used: no demand of a policy
+    if not is_denial(denied) or "kms:" in denied.line:  # a key that may not be used is no demand of a policy
         return None
     for encryption in _ENCRYPTIONS:
         with suppress(VergerError), translate_errors(f"s3://{bucket}"):

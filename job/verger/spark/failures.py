@@ -202,7 +202,7 @@ def explain(error: BaseException) -> VergerError | None:
     for pattern, meaning, advice in _INSTALLATION:
         if found := re.search(pattern, text):
             return UsageError(meaning.format(*map(words, found.groups())), advice)
-    if explained := _about_a_disk(text):
+    if not re.search(r"s3a://|java\.net\.", text) and (explained := _about_a_disk(text)):
         return explained
     for pattern, meaning, advice in _S3A:
         if found := re.search(pattern, text):

@@ -150,9 +150,8 @@ def environment(folder: Path) -> dict[str, str]:
 
     ours = {
         "SPARK_HOME": os.path.dirname(pyspark.__file__),
-        "SPARK_CONF_DIR": str(
-            folder / "conf"
-        ),  # there is none: no spark-defaults.conf, spark-env.sh, log4j2.properties
+        # There is none, and so no spark-defaults.conf, spark-env.sh or log4j2.properties.
+        "SPARK_CONF_DIR": str(folder / "conf"),
         "SPARK_ENV_LOADED": "1",
         # Otherwise Spark looks up the host name, and fails where it has no address, as in many containers.
         "SPARK_LOCAL_IP": "127.0.0.1",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import subprocess
+import tempfile
 import threading
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
@@ -273,14 +274,16 @@ def _conf(settings: dict[str, str]) -> SparkConf:
 
 def _embedded(settings: SessionSettings, folder: Path) -> dict[str, str]:
     """The settings of an embedded Spark. It listens on the loopback interface only."""
+    # The folder is not in the system's temporary one where that is mounted noexec; data may lie there all the same.
+    local_dir = str(folder) if folder.parent == Path(tempfile.gettempdir()) else tempfile.gettempdir()
     found = {
         "spark.master": f"local[{settings.cores or available_cores()}]",
         "spark.driver.memory": settings.driver_memory,
         "spark.driver.host": "127.0.0.1",
         "spark.driver.bindAddress": "127.0.0.1",
         "spark.ui.enabled": "false",
-        "spark.local.dir": str(folder),
-        "spark.hadoop.hadoop.tmp.dir": str(folder),  # where S3A buffers files, unless local_dir is given
+        "spark.local.dir": local_dir,
+        "spark.hadoop.hadoop.tmp.dir": local_dir,  # where S3A buffers files, unless local_dir is given
     }
     if settings.local_dir:
         os.makedirs(settings.local_dir, exist_ok=True)

@@ -40,7 +40,7 @@ class AlreadyPublishedError(StoreError):
 class WalkPolicy:
     """Which folders of a disk are entered. This one enters all, and forgets what is passed over.
 
-    A bucket has no folders to enter: there, whoever asked for the list passes over entries.
+    A bucket has no folders to enter: there, the caller passes over entries.
     """
 
     def enters(self, folder: str) -> bool:

@@ -117,7 +117,7 @@ def _create_client(bucket: Bucket, patient: bool) -> S3Client:
 
 
 def _add_headers(client: S3Client, bucket: Bucket) -> None:
-    """Let a client send what the bucket's owner demands with each request, whoever makes the request."""
+    """Let a client send what the bucket's owner demands with each request."""
 
     def encrypt(params: dict[str, Any], **_: Any) -> None:
         if "ServerSideEncryption" not in params:

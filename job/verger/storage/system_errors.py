@@ -51,7 +51,7 @@ def explain(number: int | None, words: str, where: str) -> VergerError:
     words : str
         What the system says of it.
     where : str
-        The file or folder, or what else was at work.
+        The file or folder, or what was being done.
 
     Returns
     -------

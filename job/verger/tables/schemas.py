@@ -29,7 +29,7 @@ REJECTED = pa.schema(
         ("at", pa.timestamp("us", tz="UTC")),
     ]
 )
-# Of rejects/: what the decoders were that rejected the photograph; null in files of version 0.1.0.
+# Of rejects/: what the decoders were that rejected the photograph; null in files from before November 2026.
 REMEMBERED = REJECTED.append(pa.field("decoders", pa.string()))
 REFUSED = pa.schema([("path", pa.string()), ("version", pa.string())])
 PROJECTION = pa.schema(

@@ -143,9 +143,22 @@ class FeatureStore:
         pyarrow.Table
             With the columns of `REJECTED`, one row a photograph version.
         """
+        return self.rejections()[0]
+
+    def rejections(self) -> tuple[pa.Table, pa.Table]:
+        """The permanent rejections of earlier runs.
+
+        Returns
+        -------
+        pyarrow.Table
+            Those with these decoders; with the columns of `REJECTED`, one row a photograph version.
+        pyarrow.Table
+            ``path, version`` of those with other decoders, such as an earlier version's: to be tried again.
+        """
         remembered = self._scan(self.rejects_folder, REMEMBERED, REMEMBERED.names)[1]
-        same = remembered.filter(pc.equal(remembered["decoders"], self._decoders))
-        return deduplicate(same.select(REJECTED.names), "at")
+        same = pc.fill_null(pc.equal(remembered["decoders"], self._decoders), False)
+        rejected = deduplicate(remembered.filter(same).select(REJECTED.names), "at")
+        return rejected, remembered.filter(pc.invert(same)).select(KEY)
 
     def remember_rejected(self, run_id: str, wave: str, rejected: pa.Table) -> None:
         """Keep a wave's permanent rejections, so that the next run does not read these photographs again.

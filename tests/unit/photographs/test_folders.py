@@ -23,7 +23,7 @@ NOT_THE_USERS = [
     *("@eaDir/1.jpg", "#recycle", "#snapshot/GMT+01-2026.05.01", "@tmp", "@EADIR", "@sharebin"),  # Synology
     *(".@__thumb", "@Recycle", "@Recently-Snapshot/GMT+01", "@Transcode"),  # QNAP
     *("~snapshot/hourly.0", ".snapshot/hourly.0", ".zfs/snapshot/daily"),  # NetApp, ZFS
-    *("$RECYCLE.BIN/S-1-5-21", "$Recycle.Bin", "RECYCLER", "System Volume Information", "FOUND.000"),  # Windows
+    *("$RECYCLE.BIN/S-1-5-21", "$Recycle.Bin", "System Volume Information", "FOUND.000"),  # Windows
     *(".Trashes/501", ".AppleDouble", "__MACOSX/apple", "Network Trash Folder", "Temporary Items"),  # macOS
     *("lost+found", ".Trash-1000/files", "LOST.DIR"),  # Linux, Android
     *("Bilder.photoslibrary/resources/derivatives/0", "iPhoto Library.photolibrary/Thumbnails"),  # Apple
@@ -35,6 +35,7 @@ NOT_THE_USERS = [
 THE_USERS = [
     *("snapshot", "thumbs", "cache", "recycle", "tmp", "Recycler 1", "eaDir", "capture one", "THMBNLS", "a@eaDir"),
     *("foundling", "found.1", "photoslibrary", "appdata", "lrdata", "# 1", "@home", "~a", "$5", "system volume"),
+    *("recycled", "RECYCLER", "CaptureOne/apple", "found.red", "appdata_2024"),  # ordinary words
 ]
 
 

@@ -173,7 +173,7 @@ def test_rejections_are_remembered_once(store: FeatureStore) -> None:
 
 
 def test_what_other_decoders_rejected_is_tried_again(store: FeatureStore, tmp_path: Path) -> None:
-    """A later version, or one more package, may read it; a file of version 0.1.0 has no such column."""
+    """A later version, or one more package, may read it; a file from before November 2026 has no such column."""
     row = {"path": "/p", "version": "1", "reason": "truncated", "at": datetime(2026, 1, 1, tzinfo=UTC)}
     table = pa.Table.from_pylist([row], schema=REJECTED)
     old = tmp_path / "rejects" / FINGERPRINT / "run-a-00000"
