@@ -281,7 +281,11 @@ def _disk(config: DoctorSettings) -> str:
             "Free some space, or choose another --local-dir",
         )
     unpacked = machine.executable_folder(str(existing))  # raises where there is none
-    elsewhere = f"; it is mounted noexec, and libraries are unpacked in {unpacked}" if unpacked != str(existing) else ""
+    elsewhere = (
+        f"; libraries are unpacked in {unpacked}, as none can be loaded or written there"
+        if unpacked != str(existing)
+        else ""
+    )
     return f"{bytes_text(free)} free in {folder}{elsewhere}"
 
 

@@ -12,7 +12,7 @@ from urllib.request import getproxies
 from botocore import exceptions as boto_errors
 
 from verger.errors import NothingToReadError, StoreError, UsageError, VergerError
-from verger.redaction import redact, words
+from verger.redaction import redact, redact_values, words
 from verger.storage import denials
 
 
@@ -36,7 +36,7 @@ def translate_errors(where: str) -> Iterator[None]:
         translated = explain(error, where)
         if translated is None:
             raise
-        raise translated from (None if _quotes_secrets(error) else error)
+        raise translated from _without_secrets(error)
 
 
 def explain(error: Exception, where: str) -> VergerError | None:
@@ -105,9 +105,13 @@ def _proxies() -> str:
     return f"the proxy of {' and '.join(named)} " if named else ""
 
 
-def _quotes_secrets(error: Exception) -> bool:
-    """Whether the text of an error has secrets in it, and so no traceback may show it."""
-    return isinstance(error, boto_errors.ConfigParseError) or redact(str(error)) != str(error)
+def _without_secrets(error: Exception) -> Exception | None:
+    """An error as a traceback may show it; None where its text has secrets in it that cannot be removed."""
+    if not isinstance(error, boto_errors.ConfigParseError) and redact(str(error)) == str(error):
+        return error
+    if isinstance(error, boto_errors.ClientError):  # its code tells what to do
+        return boto_errors.ClientError(redact_values(error.response), error.operation_name)
+    return None
 
 
 def _explain_file(error: boto_errors.ConfigParseError) -> UsageError:

@@ -310,3 +310,9 @@ def test_what_a_disk_cannot_do_is_named(what: str) -> None:
     found = failures.explain(RuntimeError(text))
     assert type(found) is error
     assert found.line == line
+
+
+def test_a_connection_to_a_store_that_breaks_is_no_matter_of_a_disk() -> None:
+    text = "put on s3a://lake/out/x: java.net.SocketException: Transport endpoint is not connected"
+    found = failures.explain(RuntimeError(text))
+    assert found is None or "disk" not in found.line

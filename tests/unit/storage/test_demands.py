@@ -121,6 +121,13 @@ class TestOneObject:
                 storage(web).read_version(PHOTOGRAPH, "e-3")
             assert rejected.value.message == message
 
+    def test_a_denial_that_repeats_a_secret_is_still_one(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("STORE_TOKEN", "Tn5Rb1Ly8Hd4Mf6Js2Gc")
+        answer = error("AccessDenied", 403, "not for Tn5Rb1Ly8Hd4Mf6Js2Gc")
+        with serving(lambda _: answer) as web, pytest.raises(Rejection) as rejected:
+            storage(web).read_version(PHOTOGRAPH, "e-3")
+        assert rejected.value.message == "access denied: not for ***"
+
     @pytest.mark.parametrize("case", OF_ONE_OBJECT)
     def test_the_first_photographs_do_not_stop_a_run(self, case: str) -> None:
         with serving(bucket_with(OF_ONE_OBJECT[case][0])) as web:
