@@ -18,16 +18,15 @@ REQUIRED = "2.21.0"
 def explain_import_errors() -> Iterator[None]:
     """Make one line for the user of any error of an import. Put it around imports of TensorFlow and its packages.
 
-    Variables by which oneDNN would compute in bfloat16 what a fingerprint calls float32 are overruled.
+    Variables by which oneDNN would compute in bfloat16 what a fingerprint calls float32 are removed.
 
     Raises
     ------
     UsageError
         TensorFlow is not installed, cannot be loaded, or lacks what is imported.
     """
-    for name in ("DNNL_DEFAULT_FPMATH_MODE", "TF_SET_ONEDNN_FPMATH_MODE"):
+    for name in ("ONEDNN_DEFAULT_FPMATH_MODE", "DNNL_DEFAULT_FPMATH_MODE", "TF_SET_ONEDNN_FPMATH_MODE"):
         os.environ.pop(name, None)
-    os.environ["ONEDNN_DEFAULT_FPMATH_MODE"] = "STRICT"
     try:
         yield
     except MemoryError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
@@ -72,3 +73,11 @@ def test_message_of_a_python_worker_reaches_the_user() -> None:
 def test_version_is_the_one_in_the_requirements() -> None:
     required = Path(__file__).parents[3] / "requirements" / "run.in"
     assert f"tensorflow-cpu=={REQUIRED}" in required.read_text().splitlines()
+
+
+def test_variables_by_which_float32_would_be_computed_in_bfloat16_are_removed(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("ONEDNN_DEFAULT_FPMATH_MODE", "DNNL_DEFAULT_FPMATH_MODE", "TF_SET_ONEDNN_FPMATH_MODE")
+    for name in names:
+        monkeypatch.setenv(name, "BF16")
+    with explain_import_errors():
+        assert not {*names} & os.environ.keys()
