@@ -212,6 +212,7 @@ def test_a_model_with_other_probabilities_is_not_written(
 
 
 @pytest.mark.parametrize(("labels", "settings"), [(1, {}), (2, {"classifier": False})])
+@pytest.mark.slow
 def test_a_run_without_a_classifier_cannot_be_exported(
     spark: SparkSession, tmp_path: Path, labels: int, settings: dict[str, Any]
 ) -> None:

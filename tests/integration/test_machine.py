@@ -208,6 +208,7 @@ def test_a_temporary_folder_may_be_noexec(tmp_path: Path) -> None:
     assert list((tmp_path / "local").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_without_any_folder_for_libraries_the_mount_is_named(tmp_path: Path) -> None:
     within = noexec(tmp_path / "tmp")
     variables = {"TMPDIR": str(tmp_path / "tmp"), "XDG_CACHE_HOME": str(tmp_path / "tmp")}

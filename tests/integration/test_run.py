@@ -123,6 +123,7 @@ def test_only_what_changed_is_computed(spark, place: Path) -> None:
     assert features[str(changed)]["version"] == f"{changed.stat().st_mtime_ns}-{changed.stat().st_size}"
 
 
+@pytest.mark.slow
 def test_a_table_from_a_store_of_many_runs_is_that_of_one(spark, tmp_path: Path) -> None:
     photographs(tmp_path / "in", 20)
     run(spark, tmp_path)
@@ -307,6 +308,7 @@ def test_the_csv_is_the_table(spark, place: Path) -> None:
     assert (got == matrix(table).astype(np.float32)).all()
 
 
+@pytest.mark.slow
 def test_what_other_decoders_rejected_is_tried_again_and_is_not_new(spark, place: Path) -> None:
     """30 rejections of an earlier version do not count against the few photographs that are new."""
     photographs(place / "in", 280, start=1000)
@@ -322,6 +324,7 @@ def test_what_other_decoders_rejected_is_tried_again_and_is_not_new(spark, place
     assert len(verger.load(str(place / "out"))) == 340
 
 
+@pytest.mark.slow
 def test_an_executor_that_is_refused_while_the_report_is_drawn_leaves_no_run(spark, place: Path, monkeypatch) -> None:
     class Executors:
         regions: ClassVar[dict[str, str]] = {}

@@ -120,6 +120,7 @@ def asked_by(web: Web) -> set[str]:
     return {"Java" if agent.startswith("aws-sdk-java/") else "Python" for agent in agents}
 
 
+@pytest.mark.slow
 def test_a_secret_mounted_as_a_file(place: Place) -> None:
     access_key, secret_key = place.server.user("readwrite")
     mounted = place.folder / "mounted"

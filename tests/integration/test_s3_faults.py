@@ -309,6 +309,7 @@ class TestJars:
             cli.main(place.arguments("--output", str(tmp_path / "out")))
         assert "verger: Spark needs Java" in place.capsys.readouterr().err  # it came as far as that
 
+    @pytest.mark.slow
     def test_without_the_committer_nothing_is_written(self, place: Place, jars: Path, tmp_path: Path) -> None:
         (tmp_path / "jars").mkdir()
         for jar in jars.glob("*.jar"):
