@@ -1,0 +1,209 @@
+"""Sorted streams of rows that are larger than memory: sorted on disk, merged, and compared block by block."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from verger.spool import MAX_BATCH_ROWS, Spool, SpoolWriter, spool
+
+Rows = pa.Table | pa.RecordBatch
+
+# Rows that are sorted in memory. A path and what belongs to it take some 200 bytes.
+_RUN_ROWS = 4 * MAX_BATCH_ROWS
+
+
+def aligned(
+    streams: Sequence[Iterable[Rows]], schemas: Sequence[pa.Schema], key: str
+) -> Iterator[tuple[pa.Table, ...]]:
+    """Cut several streams, all sorted by one column, at the same values.
+
+    Parameters
+    ----------
+    streams : sequence of iterable of pyarrow.Table or pyarrow.RecordBatch
+        Each sorted by ``key``, ascending, in the order of bytes.
+    schemas : sequence of pyarrow.Schema
+        Of each stream.
+    key : str
+        A column of text that all streams have.
+
+    Yields
+    ------
+    tuple of pyarrow.Table
+        For each stream the rows of one range of keys; not all are empty. Rows with equal keys come together. A block
+        has about as many rows as a batch of the streams, but for a key that has more.
+    """
+    cursors = [_Cursor(stream, schema, key) for stream, schema in zip(streams, schemas, strict=True)]
+    while any([cursor.advance() for cursor in cursors]):  # every one of them
+        bounds = [cursor.last for cursor in cursors if not cursor.exhausted]
+        bound = min(bounds) if bounds else None
+        taken = tuple(cursor.take_below(bound) for cursor in cursors)
+        if any(table.num_rows for table in taken):
+            yield taken
+        for cursor in cursors:
+            if bound is not None and not cursor.exhausted and cursor.last == bound:
+                cursor.load()
+
+
+class _Cursor:
+    """A place in a sorted stream, and the rows that were read beyond it."""
+
+    def __init__(self, stream: Iterable[Rows], schema: pa.Schema, key: str) -> None:
+        self._stream = iter(stream)
+        self._key = key
+        self._rows = schema.empty_table()
+        self.exhausted = False
+
+    @property
+    def last(self) -> str:
+        """The largest key that was read."""
+        return str(self._rows[self._key][-1].as_py())
+
+    def advance(self) -> bool:
+        """Read on where there are no rows; False at the end."""
+        if not self._rows.num_rows and not self.exhausted:
+            self.load()
+        return self._rows.num_rows > 0
+
+    def load(self) -> None:
+        """Read another batch that has rows."""
+        for rows in self._stream:
+            if rows.num_rows:
+                table = rows if isinstance(rows, pa.Table) else pa.Table.from_batches([rows])
+                self._rows = pa.concat_tables([self._rows, table]) if self._rows.num_rows else table
+                return
+        self.exhausted = True
+
+    def take_below(self, bound: str | None) -> pa.Table:
+        """Take the rows with smaller keys; all of them where there is no bound."""
+        below = self._rows.num_rows
+        if bound is not None and below:
+            below = pc.sum(pc.less(self._rows[self._key], bound)).as_py() or 0
+        taken, self._rows = self._rows.slice(0, below), self._rows.slice(below)
+        return taken
+
+
+def merge(streams: Sequence[Iterable[Rows]], schema: pa.Schema, by: Sequence[str]) -> Iterator[pa.Table]:
+    """Merge sorted streams into one.
+
+    Parameters
+    ----------
+    streams : sequence of iterable of pyarrow.Table or pyarrow.RecordBatch
+        Each sorted by the first column of ``by``.
+    schema : pyarrow.Schema
+        Of all of them.
+    by : sequence of str
+        Columns of text to sort by, ascending.
+
+    Yields
+    ------
+    pyarrow.Table
+        Sorted; rows with an equal first column come together.
+    """
+    order = [(name, "ascending") for name in by]
+    for tables in aligned(streams, [schema] * len(streams), by[0]):
+        yield pa.concat_tables(tables).sort_by(order)
+
+
+class Sorter:
+    """Sorts rows, however many: in memory, and beyond some hundred thousand rows on disk.
+
+    Rows that come in order are only written down.
+
+    Parameters
+    ----------
+    schema : pyarrow.Schema
+        Of the rows.
+    by : sequence of str
+        Columns of text to sort by, ascending, in the order of bytes; not null.
+    folder : str, optional
+        Where temporary files are; default: the system's temporary folder.
+    """
+
+    def __init__(self, schema: pa.Schema, by: Sequence[str], folder: str | None = None) -> None:
+        self._schema = schema
+        self._by = list(by)
+        self._folder = folder
+        self._waiting: list[pa.Table] = []
+        self._rows = 0
+        self._runs: list[Spool] = []
+        self._current: SpoolWriter | None = None
+        self._last: tuple[str, ...] | None = None
+
+    def write(self, rows: Rows) -> None:
+        """Add rows, in any order.
+
+        Parameters
+        ----------
+        rows : pyarrow.Table or pyarrow.RecordBatch
+            With the schema's columns.
+        """
+        if rows.num_rows:
+            self._waiting.append(rows if isinstance(rows, pa.Table) else pa.Table.from_batches([rows]))
+            self._rows += rows.num_rows
+        if self._rows >= _RUN_ROWS:
+            self._spill()
+
+    def finish(self, unique: Sequence[str] = ()) -> Spool:
+        """End the writing, and sort.
+
+        Parameters
+        ----------
+        unique : sequence of str
+            Columns, the first of ``by``: of rows that are equal in these, only the last is kept.
+
+        Returns
+        -------
+        Spool
+            The rows, sorted.
+        """
+        self._spill()
+        if self._current is not None:
+            self._runs.append(self._current.finish())
+        runs = [run.batches() for run in self._runs]
+        merged: Iterable[pa.Table] = merge(runs, self._schema, self._by)
+        if unique:
+            merged = (keep_last(table, unique) for table in merged)
+        elif len(self._runs) == 1:
+            return self._runs[0]
+        return spool(self._schema, merged, self._folder)
+
+    def _spill(self) -> None:
+        """Sort what waits, and append it to the present file if it comes after all rows there, else to a new one."""
+        if not self._rows:
+            return
+        table = pa.concat_tables(self._waiting).sort_by([(name, "ascending") for name in self._by])
+        first, last = (tuple(table[name][at].as_py() for name in self._by) for at in (0, -1))
+        if self._current is None or (self._last is not None and first < self._last):
+            if self._current is not None:
+                self._runs.append(self._current.finish())
+            self._current = SpoolWriter(self._schema, self._folder)
+        self._current.write(table)
+        self._last = last
+        self._waiting, self._rows = [], 0
+
+
+def keep_last(rows: pa.Table, columns: Sequence[str]) -> pa.Table:
+    """Keep the last of the rows that are equal in some columns.
+
+    Parameters
+    ----------
+    rows : pyarrow.Table
+        Sorted by these columns.
+    columns : sequence of str
+        Columns of text.
+
+    Returns
+    -------
+    pyarrow.Table
+        In the same order.
+    """
+    if rows.num_rows < 2:
+        return rows
+    differs = pa.scalar(False)
+    for name in columns:
+        values = rows[name].combine_chunks()
+        differs = pc.or_(differs, pc.not_equal(values[:-1], values[1:]))
+    return rows.filter(pa.concat_arrays([differs, pa.array([True])]))
