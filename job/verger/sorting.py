@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeAlias
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from verger.spool import MAX_BATCH_ROWS, Spool, SpoolWriter, spool
 
-Rows = pa.Table | pa.RecordBatch
+Rows: TypeAlias = pa.Table | pa.RecordBatch
 
 # Rows that are sorted in memory. A path and what belongs to it take some 200 bytes.
 _RUN_ROWS = 4 * MAX_BATCH_ROWS
@@ -65,7 +66,7 @@ class _Cursor:
         """Read on where there are no rows; False at the end."""
         if not self._rows.num_rows and not self.exhausted:
             self.load()
-        return self._rows.num_rows > 0
+        return bool(self._rows.num_rows)
 
     def load(self) -> None:
         """Read another batch that has rows."""

@@ -18,9 +18,11 @@ from verger.errors import DoesNotFitError, Reason, Rejection, VergerError
 from verger.network.backbones import Frozen, Network
 from verger.network.waves import partition_count, wave_size
 from verger.network.worker import Extractor, Processed, rejected_row
+from verger.photographs.inventory import SCHEMA
 from verger.spark.failures import words_of_crash, worker_lost
 from verger.spark.jobs import cancel_jobs_until
 from verger.spark.session import write_parquet
+from verger.spool import Spool
 from verger.storage.buckets import Bucket
 from verger.tables.schemas import REJECTED
 from verger.tables.store import FeatureStore
@@ -170,13 +172,13 @@ class Extraction:
         self._lock = threading.Lock()
         self._cancelled = threading.Event()
 
-    def run(self, photographs: pa.Table) -> WaveResult:
+    def run(self, photographs: Spool) -> WaveResult:
         """Compute the features of photographs and write them to the store, with the permanent rejections.
 
         Parameters
         ----------
-        photographs : pyarrow.Table
-            Columns of the inventory.
+        photographs : Spool
+            With the columns of the inventory; each wave's rows are read as it begins.
 
         Returns
         -------
@@ -193,7 +195,7 @@ class Extraction:
         # Two at a time: the next wave uses the cores that are idle during the last tasks and the commit of this one.
         with ThreadPoolExecutor(2, thread_name_prefix="verger-wave") as pool:
             waves = [
-                pool.submit(self._extract, f"{number:05d}", photographs.slice(start, size))
+                pool.submit(self._extract_rows, f"{number:05d}", photographs, start, size)
                 for number, start in enumerate(range(0, photographs.num_rows, size))
             ]
             try:
@@ -239,6 +241,9 @@ class Extraction:
             in_flight = [processed.value for processed in self._in_flight.values()]
             done = self._done + sum(done for done, _ in in_flight)
             return done, self._rejected + sum(len(rejected) for _, rejected in in_flight)
+
+    def _extract_rows(self, name: str, photographs: Spool, start: int, size: int) -> WaveResult:
+        return self._extract(name, photographs.slice(start, size).select(SCHEMA.names))
 
     def _extract(self, name: str, photographs: pa.Table) -> WaveResult:
         """Extract one wave. If a Python worker dies, try both halves, down to the photograph that causes it."""

@@ -18,6 +18,7 @@ from verger.config import RunConfig
 from verger.errors import NothingToReadError
 from verger.photographs.folders import HIDDEN_PATTERN, PhotographFolders, compile_globs, matches
 from verger.photographs.suffixes import HIDDEN, HIDDEN_FOLDER, NOT_UTF8, SUFFIXES, describe_ignored
+from verger.spool import spool
 from verger.storage.base import Entry
 from verger.storage.stores import Stores
 from verger.storage.uri import canonical
@@ -69,7 +70,14 @@ class Inventory:
     excluded: tuple[str, ...] = ()
 
 
-def take(folder: str, stores: Stores, exclude: tuple[str, ...] = (), *, enter_excluded: bool = False) -> Inventory:
+def take(
+    folder: str,
+    stores: Stores,
+    exclude: tuple[str, ...] = (),
+    *,
+    enter_excluded: bool = False,
+    scratch: str | None = None,
+) -> Inventory:
     """List the photographs below a folder, at any depth.
 
     Parameters
@@ -107,7 +115,7 @@ def take(folder: str, stores: Stores, exclude: tuple[str, ...] = (), *, enter_ex
         if HIDDEN in ignored or HIDDEN_FOLDER in ignored:
             advice += "; to read a hidden folder, give it as the input itself"
         raise NothingToReadError(f"no photograph in {root}: {found or 'it is empty'}", advice)
-    return inventory
+    return replace(inventory, photographs=spool(SCHEMA, [inventory.photographs]))
 
 
 def _not_entered(folders: tuple[str, ...]) -> str:
@@ -191,7 +199,16 @@ def _unique(photographs: pa.Table) -> pa.Table:
     return photographs.filter(pa.chunked_array([*last.chunks, pa.array([True])]))
 
 
-def select(photographs: pa.Table, config: RunConfig, root: str) -> pa.Table:
+def select(photographs, config: RunConfig, root: str, scratch=None):
+    chosen = _select(photographs.to_table(), config, root)
+    return photographs if chosen.num_rows == photographs.num_rows else spool(SCHEMA, [chosen])
+
+
+def present_among(paths, photographs):
+    return pc.is_in(paths, value_set=photographs.to_table()["path"])
+
+
+def _select(photographs: pa.Table, config: RunConfig, root: str) -> pa.Table:
     """Select the photographs that a run asks for.
 
     Parameters
@@ -247,7 +264,7 @@ def label_counts(photographs: pa.Table) -> dict[str, int]:
     dict of str to int
         In the order of the labels. ``""`` counts photographs without a label.
     """
-    counts = pc.value_counts(pc.fill_null(photographs["label"], "")).to_pylist()
+    counts = pc.value_counts(pc.fill_null(photographs.to_table()["label"], "")).to_pylist()
     return dict(sorted((count["values"], count["counts"]) for count in counts))
 
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from verger.errors import TooManyRejectedError
-from verger.pipeline.values import Accepted, Extracted, Job, Pending, Published
+from verger.photographs.inventory import present_among
+from verger.pipeline.values import Accepted, Compared, Extracted, Job, Published
+from verger.tables.changes import Changes
 from verger.tables.rows import anti_join, is_gone, parquet_bytes, semi_join
 
 # Of fewer new photographs all may be bad by chance.
 _MIN_NEW = 20
 
 
-def check_remembered(job: Job, pending: Pending) -> None:
+def check_remembered(job: Job, compared: Compared) -> None:
     """End the run before Spark starts if the remembered rejections alone are too many.
 
     Only permanent rejections are remembered. Photographs that may pass the next time are pending.
@@ -21,7 +24,7 @@ def check_remembered(job: Job, pending: Pending) -> None:
     ----------
     job : Job
         Its ``max_rejected_ratio`` decides; the quarantine is written into its run's folder.
-    pending : Pending
+    compared : Compared
         Its remembered rejections are counted, among all chosen photographs and among the new ones.
 
     Raises
@@ -29,7 +32,7 @@ def check_remembered(job: Job, pending: Pending) -> None:
     TooManyRejectedError
         The quarantine is written.
     """
-    extracted = pending.without_computing
+    extracted = compared.without_computing
     if refusal := _reject_ratio_exceeded(job, extracted):
         _write_quarantine(job, extracted)
         raise refusal
@@ -57,9 +60,10 @@ def check_reject_ratio(job: Job, extracted: Extracted) -> Accepted:
     """
     _write_quarantine(job, extracted)
     if refusal := _reject_ratio_exceeded(job, extracted):
-        pending = extracted.pending
-        computed_now = semi_join(pending.photographs, pending.new)
-        pending.store.remember_refused(job.run.run_id, anti_join(computed_now, pending.refused))
+        compared = extracted.compared
+        new = (batch.filter(batch["new"]) for batch in compared.pending.batches())
+        unknown = (anti_join(batch, compared.changes.refused) for batch in new)
+        compared.store.remember_refused(job.run.run_id, unknown)
         raise refusal
     return Accepted(extracted)
 
@@ -72,10 +76,10 @@ def _write_quarantine(job: Job, extracted: Extracted) -> None:
 
 def _reject_ratio_exceeded(job: Job, extracted: Extracted) -> TooManyRejectedError | None:
     """The error if too many are rejected. Photographs of a refused run count as new ones."""
-    rejected, new = extracted.rejected, extracted.pending.new
+    rejected, changes = extracted.rejected, extracted.compared.changes
     shares = [("photographs", rejected.num_rows, extracted.listed.chosen.num_rows)]
-    if new.num_rows >= _MIN_NEW:
-        shares.append(("new photographs", semi_join(rejected, new).num_rows, new.num_rows))
+    if changes.new >= _MIN_NEW:
+        shares.append(("new photographs", _new_rejections(rejected, changes), changes.new))
     for which, count, total in shares:
         if count / total > job.config.max_rejected_ratio:
             return TooManyRejectedError(
@@ -84,6 +88,13 @@ def _reject_ratio_exceeded(job: Job, extracted: Extracted) -> TooManyRejectedErr
                 f"See why in {job.run.path('rejected')}, and mend or remove them; the last good run stays the latest",
             )
     return None
+
+
+def _new_rejections(rejected: pa.Table, changes: Changes) -> int:
+    """Rejections of photographs that no run has passed with: of those computed now, and of refused runs."""
+    computed_now = anti_join(anti_join(rejected, changes.rejected), changes.tried)
+    again = anti_join(rejected, computed_now)
+    return int(computed_now.num_rows + semi_join(again, changes.refused).num_rows)
 
 
 def forget_refusals(job: Job, published: Published) -> None:
@@ -96,8 +107,11 @@ def forget_refusals(job: Job, published: Published) -> None:
     published : Published
         Its chosen photographs are those that the run has.
     """
-    pending = published.projected.extracted.pending
-    paths, listed = pending.refused["path"], pending.listed
-    gone = is_gone(paths, job.config.input, listed.present, listed.unseen)
-    left = pc.and_not(pc.invert(gone), pc.is_in(paths, value_set=listed.chosen["path"]))
-    pending.store.forget_refused(pending.refused, paths.filter(left))
+    compared = published.projected.extracted.compared
+    refused, found = compared.changes.refused, compared.listed.input
+    if refused.num_rows:
+        paths = pc.unique(refused["path"])
+        present, chosen = (present_among(paths, spool) for spool in (found.photographs, found.chosen))
+        gone = is_gone(paths, found.source, paths.filter(present), found.unseen)
+        left = pc.and_not(pc.invert(gone), chosen)
+        compared.store.forget_refused(refused, paths.filter(left))

@@ -9,11 +9,12 @@ from typing import Any, ParamSpec, TypeVar
 
 from verger.errors import ExitCode, InterruptedRunError, VergerError
 from verger.insight.analysis import Findings
-from verger.pipeline.values import Analysed, Extracted, Job, Listed, Pending, Projected, Published, Session
+from verger.pipeline.values import Analysed, Compared, Driver, Extracted, Job, Listed, Projected, Published, Session
 from verger.planning.cost import cost
 from verger.redaction import words
 from verger.spark.failures import explain
 from verger.tables import manifest, runs
+from verger.tables.changes import pointer_path
 from verger.tables.manifest import Failure, Manifest, RecordHeader
 from verger.tables.manifest_parts import (
     Cost,
@@ -62,41 +63,41 @@ class Recorder:
         """
         with self._job.progress.stage(name, says):
             value = stage(*given, **named)
-        if isinstance(value, (Listed, Pending, Extracted, Projected)):
+        if isinstance(value, (Listed, Compared, Extracted, Projected)):
             self.count(value)
         return value
 
-    def count(self, value: Listed | Pending | Extracted | Projected) -> None:
+    def count(self, value: Listed | Compared | Extracted | Projected) -> None:
         """Keep what is known of the photographs, for the record of a run that fails from here on.
 
         Parameters
         ----------
-        value : Listed, Pending, Extracted or Projected
+        value : Listed, Compared, Extracted or Projected
             What a stage has returned.
         """
         self._counts = value.counts
         if isinstance(value, Extracted):
             self._rejected_by_reason = value.rejected_by_reason
 
-    def shown_by(self, session: Session, pending: Pending) -> None:
+    def shown_by(self, session: Session, compared: Compared) -> None:
         """Set gauges in this session from here on.
 
         Parameters
         ----------
         session : Session
             Its ``show`` sets the gauges.
-        pending : Pending
+        compared : Compared
             Its numbers of listed, known and pending photographs are shown at once.
         """
         self._show = session.show
-        counts = pending.counts
-        self._show(listed=counts.listed, known=counts.known, total=pending.photographs.num_rows)
+        counts = compared.counts
+        self._show(listed=counts.listed, known=counts.known, total=compared.pending.num_rows)
 
     def extraction(
         self,
-        stage: Callable[[Job, Session, Pending, Callable[[int, int], None]], Extracted],
+        stage: Callable[[Job, Session, Compared, Callable[[int, int], None]], Extracted],
         session: Session,
-        pending: Pending,
+        compared: Compared,
     ) -> Extracted:
         """The stage that computes features, with a bar and gauges that move as tasks end.
 
@@ -108,18 +109,18 @@ class Recorder:
             `verger.pipeline.stages.extract`.
         session : Session
             The Spark in which features are computed.
-        pending : Pending
-            Its ``photographs`` are to be computed.
+        compared : Compared
+            Its ``pending`` photographs are to be computed.
         """
-        if pending.photographs.num_rows == 0:
-            extracted = pending.without_computing
+        if compared.pending.num_rows == 0:
+            extracted = compared.without_computing
         else:
             progress = self._job.progress
             with (
                 progress.stage("features", "Preparing the network"),
-                progress.photographs(pending.photographs.num_rows),
+                progress.photographs(compared.pending.num_rows),
             ):
-                extracted = stage(self._job, session, pending, self._report)
+                extracted = stage(self._job, session, compared, self._report)
             self._show(per_s=0)
         self.count(extracted)
         return extracted
@@ -129,12 +130,12 @@ class Recorder:
         rate = figures.get("photographs_per_s", 0.0)
         self._show(done=done, rejected=rejected, computed=done - rejected, per_s=rate)
 
-    def publish(self, session: Session, projected: Projected, analysed: Analysed) -> Published:
+    def publish(self, driver: Driver, projected: Projected, analysed: Analysed) -> Published:
         """Manifest last, then the pointers: before that, no reader sees the run.
 
         Parameters
         ----------
-        session : Session
+        driver : Driver
             Its executors' regions are confirmed and recorded, and the cost is that of its cores.
         projected : Projected
             The table that the manifest describes, with the counts of its photographs.
@@ -149,30 +150,34 @@ class Recorder:
             The run has a manifest.
         """
         job = self._job
-        session.executors.confirm()
-        document = self._manifest(session, projected, analysed.findings)
+        _confirm(driver)
+        document = self._manifest(driver, projected, analysed.findings)
         if job.config.report:
             page = analysed.draw(document)
             # Again, with what drawing took and warned of.
-            document = self._manifest(session, projected, analysed.findings, page)
-            session.executors.confirm()  # again, for executors that started while the report was drawn
+            document = self._manifest(driver, projected, analysed.findings, page)
+            _confirm(driver)  # again, for executors that started while the report was drawn
         manifest.publish(job.run, document)
         self._published = True
         runs.point_latest(job.run, job.config.name, document.started_at)
+        fingerprint = document.features.fingerprint
+        pointer = pointer_path(job.run.output, job.config.input, job.config, fingerprint)
+        runs.point_at(job.run, document.started_at, pointer)
         return Published(projected, document)
 
     def _manifest(
-        self, session: Session, projected: Projected, findings: Findings, report: ReportPage | None = None
+        self, driver: Driver, projected: Projected, findings: Findings, report: ReportPage | None = None
     ) -> Manifest:
         """The manifest, as far as the run has come; what there is not is absent from its JSON."""
         job, timings = self._job, self._job.progress.timings
         extracted, fitted, finished_at = projected.extracted, projected.fitted, datetime.now(UTC)
-        residency = job.residency.with_executors(session.executors, job.config)
-        seconds = (finished_at - job.started_at).total_seconds() * session.cores
+        executors = driver.executors
+        residency = job.residency.with_executors(executors, job.config) if executors else job.residency
+        seconds = (finished_at - job.started_at).total_seconds() * driver.cores
         region = residency.region(job.run.output)
         optional = {"audit": findings.audit, "classifier": findings.classifier, "report": report}
         there: dict[str, Any] = {name: part for name, part in optional.items() if part is not None}
-        store, network = extracted.pending.store, extracted.pending.network
+        store, network = extracted.compared.store, extracted.compared.network
         return Manifest(
             **dict(RecordHeader.of(job.run, job.config, residency, job.started_at, finished_at)),
             photographs=projected.counts,
@@ -183,9 +188,10 @@ class Recorder:
             projection=Projection(
                 path=job.run.relative(projected.folder), rows=extracted.rows, columns=fitted.pca.n_components
             ),
+            snapshot=projected.snapshot,
             **there,
             timings_s={stage: round(spent, 3) for stage, spent in timings.items()},
-            throughput=_throughput(extracted.computed, timings.get("features", 0.0), session.cores),
+            throughput=_throughput(extracted.computed, timings.get("features", 0.0), driver.cores),
             cost=Cost(**cost(seconds, extracted.computed, job.config, region)),
             residency=ResidencyRecord.model_validate(residency.as_dict()),
             environment=manifest.environment(),
@@ -220,6 +226,11 @@ class Recorder:
         with suppress(VergerError):
             manifest.record_failure(job.run, failure)
         job.stores.fail_fast.clear()
+
+
+def _confirm(driver: Driver) -> None:
+    if driver.executors:
+        driver.executors.confirm()
 
 
 def _pca(job: Job, projected: Projected) -> PcaSummary:

@@ -9,7 +9,7 @@ from verger.components.pca import Pca
 from verger.config import RunConfig
 from verger.errors import TooManyRejectedError, UsageError
 from verger.network.backbones import Network, fitted_settings, resolve, resolve_fitted
-from verger.pipeline import quarantine, stages
+from verger.pipeline import comparison, quarantine, stages, table
 from verger.pipeline.recording import Recorder
 from verger.pipeline.values import Fitted, Job
 from verger.progress import Progress
@@ -99,23 +99,23 @@ def _tell(job: Job, space: _Space, spark: SparkSession | None) -> Manifest:
     with record.failures():
         network = space.network()
         fitted = space.fitted(network)
-        pending = record.stage("subtract", "Looking up what is known", stages.find_pending, job, listed, network)
+        compared = record.stage("compare", "Comparing with what is known", comparison.compare, job, listed, network)
         try:
-            quarantine.check_remembered(job, pending)
+            quarantine.check_remembered(job, compared)
         except TooManyRejectedError:
-            record.count(pending.without_computing)
+            record.count(compared.without_computing)
             raise
         with stages.spark_session(job, spark) as session:
-            record.shown_by(session, pending)
-            extracted = record.extraction(stages.extract, session, pending)
-            accepted = quarantine.check_reject_ratio(job, extracted)
+            record.shown_by(session, compared)
+            extracted = record.extraction(stages.extract, session, compared)
+            standing = comparison.locate(job, quarantine.check_reject_ratio(job, extracted))
             if fitted is None:
                 says = "Fitting the principal components"
-                fitted = record.stage("components", says, stages.fit, job, session, accepted)
+                fitted = record.stage("components", says, table.fit, job, session, standing)
             else:
                 says = "Measuring how well the components fit"
-                fitted = record.stage("drift", says, stages.measure_drift, job, session, accepted, fitted)
-            projected = record.stage("projection", "Projecting", stages.project, job, session, accepted, fitted)
+                fitted = record.stage("drift", says, table.measure_drift, job, session, standing, fitted)
+            projected = record.stage("projection", "Projecting", table.project, job, session, standing, fitted)
             analysed = stages.analyse(job, session, projected)
             published = record.publish(session, projected, analysed)
             quarantine.forget_refusals(job, published)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -18,10 +18,13 @@ from verger.network.backbones import Network
 from verger.progress import Progress
 from verger.residency.guard import Residency
 from verger.residency.nodes import Executors
+from verger.spool import Spool
 from verger.storage.stores import Stores
+from verger.tables.changes import Changes, Input
 from verger.tables.manifest import FittingRun, Manifest
-from verger.tables.manifest_parts import Drift, Photographs, ReportPage
+from verger.tables.manifest_parts import Drift, Photographs, ReportPage, SnapshotPart
 from verger.tables.runs import Run
+from verger.tables.snapshot import StoredFile
 from verger.tables.store import FeatureStore
 
 if TYPE_CHECKING:
@@ -62,23 +65,22 @@ class Listed:
 
     Attributes
     ----------
-    present : pyarrow.ChunkedArray of str
-        The paths of all photographs in the input; they tell what is gone.
-    chosen : pyarrow.Table
-        The photographs that the settings select (`verger.photographs.inventory.SCHEMA`), sorted by path.
+    input : Input
+        The photographs below the input, and those of them that the settings select, on disk.
     ignored : dict of str to int
         Other files, by suffix.
     labels : dict of str to int
         Chosen photographs, by label.
-    unseen : tuple of str
-        Excluded folders that were not entered; what is in them is not known.
     """
 
-    present: pa.ChunkedArray
-    chosen: pa.Table
+    input: Input
     ignored: dict[str, int]
     labels: dict[str, int]
-    unseen: tuple[str, ...] = ()
+
+    @property
+    def chosen(self) -> Spool:
+        """The photographs that the settings select (`verger.photographs.inventory.SCHEMA`), sorted by path."""
+        return self.input.chosen
 
     @property
     def counts(self) -> Photographs:
@@ -87,37 +89,30 @@ class Listed:
 
 
 @dataclass(frozen=True)
-class Pending:
-    """What neither the feature store nor the remembered rejections have.
+class Compared:
+    """How today's photographs differ from those of the run before and from what is stored.
 
     Attributes
     ----------
     listed : Listed
-        The photographs that were looked up.
+        The photographs that were compared.
     network : Network
         Whose features are meant.
     store : FeatureStore
         Of the output and this network.
-    photographs : pyarrow.Table
-        To be computed; columns as ``listed.chosen``.
-    rejected : pyarrow.Table
-        Remembered rejections of chosen photographs, with today's labels (`verger.tables.schemas.REJECTED`).
-    refused : pyarrow.Table
-        The photographs that earlier runs were refused with: ``path, version, file``.
-    new : pyarrow.Table
-        Chosen photographs that no run has passed with yet.
-    gone : int
-        Photographs below the input that the store knows and that are not there any more.
+    changes : Changes
+        What is new, known, rejected before, and gone.
     """
 
     listed: Listed
     network: Network
     store: FeatureStore
-    photographs: pa.Table
-    rejected: pa.Table
-    refused: pa.Table
-    new: pa.Table
-    gone: int
+    changes: Changes
+
+    @property
+    def pending(self) -> Spool:
+        """The photographs that are to be computed (`verger.tables.changes.PENDING`)."""
+        return self.changes.pending
 
     @property
     def counts(self) -> Photographs:
@@ -127,7 +122,7 @@ class Pending:
     @property
     def without_computing(self) -> Extracted:
         """The outcome where nothing is computed."""
-        return Extracted(self, 0, self.rejected)
+        return Extracted(self, 0, self.changes.rejected)
 
 
 @dataclass(frozen=True)
@@ -136,22 +131,22 @@ class Extracted:
 
     Attributes
     ----------
-    pending : Pending
-        What was looked up and found before the extraction.
+    compared : Compared
+        What was found before the extraction.
     computed : int
         Photographs whose features this run has computed.
     rejected : pyarrow.Table
         All rejections of chosen photographs (`verger.tables.schemas.REJECTED`), sorted by path.
     """
 
-    pending: Pending
+    compared: Compared
     computed: int
     rejected: pa.Table
 
     @property
     def listed(self) -> Listed:
         """What was listed."""
-        return self.pending.listed
+        return self.compared.listed
 
     @property
     def rows(self) -> int:
@@ -161,9 +156,9 @@ class Extracted:
     @property
     def counts(self) -> Photographs:
         """What the manifest says of photographs so far."""
-        pending = self.pending
-        known = self.listed.chosen.num_rows - pending.photographs.num_rows - pending.rejected.num_rows
-        counted = {"computed": self.computed, "rejected": self.rejected.num_rows, "gone": pending.gone}
+        changes = self.compared.changes
+        known = self.listed.chosen.num_rows - changes.pending.num_rows - changes.rejected.num_rows
+        counted = {"computed": self.computed, "rejected": self.rejected.num_rows, "gone": changes.gone}
         return self.listed.counts.model_copy(update={"known": known, **counted})
 
     @cached_property
@@ -187,25 +182,64 @@ class Accepted:
 
 
 @dataclass(frozen=True)
-class Session:
+class Standing:
+    """The photographs of the table, each with the place of its features.
+
+    Attributes
+    ----------
+    accepted : Accepted
+        Few enough photographs were rejected.
+    photographs : Spool
+        Those that were not (`verger.photographs.difference.LOCATED`), sorted by path.
+    files : dict of str to StoredFile
+        All readable files of the feature store, by their path below its folder.
+    """
+
+    accepted: Accepted
+    photographs: Spool
+    files: dict[str, StoredFile]
+
+    @property
+    def extracted(self) -> Extracted:
+        """What the store has of the photographs."""
+        return self.accepted.extracted
+
+    @property
+    def changes(self) -> Changes:
+        """What has changed since the run before."""
+        return self.extracted.compared.changes
+
+
+@dataclass(frozen=True)
+class Driver:
+    """The process that a run works in, where it needs no Spark.
+
+    Attributes
+    ----------
+    cores : int
+        Tasks that are run at once.
+    executors : Executors, optional
+        The pods, and the regions of the nodes that these run on; None without Spark.
+    show : callable
+        Sets numbers, by name, for those who watch the run (`verger.spark.metrics.Gauges.set`).
+    """
+
+    cores: int = 1
+    executors: Executors | None = None
+    show: Callable[..., None] = lambda **_: None
+
+
+@dataclass(frozen=True)
+class Session(Driver):
     """The Spark that a run works in.
 
     Attributes
     ----------
     spark : SparkSession
         The run's own session, or the one that its caller gave.
-    cores : int
-        Tasks that it runs at once.
-    executors : Executors
-        The pods, and the regions of the nodes that these run on.
-    show : callable
-        Sets numbers, by name, for those who watch the run (`verger.spark.metrics.Gauges.set`).
     """
 
-    spark: SparkSession
-    cores: int
-    executors: Executors
-    show: Callable[..., None]
+    spark: SparkSession = field(kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -233,22 +267,25 @@ class Projected:
 
     Attributes
     ----------
-    accepted : Accepted
+    standing : Standing
         The photographs in it.
     fitted : Fitted
         The space in which its rows are.
     folder : str
         Where it is.
+    snapshot : SnapshotPart
+        The snapshot of its photographs, as the manifest has it.
     """
 
-    accepted: Accepted
+    standing: Standing
     fitted: Fitted
     folder: str
+    snapshot: SnapshotPart
 
     @property
     def extracted(self) -> Extracted:
         """What the store has of its photographs."""
-        return self.accepted.extracted
+        return self.standing.extracted
 
     @property
     def counts(self) -> Photographs:

@@ -30,6 +30,7 @@ from verger.tables.manifest_parts import (
     Projection,
     ReportPage,
     ResidencyRecord,
+    SnapshotPart,
     Throughput,
 )
 from verger.tables.runs import Run
@@ -104,6 +105,14 @@ class Manifest(RecordHeader):
     rejected_by_reason: dict[str, int] = Field(description="Photographs rejected, by reason.")
     pca: PcaSummary = Field(description="The principal components.")
     projection: Projection = Field(description="The table.")
+    same_as: str | None = Field(
+        default=None,
+        description="Id of the run whose table, components and report are this run's too, as nothing had changed; "
+        "absent where the run wrote its own.",
+    )
+    snapshot: SnapshotPart | None = Field(
+        default=None, description="The photographs that the run stood on; absent in older manifests."
+    )
     audit: AuditSummary | None = Field(
         default=None, description="What the audit has found (docs/classifier.md); absent where the audit failed."
     )
@@ -214,6 +223,24 @@ def environment() -> Environment:
         except PackageNotFoundError:
             found[name] = None
     return Environment.model_validate({"python": platform.python_version(), **found})
+
+
+def standing(run: Run, document: Manifest) -> Run:
+    """The run that wrote the table, the components and the report of a finished run: itself, or an earlier one.
+
+    Parameters
+    ----------
+    run : Run
+        The finished run.
+    document : Manifest
+        Its record.
+
+    Returns
+    -------
+    Run
+        Of the same output.
+    """
+    return Run(run.output, document.same_as, run.storage) if document.same_as else run
 
 
 def publish(run: Run, document: Manifest) -> None:

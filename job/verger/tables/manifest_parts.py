@@ -123,6 +123,16 @@ class Projection(Part):
     columns: int = Field(description="Components a photograph.")
 
 
+class SnapshotPart(Part):
+    """What the run stood on, for the next run to compare itself with."""
+
+    path: str = Field(description="Folder of the Parquet files.")
+    rows: int = Field(description="Photographs.")
+    base: str | None = Field(
+        description="Id of the run that this one was compared with; null where the feature store was read instead."
+    )
+
+
 class Absent(Part):
     """The reason why a result is missing."""
 

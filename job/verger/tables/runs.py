@@ -94,17 +94,17 @@ def new_run(storage: Storage, output: str, name: str, now: datetime) -> Run:
     return Run(output, f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}-{name}-{secrets.token_hex(3)}", storage)
 
 
-def point_latest(run: Run, name: str, started_at: str) -> None:
-    """Point latest.json and names/<name>.json at a run, unless they point at one that started later.
+def point_at(run: Run, started_at: str, *pointers: str) -> None:
+    """Point files at a run, unless they point at one that started later.
 
     Parameters
     ----------
     run : Run
         It has a manifest.
-    name : str
-        Of the series of runs.
     started_at : str
         ISO 8601 in UTC, as `verger.jsonable.timestamp` gives it.
+    *pointers : str
+        Canonical paths of the files.
     """
     pointer = {
         "run_id": run.run_id,
@@ -117,8 +117,23 @@ def point_latest(run: Run, name: str, started_at: str) -> None:
             return None
         return dump(pointer)
 
-    for path in (join(run.output, "latest.json"), join(run.output, "names", f"{name}.json")):
+    for path in pointers:
         run.storage.update(path, forward)
+
+
+def point_latest(run: Run, name: str, started_at: str) -> None:
+    """Point latest.json and names/<name>.json at a run, unless they point at one that started later.
+
+    Parameters
+    ----------
+    run : Run
+        It has a manifest.
+    name : str
+        Of the series of runs.
+    started_at : str
+        As for `point_at`.
+    """
+    point_at(run, started_at, join(run.output, "latest.json"), join(run.output, "names", f"{name}.json"))
 
 
 def _started_at(pointer: bytes) -> str:

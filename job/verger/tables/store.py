@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 
 from verger.errors import NothingToReadError, StoreError
 from verger.redaction import words
@@ -60,6 +61,8 @@ class FeatureStore:
         Canonical folder of the permanent rejections.
     refused_folder : str
         Canonical folder of the photographs of refused runs.
+    warn : callable
+        As it was given.
     """
 
     def __init__(
@@ -76,7 +79,7 @@ class FeatureStore:
         self.folder = join(output, "features", fingerprint)
         self.rejects_folder = join(output, "rejects", fingerprint)
         self.refused_folder = join(output, "refused", fingerprint)
-        self._warn = warn
+        self.warn = warn
         self._decoders = decoders
         # Files never change: every stage lists them again, but reads only those that are not here yet.
         self._narrow: dict[str, list[pa.Table]] = {}
@@ -175,7 +178,7 @@ class FeatureStore:
             decoders = pa.array([self._decoders] * rejected.num_rows, pa.string())
             self.storage.publish_once(path, parquet_bytes(rejected.append_column("decoders", decoders)))
 
-    def remember_refused(self, run_id: str, photographs: pa.Table) -> None:
+    def remember_refused(self, run_id: str, photographs: Iterable[pa.Table | pa.RecordBatch]) -> None:
         """Keep the new photographs of a refused run. They count as new until a run with them succeeds.
 
         Without that they would not be new to the next run, as their features and rejections are in the store, and it
@@ -185,12 +188,16 @@ class FeatureStore:
         ----------
         run_id : str
             Of the refused run; the file is named after it.
-        photographs : pyarrow.Table
-            With the columns ``path`` and ``version``.
+        photographs : iterable of pyarrow.Table or pyarrow.RecordBatch
+            With the columns ``path`` and ``version``; read once.
         """
-        if photographs.num_rows:
-            path = join(self.refused_folder, f"{run_id}.zstd.parquet")
-            self.storage.publish_once(path, parquet_bytes(photographs.select(KEY)))
+        path, written = join(self.refused_folder, f"{run_id}.zstd.parquet"), 0
+        with self.storage.stream(path) as file, pq.ParquetWriter(file, REFUSED, compression="zstd") as writer:
+            for rows in photographs:
+                writer.write_table(pa.table({name: rows[name] for name in KEY}, schema=REFUSED))
+                written += rows.num_rows
+        if not written:
+            self.storage.delete(path)
 
     def refused(self) -> pa.Table:
         """The photographs of refused runs.
@@ -294,7 +301,7 @@ class FeatureStore:
         except (pa.ArrowInvalid, OSError) as error:
             if not damaged(error):
                 raise StoreError(f"{file} cannot be read: {_one_line(error)}", "Check the store") from error
-            self._warn(f"{file} is damaged and left out; its photographs are computed again ({_one_line(error)})")
+            self.warn(f"{file} is damaged and left out; its photographs are computed again ({_one_line(error)})")
             return []
 
 

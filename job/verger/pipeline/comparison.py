@@ -1,0 +1,120 @@
+"""What is new: today's photographs compared with those of the run before, and located in the feature store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from verger.errors import NothingToReadError, StoreError
+from verger.network.backbones import Network
+from verger.photographs import difference
+from verger.photographs.difference import LOCATED
+from verger.photographs.images import decoders
+from verger.pipeline.values import Accepted, Compared, Job, Listed, Standing
+from verger.spool import Spool, spool
+from verger.tables import changes, description, locations, snapshot
+from verger.tables.manifest_parts import SnapshotPart
+from verger.tables.store import FeatureStore
+
+
+def compare(job: Job, listed: Listed, network: Network) -> Compared:
+    """Find what has changed since the base run, and which photographs have neither features nor a known rejection.
+
+    Parameters
+    ----------
+    job : Job
+        Its output has the feature store and the base run.
+    listed : Listed
+        The photographs of this run.
+    network : Network
+        Whose features are meant.
+
+    Returns
+    -------
+    Compared
+        With the photographs that are to be computed.
+    """
+    run, config = job.run, job.config
+    store = FeatureStore(run.storage, run.output, network.fingerprint, job.progress.warn, decoders())
+    base = changes.find_base(store, config.input, config)
+    found = changes.find_changes(store, listed.input, base, config.local_dir)
+    weights = network.weights.to_npz if network.weights else None
+    description.describe(store.storage, store.output, store.fingerprint, network.describe(), weights)
+    return Compared(listed, network, store, found)
+
+
+def locate(job: Job, accepted: Accepted) -> Standing:
+    """Find the features of all photographs of the table. Only files that were written meanwhile are opened.
+
+    Parameters
+    ----------
+    job : Job
+        Its setting ``local_dir`` says where temporary files are.
+    accepted : Accepted
+        The photographs, of which few enough were rejected.
+
+    Returns
+    -------
+    Standing
+        The photographs that were not rejected.
+
+    Raises
+    ------
+    NothingToReadError
+        All photographs were rejected.
+    StoreError
+        Features that were computed are gone.
+    """
+    extracted, scratch = accepted.extracted, job.config.local_dir
+    store, found = extracted.compared.store, extracted.compared.changes
+    written, present = locations.locate(store, found.files, scratch)
+    files = {name: file for name, file in found.files.items() if name in present} | dict(written.files)
+    there = _without_vanished(found.photographs, pa.array(sorted(present), pa.string()))
+    photographs = difference.locate(there, written.rows.batches())
+    standing = spool(LOCATED, _located(photographs), scratch)
+    missing = extracted.rows - standing.num_rows
+    if missing:
+        raise StoreError(
+            f"{missing} photographs that were computed are not in {store.folder}",
+            "Run again; if it happens again, look for what deletes files there",
+        )
+    if standing.num_rows == 0:
+        raise NothingToReadError("no photograph is left: all were rejected", f"See {job.run.path('rejected')}")
+    return Standing(accepted, standing, files)
+
+
+def record(job: Job, standing: Standing) -> SnapshotPart:
+    """Write the run's snapshot, with which the next run compares itself.
+
+    Parameters
+    ----------
+    job : Job
+        Its run's folder gets the snapshot.
+    standing : Standing
+        The photographs of the table.
+
+    Returns
+    -------
+    SnapshotPart
+        For the manifest.
+    """
+    run, found = job.run, standing.changes
+    run.storage.delete(run.path("snapshot"))
+    rows = snapshot.write(run, standing.photographs.batches(), found.unused.batches(), standing.files)
+    base = found.base.run.run_id if found.base else None
+    return SnapshotPart(path=run.relative(run.path("snapshot")), rows=rows, base=base)
+
+
+def _without_vanished(photographs: Spool, present: pa.Array) -> Iterator[pa.RecordBatch]:
+    """The photographs, without a location in files that are not there any more."""
+    column = LOCATED.get_field_index("file")
+    for batch in photographs.batches():
+        there = pc.is_in(batch["file"], value_set=present)
+        yield batch.set_column(column, "file", pc.if_else(there, batch["file"], pa.scalar(None, pa.string())))
+
+
+def _located(photographs: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    for rows in photographs:
+        yield rows.filter(pc.is_valid(rows["file"]))
