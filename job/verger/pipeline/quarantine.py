@@ -7,7 +7,7 @@ import pyarrow.compute as pc
 
 from verger.errors import TooManyRejectedError
 from verger.photographs.inventory import present_among
-from verger.pipeline.values import Accepted, Compared, Extracted, Job, Published
+from verger.pipeline.values import Accepted, Compared, Extracted, Job
 from verger.tables.changes import Changes
 from verger.tables.rows import anti_join, is_gone, parquet_bytes, semi_join
 
@@ -97,17 +97,16 @@ def _new_rejections(rejected: pa.Table, changes: Changes) -> int:
     return int(computed_now.num_rows + semi_join(again, changes.refused).num_rows)
 
 
-def forget_refusals(job: Job, published: Published) -> None:
+def forget_refusals(job: Job, compared: Compared) -> None:
     """Forget the refused runs of which this run has every photograph that still exists.
 
     Parameters
     ----------
     job : Job
         Refused photographs that are gone from its input are ignored.
-    published : Published
-        Its chosen photographs are those that the run has.
+    compared : Compared
+        The photographs of a published run.
     """
-    compared = published.projected.extracted.compared
     refused, found = compared.changes.refused, compared.listed.input
     if refused.num_rows:
         paths = pc.unique(refused["path"])

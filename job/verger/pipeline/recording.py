@@ -14,7 +14,7 @@ from verger.planning.cost import cost
 from verger.redaction import words
 from verger.spark.failures import explain
 from verger.tables import manifest, runs
-from verger.tables.changes import pointer_path
+from verger.tables.changes import Base, pointer_path
 from verger.tables.manifest import Failure, Manifest, RecordHeader
 from verger.tables.manifest_parts import (
     Cost,
@@ -157,46 +157,84 @@ class Recorder:
             # Again, with what drawing took and warned of.
             document = self._manifest(driver, projected, analysed.findings, page)
             _confirm(driver)  # again, for executors that started while the report was drawn
-        manifest.publish(job.run, document)
-        self._published = True
-        runs.point_latest(job.run, job.config.name, document.started_at)
-        fingerprint = document.features.fingerprint
-        pointer = pointer_path(job.run.output, job.config.input, job.config, fingerprint)
+        self._publish(document)
+        pointer = pointer_path(job.run.output, job.config.input, job.config, document.features.fingerprint)
         runs.point_at(job.run, document.started_at, pointer)
-        return Published(projected, document)
+        return Published(projected.extracted.compared, document)
+
+    def publish_same(self, compared: Compared, base: Base) -> Published:
+        """Publish a run that has nothing of its own but its manifest: all else is that of the base run.
+
+        Parameters
+        ----------
+        compared : Compared
+            The photographs, which are those of the base run.
+        base : Base
+            The base run.
+
+        Raises
+        ------
+        AlreadyPublishedError
+            The run has a manifest.
+        """
+        job, before, now = self._job, base.manifest, datetime.now(UTC)
+        outcome = compared.without_computing
+        counts = outcome.counts.model_copy(update={"projected": before.projection.rows})
+        stands = ("features", "pca", "projection", "snapshot", "audit", "classifier", "report")
+        kept = {name: getattr(before, name) for name in stands if getattr(before, name) is not None}
+        document = Manifest(
+            **dict(RecordHeader.of(job.run, job.config, job.residency, job.started_at, now)),
+            **kept,
+            **self._told(Driver(), now, outcome),
+            photographs=counts,
+            same_as=base.run.run_id,
+            residency=ResidencyRecord.model_validate(job.residency.as_dict()),
+        )
+        self._publish(document)
+        return Published(compared, document)
+
+    def _publish(self, document: Manifest) -> None:
+        manifest.publish(self._job.run, document)
+        self._published = True
+        runs.point_latest(self._job.run, self._job.config.name, document.started_at)
 
     def _manifest(
         self, driver: Driver, projected: Projected, findings: Findings, report: ReportPage | None = None
     ) -> Manifest:
         """The manifest, as far as the run has come; what there is not is absent from its JSON."""
-        job, timings = self._job, self._job.progress.timings
-        extracted, fitted, finished_at = projected.extracted, projected.fitted, datetime.now(UTC)
+        job, extracted, finished_at = self._job, projected.extracted, datetime.now(UTC)
         executors = driver.executors
         residency = job.residency.with_executors(executors, job.config) if executors else job.residency
-        seconds = (finished_at - job.started_at).total_seconds() * driver.cores
-        region = residency.region(job.run.output)
         optional = {"audit": findings.audit, "classifier": findings.classifier, "report": report}
         there: dict[str, Any] = {name: part for name, part in optional.items() if part is not None}
         store, network = extracted.compared.store, extracted.compared.network
+        columns = projected.fitted.pca.n_components
         return Manifest(
             **dict(RecordHeader.of(job.run, job.config, residency, job.started_at, finished_at)),
             photographs=projected.counts,
-            labels=extracted.listed.labels,
             features=Features(**network.summary(), path=job.run.relative(store.folder)),
-            rejected_by_reason=extracted.rejected_by_reason,
             pca=_pca(job, projected),
-            projection=Projection(
-                path=job.run.relative(projected.folder), rows=extracted.rows, columns=fitted.pca.n_components
-            ),
+            projection=Projection(path=job.run.relative(projected.folder), rows=extracted.rows, columns=columns),
             snapshot=projected.snapshot,
             **there,
-            timings_s={stage: round(spent, 3) for stage, spent in timings.items()},
-            throughput=_throughput(extracted.computed, timings.get("features", 0.0), driver.cores),
-            cost=Cost(**cost(seconds, extracted.computed, job.config, region)),
+            **self._told(driver, finished_at, extracted),
             residency=ResidencyRecord.model_validate(residency.as_dict()),
-            environment=manifest.environment(),
-            warnings=job.progress.warnings,
         )
+
+    def _told(self, driver: Driver, finished_at: datetime, extracted: Extracted) -> dict[str, Any]:
+        """What the manifest has of every run: labels and rejections, times and costs, software and warnings."""
+        job, timings = self._job, self._job.progress.timings
+        seconds = (finished_at - job.started_at).total_seconds() * driver.cores
+        region = job.residency.region(job.run.output)
+        return {
+            "labels": extracted.listed.labels,
+            "rejected_by_reason": extracted.rejected_by_reason,
+            "timings_s": {stage: round(spent, 3) for stage, spent in timings.items()},
+            "throughput": _throughput(extracted.computed, timings.get("features", 0.0), driver.cores),
+            "cost": Cost(**cost(seconds, extracted.computed, job.config, region)),
+            "environment": manifest.environment(),
+            "warnings": job.progress.warnings,
+        }
 
     @contextmanager
     def failures(self) -> Iterator[None]:

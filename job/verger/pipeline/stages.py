@@ -11,7 +11,6 @@ import pyarrow as pa
 
 from verger.config import RunConfig
 from verger.insight.analysis import Analysis, preload
-from verger.network.extraction import Extraction
 from verger.photographs import inventory
 from verger.photographs.labels import doubts
 from verger.pipeline.values import Analysed, Compared, Driver, Extracted, Job, Listed, Projected, Published, Session
@@ -143,6 +142,8 @@ def extract(job: Job, session: Session, compared: Compared, report: Callable[[in
     DoesNotFitError
         There is too little memory or disk space.
     """
+    from verger.network.extraction import Extraction  # which imports pyspark
+
     extraction = Extraction(
         session.spark,
         compared.network,

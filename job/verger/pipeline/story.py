@@ -9,12 +9,13 @@ from verger.components.pca import Pca
 from verger.config import RunConfig
 from verger.errors import TooManyRejectedError, UsageError
 from verger.network.backbones import Network, fitted_settings, resolve, resolve_fitted
-from verger.pipeline import comparison, quarantine, stages, table
+from verger.pipeline import comparison, quarantine, stages, table, unchanged
 from verger.pipeline.recording import Recorder
-from verger.pipeline.values import Fitted, Job
+from verger.pipeline.values import Compared, Driver, Fitted, Job, Published
 from verger.progress import Progress
 from verger.storage.uri import canonical
 from verger.tables import manifest, runs
+from verger.tables.changes import Base
 from verger.tables.manifest import Manifest
 
 if TYPE_CHECKING:
@@ -105,6 +106,8 @@ def _tell(job: Job, space: _Space, spark: SparkSession | None) -> Manifest:
         except TooManyRejectedError:
             record.count(compared.without_computing)
             raise
+        if base := unchanged.standing_base(job, compared, fitted):
+            return _publish_again(job, record, compared, base).manifest
         with stages.spark_session(job, spark) as session:
             record.shown_by(session, compared)
             extracted = record.extraction(stages.extract, session, compared)
@@ -118,9 +121,23 @@ def _tell(job: Job, space: _Space, spark: SparkSession | None) -> Manifest:
             projected = record.stage("projection", "Projecting", table.project, job, session, standing, fitted)
             analysed = stages.analyse(job, session, projected)
             published = record.publish(session, projected, analysed)
-            quarantine.forget_refusals(job, published)
+            quarantine.forget_refusals(job, published.compared)
             stages.compact(job, session, published)
         return published.manifest
+
+
+def _publish_again(job: Job, record: Recorder, compared: Compared, base: Base) -> Published:
+    """Publish a run whose table is that of the base run, and its classifier, audit and report if these are, too."""
+    accepted = quarantine.check_reject_ratio(job, compared.without_computing)
+    record.count(compared.without_computing)
+    if unchanged.is_same(job, compared, base):
+        published = record.publish_same(compared, base)
+    else:
+        driver = Driver()
+        projected = record.stage("projection", "Copying the table", unchanged.copy_table, job, accepted, base)
+        published = record.publish(driver, projected, stages.analyse(job, driver, projected))
+    quarantine.forget_refusals(job, published.compared)
+    return published
 
 
 class _Space(Protocol):
@@ -162,7 +179,7 @@ class _LatestRun(_FitAnew):
         last = runs.latest(job.run.storage, job.run.output, job.config.name)
         if last is None:
             raise UsageError(f"pca reuse: no finished run {job.config.name} in {job.run.output}", "Fit one first")
-        document = manifest.read(last)
+        last, document = manifest.read_standing(last)
         if document.features.fingerprint != network.fingerprint:
             raise UsageError(
                 f"pca reuse: {last.folder} was fitted on {document.features.fingerprint}, "
@@ -182,8 +199,7 @@ class _GivenRun:
     """
 
     def __init__(self, job: Job, run_uri: str) -> None:
-        self._run = runs.find(run_uri, job.stores)
-        self._document = manifest.read(self._run)
+        self._run, self._document = manifest.read_standing(runs.find(run_uri, job.stores))
         network = fitted_settings(self._run.output, self._document, job.stores)
         self.job = replace(job, config=job.config.model_copy(update=network))
 

@@ -315,11 +315,11 @@ class Published:
 
     Attributes
     ----------
-    projected : Projected
-        The table that they read.
+    compared : Compared
+        Its photographs.
     manifest : Manifest
         As it is in manifest.json.
     """
 
-    projected: Projected
+    compared: Compared
     manifest: Manifest

@@ -225,24 +225,6 @@ def environment() -> Environment:
     return Environment.model_validate({"python": platform.python_version(), **found})
 
 
-def standing(run: Run, document: Manifest) -> Run:
-    """The run that wrote the table, the components and the report of a finished run: itself, or an earlier one.
-
-    Parameters
-    ----------
-    run : Run
-        The finished run.
-    document : Manifest
-        Its record.
-
-    Returns
-    -------
-    Run
-        Of the same output.
-    """
-    return Run(run.output, document.same_as, run.storage) if document.same_as else run
-
-
 def publish(run: Run, document: Manifest) -> None:
     """Write manifest.json, the last file of a run. From then on readers trust the run.
 
@@ -298,3 +280,32 @@ def read(run: Run) -> Manifest:
     if not storage.exists(path):
         raise NothingToReadError(f"{run.folder} has no manifest.json: it is running or it failed", "Choose another run")
     return Manifest.parse(storage.read(path), path)
+
+
+def read_standing(run: Run) -> tuple[Run, Manifest]:
+    """Read the manifest of the run whose table, components and report are those of a finished run.
+
+    Parameters
+    ----------
+    run : Run
+        The finished run.
+
+    Returns
+    -------
+    Run
+        The run itself or, where nothing had changed, the earlier one that its ``same_as`` names.
+    Manifest
+        That of this run.
+
+    Raises
+    ------
+    NothingToReadError
+        There is no manifest: the run is in progress, it failed, or it was deleted.
+    StoreError
+        It is damaged, or has a newer schema version.
+    """
+    document = read(run)
+    if document.same_as is None:
+        return run, document
+    run = Run(run.output, document.same_as, run.storage)
+    return run, read(run)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,10 +14,11 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
+from verger.errors import NothingToReadError, StoreError
 from verger.redaction import words
 from verger.storage.base import Storage
 from verger.storage.uri import join
-from verger.tables import runs
+from verger.tables import manifest, runs
 from verger.tables.rows import is_gone
 from verger.tables.runs import Run
 from verger.tables.store import damaged, parquet_files
@@ -50,7 +52,8 @@ def prune_runs(storage: Storage, output: str, keep: int) -> dict[str, int]:
     finished = [run_id for run_id, done in found if done]
     before = f"{datetime.now(UTC) - _UNFINISHED_AGE:%Y%m%dT%H%M%SZ}"
     unfinished = [run_id for run_id, done in found if not done and run_id < before]
-    old = sorted(set(finished[: max(len(finished) - keep, 0)]) - _pointed_at(storage, output))
+    kept = set(finished[max(len(finished) - keep, 0) :]) | _pointed_at(storage, output)
+    old = sorted(set(finished) - kept - _standing_for(storage, output, kept))
     _remove_half_written(storage, join(output, "features"), before)
     for run_id in old + unfinished:
         run = Run(output, run_id, storage)
@@ -74,6 +77,15 @@ def _pointed_at(storage: Storage, output: str) -> set[str]:
     found = [file.removesuffix(".json") for file in files if file.endswith(".json")]
     pointed = [runs.latest(storage, output), *(runs.latest(storage, output, name) for name in found)]
     return {run.run_id for run in pointed if run is not None}
+
+
+def _standing_for(storage: Storage, output: str, kept: set[str]) -> set[str]:
+    """The runs whose table is that of a kept run, in which nothing had changed."""
+    documents = []
+    for run_id in kept:
+        with suppress(NothingToReadError, StoreError):  # what cannot be read names no other run
+            documents.append(manifest.read(Run(output, run_id, storage)))
+    return {document.same_as for document in documents if document.same_as}
 
 
 def prune_gone(

@@ -142,13 +142,13 @@ def load(uri: str, as_: Literal["arrow", "pandas"] = "arrow", settings: StoreSet
            [ 0.5, -1. ],
            [ 1. , -2. ]], dtype=float32)
     """
-    run = runs.find(uri, Stores(settings=settings))
+    found = runs.find(uri, Stores(settings=settings))
 
     def attempt() -> pa.Table:
-        manifest.read(run)  # without one the run is not complete
+        run, _ = manifest.read_standing(found)  # without a manifest the run is not complete
         return projection(run).to_table().sort_by("path")
 
-    return _convert(retry_if_vanished(attempt, run.folder), as_)
+    return _convert(retry_if_vanished(attempt, found.folder), as_)
 
 
 @overload
@@ -195,9 +195,9 @@ def load_features(uri: str, as_: Literal["arrow", "pandas"] = "arrow", settings:
 
 def _features(run: Run) -> pa.Table:
     """The stored rows of a run's photographs, with the labels and splits of its table."""
-    fingerprint = manifest.read(run).features.fingerprint
+    run, document = manifest.read_standing(run)
     wanted = projection(run).to_table(columns=["path", "label", "split", "version"])
-    store = FeatureStore(run.storage, run.output, fingerprint)
+    store = FeatureStore(run.storage, run.output, document.features.fingerprint)
     files = sorted(pc.unique(semi_join(store.known(), wanted)["file"]).to_pylist())
     stored = ds.dataset(files, schema=FEATURES, filesystem=run.storage.arrow())
     columns = [name for name in FEATURES.names if name not in ("label", "split")]

@@ -161,8 +161,7 @@ def export(config: ResultSettings, run_uri: str, photographs: int | None, progre
 
 
 def _finished(config: ResultSettings, run_uri: str, stores: Stores) -> FinishedRun:
-    run = runs.find(run_uri, stores)
-    manifest = manifests.read(run)
+    run, manifest = manifests.read_standing(runs.find(run_uri, stores))
     classifier = manifest.classifier
     if not isinstance(classifier, Classifier):
         why = f" ({classifier.absent})" if classifier else ""

@@ -138,8 +138,7 @@ def identify(
     """
     stores = Stores()
     check_access(stores, {"run": canonical(run_uri)}, config)
-    run = runs.find(run_uri, stores)
-    manifest = manifests.read(run)
+    run, manifest = manifests.read_standing(runs.find(run_uri, stores))
     uris = [canonical(uri, any_key=True) for uri in photographs]
     for uri in {bucket_name(uri): uri for uri in uris if bucket_name(uri)}.values():
         check_access(stores, {"photographs": uri}, config)

@@ -64,7 +64,7 @@ def compare(run: Run, pca: Pca, manifest: Manifest, previous: Run) -> RunDiff | 
         None where the earlier run cannot be read any more.
     """
     try:
-        earlier = manifests.read(previous)
+        previous, earlier = manifests.read_standing(previous)
         old, new = (_photographs(each) for each in (previous, run))
         comparable = _feature_space(earlier) == _feature_space(manifest)
         angles = angles_between(Pca.load(previous.path("pca"), previous.storage), pca) if comparable else None

@@ -70,8 +70,7 @@ def redraw(config: ResultSettings, run_uri: str, progress: Progress) -> str:
     """
     stores = Stores()
     check_access(stores, {"run": canonical(run_uri)}, config, written={"run"})
-    run = runs.find(run_uri, stores)
-    manifest = manifests.read(run)
+    run, manifest = manifests.read_standing(runs.find(run_uri, stores))
     source, seed = manifest.input.uri, manifest.config.get("seed", config.seed)
     config = config.model_copy(update={"seed": seed})
     try_read = partial(_warn_if_unreadable, progress=progress)

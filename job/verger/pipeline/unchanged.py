@@ -1,0 +1,122 @@
+"""A run in which no photograph has changed: the table of the run before stands, and Spark is not started."""
+
+from __future__ import annotations
+
+import shutil
+
+from verger import __version__
+from verger.components.pca import Pca
+from verger.config import InsightSettings, RunConfig
+from verger.pipeline import comparison
+from verger.pipeline.values import Accepted, Compared, Fitted, Job, Projected
+from verger.tables import manifest, reader
+from verger.tables.changes import Base
+from verger.tables.manifest import Manifest
+from verger.tables.store import parquet_files
+
+_COPY_BYTES = 8 << 20
+
+
+def standing_base(job: Job, compared: Compared, fitted: Fitted | None) -> Base | None:
+    """The base run, if its table and components are those that this run would make.
+
+    Parameters
+    ----------
+    job : Job
+        Its settings of the components are compared with those of the base run.
+    compared : Compared
+        What has changed since the base run.
+    fitted : Fitted, optional
+        The space of an earlier run, where this run does not fit one.
+
+    Returns
+    -------
+    Base or None
+        None where a photograph or a setting has changed, or another version of Verger wrote the table.
+    """
+    changes = compared.changes
+    base = changes.base
+    if base is None or changes.pending.num_rows or changes.removed.num_rows or changes.added:
+        return None
+    document = base.manifest
+    if document.verger_version != __version__:
+        return None
+    if fitted is not None:
+        return base if fitted.by.run_id == document.pca.fitted_by else None
+    return base if document.pca.fitted_by == base.run.run_id and _fits_alike(job.config, document) else None
+
+
+def _fits_alike(config: RunConfig, document: Manifest) -> bool:
+    """Whether a fit would give the components of a run again, given the same photographs."""
+    before = document.config
+    names = ["solver"] + (["seed", "driver_memory"] if document.pca.solver == "randomized" else [])
+    number = config.components
+    requested = {"variance": config.variance} if number is None else {"components": number}
+    return (
+        document.pca.requested == requested
+        and document.pca.standardized == config.standardized
+        and all(before.get(name) == getattr(config, name) for name in names)
+    )
+
+
+def is_same(job: Job, compared: Compared, base: Base) -> bool:
+    """Whether a run would leave nothing but what its base run has left: classifier, audit, report and CSV too.
+
+    Parameters
+    ----------
+    job : Job
+        Its settings are compared with those of the base run.
+    compared : Compared
+        Its counts of photographs are.
+    base : Base
+        The base run, whose table stands.
+    """
+    config, document = job.config, base.manifest
+    names = [*InsightSettings.model_fields, "seed", "driver_memory"]
+    alike = all(document.config.get(name) == getattr(config, name) for name in names)
+    complete = (document.report is not None or not config.report) and (
+        document.classifier is not None or not config.classifier
+    )
+    outcome = compared.without_computing
+    return (
+        alike
+        and complete
+        and document.audit is not None
+        and (not config.csv or bool(document.config.get("csv")))
+        and document.photographs.listed == outcome.counts.listed
+        and document.rejected_by_reason == outcome.rejected_by_reason
+        and document.labels == compared.listed.labels
+    )
+
+
+def copy_table(job: Job, accepted: Accepted, base: Base) -> Projected:
+    """Copy table and components of the base run into this run's folder, without Spark.
+
+    Parameters
+    ----------
+    job : Job
+        Its run's folder gets them.
+    accepted : Accepted
+        The photographs, which are those of the base run.
+    base : Base
+        The base run.
+
+    Returns
+    -------
+    Projected
+        As a run that has made them.
+    """
+    run, storage = job.run, job.run.storage
+    standing = comparison.locate(job, accepted)
+    folder, source = run.path("projection"), base.run.path("projection")
+    for entry in parquet_files(storage, source):
+        copy = folder + entry.path.removeprefix(source)
+        with storage.arrow().open_input_stream(entry.path) as stored, storage.stream(copy) as file:
+            shutil.copyfileobj(stored, file, _COPY_BYTES)
+    pca = Pca.load(base.run.path("pca"), storage)
+    pca.save(run.path("pca"), storage)
+    reader.verify(run, standing.photographs.num_rows, pca.n_components)
+    if job.config.csv:
+        reader.write_csv(run, pca.n_components)
+    fitted = Fitted(pca, manifest.fitting_run(base.run, base.manifest), base.manifest.pca.kept)
+    return Projected(standing, fitted, folder, comparison.record(job, standing))
