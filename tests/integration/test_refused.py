@@ -74,7 +74,7 @@ def test_a_run_started_again_is_refused_before_spark(place: Path) -> None:
         code, stderr, lines = finished(process)
         assert code == 6
         assert "verger: 10 of 40 new photographs were rejected" in stderr
-        assert {line["stage"] for line in lines if line["event"] == "stage"} == {"list", "subtract"}
+        assert {line["stage"] for line in lines if line["event"] == "stage"} == {"list", "compare"}
         assert lines[-1] == {"event": "loaded", "tensorflow": False, "jvm": False}
         (folder,) = set((place / "out" / "runs").iterdir()) - before
         assert pq.read_table(folder / "rejected").num_rows == BAD

@@ -32,6 +32,7 @@ def show(progress: Progress, manifest: Manifest) -> None:
         seconds=round(_seconds(manifest), 1),
         photographs_per_s=manifest.throughput.photographs_per_s,
         table=_below(manifest, manifest.projection.path),
+        **({"same_as": manifest.same_as} if manifest.same_as else {}),
         **_insight_numbers(manifest),
         **({"report": _below(manifest, manifest.report.path)} if manifest.report else {}),
     )
@@ -54,6 +55,7 @@ def lines(manifest: Manifest) -> list[str]:
         f"{counts.computed:,} computed now, {counts.known:,} known before, "
         f"{counts.rejected:,} rejected{f' ({reasons})' if reasons else ''}.",
         *([f"Not read: {describe_ignored(counts.ignored)}."] if counts.ignored else []),
+        *_nothing_changed(manifest),
         _variance_kept(manifest),
         f"Table: {_below(manifest, manifest.projection.path)}",
         *_classifier_lines(manifest.classifier),
@@ -118,11 +120,18 @@ def _below(manifest: Manifest, path: str) -> str:
     return f"{manifest.output.uri.rstrip('/')}/{path}"
 
 
+def _nothing_changed(manifest: Manifest) -> list[str]:
+    """That the results of an earlier run stand; nothing where the run made its own."""
+    if not manifest.same_as:
+        return []
+    return [f"Nothing has changed since run {manifest.same_as}: its table, components and report stand."]
+
+
 def _variance_kept(manifest: Manifest) -> str:
     pca = manifest.pca
     share = sum(pca.explained_variance_ratio[: pca.n_components])
     keep = "1 component{} keeps" if pca.n_components == 1 else f"{pca.n_components:,} components{{}} keep"
-    if pca.fitted_by == manifest.run_id:
+    if pca.fitted_by in (manifest.run_id, manifest.same_as):
         return f"{keep.format('')} {share:.1%} of the variance."
     line = f"{keep.format(f' of run {pca.fitted_by}')} {share:.1%} of the variance there"
     return f"{line}, {pca.kept.share:.1%} here." if pca.kept else f"{line}."

@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.compute as pc
 from rich.console import Group
 from rich.table import Table
@@ -24,13 +23,14 @@ from verger.planning import prices
 from verger.planning.cost import Bill, Item, bill
 from verger.planning.workload import Workload, estimate_workload
 from verger.residency.preflight import check_access, uris_by_role
+from verger.spool import Spool
 from verger.storage.base import Storage
 from verger.storage.buckets import is_aws
 from verger.storage.stores import Stores
 from verger.storage.uri import bucket_name, require_disjoint
-from verger.tables import manifest, runs
+from verger.tables import changes, manifest, runs
+from verger.tables.changes import Input
 from verger.tables.manifest import Manifest
-from verger.tables.rows import anti_join, count_gone, semi_join
 from verger.tables.store import FeatureStore
 from verger.text import one_line
 from verger.units import bytes_text, estimated_seconds_text, eur_column
@@ -154,15 +154,18 @@ def plan(config: RunConfig, nodes: int = 1, node_cores: int | None = None) -> Pl
     stores = Stores()
     uris = uris_by_role(input=source, output=output, weights=config.weights)
     residency = check_access(stores, uris, config, written={"output"}, try_writing=False)
-    found = inventory.take(source, stores, config.exclude)
-    chosen = inventory.select(found.photographs, config, source)
+    found = inventory.take(source, stores, config.exclude, scratch=config.local_dir)
+    chosen = inventory.select(found.photographs, config, source, config.local_dir)
     network = resolve(config, stores, config.seed)
     labels = inventory.label_counts(chosen)
     warnings = doubts(labels)
     storage = stores.of(output)
     store = FeatureStore(storage, output, network.fingerprint, warnings.append, decoders())
-    stored, refused = store.known(), semi_join(chosen, store.rejected())
-    new = anti_join(anti_join(chosen, stored), refused)
+    base = changes.find_base(store, source, config)
+    compared = changes.find_changes(
+        store, Input(source, found.photographs, chosen, found.excluded), base, config.local_dir
+    )
+    new, rejected = compared.pending, compared.rejected.num_rows
     node_cores = node_cores or config.cores or available_cores()
     history = _history(storage, output, network.fingerprint)
     rate, rate_source = _rate(history, network, _total_bytes(chosen) / chosen.num_rows)
@@ -175,7 +178,7 @@ def plan(config: RunConfig, nodes: int = 1, node_cores: int | None = None) -> Pl
         keys=found.photographs.num_rows + sum(found.ignored.values()),
         listed=chosen.num_rows,
         new=new.num_rows,
-        stored_files=pc.count_distinct(stored["file"]).as_py(),
+        stored_files=len(compared.files),
         components=components,
         core_hours=core_s / 3600,
         hours=seconds / 3600,
@@ -188,10 +191,10 @@ def plan(config: RunConfig, nodes: int = 1, node_cores: int | None = None) -> Pl
         output=output,
         fingerprint=network.fingerprint,
         listed=chosen.num_rows,
-        known=chosen.num_rows - refused.num_rows - new.num_rows,
-        rejected=refused.num_rows,
+        known=chosen.num_rows - rejected - new.num_rows,
+        rejected=rejected,
         new=new.num_rows,
-        gone=count_gone(stored, source, found.photographs["path"], found.excluded),
+        gone=compared.gone,
         labels=labels,
         ignored=found.ignored,
         bytes=_total_bytes(chosen),
@@ -209,8 +212,8 @@ def plan(config: RunConfig, nodes: int = 1, node_cores: int | None = None) -> Pl
     )
 
 
-def _total_bytes(photographs: pa.Table) -> int:
-    return int(pc.sum(photographs["size"]).as_py() or 0)
+def _total_bytes(photographs: Spool) -> int:
+    return sum(pc.sum(batch["size"]).as_py() or 0 for batch in photographs.batches())
 
 
 def _region_and_provider(

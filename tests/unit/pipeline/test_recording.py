@@ -14,12 +14,15 @@ import pytest
 
 from verger.config import RunConfig
 from verger.errors import DoesNotFitError, InterruptedRunError, StoreError
+from verger.photographs.difference import LOCATION
 from verger.photographs.inventory import SCHEMA
 from verger.pipeline.recording import Recorder
-from verger.pipeline.values import Extracted, Job, Listed, Pending
+from verger.pipeline.values import Compared, Extracted, Job, Listed
 from verger.progress import Progress
 from verger.residency.guard import Residency
+from verger.spool import spool
 from verger.storage.stores import Stores
+from verger.tables.changes import PENDING, Changes, Input
 from verger.tables.runs import new_run
 from verger.tables.schemas import REJECTED
 
@@ -43,11 +46,29 @@ def rejections(*paths: str) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=REJECTED)
 
 
-def pending(job: Job) -> Pending:
-    chosen, other = photographs("/in/a", "/in/b", "/in/c", "/in/d"), None
-    listed = Listed(chosen["path"], chosen, {".txt": 2}, {"apple": 4})
-    unused: Any = other
-    return Pending(listed, unused, unused, chosen.slice(2), rejections("/in/b"), unused, unused, gone=7)
+def compared(job: Job) -> Compared:
+    chosen = photographs("/in/a", "/in/b", "/in/c", "/in/d")
+    spooled = spool(SCHEMA, [chosen])
+    listed = Listed(Input("/in", spooled, spooled), {".txt": 2}, {"apple": 4})
+    waiting = chosen.slice(2).append_column("new", pa.array([True, True]))
+    empty = spool(LOCATION, [])
+    no_rows = rejections()
+    changes = Changes(
+        base=None,
+        photographs=empty,
+        pending=spool(PENDING, [waiting]),
+        removed=empty,
+        unused=empty,
+        rejected=rejections("/in/b"),
+        refused=no_rows,
+        tried=no_rows,
+        new=2,
+        added=0,
+        gone=7,
+        files={},
+    )
+    missing: Any = None
+    return Compared(listed, missing, missing, changes)
 
 
 def recorded(job: Job) -> dict[str, Any]:
@@ -57,7 +78,7 @@ def recorded(job: Job) -> dict[str, Any]:
 
 class TestCounts:
     def test_photographs_are_counted_stage_by_stage(self, job: Job) -> None:
-        waiting = pending(job)
+        waiting = compared(job)
         assert waiting.listed.counts.as_dict() == {"listed": 4, "ignored": {".txt": 2}}
         found = {"known": 1, "computed": 0, "rejected": 1, "gone": 7}
         assert waiting.counts.as_dict() == {"listed": 4, "ignored": {".txt": 2}, **found}
@@ -67,25 +88,25 @@ class TestCounts:
 
     def test_values_are_frozen(self, job: Job) -> None:
         with pytest.raises(AttributeError):
-            pending(job).gone = 0  # type: ignore[misc]
+            compared(job).store = None  # type: ignore[misc]
 
 
 class TestFailures:
     def test_a_failure_is_recorded_with_what_was_counted(self, job: Job) -> None:
         recorder = Recorder(job)
         with pytest.raises(StoreError), recorder.failures():
-            recorder.stage("subtract", "", pending, job)
+            recorder.stage("compare", "", compared, job)
             raise StoreError("the store refuses", "Grant it")
         failure = recorded(job)
         assert (failure["exit_code"], failure["message"]) == (4, "the store refuses. Grant it.")
-        assert failure["photographs"] == pending(job).counts.as_dict()
+        assert failure["photographs"] == compared(job).counts.as_dict()
         assert failure["rejected_by_reason"] is None
         assert not job.stores.fail_fast.is_set()
 
     def test_reasons_are_recorded_once_photographs_were_extracted(self, job: Job) -> None:
         recorder = Recorder(job)
         with pytest.raises(StoreError), recorder.failures():
-            recorder.count(Extracted(pending(job), 1, rejections("/in/b", "/in/d")))
+            recorder.count(Extracted(compared(job), 1, rejections("/in/b", "/in/d")))
             raise StoreError("no", "Yes")
         assert recorded(job)["rejected_by_reason"] == {"empty": 2}
 

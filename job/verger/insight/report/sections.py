@@ -37,7 +37,8 @@ NOTHING = "-"
 _STAGES = {
     "preflight": "Asking the stores",
     "list": "Listing photographs",
-    "subtract": "Looking up stored features",
+    "compare": "Comparing with the run before",
+    "subtract": "Looking up stored features",  # of older runs
     "session": "Starting Spark",
     "features": "Computing features",
     "components": "Fitting the components",
