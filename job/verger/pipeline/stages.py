@@ -247,7 +247,7 @@ def fit(job: Job, session: Session, accepted: Accepted) -> Fitted:
     config = job.config
 
     def on(features: DataFrame) -> Fitted:
-        pca = fit_pca(
+        fitted = fit_pca(
             features.select("path", "features"),
             dimension=accepted.extracted.pending.network.dimension,
             variance=config.requested_variance,
@@ -257,7 +257,7 @@ def fit(job: Job, session: Session, accepted: Accepted) -> Fitted:
             seed=config.seed,
             memory=config.driver_bytes,
         )
-        return Fitted(pca, FittingRun(job.run.run_id, job.run.folder))
+        return Fitted(fitted.pca, FittingRun(job.run.run_id, job.run.folder))
 
     return _on_features(job, session, accepted.extracted, on)
 
