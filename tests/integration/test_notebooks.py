@@ -164,7 +164,7 @@ def test_mllib_finds_the_same_components_but_does_not_centre(spark: Any) -> None
     ours = fit(
         spark.createDataFrame(rows, "path string, features array<float>"),
         dimension=8, variance=None, components=7, standardize=True, solver="auto", seed=0, memory=2**30,
-    )  # fmt: skip
+    ).pca  # fmt: skip
     vectors = spark.createDataFrame([(path, Vectors.dense(row)) for path, row in rows], ["path", "raw"])
     scaled = StandardScaler(inputCol="raw", outputCol="scaled").fit(vectors).transform(vectors)
     model = PCA(k=8, inputCol="scaled", outputCol="y").fit(scaled)

@@ -10,6 +10,7 @@ from tests.features import assert_like_sklearn, decaying, frame, shapes, table
 from verger.components import moments
 from verger.components.aggregation import MAX_GROUPS, _partial_sums
 from verger.components.pca import Pca, fit
+from verger.components.scatter import ScatterSums, scatter_moments
 from verger.components.solvers import dual, gram, products, selection
 from verger.errors import DoesNotFitError, ExitCode, NothingToReadError, VergerError
 
@@ -29,7 +30,7 @@ def fitted(features: DataFrame, dimension: int, **settings: Any) -> Pca:
     return fit(
         features.select("path", "features"),
         **{"dimension": dimension, "seed": 0, "memory": 2 << 30, **defaults, **settings},
-    )
+    ).pca
 
 
 def assert_same(one: Pca, other: Pca) -> None:
@@ -104,12 +105,12 @@ def test_many_partial_sums_are_merged_before_they_reach_the_driver(
     rows = decaying(400, 30)
     monkeypatch.setattr("verger.components.aggregation.BLOCK_BYTES", 8 * 30 * 30)
     features = frame(spark, rows, 40).select("path", "features")
-    scatter = gram.ScatterSums(30)
+    scatter = ScatterSums(30)
     reaching = _partial_sums(features, scatter, scatter.mean_correction, 30 * 31 // 2, 40).toArrow()
     assert 1 < reaching.num_rows <= MAX_GROUPS
     assert sum(reaching["n"].to_pylist()) == 400
-    merged = gram.solve(features, 30, False, tasks=40)
-    direct = gram.solve(features, 30, False, tasks=1)
+    merged = gram.solve(scatter_moments(features, 30, tasks=40), False)
+    direct = gram.solve(scatter_moments(features, 30, tasks=1), False)
     np.testing.assert_allclose(merged.variances, direct.variances, rtol=1e-12)
     np.testing.assert_allclose(np.abs(np.sum(merged.components(30) * direct.components(30), axis=1)), 1, rtol=1e-9)
 
@@ -117,7 +118,7 @@ def test_many_partial_sums_are_merged_before_they_reach_the_driver(
 def test_merging_in_blocks_does_not_depend_on_the_shuffle(spark: SparkSession) -> None:
     rows = decaying(100, 740)
     features = frame(spark, rows, 20).select("path", "features")
-    scatter = gram.ScatterSums(740)
+    scatter = ScatterSums(740)
     plan = _partial_sums(features, scatter, scatter.mean_correction, 740 * 741 // 2, 20)
     order = ["group", "block"]
     first, second = (plan.toArrow().sort_by([(name, "ascending") for name in order]) for _ in range(2))
@@ -130,7 +131,7 @@ def test_merging_in_blocks_does_not_depend_on_the_shuffle(spark: SparkSession) -
 def test_partial_sums_of_few_partitions_are_not_shuffled(spark: SparkSession) -> None:
     features = frame(spark, decaying(50, 8), 20).select("path", "features")
     for tasks, shuffled in ((8, False), (9, True)):
-        plan = _partial_sums(features, gram.ScatterSums(8), gram.ScatterSums(8).mean_correction, 36, tasks)
+        plan = _partial_sums(features, ScatterSums(8), ScatterSums(8).mean_correction, 36, tasks)
         assert ("Exchange" in plan._jdf.queryExecution().executedPlan().toString()) is shuffled
 
 

@@ -24,7 +24,7 @@ def fitted(features: DataFrame, dimension: int, variance: float = 0.8, standardi
         features.select("path", "features"),
         dimension=dimension, variance=variance, components=None, standardize=standardize, solver="auto", seed=0,
         memory=1 << 30,
-    )  # fmt: skip
+    ).pca  # fmt: skip
 
 
 def projected(features: DataFrame, pca: Pca, spark: SparkSession) -> dict[str, Any]:

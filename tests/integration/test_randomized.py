@@ -29,7 +29,7 @@ def test_as_many_components_as_sklearn_or_few_more(
         frame(spark, rows, 3).select("path", "features"),
         dimension=400, variance=variance, components=None, standardize=False, solver="randomized", seed=0,
         memory=1 << 30,
-    )  # fmt: skip
+    ).pca  # fmt: skip
     assert found.solver == "randomized"
     assert needed <= found.n_components <= 1.02 * needed
     assert found.total_variance == pytest.approx(reference.explained_variance_.sum(), rel=1e-12)
@@ -45,7 +45,7 @@ def test_a_subspace_of_full_rank_gives_the_exact_components(spark: SparkSession)
     rows = decaying(30, 200)
     settings = {"dimension": 200, "variance": None, "components": 29, "standardize": True, "seed": 3, "memory": 1 << 30}
     features = frame(spark, rows, 4).select("path", "features")
-    exact, found = (fit(features, solver=solver, **settings) for solver in ("exact", "randomized"))
+    exact, found = (fit(features, solver=solver, **settings).pca for solver in ("exact", "randomized"))
     np.testing.assert_allclose(found.explained_variance, exact.explained_variance, rtol=1e-9)
     np.testing.assert_allclose(found.components[:10], exact.components[:10], atol=1e-9)
 

@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from verger.components.rows import Float64Array
-from verger.components.solvers import selection
+from verger.components.scatter import ScatterMoments
+from verger.components.solvers import gram, selection
 from verger.components.solvers.decomposition import Decomposition, RequestedComponents, fix_signs
 from verger.storage.base import Storage, raise_if_corrupt
 from verger.storage.stores import Stores
@@ -31,7 +32,8 @@ class Pca:
     Attributes
     ----------
     components : ndarray of float64, shape (k, d)
-        Orthonormal rows, by falling variance; the largest loading of each is positive.
+        Orthonormal rows, by falling variance. The largest loading of each is positive, or it points the way of an
+        earlier fit's component (`alignment.align`).
     mean : ndarray of float64, shape (d,)
         Mean of each feature.
     scale : ndarray of float64, shape (d,), or None
@@ -207,6 +209,22 @@ _ARRAYS = ("components", "mean", "scale", "explained_variance", "explained_varia
 _NUMBERS = ("total_variance", "n_photographs", "requested", "rank", "solver")
 
 
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """A PCA, and from what a later run can update it.
+
+    Attributes
+    ----------
+    pca : Pca
+        Fitted on all rows.
+    moments : ScatterMoments or None
+        Of all rows, where the solver was ``gram`` and there are at most 4,096 features.
+    """
+
+    pca: Pca
+    moments: ScatterMoments | None
+
+
 def fit(
     features: DataFrame,
     *,
@@ -217,7 +235,7 @@ def fit(
     solver: str,
     seed: int,
     memory: int,
-) -> Pca:
+) -> Fit:
     """Fit a PCA on all rows; the number of components comes from the same fit.
 
     Parameters
@@ -243,8 +261,8 @@ def fit(
 
     Returns
     -------
-    Pca
-        Fitted on all rows.
+    Fit
+        The PCA, and the moments that it was made from.
 
     Raises
     ------
@@ -257,7 +275,50 @@ def fit(
     """
     request = RequestedComponents(variance, None if variance is not None else components)
     budget = memory // 2
-    used, found = selection.solve(features, dimension, standardize, solver, request, seed, budget)
+    solution = selection.solve(features, dimension, standardize, solver, request, seed, budget)
+    return Fit(_pca(solution.decomposition, solution.solver, request, budget), solution.moments)
+
+
+def fit_moments(
+    moments: ScatterMoments, *, variance: float | None, components: int | None, standardize: bool, memory: int
+) -> Pca:
+    """Fit a PCA on the rows of which these are the moments, without reading them.
+
+    Parameters
+    ----------
+    moments : ScatterMoments
+        Of a full pass, or updated since as far as `precision.full_pass_reason` allows.
+    variance : float or None
+        As in `fit`.
+    components : int or None
+        As in `fit`.
+    standardize : bool
+        Whether features are divided by their standard deviations.
+    memory : int
+        Bytes of the driver's memory, of which half may be used.
+
+    Returns
+    -------
+    Pca
+        That of `fit` on the same rows, up to rounding; its solver is ``gram``.
+
+    Raises
+    ------
+    NothingToReadError
+        There are fewer than two photographs, or all have the same features.
+    DoesNotFitError
+        Half of the memory is not enough.
+    VergerError
+        A feature is infinite or not a number.
+    """
+    request = RequestedComponents(variance, None if variance is not None else components)
+    selection.require_memory(moments.dimension, memory // 2)
+    return _pca(gram.solve(moments, standardize), "gram", request, memory // 2)
+
+
+def _pca(found: Decomposition, solver: str, request: RequestedComponents, budget: int) -> Pca:
+    """The components that are requested, as far as they fit the budget in bytes."""
+    dimension = len(found.scaler.mean)
     k = min(request.needed(found.cumulative_ratios), found.rank)
     fitting = budget // (_MATRICES_HELD * 8 * dimension)
     if k > fitting:
@@ -273,7 +334,7 @@ def fit(
         n_photographs=found.n,
         requested=request.as_dict(),
         rank=found.rank,
-        solver=used,
+        solver=solver,
         warnings=_warnings(request, found, k, dimension),
     )
 

@@ -240,7 +240,12 @@ class ComponentSettings(_Group):
     components: int | None = setting(
         "Components", "Keep exactly this many components, instead of a share of the variance.", None, ge=1
     )
-    pca: Literal["fit", "reuse"] = setting("Components", "Fit a new PCA, or reuse that of the latest run.", "fit")
+    pca: Literal["fit", "auto", "reuse"] = setting(
+        "Components",
+        "'fit' a new PCA; 'auto': keep that of the run before while it keeps what is asked for of today's variance, "
+        "and project only what is new; or 'reuse' that of the latest run, whatever it keeps.",
+        "fit",
+    )
     standardize: bool | None = setting(
         "Components",
         "Divide each feature by its standard deviation before the PCA; default: only for backbone pixels.",

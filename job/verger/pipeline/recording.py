@@ -16,16 +16,8 @@ from verger.spark.failures import explain
 from verger.tables import manifest, runs
 from verger.tables.changes import Base, pointer_path
 from verger.tables.manifest import Failure, Manifest, RecordHeader
-from verger.tables.manifest_parts import (
-    Cost,
-    Features,
-    PcaSummary,
-    Photographs,
-    Projection,
-    ReportPage,
-    ResidencyRecord,
-    Throughput,
-)
+from verger.tables.manifest_parts import Cost, Photographs, Projection, ReportPage, ResidencyRecord, Throughput
+from verger.tables.manifest_space import Features, PcaSummary
 
 P = ParamSpec("P")
 Value = TypeVar("Value")
@@ -272,15 +264,7 @@ def _confirm(driver: Driver) -> None:
 
 
 def _pca(job: Job, projected: Projected) -> PcaSummary:
-    fitted = projected.fitted
-    kept = {"kept": fitted.drift} if fitted.drift else {}
-    return PcaSummary(
-        **fitted.pca.summary(),
-        fitted_by=fitted.by.run_id,
-        fitted_in=fitted.by.folder,
-        path=job.run.relative(job.run.path("pca")),
-        **kept,
-    )
+    return PcaSummary(**projected.fitted.summary(), path=job.run.relative(job.run.path("pca")))
 
 
 def _throughput(computed: int, seconds: float, cores: int) -> Throughput:

@@ -9,7 +9,7 @@ from verger.components.pca import Pca
 from verger.config import RunConfig
 from verger.errors import TooManyRejectedError, UsageError
 from verger.network.backbones import Network, fitted_settings, resolve, resolve_fitted
-from verger.pipeline import comparison, quarantine, stages, table, unchanged
+from verger.pipeline import comparison, quarantine, space, stages, table, unchanged
 from verger.pipeline.recording import Recorder
 from verger.pipeline.values import Compared, Driver, Fitted, Job, Published
 from verger.progress import Progress
@@ -90,16 +90,16 @@ def project(
         As in `run`; WeightsError where the run's weights are gone or are others.
     """
     job = stages.open_job(config, progress, run=canonical(run_uri))
-    space = _GivenRun(job, run_uri)
-    return _tell(space.job, space, spark)
+    origin = _GivenRun(job, run_uri)
+    return _tell(origin.job, origin, spark)
 
 
-def _tell(job: Job, space: _Space, spark: SparkSession | None) -> Manifest:
+def _tell(job: Job, origin: _Space, spark: SparkSession | None) -> Manifest:
     record = Recorder(job)
     listed = record.stage("list", "Listing photographs", stages.list_photographs, job)
     with record.failures():
-        network = space.network()
-        fitted = space.fitted(network)
+        network = origin.network()
+        fitted = origin.fitted(network)
         compared = record.stage("compare", "Comparing with what is known", comparison.compare, job, listed, network)
         try:
             quarantine.check_remembered(job, compared)
@@ -114,10 +114,10 @@ def _tell(job: Job, space: _Space, spark: SparkSession | None) -> Manifest:
             standing = comparison.locate(job, quarantine.check_reject_ratio(job, extracted))
             if fitted is None:
                 says = "Fitting the principal components"
-                fitted = record.stage("components", says, table.fit, job, session, standing)
+                fitted = record.stage("components", says, space.fit, job, session, standing)
             else:
                 says = "Measuring how well the components fit"
-                fitted = record.stage("drift", says, table.measure_drift, job, session, standing, fitted)
+                fitted = record.stage("drift", says, space.measure_drift, job, session, standing, fitted)
             projected = record.stage("projection", "Projecting", table.project, job, session, standing, fitted)
             analysed = stages.analyse(job, session, projected)
             published = record.publish(session, projected, analysed)

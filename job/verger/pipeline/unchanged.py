@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
-
 from verger import __version__
 from verger.components.pca import Pca
 from verger.config import InsightSettings, RunConfig
-from verger.pipeline import comparison
+from verger.pipeline import comparison, space, table
 from verger.pipeline.values import Accepted, Compared, Fitted, Job, Projected
-from verger.tables import manifest, reader
+from verger.tables import kept_rows, manifest
 from verger.tables.changes import Base
 from verger.tables.manifest import Manifest
-from verger.tables.store import parquet_files
-
-_COPY_BYTES = 8 << 20
 
 
 def standing_base(job: Job, compared: Compared, fitted: Fitted | None) -> Base | None:
@@ -41,6 +36,8 @@ def standing_base(job: Job, compared: Compared, fitted: Fitted | None) -> Base |
     document = base.manifest
     if document.verger_version != __version__:
         return None
+    if job.config.pca == "auto":
+        return base if document.config.get("pca") in ("fit", "auto") and _fits_alike(job.config, document) else None
     if fitted is not None:
         return base if fitted.by.run_id == document.pca.fitted_by else None
     return base if document.pca.fitted_by == base.run.run_id and _fits_alike(job.config, document) else None
@@ -108,15 +105,12 @@ def copy_table(job: Job, accepted: Accepted, base: Base) -> Projected:
     """
     run, storage = job.run, job.run.storage
     standing = comparison.locate(job, accepted)
-    folder, source = run.path("projection"), base.run.path("projection")
-    for entry in parquet_files(storage, source):
-        copy = folder + entry.path.removeprefix(source)
-        with storage.arrow().open_input_stream(entry.path) as stored, storage.stream(copy) as file:
-            shutil.copyfileobj(stored, file, _COPY_BYTES)
-    pca = Pca.load(base.run.path("pca"), storage)
-    pca.save(run.path("pca"), storage)
-    reader.verify(run, standing.photographs.num_rows, pca.n_components)
-    if job.config.csv:
-        reader.write_csv(run, pca.n_components)
-    fitted = Fitted(pca, manifest.fitting_run(base.run, base.manifest), base.manifest.pca.kept)
-    return Projected(standing, fitted, folder, comparison.record(job, standing))
+    kept_rows.copy(base.run, run, standing.changes.removed.to_table(), job.config.input)
+    fitted = Fitted(
+        Pca.load(base.run.path("pca"), storage),
+        manifest.fitting_run(base.run, base.manifest),
+        space.moments_of(base),
+        drift=base.manifest.pca.kept,
+    )
+    fitted.save(run)
+    return table.finish(job, standing, fitted)

@@ -6,12 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from verger.components.pca import Pca
+from verger.components.rows import Float64Array
+from verger.components.scatter import ScatterMoments
 from verger.config import RunConfig
 from verger.insight.analysis import Findings
 from verger.network.backbones import Network
@@ -22,7 +24,8 @@ from verger.spool import Spool
 from verger.storage.stores import Stores
 from verger.tables.changes import Changes, Input
 from verger.tables.manifest import FittingRun, Manifest
-from verger.tables.manifest_parts import Drift, Photographs, ReportPage, SnapshotPart
+from verger.tables.manifest_parts import Photographs, ReportPage, SnapshotPart
+from verger.tables.manifest_space import Drift, Retention
 from verger.tables.runs import Run
 from verger.tables.snapshot import StoredFile
 from verger.tables.store import FeatureStore
@@ -252,13 +255,54 @@ class Fitted:
         Scaler and components, and how much of the variance each explains.
     by : FittingRun
         The run that fitted it.
+    moments : ScatterMoments, optional
+        Of this run's photographs, for the next run; None where they are not known.
     drift : Drift, optional
         How much of this run's photographs a space keeps that an earlier run has fitted.
+    retention : Retention, optional
+        With ``pca`` auto: what the space of the base run keeps of today's variance, and whether a refit was due.
+    rotation : ndarray of float64, shape (k, k_old), optional
+        Cosines between the components of a refit and those of the space before it.
+    turned_to : str, optional
+        Id of the run that fitted that space.
     """
 
     pca: Pca
     by: FittingRun
+    moments: ScatterMoments | None = None
     drift: Drift | None = None
+    retention: Retention | None = None
+    rotation: Float64Array | None = None
+    turned_to: str | None = None
+
+    def save(self, run: Run) -> None:
+        """Write components and moments into a run's folder.
+
+        Parameters
+        ----------
+        run : Run
+            Its folder ``pca`` gets them.
+        """
+        self.pca.save(run.path("pca"), run.storage)
+        if self.moments is not None:
+            self.moments.save(run.path("pca"), run.storage)
+
+    def summary(self) -> dict[str, Any]:
+        """What the manifest has of the space, but for its place.
+
+        Returns
+        -------
+        dict
+            Keys of the manifest's ``pca``.
+        """
+        optional = {
+            "kept": self.drift,
+            "retention": self.retention,
+            "rotation": None if self.rotation is None else self.rotation.round(6).tolist(),
+            "turned_to": self.turned_to,
+        }
+        there = {name: value for name, value in optional.items() if value is not None}
+        return {**self.pca.summary(), "fitted_by": self.by.run_id, "fitted_in": self.by.folder, **there}
 
 
 @dataclass(frozen=True)

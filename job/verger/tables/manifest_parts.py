@@ -65,56 +65,6 @@ class Photographs(Part):
     projected: int = Field(default=0, description="Rows of the table.")
 
 
-class Features(Part):
-    """The features that the network computes."""
-
-    fingerprint: str = Field(
-        description="Name of the features' folder: two runs have the same one exactly if their features are the same."
-    )
-    backbone: str = Field(description="`mobilenet_v2`, `vgg16` or `pixels`.")
-    weights_sha256: str | None = Field(description="SHA-256 of the file of weights; null where there is no file.")
-    dimension: int = Field(description="Number of features of a photograph.")
-    path: str = Field(description="Folder of the features.")
-
-
-class Drift(Part):
-    """How well components that another run has fitted describe the photographs of this run."""
-
-    n_photographs: int = Field(description="Photographs that this was measured on.")
-    share: Number = Field(description="Share of the variance of these photographs that the components explain, 0 to 1.")
-    fit_share: Number = Field(description="Share of the variance that they explained in the fit, 0 to 1.")
-    beyond: Number = Field(
-        description="Share of the photographs that are farther from the components' space than expected, 0 to 1."
-    )
-    drifted: bool = Field(description="Whether `beyond` is more than 0.5.")
-
-
-class PcaSummary(Part):
-    """The principal components."""
-
-    solver: str = Field(description="`gram`, `dual` or `randomized`.")
-    n_photographs: int = Field(description="Photographs that it was fitted on.")
-    requested: dict[str, int | float] = Field(description="`variance` (a share, 0 to 1) or `components` (a number).")
-    n_components: int = Field(description="Number of components, k.")
-    rank: int = Field(description="Directions in which the features vary; for `randomized`, of those that it computed.")
-    explained_variance_ratio: list[Number] = Field(
-        description="Share of the variance that each component explains, 0 to 1, the largest first."
-    )
-    total_variance: Number = Field(
-        description="Sum of the variances of the features (divisor n - 1), in the square of their unit."
-    )
-    standardized: bool = Field(default=False, description="Whether each feature was divided by its standard deviation.")
-    fitted_by: str = Field(description="Id of the run that fitted them.")
-    fitted_in: str | None = Field(
-        default=None, description="Absolute folder of that run, which may be in another output."
-    )
-    path: str = Field(description="Folder of `pca.npz` and `pca.json`.")
-    kept: Drift | None = Field(
-        default=None,
-        description="How well they describe these photographs; only after `verger project` and `--pca reuse`.",
-    )
-
-
 class Projection(Part):
     """The table."""
 

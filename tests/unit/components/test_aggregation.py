@@ -26,7 +26,8 @@ from verger.components.moments import (
     subtract_mean,
 )
 from verger.components.rows import chunks, matrix
-from verger.components.solvers.gram import ScatterSums, assemble_lower_triangle
+from verger.components.scatter import ScatterSums
+from verger.components.triangle import assemble_lower_triangle
 
 
 def batches(rows: np.ndarray, size: int) -> list[pa.RecordBatch]:

@@ -155,7 +155,9 @@ def eigendecomposition_bytes(size: int) -> int:
     return 5 * 8 * size * size
 
 
-def significant_eigenvalues(eigenvalues: Float64Array, n: int, dimension: int) -> Float64Array:
+def significant_eigenvalues(
+    eigenvalues: Float64Array, n: int, dimension: int, amplification: float = 1.0
+) -> Float64Array:
     """The eigenvalues that are distinguishable from zero.
 
     Rounding leaves errors of some 1e-16 of the largest in every eigenvalue of a Gram matrix, so the tolerance
@@ -167,13 +169,15 @@ def significant_eigenvalues(eigenvalues: Float64Array, n: int, dimension: int) -
         Largest first.
     n, dimension : int
         Shape (n, d) of the centred rows, whose rank is at most n - 1.
+    amplification : float
+        How many times larger the rounding error of the matrix is than that of one that was summed in one pass.
 
     Returns
     -------
     ndarray of float64, shape (r,)
         The first r of them, where r is the numerical rank.
     """
-    tolerance = eigenvalues[0] * max(n, dimension) * np.finfo(np.float64).eps
+    tolerance = eigenvalues[0] * max(n, dimension) * np.finfo(np.float64).eps * amplification
     return eigenvalues[: min(int(np.sum(eigenvalues > tolerance)), n - 1, dimension)]
 
 

@@ -16,8 +16,8 @@ from verger.components.aggregation import PartialSum, aggregate, broadcast, row_
 from verger.components.moments import Moments
 from verger.components.rows import Float64Array, chunks
 from verger.components.solvers.decomposition import Decomposition, eigendecomposition, significant_eigenvalues
-from verger.components.solvers.gram import assemble_lower_triangle
 from verger.components.solvers.products import row_numbers, transpose_times
+from verger.components.triangle import assemble_lower_triangle
 
 if TYPE_CHECKING:
     from pyspark import Broadcast

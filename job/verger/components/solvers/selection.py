@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from verger.components.moments import compute_moments
+from verger.components.scatter import ScatterMoments, scatter_moments
 from verger.components.solvers import dual, gram, randomized
 from verger.components.solvers.decomposition import Decomposition, RequestedComponents, eigendecomposition_bytes
 from verger.errors import DoesNotFitError
@@ -20,6 +22,47 @@ DUAL_MAX_PHOTOGRAPHS = 8192
 Solver = Literal["gram", "dual", "randomized"]
 
 
+@dataclass(frozen=True, eq=False)
+class Solution:
+    """What was found, and how.
+
+    Attributes
+    ----------
+    solver : {"gram", "dual", "randomized"}
+        The solver that was taken.
+    decomposition : Decomposition
+        What it found.
+    moments : ScatterMoments or None
+        From what it found it, which a later run can update; None but for ``gram`` up to GRAM_MAX_DIMENSION features.
+    """
+
+    solver: Solver
+    decomposition: Decomposition
+    moments: ScatterMoments | None = None
+
+
+def takes_gram(dimension: int, solver: str, budget: int) -> bool:
+    """Whether the d x d scatter matrix is formed, whatever the number of photographs.
+
+    Parameters
+    ----------
+    dimension : int
+        Features of a row, d.
+    solver : {"auto", "exact", "randomized"}
+        As in `pca.fit`.
+    budget : int
+        Bytes of memory that the driver may use.
+
+    Returns
+    -------
+    bool
+        Where it is true, a fit has moments, and can be made from moments.
+    """
+    if solver == "randomized" or dimension > GRAM_MAX_DIMENSION:
+        return False
+    return solver == "exact" or eigendecomposition_bytes(dimension) <= budget
+
+
 def solve(
     features: DataFrame,
     dimension: int,
@@ -28,7 +71,7 @@ def solve(
     request: RequestedComponents,
     seed: int,
     budget: int,
-) -> tuple[Solver, Decomposition]:
+) -> Solution:
     """Choose the solver, and run it.
 
     Parameters
@@ -50,10 +93,8 @@ def solve(
 
     Returns
     -------
-    name : {"gram", "dual", "randomized"}
-        The solver that was taken.
-    decomposition : Decomposition
-        What it found.
+    Solution
+        What was found, and by which solver.
 
     Raises
     ------
@@ -62,25 +103,40 @@ def solve(
     VergerError
         As in `Moments.validated`.
     """
-    exact = solver == "exact"
-    if (
-        solver != "randomized"
-        and dimension <= GRAM_MAX_DIMENSION
-        and (exact or eigendecomposition_bytes(dimension) <= budget)
-    ):
-        _require_memory(dimension, budget)
-        return "gram", gram.solve(features, dimension, standardize)
+    if takes_gram(dimension, solver, budget):
+        require_memory(dimension, budget)
+        return _solve_gram(features, dimension, standardize)
     moments = compute_moments(features, dimension)
-    if exact:
-        _require_memory(min(moments.n, dimension), budget)
+    if solver == "exact":
+        require_memory(min(moments.n, dimension), budget)
         if dimension < moments.n:
-            return "gram", gram.solve(features, dimension, standardize)
+            return _solve_gram(features, dimension, standardize)
     elif solver == "randomized" or moments.n > DUAL_MAX_PHOTOGRAPHS or eigendecomposition_bytes(moments.n) > budget:
-        return "randomized", randomized.solve(features, moments, standardize, request, seed, budget)
-    return "dual", dual.solve(features, moments, standardize)
+        return Solution("randomized", randomized.solve(features, moments, standardize, request, seed, budget))
+    return Solution("dual", dual.solve(features, moments, standardize))
 
 
-def _require_memory(size: int, budget: int) -> None:
+def _solve_gram(features: DataFrame, dimension: int, standardize: bool) -> Solution:
+    moments = scatter_moments(features, dimension)
+    kept = moments if dimension <= GRAM_MAX_DIMENSION else None
+    return Solution("gram", gram.solve(moments, standardize), kept)
+
+
+def require_memory(size: int, budget: int) -> None:
+    """Check that the eigendecomposition of a matrix fits the memory.
+
+    Parameters
+    ----------
+    size : int
+        Rows of the matrix.
+    budget : int
+        Bytes of memory that the driver may use.
+
+    Raises
+    ------
+    DoesNotFitError
+        It does not.
+    """
     needed = eigendecomposition_bytes(size)
     if needed > budget:
         raise DoesNotFitError(

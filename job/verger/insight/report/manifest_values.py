@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 
 from verger.tables.manifest import Manifest
-from verger.tables.manifest_parts import Absent, PcaSummary
+from verger.tables.manifest_parts import Absent
+from verger.tables.manifest_space import PcaSummary
 
 
 def variance_kept(pca: PcaSummary) -> float:
