@@ -11,6 +11,9 @@ import pyarrow as pa
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
+from verger.components.aggregation import PartialSum, merge_groups
+from verger.components.scatter import ScatterMoments, ScatterSums
+
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
@@ -44,6 +47,18 @@ def frame(spark: SparkSession, rows: Rows, partitions: int = 1) -> DataFrame:
     made = spark.createDataFrame(pa.concat_tables(pieces)).where("path != 'filler'")
     assert made.rdd.getNumPartitions() == partitions
     return made
+
+
+def moments_of(rows: Rows, reference: npt.NDArray[np.float64] | None = None, batch: int = 64) -> ScatterMoments:
+    """The moments of rows by the partial sums that Spark's tasks compute, merged as the driver merges them."""
+    dimension = rows.shape[1]
+    sums = ScatterSums(dimension)
+    parts = [
+        PartialSum(partial.block, partial.n, partial.values, partial.mean, group=group)
+        for group, start in enumerate(range(0, len(rows), batch))
+        for partial in sums(table(rows[start : start + batch]).to_batches())
+    ]
+    return ScatterMoments.from_sums(merge_groups(parts, sums.mean_correction), dimension, reference)
 
 
 def decaying(n: int, d: int, decay: float = 1.0, seed: int = 0) -> Rows:

@@ -9,12 +9,18 @@ import pytest
 from tests.features import assert_like_sklearn, decaying, frame, shapes, table
 from verger.components import moments
 from verger.components.aggregation import MAX_GROUPS, _partial_sums
-from verger.components.pca import Pca, fit
-from verger.components.scatter import ScatterSums, scatter_moments
+from verger.components.pca import Pca, fit, fit_moments
+from verger.components.precision import full_pass_reason
+from verger.components.projection import measure_drift
+from verger.components.retention import kept_share
+from verger.components.scatter import ScatterMoments, ScatterSums, scatter_moments
 from verger.components.solvers import dual, gram, products, selection
 from verger.errors import DoesNotFitError, ExitCode, NothingToReadError, VergerError
+from verger.storage.local import LocalStorage
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pyspark.sql import DataFrame, SparkSession
 
     from tests.features import Rows
@@ -251,3 +257,48 @@ def test_features_that_changed_between_passes_are_an_error(spark: SparkSession) 
     twice = spark.createDataFrame(pa.concat_tables([table(decaying(5, 5)), table(decaying(5, 5))]))
     with pytest.raises(ValueError, match="10 with 5 paths"):
         dual.solve(twice.select("path", "features"), measured, False)
+
+
+@pytest.mark.parametrize("standardize", [False, True])
+def test_moments_that_a_run_adds_to_and_subtracts_from_give_the_fit_of_a_full_pass(
+    spark: SparkSession, tmp_path: Path, standardize: bool
+) -> None:
+    rows = shapes()["far from the origin"]
+    kept, gone, new = rows[:200], rows[200:212], rows[212:]
+    features = frame(spark, np.concatenate([kept, gone]), 5).select("path", "features")
+    request: dict[str, Any] = {"variance": 0.95, "components": None, "standardize": standardize, "memory": 2 << 30}
+    first = fit(features, dimension=40, solver="auto", seed=0, **request)
+    assert first.moments is not None
+    assert_same(fit_moments(first.moments, **request), first.pca)
+    first.moments.save(str(tmp_path), LocalStorage())
+
+    base = ScatterMoments.load(str(tmp_path))
+    assert full_pass_reason(base, standardize, len(gone)) is None
+    parts = [
+        scatter_moments(frame(spark, part, 3).select("path", "features"), 40, base.reference) for part in (new, gone)
+    ]
+    moments = base.add(parts[0]).subtract(parts[1])
+    moments = moments.add(scatter_moments(features.where("false"), 40, base.reference))
+    assert full_pass_reason(moments, standardize) is None
+    today = np.concatenate([kept, new])
+    found = fit_moments(moments, **request)
+    whole = fit(frame(spark, today, 4).select("path", "features"), dimension=40, solver="auto", seed=0, **request)
+    assert_same(found, whole.pca)
+    assert_like_sklearn(found, today, standardize)
+    # The share that a space keeps is what a pass over the rows measures, but for the shift of the mean.
+    measured = measure_drift(frame(spark, today, 4).select("path", "features"), first.pca, spark)
+    assert kept_share(first.pca, moments) == pytest.approx(measured.share, abs=1e-2)
+
+
+def test_only_the_gram_solver_up_to_its_largest_dimension_gives_moments(
+    spark: SparkSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    features = frame(spark, decaying(30, 20)).select("path", "features")
+    settings: dict[str, Any] = {
+        "dimension": 20, "variance": None, "components": 3, "standardize": False, "seed": 0, "memory": 1 << 30
+    }  # fmt: skip
+    assert fit(features, solver="exact", **settings).moments is not None
+    assert fit(features, solver="randomized", **settings).moments is None
+    monkeypatch.setattr(selection, "GRAM_MAX_DIMENSION", 19)
+    for solver in ("exact", "auto"):
+        assert fit(features, solver=solver, **settings).moments is None

@@ -121,7 +121,7 @@ def refit_share(refit: Pca, components: int) -> float:
     return float(min(refit.spectrum[:components].sum() / refit.total_variance, 1.0))
 
 
-def compare(space: Pca, refit: Pca, moments: ScatterMoments) -> Retention:
+def measure_retention(space: Pca, refit: Pca, moments: ScatterMoments) -> Retention:
     """Whether a space still keeps what is requested, on today's variance.
 
     A refit is due where something else is requested than the space was fitted for: another share, another number of
