@@ -250,7 +250,7 @@ def _full_disk_explained(folder: str) -> Iterator[None]:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         raise DoesNotFitError(
             f"temporary file in {folder}: {'the disk is full' if full else error.strerror or error}",
-            "Free some space, or name a folder of another disk with --local-dir",
+            "Free some space, or name a folder of another disk with --local-dir or the variable TMPDIR",
         ) from error
 
 

@@ -6,7 +6,7 @@ import pyarrow.compute as pc
 
 from verger.errors import TooManyRejectedError
 from verger.pipeline.values import Accepted, Extracted, Job, Pending, Published
-from verger.tables.rows import anti_join, is_gone, parquet_bytes, semi_join
+from verger.tables.rows import anti_join, is_gone, parquet_bytes, present_among, semi_join
 
 # Of fewer new photographs all may be bad by chance.
 _MIN_NEW = 20
@@ -98,6 +98,7 @@ def forget_refusals(job: Job, published: Published) -> None:
     """
     pending = published.projected.extracted.pending
     paths, listed = pending.refused["path"], pending.listed
-    gone = is_gone(paths, job.config.input, listed.present, listed.unseen)
-    left = pc.and_not(pc.invert(gone), pc.is_in(paths, value_set=listed.chosen["path"]))
+    present = paths.filter(present_among(paths, listed.photographs))
+    gone = is_gone(paths, job.config.input, present, listed.unseen)
+    left = pc.and_not(pc.invert(gone), present_among(paths, listed.chosen))
     pending.store.forget_refused(pending.refused, paths.filter(left))

@@ -107,12 +107,13 @@ def list_photographs(job: Job) -> Listed:
     StoreError
         The store refuses or cannot be reached.
     """
-    found = inventory.take(job.config.input, job.stores, job.config.exclude)
-    chosen = inventory.select(found.photographs, job.config, job.config.input)
+    scratch = job.config.local_dir
+    found = inventory.take(job.config.input, job.stores, job.config.exclude, scratch=scratch)
+    chosen = inventory.select(found.photographs, job.config, job.config.input, scratch)
     labels = inventory.label_counts(chosen)
     for doubt in doubts(labels):
         job.progress.warn(doubt)
-    return Listed(found.photographs["path"], chosen, found.ignored, labels, found.excluded)
+    return Listed(found.photographs, chosen, found.ignored, labels, found.excluded)
 
 
 def find_pending(job: Job, listed: Listed, network: Network) -> Pending:
@@ -123,12 +124,12 @@ def find_pending(job: Job, listed: Listed, network: Network) -> Pending:
     job : Job
         Its output has the feature store; only photographs below its input count as gone.
     listed : Listed
-        ``chosen`` is looked up in the store, and ``present`` tells what is gone.
+        ``chosen`` is looked up in the store, and ``photographs`` tells what is gone.
     network : Network
         Whose features are meant.
     """
     store = FeatureStore(job.run.storage, job.run.output, network.fingerprint, job.progress.warn, decoders())
-    known, chosen = store.known(), listed.chosen
+    known, chosen = store.known(), listed.chosen.to_table()
     remembered, tried = store.rejections()
     rejected = _relabelled(anti_join(semi_join(remembered, chosen), known), chosen)
     pending = anti_join(anti_join(chosen, known), rejected)
@@ -144,7 +145,7 @@ def find_pending(job: Job, listed: Listed, network: Network) -> Pending:
         rejected=rejected,
         refused=refused,
         new=new,
-        gone=count_gone(known, job.config.input, listed.present, listed.unseen),
+        gone=count_gone(known, job.config.input, listed.photographs.to_table()["path"], listed.unseen),
     )
 
 
@@ -336,7 +337,7 @@ def _on_features(job: Job, session: Session, extracted: Extracted, stage: Callab
 def _features(job: Job, session: Session, extracted: Extracted) -> DataFrame:
     """The features of the chosen photographs with today's labels, from the files that there are now."""
     store = extracted.pending.store
-    wanted = _located(extracted.listed.chosen, store.known())
+    wanted = _located(extracted.listed.chosen.to_table(), store.known())
     missing = extracted.rows - wanted.num_rows
     if missing:
         raise StoreError(

@@ -18,6 +18,7 @@ from verger.network.backbones import Network
 from verger.progress import Progress
 from verger.residency.guard import Residency
 from verger.residency.nodes import Executors
+from verger.spool import Spool
 from verger.storage.stores import Stores
 from verger.tables.manifest import FittingRun, Manifest
 from verger.tables.manifest_parts import Drift, Photographs, ReportPage
@@ -62,10 +63,10 @@ class Listed:
 
     Attributes
     ----------
-    present : pyarrow.ChunkedArray of str
-        The paths of all photographs in the input; they tell what is gone.
-    chosen : pyarrow.Table
-        The photographs that the settings select (`verger.photographs.inventory.SCHEMA`), sorted by path.
+    photographs : Spool
+        All photographs in the input (`verger.photographs.inventory.SCHEMA`), sorted by path; they tell what is gone.
+    chosen : Spool
+        Those that the settings select.
     ignored : dict of str to int
         Other files, by suffix.
     labels : dict of str to int
@@ -74,8 +75,8 @@ class Listed:
         Excluded folders that were not entered; what is in them is not known.
     """
 
-    present: pa.ChunkedArray
-    chosen: pa.Table
+    photographs: Spool
+    chosen: Spool
     ignored: dict[str, int]
     labels: dict[str, int]
     unseen: tuple[str, ...] = ()

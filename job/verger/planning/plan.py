@@ -154,10 +154,10 @@ def plan(config: RunConfig, nodes: int = 1, node_cores: int | None = None) -> Pl
     stores = Stores()
     uris = uris_by_role(input=source, output=output, weights=config.weights)
     residency = check_access(stores, uris, config, written={"output"}, try_writing=False)
-    found = inventory.take(source, stores, config.exclude)
-    chosen = inventory.select(found.photographs, config, source)
+    found = inventory.take(source, stores, config.exclude, scratch=config.local_dir)
+    selected = inventory.select(found.photographs, config, source, config.local_dir)
     network = resolve(config, stores, config.seed)
-    labels = inventory.label_counts(chosen)
+    labels, chosen = inventory.label_counts(selected), selected.to_table()
     warnings = doubts(labels)
     storage = stores.of(output)
     store = FeatureStore(storage, output, network.fingerprint, warnings.append, decoders())
@@ -191,7 +191,7 @@ def plan(config: RunConfig, nodes: int = 1, node_cores: int | None = None) -> Pl
         known=chosen.num_rows - refused.num_rows - new.num_rows,
         rejected=refused.num_rows,
         new=new.num_rows,
-        gone=count_gone(stored, source, found.photographs["path"], found.excluded),
+        gone=count_gone(stored, source, found.photographs.to_table()["path"], found.excluded),
         labels=labels,
         ignored=found.ignored,
         bytes=_total_bytes(chosen),

@@ -19,6 +19,7 @@ from verger.pipeline.recording import Recorder
 from verger.pipeline.values import Extracted, Job, Listed, Pending
 from verger.progress import Progress
 from verger.residency.guard import Residency
+from verger.spool import Spool
 from verger.storage.stores import Stores
 from verger.tables.runs import new_run
 from verger.tables.schemas import REJECTED
@@ -45,7 +46,7 @@ def rejections(*paths: str) -> pa.Table:
 
 def pending(job: Job) -> Pending:
     chosen, other = photographs("/in/a", "/in/b", "/in/c", "/in/d"), None
-    listed = Listed(chosen["path"], chosen, {".txt": 2}, {"apple": 4})
+    listed = Listed(Spool(SCHEMA, chosen.to_batches()), Spool(SCHEMA, chosen.to_batches()), {".txt": 2}, {"apple": 4})
     unused: Any = other
     return Pending(listed, unused, unused, chosen.slice(2), rejections("/in/b"), unused, unused, gone=7)
 

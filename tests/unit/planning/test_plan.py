@@ -63,7 +63,7 @@ def finished_run(config: RunConfig, fingerprint: str, rate: float | None, comput
 
 
 def listed_photographs(config: RunConfig) -> list[dict]:
-    return inventory.take(config.input, Stores()).photographs.to_pylist()
+    return inventory.take(config.input, Stores()).photographs.to_table().to_pylist()
 
 
 class TestPlan:
