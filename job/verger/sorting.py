@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,6 +15,8 @@ Rows: TypeAlias = pa.Table | pa.RecordBatch
 
 # Rows that are sorted in memory. A path and what belongs to it take some 200 bytes.
 _RUN_ROWS = 4 * MAX_BATCH_ROWS
+# Files of one level that are merged at once: a batch of each is in memory.
+_MAX_MERGED = 8
 
 
 def aligned(
@@ -80,8 +83,9 @@ class _Cursor:
     def take_below(self, bound: str | None) -> pa.Table:
         """Take the rows with smaller keys; all of them where there is no bound."""
         below = self._rows.num_rows
-        if bound is not None and below:
-            below = pc.sum(pc.less(self._rows[self._key], bound)).as_py() or 0
+        if bound is not None:
+            keys = self._rows[self._key]
+            below = bisect_left(range(below), bound, key=lambda at: str(keys[at].as_py()))
         taken, self._rows = self._rows.slice(0, below), self._rows.slice(below)
         return taken
 
@@ -111,7 +115,8 @@ def merge(streams: Sequence[Iterable[Rows]], schema: pa.Schema, by: Sequence[str
 class Sorter:
     """Sorts rows, however many: in memory, and beyond some hundred thousand rows on disk.
 
-    Rows that come in order are only written down.
+    Rows that come in order are only written down. Others are sorted in runs of so many rows as fit into memory, and
+    the runs are merged, a bounded number at a time. Rows with equal keys keep their order.
 
     Parameters
     ----------
@@ -129,9 +134,10 @@ class Sorter:
         self._folder = folder
         self._waiting: list[pa.Table] = []
         self._rows = 0
-        self._runs: list[Spool] = []
+        self._runs: list[_Run] = []
         self._current: SpoolWriter | None = None
         self._last: tuple[str, ...] | None = None
+        self._repeats = False  # whether two neighbours are equal in the first column
 
     def write(self, rows: Rows) -> None:
         """Add rows, in any order.
@@ -140,6 +146,11 @@ class Sorter:
         ----------
         rows : pyarrow.Table or pyarrow.RecordBatch
             With the schema's columns.
+
+        Raises
+        ------
+        DoesNotFitError
+            The disk is full.
         """
         if rows.num_rows:
             self._waiting.append(rows if isinstance(rows, pa.Table) else pa.Table.from_batches([rows]))
@@ -159,31 +170,61 @@ class Sorter:
         -------
         Spool
             The rows, sorted.
+
+        Raises
+        ------
+        DoesNotFitError
+            The disk is full.
         """
         self._spill()
-        if self._current is not None:
-            self._runs.append(self._current.finish())
-        runs = [run.batches() for run in self._runs]
-        merged: Iterable[pa.Table] = merge(runs, self._schema, self._by)
-        if unique:
-            merged = (keep_last(table, unique) for table in merged)
-        elif len(self._runs) == 1:
-            return self._runs[0]
-        return spool(self._schema, merged, self._folder)
+        self._end_run()
+        if len(self._runs) == 1 and not (unique and (self._repeats or self._runs[0].level)):
+            return self._runs[0].rows
+        merged = self._merged(self._runs)
+        return spool(self._schema, (keep_last(rows, unique) for rows in merged) if unique else merged, self._folder)
 
     def _spill(self) -> None:
-        """Sort what waits, and append it to the present file if it comes after all rows there, else to a new one."""
+        """Sort what waits, and append it to the present run if it comes after all rows there, else to a new one."""
         if not self._rows:
             return
-        table = pa.concat_tables(self._waiting).sort_by([(name, "ascending") for name in self._by])
+        table = pa.concat_tables(self._waiting)
+        if not _ascends(table[self._by[0]]):
+            table = table.sort_by([(name, "ascending") for name in self._by])
+            self._repeats = self._repeats or not _ascends(table[self._by[0]])
         first, last = (tuple(table[name][at].as_py() for name in self._by) for at in (0, -1))
-        if self._current is None or (self._last is not None and first < self._last):
-            if self._current is not None:
-                self._runs.append(self._current.finish())
-            self._current = SpoolWriter(self._schema, self._folder)
+        if self._last is not None:
+            self._repeats = self._repeats or first[0] == self._last[0]
+            if first < self._last:
+                self._end_run()
+        self._current = self._current or SpoolWriter(self._schema, self._folder)
         self._current.write(table)
         self._last = last
         self._waiting, self._rows = [], 0
+
+    def _end_run(self) -> None:
+        """Close the present run. Where there are many runs of one size, they become a run of the next size."""
+        if self._current is None:
+            return
+        self._runs.append(_Run(0, self._current.finish()))
+        self._current = self._last = None
+        while len(last := self._runs[-_MAX_MERGED:]) == _MAX_MERGED and last[0].level == last[-1].level:
+            merged = spool(self._schema, self._merged(last), self._folder)
+            self._runs[-_MAX_MERGED:] = [_Run(last[0].level + 1, merged)]
+
+    def _merged(self, runs: Sequence[_Run]) -> Iterator[pa.Table]:
+        return merge([run.rows.batches() for run in runs], self._schema, self._by)
+
+
+class _Run(NamedTuple):
+    """Sorted rows, and how often they were merged."""
+
+    level: int
+    rows: Spool
+
+
+def _ascends(keys: pa.ChunkedArray) -> bool:
+    """Whether each value is greater than the one before it."""
+    return bool(pc.all(pc.less(keys[:-1], keys[1:]), min_count=0).as_py())
 
 
 def keep_last(rows: pa.Table, columns: Sequence[str]) -> pa.Table:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import errno
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import accumulate
 from types import TracebackType
-from typing import Self
+from typing import IO, Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -16,15 +18,13 @@ import pyarrow.compute as pc
 from verger.errors import DoesNotFitError
 
 MAX_BATCH_ROWS = 1 << 16
-"""Rows of a batch of a spool, at most."""
-# A file of so many rows is a few MB: what is less is kept in memory, without a file.
-_ROWS_IN_MEMORY = 1 << 16
+"""Rows of a batch of a spool, at most. Fewer rows than this in all are a few MB: they are kept in memory."""
 
 
 class Spool:
     """Rows of one schema that were written once, in memory if they are few, else in a file without a name.
 
-    The file is removed when this object is.
+    The file is removed when this object is, or the process ends, in whatever way. Several threads may read at once.
 
     Parameters
     ----------
@@ -34,6 +34,8 @@ class Spool:
         The rows, where they are in memory.
     file : pyarrow.NativeFile, optional
         The file in Arrow's IPC format that has them instead.
+    lengths : sequence of int
+        Rows of each batch of the file.
 
     Attributes
     ----------
@@ -43,31 +45,43 @@ class Spool:
         How many there are.
     """
 
-    def __init__(self, schema: pa.Schema, batches: list[pa.RecordBatch], file: pa.NativeFile | None = None) -> None:
+    def __init__(
+        self,
+        schema: pa.Schema,
+        batches: list[pa.RecordBatch],
+        file: pa.NativeFile | None = None,
+        lengths: Sequence[int] = (),
+    ) -> None:
         self.schema = schema
         self._batches = batches
+        self._file = file
         self._reader = pa.ipc.open_file(file) if file else None
-        self._starts = [0]
-        for number in range(self._count()):
-            self._starts.append(self._starts[-1] + self._batch(number).num_rows)
+        self._starts = [0, *accumulate(lengths if file else [batch.num_rows for batch in batches])]
         self.num_rows = self._starts[-1]
 
-    def _count(self) -> int:
-        return self._reader.num_record_batches if self._reader else len(self._batches)
-
-    def _batch(self, number: int) -> pa.RecordBatch:
-        return self._reader.get_batch(number) if self._reader else self._batches[number]
-
-    def batches(self) -> Iterator[pa.RecordBatch]:
+    def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         """Read all rows, in the order in which they were written.
+
+        Parameters
+        ----------
+        columns : sequence of str, optional
+            The columns that are read, in the order of the schema; default: all.
 
         Yields
         ------
         pyarrow.RecordBatch
             At most `MAX_BATCH_ROWS` rows.
         """
-        for number in range(self._count()):
-            yield self._batch(number)
+        names = self.schema.names
+        wanted = [at for at, name in enumerate(names) if columns is None or name in columns]
+        if self._file is None:
+            yield from (batch.select([names[at] for at in wanted]) for batch in self._batches)
+            return
+        options = pa.ipc.IpcReadOptions(included_fields=wanted)
+        reader = self._reader if columns is None else pa.ipc.open_file(self._file, options=options)
+        assert reader is not None
+        for number in range(reader.num_record_batches):
+            yield reader.get_batch(number)
 
     def slice(self, start: int, length: int) -> pa.Table:
         """Read some rows.
@@ -82,11 +96,14 @@ class Spool:
         pyarrow.Table
             The rows, in memory.
         """
-        stop, found = start + length, []
-        for number, (first, end) in enumerate(zip(self._starts, self._starts[1:], strict=False)):
-            if first < stop and end > start:
-                low = max(start - first, 0)
-                found.append(self._batch(number).slice(low, min(stop, end) - first - low))
+        stop, found = min(start + length, self.num_rows), []
+        for number in range(bisect_right(self._starts, start) - 1, len(self._starts) - 1):
+            first, end = self._starts[number], self._starts[number + 1]
+            if first >= stop:
+                break
+            batch = self._reader.get_batch(number) if self._reader else self._batches[number]
+            low = max(start - first, 0)
+            found.append(batch.slice(low, min(stop, end) - first - low))
         return pa.Table.from_batches(found, self.schema)
 
     def to_table(self) -> pa.Table:
@@ -113,11 +130,12 @@ class SpoolWriter:
 
     def __init__(self, schema: pa.Schema, folder: str | None = None) -> None:
         self.schema = schema
-        self._folder = folder
+        self._folder = folder or tempfile.gettempdir()
         self._waiting: list[pa.RecordBatch] = []
         self._rows = 0
-        self._path: str | None = None
-        self._file: pa.ipc.RecordBatchFileWriter | None = None
+        self._lengths: list[int] = []
+        self._file: IO[bytes] | None = None
+        self._writer: pa.ipc.RecordBatchFileWriter | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -125,7 +143,7 @@ class SpoolWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._remove()
+        self._waiting, self._writer, self._file = [], None, None
 
     def write(self, rows: pa.Table | pa.RecordBatch) -> None:
         """Add rows at the end.
@@ -144,7 +162,7 @@ class SpoolWriter:
             return
         self._waiting += _batches(rows, self.schema)
         self._rows += rows.num_rows
-        if self._rows >= _ROWS_IN_MEMORY:
+        if self._rows >= MAX_BATCH_ROWS:
             self._flush()
 
     def finish(self) -> Spool:
@@ -160,36 +178,32 @@ class SpoolWriter:
         DoesNotFitError
             The disk is full.
         """
-        if self._path is None:
-            return Spool(self.schema, _batches(pa.Table.from_batches(self._waiting, self.schema), self.schema))
-        self._flush()
-        with _full_disk_explained(self._path):
-            assert self._file is not None
-            self._file.close()
-            file = pa.OSFile(self._path, "rb")
-        self._remove()  # the open file stays readable, and nothing is left behind by a process that is killed
-        return Spool(self.schema, [], file)
-
-    def _flush(self) -> None:
-        """Write what waits as batches of one size, so that many small writes make no small batches."""
-        rows = pa.Table.from_batches(self._waiting, self.schema)
         if self._file is None:
-            folder = self._folder or tempfile.gettempdir()
-            with _full_disk_explained(folder):
-                os.makedirs(folder, exist_ok=True)
-                descriptor, self._path = tempfile.mkstemp(prefix="verger-", suffix=".arrow", dir=folder)
-                os.close(descriptor)
-                options = pa.ipc.IpcWriteOptions(compression="lz4")
-                self._file = pa.ipc.new_file(self._path, self.schema, options=options)
-        with _full_disk_explained(self._path):
-            for batch in _batches(rows, self.schema):
-                self._file.write_batch(batch)
-        self._waiting, self._rows = [], 0
+            return Spool(self.schema, _batches(pa.Table.from_batches(self._waiting, self.schema), self.schema))
+        self._flush(last=True)
+        with _full_disk_explained(self._folder):
+            assert self._writer is not None
+            self._writer.close()
+            self._file.flush()
+            # Opened anew by Arrow, whose files several threads can read at once, unlike Python's.
+            file = pa.OSFile(f"/proc/self/fd/{self._file.fileno()}", "rb")
+        return Spool(self.schema, [], file, self._lengths)
 
-    def _remove(self) -> None:
-        if self._path is not None:
-            with suppress(FileNotFoundError):
-                os.unlink(self._path)
+    def _flush(self, last: bool = False) -> None:
+        """Write what waits as batches of one size, so that many small writes make no small batches."""
+        batches = _batches(pa.Table.from_batches(self._waiting, self.schema), self.schema)
+        rest = [] if last or batches[-1].num_rows == MAX_BATCH_ROWS else [batches.pop()]
+        with _full_disk_explained(self._folder):
+            if self._writer is None:
+                os.makedirs(self._folder, exist_ok=True)
+                # It has no name, so that nothing is left behind by a process that is killed.
+                self._file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115
+                options = pa.ipc.IpcWriteOptions(compression="lz4")
+                self._writer = pa.ipc.new_file(pa.PythonFile(self._file, "w"), self.schema, options=options)
+            for batch in batches:
+                self._writer.write_batch(batch)
+                self._lengths.append(batch.num_rows)
+        self._waiting, self._rows = rest, sum(batch.num_rows for batch in rest)
 
 
 def spool(schema: pa.Schema, rows: Iterable[pa.Table | pa.RecordBatch], folder: str | None = None) -> Spool:
@@ -208,6 +222,11 @@ def spool(schema: pa.Schema, rows: Iterable[pa.Table | pa.RecordBatch], folder: 
     -------
     Spool
         All rows.
+
+    Raises
+    ------
+    DoesNotFitError
+        The disk is full.
     """
     with SpoolWriter(schema, folder) as writer:
         for some in rows:
@@ -223,15 +242,15 @@ def _batches(rows: pa.Table | pa.RecordBatch, schema: pa.Schema) -> list[pa.Reco
 
 
 @contextmanager
-def _full_disk_explained(path: str | None) -> Iterator[None]:
+def _full_disk_explained(folder: str) -> Iterator[None]:
     """Turn an error of the disk into one that says what to do."""
     try:
         yield
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         raise DoesNotFitError(
-            f"temporary file {path}: {'the disk is full' if full else error.strerror or error}",
-            "Free some space, or name a folder of another disk with --local-dir",
+            f"temporary file in {folder}: {'the disk is full' if full else error.strerror or error}",
+            "Free some space, or name a folder of another disk with --local-dir or the variable TMPDIR",
         ) from error
 
 
@@ -251,7 +270,7 @@ def count(rows: Spool, column: str) -> dict[str | None, int]:
         In no particular order.
     """
     found: dict[str | None, int] = {}
-    for batch in rows.batches():
+    for batch in rows.batches([column]):
         for item in pc.value_counts(batch[column]).to_pylist():
             found[item["values"]] = found.get(item["values"], 0) + item["counts"]
     return found

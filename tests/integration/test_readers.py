@@ -16,6 +16,7 @@ import pytest
 
 import verger
 from tests.integration.runs import WITHOUT_INSIGHT, photographs, run
+from tests.spools import spool_of
 from verger.spark.failures import explain
 from verger.storage.local import LocalStorage
 from verger.tables import compaction
@@ -119,7 +120,7 @@ def tended(spark: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run(spark, folder, wave_size=6, partitions=2, **WITHOUT_INSIGHT)
     output = str(folder / "out")
     compaction.compact(LocalStorage(), output, spark, pytest.fail)
-    present = pa.chunked_array([[str(path) for path in files[:9]]])
+    present = spool_of(*(str(path) for path in files[:9]))
     assert prune_gone(LocalStorage(), output, str(folder / "in"), present, pytest.fail) == 6  # with their copies
     photographs(folder / "in", 2, start=12)
     run(spark, folder, **WITHOUT_INSIGHT)

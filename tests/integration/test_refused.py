@@ -121,8 +121,8 @@ def test_temporary_rejections_are_tried_again(spark, tmp_path: Path, monkeypatch
     elsewhere, take = tmp_path / "elsewhere", inventory.take
     paths = [path for number in range(KNOWN, KNOWN + BAD) for path in (tmp_path / "in").glob(f"*/{number:04d}.png")]
 
-    def vanishing(source: str, stores: Stores, exclude: tuple[str, ...]) -> inventory.Inventory:
-        found = take(source, stores, exclude)
+    def vanishing(source: str, stores: Stores, exclude: tuple[str, ...], **more: Any) -> inventory.Inventory:
+        found = take(source, stores, exclude, **more)
         elsewhere.mkdir()
         for path in paths:
             path.rename(elsewhere / path.name)

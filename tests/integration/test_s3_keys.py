@@ -81,7 +81,7 @@ def labelled(photographs: Any, root: str) -> dict[str, tuple[str | None, str | N
     """Label and split by key."""
     return {
         row["path"].removeprefix(f"{root}/"): (row["label"], row["split"])
-        for row in photographs.select(["path", "label", "split"]).to_pylist()
+        for row in photographs.to_table().select(["path", "label", "split"]).to_pylist()
     }
 
 
@@ -94,7 +94,7 @@ def test_keys_that_are_no_paths_are_listed_labelled_and_read(flat: FlatStore, by
     found = inventory.take(f"{root}/in", stores)
     assert labelled(found.photographs, root) == ALL
     assert found.ignored == {"": 1}  # the photograph whose key ends in a slash is told, the empty markers are not
-    for row in found.photographs.to_pylist():
+    for row in found.photographs.to_table().to_pylist():
         read = stores.of(root).read_version(row["path"], row["version"])
         assert read == bytes_of[row["path"].removeprefix(f"{root}/")]
 
@@ -104,7 +104,7 @@ def test_a_key_may_begin_with_a_slash(flat: FlatStore, bytes_of: dict[str, bytes
     stores = Stores()
     found = inventory.take("s3://orchard", stores).photographs
     assert labelled(found, "s3://orchard") == {"/apple/1.jpg": ("apple", None), "//2.jpg": (None, None)}
-    for row in found.to_pylist():
+    for row in found.to_table().to_pylist():
         assert stores.of(row["path"]).read_version(row["path"], row["version"])
 
 
@@ -115,7 +115,7 @@ def test_strange_keys_on_a_real_server(minio: Server, bytes_of: dict[str, bytes]
         client.put_object(Bucket=bucket, Key=key, Body=bytes_of[key])
     found = inventory.take(f"s3://{bucket}/in", stores).photographs
     assert labelled(found, f"s3://{bucket}") == STRANGE
-    for row in found.to_pylist():
+    for row in found.to_table().to_pylist():
         read = stores.of(row["path"]).read_version(row["path"], row["version"])
         assert read == bytes_of[row["path"].removeprefix(f"s3://{bucket}/")]
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,9 +15,12 @@ from numpy.typing import NDArray
 from verger.batches import batched
 from verger.config import RunConfig
 from verger.errors import NothingToReadError
+from verger.photographs.balance import balanced_rows
 from verger.photographs.folders import HIDDEN_PATTERN, PhotographFolders, compile_globs, matches
+from verger.photographs.labels import extract, label_and_split, paths_below
 from verger.photographs.suffixes import HIDDEN, HIDDEN_FOLDER, NOT_UTF8, SUFFIXES, describe_ignored
-from verger.spool import spool
+from verger.sorting import Sorter
+from verger.spool import Spool, count, spool
 from verger.storage.base import Entry
 from verger.storage.stores import Stores
 from verger.storage.uri import canonical
@@ -37,15 +39,6 @@ SCHEMA = pa.schema(
 ``version`` changes when the file does; ``size`` is in bytes.
 """
 
-_SPLITS = {
-    "train": "Training",
-    "training": "Training",
-    "val": "Validation",
-    "valid": "Validation",
-    "validation": "Validation",
-    "test": "Test",
-    "testing": "Test",
-}
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _CHUNK = 1 << 16  # entries that are handled at a time
 
@@ -56,8 +49,8 @@ class Inventory:
 
     Attributes
     ----------
-    photographs : pyarrow.Table
-        Schema `SCHEMA`, sorted by path, each path once.
+    photographs : Spool
+        Schema `SCHEMA`, sorted by path, each path once; of a path that is listed twice, the last entry.
     ignored : dict of str to int
         Number of other files by suffix (lower case, ``""`` if there is none), `HIDDEN` or `NOT_UTF8`; and of what else
         was passed over, by the other keys of `verger.photographs.suffixes`.
@@ -65,7 +58,7 @@ class Inventory:
         Folders of a disk that are excluded and were not entered. What is in them is not known.
     """
 
-    photographs: pa.Table
+    photographs: Spool
     ignored: dict[str, int]
     excluded: tuple[str, ...] = ()
 
@@ -91,6 +84,8 @@ def take(
         excluded need not be readable. All other photographs are listed, excluded ones too.
     enter_excluded : bool
         Whether excluded folders are entered where they may be.
+    scratch : str, optional
+        Folder for temporary files; default: the system's.
 
     Returns
     -------
@@ -103,10 +98,12 @@ def take(
         There is no such folder, or no photograph in it.
     StoreError
         The store refuses or cannot be reached.
+    DoesNotFitError
+        The disk of the temporary files is full.
     """
     root = canonical(folder)
     folders = PhotographFolders(root, exclude, enter_excluded)
-    inventory = from_entries(stores.of(root).list(root, folders), root)
+    inventory = from_entries(stores.of(root).list(root, folders), root, scratch)
     ignored = Counter(inventory.ignored) + folders.ignored
     inventory = replace(inventory, ignored=dict(sorted(ignored.items())), excluded=tuple(folders.excluded))
     if inventory.photographs.num_rows == 0:
@@ -115,7 +112,7 @@ def take(
         if HIDDEN in ignored or HIDDEN_FOLDER in ignored:
             advice += "; to read a hidden folder, give it as the input itself"
         raise NothingToReadError(f"no photograph in {root}: {found or 'it is empty'}", advice)
-    return replace(inventory, photographs=spool(SCHEMA, [inventory.photographs]))
+    return inventory
 
 
 def _not_entered(folders: tuple[str, ...]) -> str:
@@ -124,10 +121,10 @@ def _not_entered(folders: tuple[str, ...]) -> str:
     return f"{number:,} excluded folder{'s were' if number > 1 else ' was'} not entered" if number else ""
 
 
-def from_entries(entries: Iterable[Entry], root: str) -> Inventory:
+def from_entries(entries: Iterable[Entry], root: str, scratch: str | None = None) -> Inventory:
     """Find the photographs among the files of a folder.
 
-    Entries are handled in chunks: of a million entries only the columns are in memory.
+    Entries are handled in chunks, sorted on disk where they do not come in order: memory does not grow with them.
 
     Parameters
     ----------
@@ -135,16 +132,24 @@ def from_entries(entries: Iterable[Entry], root: str) -> Inventory:
         What a store lists below ``root``.
     root : str
         The folder, as a canonical path. Label, split and hidden folders are looked for below it.
+    scratch : str, optional
+        Folder for temporary files; default: the system's.
 
     Returns
     -------
     Inventory
         Possibly without photographs.
+
+    Raises
+    ------
+    DoesNotFitError
+        The disk of the temporary files is full.
     """
     ignored: Counter[str] = Counter()
-    tables = [_photographs(chunk, root, ignored) for chunk in batched(entries, _CHUNK)]
-    found = pa.concat_tables([SCHEMA.empty_table(), *tables]).sort_by("path")
-    return Inventory(_unique(found), dict(sorted(ignored.items())))
+    sorter = Sorter(SCHEMA, ["path"], scratch)
+    for chunk in batched(entries, _CHUNK):
+        sorter.write(_photographs(chunk, root, ignored))
+    return Inventory(sorter.finish(unique=["path"]), dict(sorted(ignored.items())))
 
 
 def _photographs(entries: list[Entry], root: str, ignored: Counter[str]) -> pa.Table:
@@ -155,108 +160,102 @@ def _photographs(entries: list[Entry], root: str, ignored: Counter[str]) -> pa.T
         readable = [entry for entry in entries if not _SURROGATE.search(entry.path)]
         ignored[NOT_UTF8] += len(entries) - len(readable)
         return _photographs(readable, root, ignored)
-    below = _below(path, root)
+    below = paths_below(path, root)
     hidden = pc.match_substring_regex(below, HIDDEN_PATTERN)
-    suffix = pc.utf8_lower(pc.fill_null(_extract(below, r"(?P<it>\.[^./]*)$"), ""))
+    suffix = pc.utf8_lower(pc.fill_null(extract(below, r"(?P<it>\.[^./]*)$"), ""))
     wanted = pc.and_(pc.is_in(suffix, pa.array(SUFFIXES)), pc.invert(hidden))
     others = pc.value_counts(pc.if_else(hidden, HIDDEN, suffix).filter(pc.invert(wanted)))
     ignored.update({other["values"]: other["counts"] for other in others.to_pylist()})
-    label, split = _label_and_split(below)
+    label, split = label_and_split(path, root)
     version = pa.array([entry.version for entry in entries], pa.string())
     size = pa.array([entry.size for entry in entries], pa.int64())
     return pa.table([path, label, split, version, size], schema=SCHEMA).filter(wanted)
 
 
-def _below(path: pa.Array, root: str) -> pa.Array:
-    """The paths relative to ``root``."""
-    return pc.utf8_slice_codeunits(path, len(root.rstrip("/")) + 1)
-
-
-def _label_and_split(below: pa.Array) -> tuple[pa.Array, pa.Array]:
-    """Of each photograph the folder it is in, unless that is a split, and the nearest split above it.
-
-    A key is no path: "a//1.jpg" and "a/./1.jpg" are in the nearest folder that has a name.
-    """
-    label = _extract(below, r"(?s)(?:^|/)(?P<it>[^/.][^/]*)/[^/]*$")
-    if pc.any(pc.and_(pc.is_null(label), pc.match_substring(below, "/"))).as_py():
-        label = pc.coalesce(label, _extract(below, r"(?s)(?:^|/)(?P<it>[^/.][^/]*)(?:/+\.{1,2})*/+[^/]*$"))
-    label = pc.if_else(pc.is_in(pc.utf8_lower(label), pa.array(_SPLITS)), pa.scalar(None, pa.string()), label)
-    split = _extract(below, rf"(?is)^(?:.*/)?(?P<it>{'|'.join(_SPLITS)})/")
-    return label, pa.array(_SPLITS.values()).take(pc.index_in(pc.utf8_lower(split), pa.array(_SPLITS)))
-
-
-def _extract(texts: pa.Array, pattern: str) -> pa.Array:
-    """What the group ``it`` of a pattern matches; null where the pattern does not match."""
-    return pc.struct_field(pc.extract_regex(texts, pattern), "it")
-
-
-def _unique(photographs: pa.Table) -> pa.Table:
-    """Each path once, of a table sorted by path. The last row of a path is kept."""
-    path = photographs["path"]
-    last = pc.not_equal(path[:-1], path[1:])
-    if pc.all(last, min_count=0).as_py():
-        return photographs
-    return photographs.filter(pa.chunked_array([*last.chunks, pa.array([True])]))
-
-
-def select(photographs, config: RunConfig, root: str, scratch=None):
-    chosen = _select(photographs.to_table(), config, root)
-    return photographs if chosen.num_rows == photographs.num_rows else spool(SCHEMA, [chosen])
-
-
-def present_among(paths, photographs):
-    return pc.is_in(paths, value_set=photographs.to_table()["path"])
-
-
-def _select(photographs: pa.Table, config: RunConfig, root: str) -> pa.Table:
+def select(photographs: Spool, config: RunConfig, root: str, scratch: str | None = None) -> Spool:
     """Select the photographs that a run asks for.
 
     Parameters
     ----------
-    photographs : pyarrow.Table
-        Schema `SCHEMA`.
+    photographs : Spool
+        Schema `SCHEMA`, sorted by path.
     config : RunConfig
         ``label``, ``exclude``, ``max_labels`` and ``max_photographs``. The last selects the same photographs on every
         machine, with labels as evenly represented as possible.
     root : str
         Path or URI of the folder that was listed. ``exclude`` is compared with paths below it.
+    scratch : str, optional
+        Folder for temporary files; default: the system's.
 
     Returns
     -------
-    pyarrow.Table
-        Schema `SCHEMA`, in the order of ``photographs``.
+    Spool
+        Schema `SCHEMA`, in the order of ``photographs``; the same object where all are selected.
 
     Raises
     ------
     NothingToReadError
         No photograph is selected.
+    DoesNotFitError
+        The disk of the temporary files is full.
     """
     chosen = photographs
-    if config.label:
-        chosen = chosen.filter(_is_labelled(chosen, _matching(_labels(chosen), config.label)))
-    if config.exclude:
-        excluded = _is_labelled(chosen, _matching(_labels(chosen), config.exclude))
-        below, globs = _below(chosen["path"], canonical(root)).to_pylist(), compile_globs(config.exclude)
-        excluded = pc.or_(excluded, pa.array([matches(globs, path) for path in below], pa.bool_()))
-        chosen = chosen.filter(pc.invert(excluded))
+    if config.label or config.exclude:
+        chosen = _spooled((_matching(batch, config, canonical(root)) for batch in chosen.batches()), scratch)
     if config.max_labels is not None:
-        chosen = chosen.filter(_is_labelled(chosen, _labels(chosen)[: config.max_labels]))
+        first = pa.array(_labels(chosen)[: config.max_labels], pa.string())
+        chosen = _spooled((batch.filter(pc.is_in(batch["label"], first)) for batch in chosen.batches()), scratch)
     if config.max_photographs is not None and config.max_photographs < chosen.num_rows:
-        chosen = chosen.take(_balanced(chosen, config.max_photographs, canonical(root)))
+        rows = balanced_rows(chosen, config.max_photographs, canonical(root))
+        chosen = _spooled(_taken(chosen, rows), scratch)
     if chosen.num_rows == 0:
         raise NothingToReadError(
             f"none of {photographs.num_rows:,} photographs is left after {_selection(config)}",
             f"Labels here: {_few(_labels(photographs))}",
         )
-    return chosen
+    return chosen if chosen.num_rows < photographs.num_rows else photographs
 
 
-def label_counts(photographs: pa.Table) -> dict[str, int]:
+def _spooled(batches: Iterable[pa.RecordBatch], scratch: str | None) -> Spool:
+    return spool(SCHEMA, batches, scratch)
+
+
+def _matching(photographs: pa.RecordBatch, config: RunConfig, root: str) -> pa.RecordBatch:
+    """The photographs that ``label`` and ``exclude`` leave."""
+    labels, below = photographs["label"], paths_below(photographs["path"], root)
+    present = pc.unique(labels).drop_null()
+    if config.label:
+        wanted = pc.is_in(labels, _matches(present, config.label))
+        photographs, labels, below = photographs.filter(wanted), labels.filter(wanted), below.filter(wanted)
+    if config.exclude:
+        globs = compile_globs(config.exclude)
+        excluded = pa.array([matches(globs, path) for path in below.to_pylist()], pa.bool_())
+        excluded = pc.or_(excluded, pc.is_in(labels, _matches(present, config.exclude)))
+        photographs = photographs.filter(pc.invert(excluded))
+    return photographs
+
+
+def _matches(labels: pa.Array, globs: tuple[str, ...]) -> pa.Array:
+    """The labels that match one of the globs."""
+    compiled = compile_globs(globs)
+    return pa.array([label for label in labels.to_pylist() if matches(compiled, label)], pa.string())
+
+
+def _taken(photographs: Spool, rows: NDArray[np.int64]) -> Iterator[pa.RecordBatch]:
+    """The photographs with these row numbers, which ascend."""
+    start = 0
+    for batch in photographs.batches():
+        low, high = np.searchsorted(rows, (start, start + batch.num_rows))
+        yield batch.take(pa.array(rows[low:high] - start))
+        start += batch.num_rows
+
+
+def label_counts(photographs: Spool) -> dict[str, int]:
     """Count photographs by label.
 
     Parameters
     ----------
-    photographs : pyarrow.Table
+    photographs : Spool
         With a column ``label``.
 
     Returns
@@ -264,43 +263,11 @@ def label_counts(photographs: pa.Table) -> dict[str, int]:
     dict of str to int
         In the order of the labels. ``""`` counts photographs without a label.
     """
-    counts = pc.value_counts(pc.fill_null(photographs.to_table()["label"], "")).to_pylist()
-    return dict(sorted((count["values"], count["counts"]) for count in counts))
+    return dict(sorted((label or "", number) for label, number in count(photographs, "label").items()))
 
 
-def _labels(photographs: pa.Table) -> list[str]:
-    return sorted(pc.unique(photographs["label"]).drop_null().to_pylist())
-
-
-def _matching(labels: list[str], globs: tuple[str, ...]) -> list[str]:
-    """The labels that match one of the globs."""
-    compiled = compile_globs(globs)
-    return [label for label in labels if matches(compiled, label)]
-
-
-def _is_labelled(photographs: pa.Table, labels: list[str]) -> pa.ChunkedArray:
-    """Whether each photograph has one of these labels."""
-    return pc.is_in(photographs["label"], pa.array(labels, pa.string()))
-
-
-def _balanced(photographs: pa.Table, number: int, root: str) -> NDArray[np.intp]:
-    """Row numbers of ``number`` photographs, ascending.
-
-    Every photograph has a rank within its label, by the hash of its path. The lowest ranks are taken. So
-    all labels are equally represented, as far as they have enough photographs.
-    """
-    below = _below(photographs["path"], root).to_pylist()
-    hashes = np.fromiter(map(_hash, below), np.uint64, len(below))
-    labels = photographs["label"].combine_chunks().dictionary_encode(null_encoding="encode").indices.to_numpy()
-    order = np.lexsort((hashes, labels))
-    counts = np.bincount(labels)
-    ranks = np.empty(len(order), np.int64)
-    ranks[order] = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
-    return np.sort(np.lexsort((hashes, ranks))[:number])
-
-
-def _hash(path: str) -> int:
-    return int.from_bytes(hashlib.blake2b(path.encode(), digest_size=8).digest(), "big")
+def _labels(photographs: Spool) -> list[str]:
+    return sorted(label for label in count(photographs, "label") if label is not None)
 
 
 def _selection(config: RunConfig) -> str:

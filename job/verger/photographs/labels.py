@@ -1,13 +1,87 @@
-"""Labels that make one doubt that a folder is what it seems."""
+"""Labels and splits, as the folders of a photograph say them, and labels that make one doubt what they say."""
 
 from __future__ import annotations
 
 import os
 import unicodedata
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from verger.photographs.suffixes import SUFFIXES, UNREAD
 
 _NAMED = 3  # so many labels are named in a warning
+_SPLITS = {
+    "train": "Training",
+    "training": "Training",
+    "val": "Validation",
+    "valid": "Validation",
+    "validation": "Validation",
+    "test": "Test",
+    "testing": "Test",
+}
+
+
+def label_and_split(paths: pa.Array, root: str) -> tuple[pa.Array, pa.Array]:
+    """Of each photograph the folder it is in, unless that is a split, and the nearest split above it.
+
+    A key is no path: "a//1.jpg" and "a/./1.jpg" are in the nearest folder that has a name.
+
+    Parameters
+    ----------
+    paths : pyarrow.Array of str
+        Canonical, below ``root``.
+    root : str
+        Canonical folder of the input. Only names below it count.
+
+    Returns
+    -------
+    label, split : pyarrow.Array of str
+        One for each path, or null.
+    """
+    below = paths_below(paths, root)
+    label = extract(below, r"(?s)(?:^|/)(?P<it>[^/.][^/]*)/[^/]*$")
+    if pc.any(pc.and_(pc.is_null(label), pc.match_substring(below, "/"))).as_py():
+        label = pc.coalesce(label, extract(below, r"(?s)(?:^|/)(?P<it>[^/.][^/]*)(?:/+\.{1,2})*/+[^/]*$"))
+    label = pc.if_else(pc.is_in(pc.utf8_lower(label), pa.array(_SPLITS)), pa.scalar(None, pa.string()), label)
+    split = extract(below, rf"(?is)^(?:.*/)?(?P<it>{'|'.join(_SPLITS)})/")
+    return label, pa.array(_SPLITS.values()).take(pc.index_in(pc.utf8_lower(split), pa.array(_SPLITS)))
+
+
+def paths_below(paths: pa.Array, root: str) -> pa.Array:
+    """Paths relative to a folder.
+
+    Parameters
+    ----------
+    paths : pyarrow.Array of str
+        Canonical, below ``root``.
+    root : str
+        Canonical folder.
+
+    Returns
+    -------
+    pyarrow.Array of str
+        Without a slash at the start.
+    """
+    return pc.utf8_slice_codeunits(paths, len(root.rstrip("/")) + 1)
+
+
+def extract(texts: pa.Array, pattern: str) -> pa.Array:
+    """Find a part of each text.
+
+    Parameters
+    ----------
+    texts : pyarrow.Array of str
+        To be searched.
+    pattern : str
+        Regular expression for RE2, with a group ``it``.
+
+    Returns
+    -------
+    pyarrow.Array of str
+        What the group matches; null where the pattern does not match.
+    """
+    return pc.struct_field(pc.extract_regex(texts, pattern), "it")
 
 
 def doubts(labels: dict[str, int]) -> list[str]:

@@ -60,8 +60,9 @@ def prune(config: PruneSettings, keep_runs: int | None, forget_gone: bool, progr
         with progress.stage("list", "Listing photographs"):
             found = inventory.take(source, stores, exclude, enter_excluded=True)
         with progress.stage("prune", "Removing features of photographs that are gone"):
-            present = found.photographs["path"]
-            removed["photographs"] = prune_gone(storage, output, source, present, progress.warn, found.excluded)
+            removed["photographs"] = prune_gone(
+                storage, output, source, found.photographs, progress.warn, found.excluded
+            )
     return removed
 
 

@@ -6,10 +6,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from verger.errors import TooManyRejectedError
-from verger.photographs.inventory import present_among
 from verger.pipeline.values import Accepted, Compared, Extracted, Job
 from verger.tables.changes import Changes
-from verger.tables.rows import anti_join, is_gone, parquet_bytes, semi_join
+from verger.tables.rows import anti_join, is_gone, parquet_bytes, present_among, semi_join
 
 # Of fewer new photographs all may be bad by chance.
 _MIN_NEW = 20

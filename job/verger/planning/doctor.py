@@ -204,11 +204,11 @@ def _input(stores: Stores, source: str, exclude: tuple[str, ...]) -> str:
     for batch in batched(storage.list(source, PhotographFolders(source, exclude)), MAX_LISTED):
         photographs, seen = from_entries(batch, source).photographs, seen + len(batch)
         if photographs.num_rows:
-            rejected = ""
+            (first,), rejected = photographs.slice(0, 1).to_pylist(), ""
             try:
-                storage.read_version(photographs["path"][0].as_py(), photographs["version"][0].as_py())
+                storage.read_version(first["path"], first["version"])
             except Rejection as rejection:  # a run goes on without it
-                rejected = f"; {photographs['path'][0]} would be rejected: {rejection.message}"
+                rejected = f"; {first['path']} would be rejected: {rejection.message}"
             more = " or more" if len(batch) == MAX_LISTED else ""
             return f"{source}, {photographs.num_rows:,}{more} photographs{rejected}"
     raise NothingToReadError(f"no photograph among the {seen:,} files of {source}", "Check the path")

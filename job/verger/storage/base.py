@@ -93,7 +93,10 @@ class Storage(Protocol):
     """
 
     def list(self, folder: str, policy: WalkPolicy = EVERYTHING) -> Iterator[Entry]:
-        """List all files below a folder, at any depth, in no particular order.
+        """List all files below a folder, at any depth, in the byte order of their paths where the store lists so.
+
+        Not in this order is what lies behind symbolic links to folders of a disk, which comes last, and what is in a
+        bucket whose store lists in an order of its own.
 
         Parameters
         ----------

@@ -15,11 +15,14 @@ _ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
 
 def walk(root: str, policy: WalkPolicy) -> Iterator[Entry]:
-    """Find all files below a folder.
+    """Find all files below a folder, in the order of the bytes of their paths.
 
     A folder is entered once, known by its device and inode. Folders that are reached without a symbolic link come
-    first, in sorted order; then those behind links, in the order of the links' paths. So the same tree gives the same
-    paths on every machine.
+    first, in that order; then those behind links, in the order of the links' paths. So the same tree gives the same
+    paths on every machine. What is behind links is out of order.
+
+    The names in a folder are sorted in memory: some 50 bytes and the name's length for each of its files and folders,
+    while the walk is in it or below it. Only the next file is asked for its size.
 
     Parameters
     ----------
@@ -41,45 +44,64 @@ def walk(root: str, policy: WalkPolicy) -> Iterator[Entry]:
     entered: set[int | str] = set()
     links = [root]
     while links:
-        folders = [heapq.heappop(links)]
-        while folders:
-            folder = folders.pop()
-            try:
-                identity = _identity(folder)
-                if identity in entered:
-                    policy.met_again(folder)
-                    continue
-                entered.add(identity)
-                subfolders: list[str] = []
-                yield from _scan(folder, policy, subfolders, links)
-            except OSError as error:
-                if folder == root or not _is_excused(error, folder, policy):
-                    raise
+        folder = heapq.heappop(links)
+        levels = [(folder, _names(folder, root, policy, entered))]
+        while levels:
+            folder, names = levels[-1]
+            if not names:
+                levels.pop()
                 continue
-            folders += sorted(subfolders, reverse=True)  # the last one is the next
+            name = os.fsdecode(names.pop())
+            path = os.path.join(folder, name.removesuffix("/"))
+            if not name.endswith("/"):
+                if entry := _entry(path, policy, links):
+                    yield entry
+            elif policy.enters(path):
+                levels.append((path, _names(path, root, policy, entered)))
 
 
-def _scan(folder: str, policy: WalkPolicy, subfolders: list[str], links: list[str]) -> Iterator[Entry]:
-    """The files of one folder; folders in it, and links to folders, are added to the two lists."""
-    with os.scandir(folder) as found:
-        for item in found:
-            try:
-                is_link = item.is_symlink()
-                if not is_link and item.is_dir(follow_symlinks=False):
-                    if policy.enters(item.path):
-                        subfolders.append(item.path)
-                    continue
-                status = item.stat()
-            except OSError as error:
-                if error.errno in _ABSENT and item.is_symlink():
-                    policy.found_broken_link(item.path)
-                elif not _is_excused(error, item.path, policy):
-                    raise
-                continue
-            if stat.S_ISREG(status.st_mode):  # opening a pipe would wait for its writer
-                yield Entry(item.path, status.st_size, version_of(status))
-            elif is_link and stat.S_ISDIR(status.st_mode) and policy.enters(item.path):
-                heapq.heappush(links, item.path)
+def _names(folder: str, root: str, policy: WalkPolicy, entered: set[int | str]) -> list[bytes]:
+    """The names in a folder, the first one last; those of folders end in a slash, which is how their paths sort."""
+    try:
+        identity = _identity(folder)
+        if identity in entered:
+            policy.met_again(folder)
+            return []
+        entered.add(identity)
+        with os.scandir(os.fsencode(folder)) as found:
+            names = [item.name + b"/" if _is_folder(item) else item.name for item in found]
+    except OSError as error:
+        if folder == root or not _is_excused(error, folder, policy):
+            error.filename = folder
+            raise
+        return []
+    names.sort(reverse=True)
+    return names
+
+
+def _is_folder(item: os.DirEntry[bytes]) -> bool:
+    """Whether it is a folder, not a link to one. What cannot be asked for its kind is asked again as a file."""
+    try:
+        return item.is_dir(follow_symlinks=False)
+    except OSError:
+        return False
+
+
+def _entry(path: str, policy: WalkPolicy, links: list[str]) -> Entry | None:
+    """A regular file; a link to a folder is added to ``links``."""
+    try:
+        status = os.stat(path)
+    except OSError as error:
+        if error.errno in _ABSENT and os.path.islink(path):
+            policy.found_broken_link(path)
+        elif not _is_excused(error, path, policy):
+            raise
+        return None
+    if stat.S_ISREG(status.st_mode):  # opening a pipe would wait for its writer
+        return Entry(path, status.st_size, version_of(status))
+    if stat.S_ISDIR(status.st_mode) and policy.enters(path):
+        heapq.heappush(links, path)
+    return None
 
 
 def _is_excused(error: OSError, path: str, policy: WalkPolicy) -> bool:

@@ -16,7 +16,21 @@ from verger.errors import NothingToReadError, StoreError
 from verger.jsonable import dump, timestamp
 from verger.residency.guard import Residency
 from verger.storage.uri import join
-from verger.tables.manifest_parts import AuditSummary, ClassifierResult, Cost, Environment, Number, Part, Photographs, Place, Projection, ReportPage, ResidencyRecord, SnapshotPart, Throughput
+from verger.tables.manifest_parts import (
+    AuditSummary,
+    ClassifierResult,
+    Cost,
+    Environment,
+    Number,
+    Part,
+    Photographs,
+    Place,
+    Projection,
+    ReportPage,
+    ResidencyRecord,
+    SnapshotPart,
+    Throughput,
+)
 from verger.tables.manifest_space import Features, PcaSummary
 from verger.tables.runs import Run
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -16,17 +17,22 @@ import pyarrow.parquet as pq
 
 from verger.errors import NothingToReadError, StoreError
 from verger.redaction import words
+from verger.spool import Spool
 from verger.storage.base import Storage
 from verger.storage.uri import join
 from verger.tables import manifest, runs
-from verger.tables.rows import is_gone
+from verger.tables.rows import is_gone, present_among
 from verger.tables.runs import Run
 from verger.tables.store import damaged, parquet_files
+
+Result = TypeVar("Result")
 
 # A run without a manifest may still be in progress until it is this old.
 _UNFINISHED_AGE = timedelta(days=2)
 # Rows that are copied at a time.
 _BATCH_ROWS = 1024
+# Rows of files that are compared with the photographs at a time; a path takes some 100 bytes.
+_GROUP_ROWS = 500_000
 # Where Spark's committers keep uncommitted files, below the folder of a wave or a compaction.
 _HALF_WRITTEN = re.compile(r"/[^/]+/(?:wave=)?(?:compacted-)?(?P<started>[^/]+)/(?:_temporary|__magic[^/]*)(?=/)")
 
@@ -92,7 +98,7 @@ def prune_gone(
     storage: Storage,
     output: str,
     source: str,
-    present: pa.ChunkedArray,
+    photographs: Spool,
     warn: Callable[[str], None],
     unseen: Sequence[str] = (),
 ) -> int:
@@ -109,8 +115,9 @@ def prune_gone(
         Canonical folder.
     source : str
         Canonical folder of the photographs; rows of other folders are kept.
-    present : pyarrow.ChunkedArray of str
-        The paths of the photographs that are in the input.
+    photographs : Spool
+        The photographs that are in the input, with a column ``path``. It is read once for some hundred thousand rows
+        of the store.
     warn : callable
         Takes a warning, one line, for each damaged file, which is left as it is.
     unseen : sequence of str
@@ -123,28 +130,72 @@ def prune_gone(
     """
     dropped = 0
     for folder in ("features", "rejects", "refused"):
-        for entry in parquet_files(storage, join(output, folder)):
-            try:
-                removed = _delete_rows(storage, entry.path, lambda paths: is_gone(paths, source, present, unseen))
-            except FileNotFoundError:  # a compaction has deleted it: its rows are in another file of the list
-                continue
-            except (pa.ArrowInvalid, OSError) as error:
-                if not damaged(error):
-                    raise
-                warn(f"{entry.path} is damaged and left as it is ({words(error, 120)})")
-                continue
-            dropped += removed if folder == "features" else 0
+        files = (entry.path for entry in parquet_files(storage, join(output, folder)))
+        for group in _grouped(_with_paths(storage, files, warn)):
+            for file, gone in _gone_by_file(group, source, photographs, unseen):
+                removed = _unless_damaged(file, warn, partial(_delete_rows, storage, file, gone))
+                dropped += removed or 0 if folder == "features" else 0
     return dropped
 
 
-def _delete_rows(storage: Storage, path: str, gone_of: Callable[[pa.ChunkedArray], pa.ChunkedArray]) -> int:
-    """Replace a file by one without the rows of photographs that are gone. Returns how many these were."""
+def _with_paths(
+    storage: Storage, files: Iterable[str], warn: Callable[[str], None]
+) -> Iterator[tuple[str, pa.ChunkedArray]]:
+    """Each file and the paths of its photographs."""
+    for file in files:
+        paths = _unless_damaged(file, warn, partial(_paths, storage, file))
+        if paths is not None:
+            yield file, paths
+
+
+def _paths(storage: Storage, file: str) -> pa.ChunkedArray:
+    return ds.dataset(file, filesystem=storage.arrow()).to_table(columns=["path"])["path"]
+
+
+def _grouped(files: Iterable[tuple[str, pa.ChunkedArray]]) -> Iterator[dict[str, pa.ChunkedArray]]:
+    """Groups of files, with not many more than `_GROUP_ROWS` rows."""
+    group: dict[str, pa.ChunkedArray] = {}
+    for file, paths in files:
+        group[file] = paths
+        if sum(map(len, group.values())) >= _GROUP_ROWS:
+            yield group
+            group = {}
+    if group:
+        yield group
+
+
+def _gone_by_file(
+    group: dict[str, pa.ChunkedArray], source: str, photographs: Spool, unseen: Sequence[str]
+) -> Iterator[tuple[str, pa.Array]]:
+    """Each file of a group that has photographs that are gone, and their paths."""
+    paths = pa.chunked_array([chunk for each in group.values() for chunk in each.chunks], pa.string())
+    present = paths.filter(present_among(paths, photographs))
+    gone, start = is_gone(paths, source, present, unseen), 0
+    for file, its in group.items():
+        its_gone = its.filter(gone.slice(start, len(its)))
+        start += len(its)
+        if len(its_gone):
+            yield file, pc.unique(its_gone)
+
+
+def _unless_damaged(file: str, warn: Callable[[str], None], action: Callable[[], Result]) -> Result | None:
+    """Read or rewrite a file; None if that cannot be."""
+    try:
+        return action()
+    except FileNotFoundError:  # a compaction has deleted it: its rows are in another file of the list
+        return None
+    except (pa.ArrowInvalid, OSError) as error:
+        if not damaged(error):
+            raise
+        warn(f"{file} is damaged and left as it is ({words(error, 120)})")
+        return None
+
+
+def _delete_rows(storage: Storage, path: str, gone_paths: pa.Array) -> int:
+    """Replace a file by one without the rows of some photographs. Returns how many these were."""
     table = ds.dataset(path, filesystem=storage.arrow())
-    paths = table.to_table(columns=["path"])["path"]
-    gone = pc.field("path").isin(pc.unique(paths.filter(gone_of(paths))))
+    gone = pc.field("path").isin(gone_paths)
     removed = int(table.count_rows(filter=gone))
-    if removed == 0:
-        return 0
     if removed < table.count_rows():
         successor = f"{path.removesuffix('.zstd.parquet')}-{secrets.token_hex(3)}.zstd.parquet"
         settings = _parquet_settings(table.schema)

@@ -49,7 +49,7 @@ def in_bucket(*below: str) -> Inventory:
 
 
 def names(inventory: Inventory, root: object) -> list[str]:
-    return [path.removeprefix(f"{root}/") for path in inventory.photographs["path"].to_pylist()]
+    return [path.removeprefix(f"{root}/") for path in inventory.photographs.to_table()["path"].to_pylist()]
 
 
 @pytest.mark.parametrize("folder", NOT_THE_USERS)
@@ -75,7 +75,7 @@ def test_a_share_of_a_nas_has_its_photographs_alone(tmp_path: Path) -> None:
     ]
     inventory = on_disk(tmp_path, *mine, *thumbnails, "#recycle/apple/9.jpg")
     assert names(inventory, tmp_path) == mine
-    assert inventory.photographs["label"].to_pylist() == ["apple"] * 4 + ["pear"] * 4
+    assert inventory.photographs.to_table()["label"].to_pylist() == ["apple"] * 4 + ["pear"] * 4
     assert describe_ignored(inventory.ignored) == "3 hidden folders"
     assert describe_ignored(in_bucket(*mine, *thumbnails).ignored) == "24 other files (24 (hidden))"
 
@@ -88,7 +88,7 @@ def test_a_hidden_folder_can_be_the_input_itself(tmp_path: Path, folder: str) ->
     assert caught.value.what == f"no photograph in {tmp_path}: 1 hidden folder"
     assert caught.value.advice.endswith("to read a hidden folder, give it as the input itself")
     inventory = take(str(tmp_path / folder), Stores())
-    assert inventory.photographs["label"].to_pylist() == ["apple"]
+    assert inventory.photographs.to_table()["label"].to_pylist() == ["apple"]
 
 
 def test_what_else_a_disk_has_is_described() -> None:
@@ -163,7 +163,7 @@ def test_excluded_photographs_are_left_out_whether_or_not_their_folder_is_entere
     inventory = on_disk(tmp_path, "apple/1.jpg", "private/2.jpg", exclude=(exclude,))
     config = RunConfig(input=str(tmp_path), output="/out", exclude=(exclude,))
     chosen = select(inventory.photographs, config, str(tmp_path))
-    assert chosen["path"].to_pylist() == [f"{tmp_path}/apple/1.jpg"]
+    assert chosen.to_table()["path"].to_pylist() == [f"{tmp_path}/apple/1.jpg"]
     assert inventory.excluded == (() if exclude == "private" else (f"{tmp_path}/private",))
     entered = take(str(tmp_path), Stores(), (exclude,), enter_excluded=True)
     assert (names(entered, tmp_path), entered.excluded) == (["apple/1.jpg", "private/2.jpg"], ())
@@ -182,4 +182,4 @@ def test_globs_match_however_accents_are_encoded(tmp_path: Path) -> None:
         config = RunConfig(input="s3://orchard/in", output="/out", label=(typed,))
         assert select(photographs, config, config.input).num_rows == 2
         config = RunConfig(input="s3://orchard/in", output="/out", exclude=(f"{typed}/*",))
-        assert select(photographs, config, config.input)["label"].to_pylist() == ["Poire"]
+        assert select(photographs, config, config.input).to_table()["label"].to_pylist() == ["Poire"]

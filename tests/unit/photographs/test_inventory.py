@@ -1,15 +1,21 @@
 from __future__ import annotations
 
 import os
+import random
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
+from numpy.typing import NDArray
 
+from tests.unit.storage.test_walking import files
+from verger import spool
 from verger.config import RunConfig
 from verger.errors import NothingToReadError
+from verger.photographs import balance
 from verger.photographs.inventory import (
     SCHEMA,
     Inventory,
@@ -19,6 +25,7 @@ from verger.photographs.inventory import (
     take,
 )
 from verger.photographs.suffixes import HIDDEN, NOT_UTF8, SUFFIXES, UNREAD
+from verger.spool import Spool
 from verger.storage.base import Entry
 from verger.storage.stores import Stores
 
@@ -34,7 +41,7 @@ def rows(*below: str) -> dict[str, tuple[str | None, str | None]]:
     """Label and split of photographs with these names."""
     return {
         row["path"].removeprefix(ROOT + "/"): (row["label"], row["split"])
-        for row in listed(*below).photographs.to_pylist()
+        for row in listed(*below).photographs.to_table().to_pylist()
     }
 
 
@@ -42,13 +49,13 @@ def config(**settings: Any) -> RunConfig:
     return RunConfig(input=ROOT, output="/data/out", **settings)
 
 
-def chosen(photographs: pa.Table, **settings: Any) -> list[str]:
+def chosen(photographs: Spool, **settings: Any) -> list[str]:
     """The photographs of a selection, below the root."""
-    paths = select(photographs, config(**settings), ROOT)["path"].to_pylist()
+    paths = select(photographs, config(**settings), ROOT).to_table()["path"].to_pylist()
     return [path.removeprefix(ROOT + "/") for path in paths]
 
 
-def orchard(**labels: int) -> pa.Table:
+def orchard(**labels: int) -> Spool:
     """So many photographs of each label."""
     return listed(*(f"{label}/{at}.jpg" for label, count in labels.items() for at in range(count))).photographs
 
@@ -60,7 +67,7 @@ def test_take_lists_a_folder(tmp_path: Path) -> None:
     (tmp_path / "notes.TXT").write_text("x")
     inventory = take(str(tmp_path), Stores())
     assert inventory.photographs.schema == SCHEMA
-    assert inventory.photographs.to_pylist() == [
+    assert inventory.photographs.to_table().to_pylist() == [
         {
             "path": str(photograph),
             "label": "Apple",
@@ -70,7 +77,7 @@ def test_take_lists_a_folder(tmp_path: Path) -> None:
         }
     ]
     assert inventory.ignored == {".txt": 1}
-    assert take(f"file://{tmp_path}/", Stores()).photographs == inventory.photographs
+    assert take(f"file://{tmp_path}/", Stores()).photographs.to_table() == inventory.photographs.to_table()
 
 
 def test_suffixes_in_any_case_are_found_and_other_files_are_counted() -> None:
@@ -95,26 +102,26 @@ def test_hidden_files_are_ignored() -> None:
         *("seen.jpg", ".hidden.jpg", ".cache/a/x.jpg", "a/.x.jpg", "__MACOSX/a/x.jpg", "a/__MACOSX/x.jpg", ".DS_Store"),
         *("._seen.jpg", "..a/x.jpg", ".../x.jpg", "a/..b.jpg"),
     )
-    assert inventory.photographs["path"].to_pylist() == [f"{ROOT}/seen.jpg"]
+    assert inventory.photographs.to_table()["path"].to_pylist() == [f"{ROOT}/seen.jpg"]
     assert inventory.ignored == {HIDDEN: 10}
 
 
 def test_the_listed_folder_may_be_in_a_hidden_folder() -> None:
     inventory = from_entries([Entry("/home/.cache/train/a.jpg", 1, "v")], "/home/.cache/train")
-    assert inventory.photographs.to_pylist() == [
+    assert inventory.photographs.to_table().to_pylist() == [
         {"path": "/home/.cache/train/a.jpg", "label": None, "split": None, "version": "v", "size": 1}
     ]
 
 
 def test_the_root_of_the_file_system_can_be_listed() -> None:
-    assert from_entries([Entry("/apple/a.jpg", 1, "v")], "/").photographs["label"].to_pylist() == ["apple"]
+    assert from_entries([Entry("/apple/a.jpg", 1, "v")], "/").photographs.to_table()["label"].to_pylist() == ["apple"]
 
 
 def test_names_that_are_not_utf8_are_ignored_and_counted(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"x")
     Path(os.fsdecode(os.fsencode(tmp_path) + b"/p\xeache.jpg")).write_bytes(b"x")  # as Latin-1 wrote it
     inventory = take(str(tmp_path), Stores())
-    assert [Path(path).name for path in inventory.photographs["path"].to_pylist()] == ["a.jpg"]
+    assert [Path(path).name for path in inventory.photographs.to_table()["path"].to_pylist()] == ["a.jpg"]
     assert inventory.ignored == {NOT_UTF8: 1}
 
 
@@ -169,9 +176,35 @@ def test_label_and_split_come_from_folders(name: str, label: str | None, split: 
 def test_photographs_are_sorted_and_unique() -> None:
     names = ["b/2.jpg", "a/10.jpg", "a/9.jpg", "Z.jpg", "b/2.jpg", "é.jpg", "a.jpg"]
     inventory = listed(*names)
-    paths = inventory.photographs["path"].to_pylist()
+    paths = inventory.photographs.to_table()["path"].to_pylist()
     assert paths == sorted({f"{ROOT}/{name}" for name in names})
     assert listed("a.jpg").photographs.num_rows == 1
+
+
+def test_of_a_path_that_is_listed_twice_the_last_entry_is_kept() -> None:
+    entries = [Entry(f"{ROOT}/{name}.jpg", number, "v") for number, name in enumerate("abcabdaa")]
+    table = from_entries(entries, ROOT).photographs.to_table()
+    assert dict(zip(table["path"].to_pylist(), table["size"].to_pylist(), strict=True)) == {
+        f"{ROOT}/a.jpg": 7, f"{ROOT}/b.jpg": 4, f"{ROOT}/c.jpg": 2, f"{ROOT}/d.jpg": 5
+    }  # fmt: skip
+
+
+def test_temporary_files_are_where_the_settings_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spool, "MAX_BATCH_ROWS", 3)
+    monkeypatch.setattr("tempfile.gettempdir", lambda: pytest.fail("the system's folder"))
+    scratch = str(tmp_path / "scratch")
+    files(tmp_path / "in", *(f"{label}/{number}.jpg" for label in "ab" for number in range(9)))
+    photographs = take(str(tmp_path / "in"), Stores(), scratch=scratch).photographs
+    assert photographs.num_rows == 18
+    assert select(photographs, config(label=("a",), max_photographs=7), str(tmp_path / "in"), scratch).num_rows == 7
+
+
+@pytest.mark.parametrize("selection", [{"label": ("a*", "é")}, {"exclude": ("b", "*3.jpg")}, {"max_labels": 2}])
+def test_a_selection_does_not_depend_on_batches(monkeypatch: pytest.MonkeyPatch, selection: dict[str, Any]) -> None:
+    names = [f"{label}{number}.jpg" for label in ("a/", "ab/", "b/", "é/", "") for number in range(20)]
+    whole = select(listed(*names).photographs, config(**selection), ROOT).to_table()
+    monkeypatch.setattr(spool, "MAX_BATCH_ROWS", 3)
+    assert select(listed(*names).photographs, config(**selection), ROOT).to_table() == whole
 
 
 def test_more_entries_than_a_chunk() -> None:
@@ -184,12 +217,12 @@ def test_more_entries_than_a_chunk() -> None:
     inventory = from_entries(entries(), ROOT)
     assert inventory.photographs.num_rows == 150_000
     assert inventory.ignored == {".txt": 1}
-    paths = inventory.photographs["path"].to_pylist()
+    paths = inventory.photographs.to_table()["path"].to_pylist()
     assert paths == sorted(paths)
-    last = inventory.photographs.slice(149_999).to_pylist()[0]
+    last = inventory.photographs.slice(149_999, 1).to_pylist()[0]
     assert (last["path"], last["version"], last["size"]) == (f"{ROOT}/Training/9/149999.jpg", "v149999", 149_999)
     assert (last["label"], last["split"]) == ("9", "Training")
-    assert inventory.photographs.nbytes < 150_000 * 100
+    assert inventory.photographs.to_table().nbytes < 150_000 * 100
 
 
 def test_without_photographs_the_message_names_the_other_files(tmp_path: Path) -> None:
@@ -218,7 +251,8 @@ def test_label_counts() -> None:
 
 def test_without_settings_all_are_selected() -> None:
     photographs = orchard(Apple=3, Pear=2)
-    assert select(photographs, config(), ROOT) == photographs
+    assert select(photographs, config(), ROOT) is photographs
+    assert select(photographs, config(label=("*",), exclude=("Fig",), max_labels=2), ROOT) is photographs
 
 
 def test_label_selects_by_glob() -> None:
@@ -261,7 +295,7 @@ def test_max_photographs_represents_labels_evenly(number: int, shares: dict[str,
         assert (counts["a"], sorted((counts["b"], counts["c"]))) == (2, [3, 4])
     else:
         assert counts == shares
-    paths = selected["path"].to_pylist()
+    paths = selected.to_table()["path"].to_pylist()
     assert paths == sorted(paths)
 
 
@@ -270,10 +304,51 @@ def test_max_photographs_does_not_depend_on_root_or_order() -> None:
     here = chosen(listed(*names).photographs, max_photographs=10)
     entries = [Entry(f"/mnt/elsewhere/{name}", 9, "other") for name in reversed(names)]
     photographs = from_entries(entries, "/mnt/elsewhere").photographs
-    there = select(photographs, config(max_photographs=10), "/mnt/elsewhere")["path"].to_pylist()
+    there = select(photographs, config(max_photographs=10), "/mnt/elsewhere").to_table()["path"].to_pylist()
     assert [path.removeprefix("/mnt/elsewhere/") for path in there] == here
     # written down: the sample must not change from one version of Python or Arrow to the next
     assert chosen(orchard(a=9, b=9), max_photographs=4) == ["a/1.jpg", "a/5.jpg", "b/5.jpg", "b/6.jpg"]
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_the_sample_is_the_one_that_ranks_of_all_photographs_give(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+    draw = random.Random(seed)
+    monkeypatch.setattr(spool, "MAX_BATCH_ROWS", draw.choice([7, 100, 1 << 16]))
+    monkeypatch.setattr(balance, "_MIN_CANDIDATES", draw.choice([1, 50]))
+    if draw.random() < 0.5:  # with many equal hashes
+        monkeypatch.setattr(balance, "_hash", lambda path: sum(path.encode()) % 5)
+    labels = draw.sample(["a/", "b/", "c/", "é/", "train/x/", "test/x/", "", "train/"], draw.randint(1, 8))
+    names = [f"{label}{number}.jpg" for label in labels for number in range(draw.choice([1, 2, 30, 200]))]
+    photographs = listed(*names).photographs
+    for number in {1, 2, draw.randint(1, len(names)), len(names) - 1, len(names), len(names) + 1} - {0}:
+        expected = photographs.to_table().take(balanced_by_ranks(photographs.to_table(), number))
+        chosen = select(photographs, config(max_photographs=number), ROOT)
+        assert chosen.to_table() == expected
+        assert (chosen is photographs) == (number >= len(names))
+
+
+def balanced_by_ranks(photographs: pa.Table, number: int) -> NDArray[np.intp]:
+    """The first implementation, which held all photographs in memory."""
+    below = [path.removeprefix(f"{ROOT}/") for path in photographs["path"].to_pylist()]
+    hashes = np.fromiter(map(balance._hash, below), np.uint64, len(below))
+    labels = photographs["label"].combine_chunks().dictionary_encode(null_encoding="encode").indices.to_numpy()
+    order = np.lexsort((hashes, labels))
+    counts = np.bincount(labels)
+    ranks = np.empty(len(order), np.int64)
+    ranks[order] = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
+    return np.sort(np.lexsort((hashes, ranks))[:number])
+
+
+def test_the_sample_costs_no_memory_for_other_photographs() -> None:
+    photographs, kept = orchard(**{f"label{number}": 3000 for number in range(20)}), []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(spool, "MAX_BATCH_ROWS", 1000)
+        patch.setattr(balance, "_MIN_CANDIDATES", 100)
+        ranked = balance._ranked
+        patch.setattr(balance, "_ranked", lambda *given: kept.append(len(given[0])) or ranked(*given))
+        photographs = spool.spool(SCHEMA, photographs.batches())
+        assert balance.balanced_rows(photographs, 50, ROOT).shape == (50,)
+    assert max(kept) <= 2 * (50 + 20) + 1000
 
 
 def test_a_larger_max_photographs_only_adds() -> None:
@@ -306,5 +381,5 @@ def test_real_photographs(data: Path) -> None:
     counts = label_counts(inventory.photographs)
     assert len(counts) == 57
     assert set(counts.values()) == {84}
-    splits = inventory.photographs["split"].value_counts().to_pylist()
+    splits = inventory.photographs.to_table()["split"].value_counts().to_pylist()
     assert {split["values"]: split["counts"] for split in splits} == {"Training": 4116, "Test": 672}

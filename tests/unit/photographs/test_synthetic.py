@@ -35,12 +35,12 @@ def test_counts_match_the_files(sample: Path) -> None:
     assert inventory.photographs.num_rows == 303
     assert inventory.ignored == {".txt": 1}
     assert set(label_counts(inventory.photographs)) == set(fruit.VARIETIES)
-    assert set(inventory.photographs["split"].to_pylist()) == {"Training", "Test"}
+    assert set(inventory.photographs.to_table()["split"].to_pylist()) == {"Training", "Test"}
 
 
 def test_only_the_broken_files_are_rejected(sample: Path) -> None:
     rejected = {}
-    for path in take(str(sample), Stores()).photographs["path"].to_pylist():
+    for path in take(str(sample), Stores()).photographs.to_table()["path"].to_pylist():
         try:
             decode(Path(path).read_bytes(), 32)
         except Rejection as rejection:

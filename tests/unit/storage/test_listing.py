@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import bisect
 import itertools
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -16,12 +18,13 @@ PAGE = 10
 class Bucket:
     """A client of one bucket that lists as S3 does, some keys a page, and records the requests."""
 
-    def __init__(self, keys: list[str]) -> None:
+    def __init__(self, keys: list[str], latency: float = 0.0) -> None:
         self._keys = sorted(keys)
+        self._latency = latency
         self._lock = threading.Lock()
         self.requests: list[dict[str, Any]] = []
         self.served: set[str] = set()
-        self.at_once = self._now = 0
+        self.at_once = self._now = self.all_at_once = 0
 
     def list_objects_v2(
         self, Bucket: str, Prefix: str, StartAfter: str = "", ContinuationToken: str = "", Delimiter: str = ""
@@ -30,6 +33,8 @@ class Bucket:
             self.requests.append({"Prefix": Prefix, "Delimiter": Delimiter, "after": StartAfter or ContinuationToken})
             self._now += 1
             self.at_once = max(self.at_once, self._now)
+            self.all_at_once += self._now
+        time.sleep(self._latency)
         try:
             return self._page(Prefix, ContinuationToken or StartAfter, Delimiter)
         finally:
@@ -37,7 +42,8 @@ class Bucket:
                 self._now -= 1
 
     def _page(self, prefix: str, after: str, delimiter: str) -> dict[str, Any]:
-        keys = [key for key in self._keys if key.startswith(prefix) and key > after]
+        after_all = bisect.bisect_right(self._keys, after)
+        keys = [key for key in self._keys[after_all:] if key.startswith(prefix)]
         if delimiter:  # a folder counts as one, and a page that ends with it continues after the whole folder
             keys = [key for key in keys if not (after.endswith(delimiter) and key.startswith(after))]
         names = {self._name(key, prefix, delimiter): None for key in keys}
@@ -89,12 +95,12 @@ SHAPES = {
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_every_key_is_listed_once(shape: str) -> None:
+def test_every_key_is_listed_once_and_in_order(shape: str) -> None:
     elsewhere = ["i", "in", "in.jpg", "inner/x.jpg", *numbered("out", 40)]
     bucket = Bucket([*SHAPES[shape], *elsewhere])
-    assert sorted(listed(bucket)) == sorted(SHAPES[shape])
-    assert sorted(listed(bucket, "")) == sorted([*SHAPES[shape], *elsewhere])
-    assert sorted(listed(bucket, "nowhere/")) == []
+    assert listed(bucket) == sorted(SHAPES[shape])
+    assert listed(bucket, "") == sorted([*SHAPES[shape], *elsewhere])
+    assert listed(bucket, "nowhere/") == []
 
 
 def test_size_and_etag_are_listed_too() -> None:
@@ -118,14 +124,43 @@ def test_a_large_bucket_is_listed_in_ranges_bounded_by_its_folders(shape: str) -
     assert len(objects) <= len(SHAPES[shape]) / PAGE + 2 * len(starts) + 2  # a range's first and last page may be short
 
 
-def test_few_pages_are_held_in_memory() -> None:
-    keys = [key for label in range(100) for key in numbered(f"in/{label}", 40)]
-    bucket, waiting = Bucket(keys), []
+@pytest.mark.parametrize("pages", [1, 4, 24, 200])
+@pytest.mark.parametrize("shape", ["many folders", "large folders"])
+def test_few_pages_are_held_in_memory(monkeypatch: pytest.MonkeyPatch, pages: int, shape: str) -> None:
+    large = [key for label in range(40) for key in numbered(f"in/{label}", 100)]
+    bucket, waiting = Bucket(large if shape == "large folders" else SHAPES[shape]), []
+    monkeypatch.setattr(listing, "_MAX_PAGES_AHEAD", pages)
     for taken, _ in enumerate(listing.list_objects(bucket, "bucket", "in/", True)):  # type: ignore[arg-type]
         waiting.append(len(bucket.served) - taken)
-    # Each lister's page, the one that is being read, and what a range's last page has of the next range.
-    assert max(waiting) <= (2 * listing._THREADS + 1) * PAGE
+    # The pages ahead, the one that is being read, and what each range's last page has of the next range.
+    assert max(waiting) <= (pages + 2 + min(pages + 1, listing._THREADS)) * PAGE
+    assert taken + 1 == len(bucket._keys)
     assert bucket.at_once <= listing._THREADS
+
+
+def test_what_is_read_ahead_does_not_grow_while_nobody_takes_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listing, "_MAX_PAGES_AHEAD", 20)
+    bucket = Bucket([key for label in range(40) for key in numbered(f"in/{label}", 100)])
+    objects = listing.list_objects(bucket, "bucket", "in/", True)  # type: ignore[arg-type]
+    taken = list(itertools.islice(objects, PAGE * listing._SEQUENTIAL_PAGES + 1))
+    time.sleep(0.1)
+    before = len(bucket.requests)
+    time.sleep(0.1)
+    assert len(bucket.requests) == before
+    assert [key for key, _, _ in itertools.chain(taken, objects)] == sorted(bucket._keys)
+
+
+def test_ranges_are_read_at_once() -> None:
+    """160 pages in 40 folders."""
+    bucket = Bucket([key for label in range(40) for key in numbered(f"in/{label:02}", 40)], latency=0.02)
+    assert listed(bucket) == bucket._keys
+    assert bucket.all_at_once / len(bucket.requests) > 4  # on average; the first pages are read one by one
+
+
+def test_many_small_folders_share_a_range() -> None:
+    bucket = Bucket([key for label in range(3000) for key in numbered(f"in/{label:04}", 2)])
+    assert listed(bucket) == bucket._keys
+    assert len(bucket.requests) < 1.5 * len(bucket._keys) / PAGE
 
 
 def test_an_error_ends_the_listing() -> None:

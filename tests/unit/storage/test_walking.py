@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import inspect
 import os
+import random
 import sys
 import tempfile
+import tracemalloc
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -44,15 +46,17 @@ def open_folder() -> Iterator[Path]:
 
 
 class Remembering(WalkPolicy):
-    """Enters nothing of this name, and remembers what it is told."""
+    """Enters nothing of this name, or only what is on the way to a folder, and remembers what it is told."""
 
-    def __init__(self, skipped: str = "") -> None:
+    def __init__(self, skipped: str = "", only: str = "") -> None:
         self.skipped = skipped
+        self.only = only
         self.again: list[str] = []
         self.broken: list[str] = []
 
     def enters(self, folder: str) -> bool:
-        return os.path.basename(folder) != self.skipped
+        on_the_way = not self.only or self.only == folder or self.only.startswith(f"{folder}/")
+        return on_the_way and os.path.basename(folder) != self.skipped
 
     def excuses(self, path: str) -> bool:
         return os.path.basename(path) == self.skipped
@@ -73,6 +77,52 @@ def files(folder: Path, *names: str) -> None:
 def found(folder: Path, policy: WalkPolicy | None = None) -> list[str]:
     entries = LocalStorage().list(str(folder), *([policy] if policy else []))
     return [os.path.relpath(entry.path, folder) for entry in entries]
+
+
+def test_files_come_in_the_order_of_the_bytes_of_their_paths(tmp_path: Path) -> None:
+    """A folder sorts as its name with a slash: "a b/" is before "a/", and "a.jpg" between "a-" and "a/"."""
+    names = ["a b/x", "a-", "a.jpg", "a/b/y", "a/b.jpg", "a/x", "a0", "é", "\ue000", "🍑/1"]
+    files(tmp_path, *names)
+    assert found(tmp_path) == sorted(names, key=os.fsencode)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_order_of_drawn_trees(tmp_path: Path, seed: int) -> None:
+    draw, paths = random.Random(seed), set()
+    letters = ["a", "b", " ", ".", "-", "0", "é", "\ue000", "🍑", os.fsdecode(b"\xe9"), "\n"]
+    for _ in range(60):
+        levels = ["".join(draw.choices(letters, k=draw.randint(1, 2))) for _ in range(draw.randint(1, 4))]
+        with suppress(FileExistsError, NotADirectoryError, IsADirectoryError):
+            files(tmp_path, path := "/".join(level.replace(".", "x") for level in levels))
+            paths.add(path)
+    assert found(tmp_path) == sorted(paths, key=os.fsencode)
+
+
+def test_only_what_is_behind_links_is_out_of_order_and_comes_last(tmp_path: Path) -> None:
+    files(tmp_path, "out/2/x", "out/1/x", "in/a/1", "in/m", "in/z/1")
+    (tmp_path / "in" / "a" / "link").symlink_to(tmp_path / "out" / "2")
+    (tmp_path / "in" / "b").symlink_to(tmp_path / "out" / "1")
+    (tmp_path / "in" / "a" / "file").symlink_to(tmp_path / "out" / "1" / "x")
+    assert found(tmp_path / "in") == ["a/1", "a/file", "m", "z/1", "a/link/x", "b/x"]
+
+
+def test_the_folder_of_all_folders() -> None:
+    entries = LocalStorage().list("/", Remembering(only="/proc/sys/kernel/random"))
+    assert "/proc/sys/kernel/random/boot_id" in {entry.path for entry in entries}
+
+
+def test_a_large_folder_costs_its_names(tmp_path: Path) -> None:
+    for number in range(20_000):
+        os.close(os.open(tmp_path / f"photograph-{number:09}.jpg", os.O_CREAT))
+    entries = LocalStorage().list(str(tmp_path))
+    tracemalloc.start()
+    try:
+        count = sum(1 for _ in entries)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert count == 20_000
+    assert peak < 20_000 * (50 + len("photograph-000000000.jpg") + 16)
 
 
 def test_folders_that_are_linked_to_one_another_are_entered_once(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
+from tests.spools import spool_of
 from verger.errors import StoreError
 from verger.storage.local import LocalStorage
 from verger.tables import compaction
@@ -305,7 +306,7 @@ def test_an_uncommitted_wave_is_not_changed(output: Path) -> None:
 
 def test_prune_and_compaction_work_together(output: Path) -> None:
     compact(output)
-    present = pa.chunked_array([pa.array(["/p", "/q"])])
+    present = spool_of("/p", "/q")
     assert (
         prune_gone(LocalStorage(), str(output), "/", present, pytest.fail) == 4
     )  # of four files, two rows each of /r and /s

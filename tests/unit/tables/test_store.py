@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import random
 import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,14 +15,17 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.manifests import recorded
+from tests.spools import spool_of
 from tests.unit.tables.test_runs import finished
+from verger import spool
 from verger.errors import NothingToReadError, StoreError
+from verger.spool import Spool
 from verger.storage.base import Entry, Storage
 from verger.storage.local import LocalStorage
-from verger.tables import manifest, runs
+from verger.tables import manifest, pruning, runs
 from verger.tables.pruning import prune_gone, prune_runs
 from verger.tables.reader import load
-from verger.tables.rows import anti_join, count_gone, deduplicate, semi_join
+from verger.tables.rows import anti_join, count_gone, deduplicate, present_among, semi_join
 from verger.tables.schemas import FEATURES, PROJECTION, REJECTED
 from verger.tables.store import FeatureStore, parquet_files, vanished
 
@@ -122,8 +126,8 @@ def test_a_folder_deleted_during_the_listing_is_listed_again(tmp_path: Path, mon
     put(tmp_path, "run-00001/part-0.parquet", ("/p", "1"))
     scandir = os.scandir
 
-    def scanned(folder: str) -> Any:
-        if folder == str(gone) and gone.exists():
+    def scanned(folder: bytes | int) -> Any:
+        if folder == os.fsencode(gone) and gone.exists():
             shutil.rmtree(gone)
         return scandir(folder)
 
@@ -228,7 +232,7 @@ def test_prune_deletes_rows_of_photographs_that_are_gone(store: FeatureStore, tm
     gone = put(tmp_path, "run-00001/part-0.zstd.parquet", ("/in/q", "2"))
     kept = put(tmp_path, "run-00002/part-0.zstd.parquet", ("/in/p", "2"))
     before = kept.stat().st_mtime_ns
-    present = pa.chunked_array([pa.array(["/in/p"])])
+    present = spool_of("/in/p")
     assert prune_gone(LocalStorage(), str(tmp_path), "/in", present, pytest.fail) == 2
     assert not mixed.exists()
     assert not gone.exists()
@@ -244,12 +248,45 @@ def test_prune_deletes_rows_of_photographs_that_are_gone(store: FeatureStore, tm
     assert prune_gone(LocalStorage(), str(tmp_path), "/in", present, pytest.fail) == 0
 
 
+@pytest.mark.parametrize(("rows", "times"), [(1, 12), (5, 4), (1000, 1)])
+def test_prune_reads_the_photographs_once_for_many_files(
+    store: FeatureStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int, times: int
+) -> None:
+    monkeypatch.setattr(pruning, "_GROUP_ROWS", rows)
+    for number in range(12):
+        put(tmp_path, f"run-{number:05}/part-0.zstd.parquet", (f"/in/{number:02}", "1"), ("/in/gone", str(number)))
+    damaged = put(tmp_path, "run-00005/part-1.zstd.parquet", ("/in/gone", "x"))
+    damaged.write_bytes(damaged.read_bytes()[:-9])
+    present, passes, warnings = spool_of(*(f"/in/{number:02}" for number in range(0, 12, 2))), [], []
+    counted = Spool.batches
+    monkeypatch.setattr(Spool, "batches", lambda *both: passes.append(1) or counted(*both))
+    assert prune_gone(LocalStorage(), str(tmp_path), "/in", present, warnings.append) == 18
+    assert len(passes) == times
+    (warning,) = warnings
+    assert "run-00005/part-1.zstd.parquet is damaged and left as it is" in warning
+    damaged.unlink()
+    assert store.known()["path"].to_pylist() == [f"/in/{number:02}" for number in range(0, 12, 2)]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_which_paths_are_present(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+    monkeypatch.setattr(spool, "MAX_BATCH_ROWS", 7)
+    draw = random.Random(seed)
+    names = [f"/in/{letter}{number}" for letter in "aé🍑" for number in range(20)]
+    there = sorted(draw.sample(names, draw.randint(0, len(names))))
+    asked = draw.choices(names, k=draw.choice([0, 1, 30]))
+    chunks = pa.chunked_array([asked[:9], [], asked[9:]], pa.string())
+    found = present_among(chunks, spool_of(*there))
+    assert (found.type, found.to_pylist()) == (pa.bool_(), [path in there for path in asked])
+
+
 def test_what_was_not_listed_is_not_gone(store: FeatureStore, tmp_path: Path) -> None:
     keys = ("/in/p", "1"), ("/in/q", "1"), ("/in/locked/r", "1"), ("/in/locked too/s", "1")
     put(tmp_path, "run-00000/part-0.zstd.parquet", *keys)
-    present, unseen = pa.chunked_array([["/in/p"]]), ["/in/locked"]
-    assert count_gone(store.known(), "/in", present) == 3
-    assert count_gone(store.known(), "/in", present, unseen) == 2
+    present, unseen = spool_of("/in/p"), ["/in/locked"]
+    paths = present.to_table()["path"]
+    assert count_gone(store.known(), "/in", paths) == 3
+    assert count_gone(store.known(), "/in", paths, unseen) == 2
     assert prune_gone(LocalStorage(), str(tmp_path), "/in", present, pytest.fail, unseen) == 2
     assert store.known()["path"].to_pylist() == ["/in/locked/r", "/in/p"]
 
@@ -257,7 +294,7 @@ def test_what_was_not_listed_is_not_gone(store: FeatureStore, tmp_path: Path) ->
 def test_prune_deletes_refused_photographs_that_are_gone(store: FeatureStore, tmp_path: Path) -> None:
     store.remember_refused("run-a", rows(("/in/p", "1"), ("/in/q", "1")))
     store.remember_refused("run-b", rows(("/in/q", "1")))
-    assert prune_gone(LocalStorage(), str(tmp_path), "/in", pa.chunked_array([["/in/p"]]), pytest.fail) == 0
+    assert prune_gone(LocalStorage(), str(tmp_path), "/in", spool_of("/in/p"), pytest.fail) == 0
     assert store.refused().select(["path", "version"]).to_pylist() == [{"path": "/in/p", "version": "1"}]
 
 

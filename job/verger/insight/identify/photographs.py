@@ -38,7 +38,8 @@ def expand_folders(uris: list[str], stores: Stores) -> Iterator[tuple[str, Verge
             if not _is_folder(uri, stores):
                 yield uri, None
                 continue
-            yield from ((path, None) for path in inventory.take(uri, stores).photographs["path"].to_pylist())
+            for batch in inventory.take(uri, stores).photographs.batches(["path"]):
+                yield from ((path, None) for path in batch["path"].to_pylist())
         except VergerError as error:
             yield uri, error
 
