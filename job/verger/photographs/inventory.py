@@ -139,6 +139,26 @@ def from_entries(entries: Iterable[Entry], root: str) -> Inventory:
     return Inventory(_unique(found), dict(sorted(ignored.items())))
 
 
+def label_and_split(paths: pa.Array, root: str) -> tuple[pa.Array, pa.Array]:
+    """Labels and splits of photographs, which their paths say.
+
+    Parameters
+    ----------
+    paths : pyarrow.Array of str
+        Canonical, each below ``root``.
+    root : str
+        Canonical folder of the input.
+
+    Returns
+    -------
+    label : pyarrow.Array of str
+        The folder that each photograph is in, unless that is a split; null at the root.
+    split : pyarrow.Array of str
+        The nearest split above each; null where there is none.
+    """
+    return _label_and_split(_below(paths, root))
+
+
 def _photographs(entries: list[Entry], root: str, ignored: Counter[str]) -> pa.Table:
     """The photographs among ``entries``. The others are counted in ``ignored``."""
     try:

@@ -42,15 +42,17 @@ from verger.spark.session import require_s3_support, session, uses_s3, write_par
 from verger.storage.stores import Stores
 from verger.storage.uri import bucket_name, require_disjoint
 from verger.tables import compaction, description, reader
+from verger.tables.feature_rows import FeatureRows
+from verger.tables.file_errors import retry_if_vanished
 from verger.tables.manifest import FittingRun
 from verger.tables.manifest_parts import Drift
 from verger.tables.rows import KEY, anti_join, count_gone, semi_join
 from verger.tables.runs import new_run
 from verger.tables.schemas import REJECTED
-from verger.tables.store import FeatureStore, retry_if_vanished
+from verger.tables.store import FeatureStore
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import SparkSession
 
 T = TypeVar("T")
 
@@ -246,9 +248,9 @@ def fit(job: Job, session: Session, accepted: Accepted) -> Fitted:
     """
     config = job.config
 
-    def on(features: DataFrame) -> Fitted:
+    def on(features: FeatureRows) -> Fitted:
         pca = fit_pca(
-            features.select("path", "features"),
+            features,
             dimension=accepted.extracted.pending.network.dimension,
             variance=config.requested_variance,
             components=config.components,
@@ -284,7 +286,7 @@ def measure_drift(job: Job, session: Session, accepted: Accepted, fitted: Fitted
         Features that were computed are gone.
     """
     measured = _on_features(
-        job, session, accepted.extracted, lambda features: projection.measure_drift(features, fitted.pca, session.spark)
+        job, session, accepted.extracted, lambda features: projection.measure_drift(features, fitted.pca)
     )
     if measured.drifted:
         job.progress.warn(measured.warning)
@@ -316,9 +318,9 @@ def project(job: Job, session: Session, accepted: Accepted, fitted: Fitted) -> P
         job.progress.warn(warning)
     run, folder = job.run, job.run.path("projection")
 
-    def on(features: DataFrame) -> None:
+    def on(features: FeatureRows) -> None:
         run.storage.delete(folder)  # what a first attempt may have left
-        write_parquet(projection.project(features, fitted.pca, session.spark), run.storage.spark_uri(folder))
+        write_parquet(projection.project(features, fitted.pca, job.config.input), run.storage.spark_uri(folder))
 
     fitted.pca.save(run.path("pca"), run.storage)
     _on_features(job, session, accepted.extracted, on)
@@ -328,15 +330,15 @@ def project(job: Job, session: Session, accepted: Accepted, fitted: Fitted) -> P
     return Projected(accepted, fitted, folder)
 
 
-def _on_features(job: Job, session: Session, extracted: Extracted, stage: Callable[[DataFrame], T]) -> T:
+def _on_features(job: Job, session: Session, extracted: Extracted, stage: Callable[[FeatureRows], T]) -> T:
     """A stage on the features; once more where a compaction took away a file that it was reading."""
     return retry_if_vanished(lambda: stage(_features(job, session, extracted)), extracted.pending.store.folder)
 
 
-def _features(job: Job, session: Session, extracted: Extracted) -> DataFrame:
-    """The features of the chosen photographs with today's labels, from the files that there are now."""
+def _features(job: Job, session: Session, extracted: Extracted) -> FeatureRows:
+    """The features of the chosen photographs, from the files that there are now."""
     store = extracted.pending.store
-    wanted = _located(extracted.listed.chosen, store.known())
+    wanted = store.locate(extracted.listed.chosen)
     missing = extracted.rows - wanted.num_rows
     if missing:
         raise StoreError(
@@ -345,13 +347,7 @@ def _features(job: Job, session: Session, extracted: Extracted) -> DataFrame:
         )
     if wanted.num_rows == 0:
         raise NothingToReadError("no photograph is left: all were rejected", f"See {job.run.path('rejected')}")
-    return store.features(session.spark, wanted)
-
-
-def _located(chosen: pa.Table, known: pa.Table) -> pa.Table:
-    """The chosen photographs that the store knows, with the file that holds each."""
-    known = semi_join(known, chosen)  # both are sorted by path, and a path is chosen in one version
-    return semi_join(chosen, known).select(["path", "label", "split", "version"]).append_column("file", known["file"])
+    return FeatureRows(session.spark, wanted, job.stores.buckets)
 
 
 def analyse(job: Job, session: Session, projected: Projected) -> Analysed:

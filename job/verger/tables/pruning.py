@@ -17,9 +17,10 @@ from verger.redaction import words
 from verger.storage.base import Storage
 from verger.storage.uri import join
 from verger.tables import runs
+from verger.tables.file_errors import damaged
 from verger.tables.rows import is_gone
 from verger.tables.runs import Run
-from verger.tables.store import damaged, parquet_files
+from verger.tables.store import parquet_files
 
 # A run without a manifest may still be in progress until it is this old.
 _UNFINISHED_AGE = timedelta(days=2)

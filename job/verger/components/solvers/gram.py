@@ -4,27 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
 from verger.components.aggregation import PartialSum, aggregate, row_blocks
 from verger.components.moments import Moments, subtract_mean
-from verger.components.rows import Float64Array, chunks
+from verger.components.rows import Float64Array, Rows, chunks
 from verger.components.solvers.decomposition import Decomposition, eigendecomposition, significant_eigenvalues
 
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
 
-
-def solve(features: DataFrame, dimension: int, standardize: bool, tasks: int | None = None) -> Decomposition:
+def solve(features: Rows, dimension: int, standardize: bool, tasks: int | None = None) -> Decomposition:
     """All eigenvalues and eigenvectors of the covariance matrix.
 
     Parameters
     ----------
-    features : pyspark.sql.DataFrame
-        Columns ``path string`` and ``features array<float>``.
+    features : Rows
+        With a column ``features array<float>``.
     dimension : int
         Features of a row, d.
     standardize : bool
@@ -58,10 +54,11 @@ def solve(features: DataFrame, dimension: int, standardize: bool, tasks: int | N
     )
 
 
-def _moments_and_scatter(features: DataFrame, dimension: int, tasks: int | None) -> tuple[Moments, Float64Array]:
+def _moments_and_scatter(features: Rows, dimension: int, tasks: int | None) -> tuple[Moments, Float64Array]:
     scatter_sums = ScatterSums(dimension)
     size = dimension * (dimension + 1) // 2
-    sums = aggregate(features, scatter_sums, scatter_sums.mean_correction, size=size, tasks=tasks)
+    rows = features.select("features")
+    sums = aggregate(rows, scatter_sums, scatter_sums.mean_correction, size=size, tasks=tasks)
     scatter = assemble_lower_triangle([partial.values for partial in sums], dimension)
     if not sums:
         return Moments.of_no_rows(dimension).validated(), scatter
@@ -86,14 +83,14 @@ class ScatterSums:
         Parameters
         ----------
         batches : iterable of pyarrow.RecordBatch
-            With columns ``path string`` and ``features array<float>``.
+            With a column ``features array<float>``.
 
         Yields
         ------
         PartialSum
             One a block and chunk of rows.
         """
-        for _, rows in chunks(batches, self.dimension):
+        for rows in chunks(batches, self.dimension):
             mean = subtract_mean(rows)
             for block, which in enumerate(row_blocks(self.dimension, self.dimension)):
                 yield PartialSum(block, len(rows), (rows[:, which].T @ rows[:, : which.stop]).ravel(), mean)

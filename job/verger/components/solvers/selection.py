@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from verger.components.moments import compute_moments
+from verger.components.rows import Rows
 from verger.components.solvers import dual, gram, randomized
 from verger.components.solvers.decomposition import Decomposition, RequestedComponents, eigendecomposition_bytes
 from verger.errors import DoesNotFitError
 from verger.units import bytes_text
-
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
 
 # `auto` forms the d x d matrix up to so many features, or else the n x n matrix up to so many photographs.
 GRAM_MAX_DIMENSION = 4096
@@ -21,7 +19,7 @@ Solver = Literal["gram", "dual", "randomized"]
 
 
 def solve(
-    features: DataFrame,
+    features: Rows,
     dimension: int,
     standardize: bool,
     solver: str,
@@ -33,7 +31,7 @@ def solve(
 
     Parameters
     ----------
-    features : pyspark.sql.DataFrame
+    features : Rows
         Columns ``path string``, unique, and ``features array<float>``.
     dimension : int
         Features of a row, d.
