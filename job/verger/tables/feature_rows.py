@@ -160,7 +160,7 @@ class FeatureRows:
 
 def _cut(file: SelectedFile, size: int) -> list[tuple[int, _Piece]]:
     """A file in pieces of about so many bytes, but no smaller than a row group; with what each costs."""
-    parts = max(1, min(-(-file.size // size), file.size // ROW_GROUP_BYTES))
+    parts = max(1, min(-(-file.size // size), -(-file.size // ROW_GROUP_BYTES)))
     cost = file.size // parts + _OPEN_COST_BYTES
     return [(cost, _Piece(file.path, file.rows, file.wanted, part, parts)) for part in range(parts)]
 
