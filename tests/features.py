@@ -23,12 +23,12 @@ Rows = npt.NDArray[np.float32]
 
 
 def table(rows: Rows, start: int = 0) -> pa.Table:
-    """The rows as a table of photographs with two labels."""
+    """The rows as a table of photographs below ``/in``, with two labels, whose paths tell them."""
     numbers = range(start, start + len(rows))
     offsets = np.arange(len(rows) + 1, dtype=np.int32) * rows.shape[1]
     return pa.table(
         {
-            "path": pa.array([f"/in/{number:06d}.png" for number in numbers], pa.string()),
+            "path": pa.array([f"/in/label {number % 2}/{number:06d}.png" for number in numbers], pa.string()),
             "label": pa.array([f"label {number % 2}" for number in numbers], pa.string()),
             "split": pa.array([None] * len(rows), pa.string()),
             "version": pa.array([f"{number}-1" for number in numbers], pa.string()),

@@ -29,6 +29,20 @@ def available_cores() -> int:
     return max(1, min([len(os.sched_getaffinity(0)), *map(math.ceil, _quotas())]))
 
 
+def use_one_thread() -> None:
+    """Let the numeric libraries of this process use one thread: Spark starts a Python worker a core.
+
+    Variables such as OMP_NUM_THREADS do not do it: the user may have set them for other programs, and an embedded Spark
+    does not pass its own to the workers.
+    """
+    import numpy  # noqa: F401 - what is loaded later has no limit
+    import pyarrow as pa
+    from threadpoolctl import threadpool_limits
+
+    threadpool_limits(1)
+    pa.set_cpu_count(1)
+
+
 def _quotas() -> Iterator[float]:
     """The quotas of this process's control group and of those above it, in cores; for cgroups version 2 and 1."""
     try:

@@ -1,10 +1,11 @@
-"""A parallel map that works ahead of its consumer."""
+"""Work ahead of its consumer: a parallel map, and an iterator that is read in a thread."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import count, takewhile
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -48,3 +49,28 @@ def prefetch_map(
                 yield waiting.popleft().result()
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def prefetch(items: Iterable[Item], ahead: int) -> Iterator[Item]:
+    """Read items in a thread, while the caller works on those that came before.
+
+    Parameters
+    ----------
+    items : iterable
+        Read by one thread alone. What it raises is raised where the caller takes the item.
+    ahead : int
+        Items that are read, or being read, while the caller works on one.
+
+    Yields
+    ------
+    object
+        The items, in their order.
+
+    Examples
+    --------
+    >>> list(prefetch(iter("abc"), ahead=1))
+    ['a', 'b', 'c']
+    """
+    iterator, end = iter(items), object()
+    read = prefetch_map(lambda _: next(iterator, end), count(), 1, ahead)
+    yield from takewhile(lambda item: item is not end, read)

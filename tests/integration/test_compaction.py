@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -29,11 +29,11 @@ from verger.progress import Progress
 from verger.storage.local import LocalStorage
 from verger.storage.stores import Stores
 from verger.tables import compaction
+from verger.tables.file_errors import retry_if_vanished, vanished
+from verger.tables.rows import KEY
 from verger.tables.schemas import FEATURES
-from verger.tables.store import FeatureStore, retry_if_vanished, vanished
-
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+from verger.tables.selection import Selection
+from verger.tables.store import FeatureStore
 
 # Dies by SIGKILL, with its JVM, while Spark writes or with all written and nothing recorded; a file tells that it did.
 KILL = """
@@ -200,15 +200,16 @@ def test_sparks_errors_about_vanished_files_are_recognised(spark, place: Path) -
     store = FeatureStore(LocalStorage(), str(place / "out"), manifest["features"]["fingerprint"], pytest.fail)
     compact(spark, place)
     stale = store.known()
-    planned = store.features(spark, stale)
-    for path in {Path(file) for file in stale["file"].to_pylist()}:
-        path.unlink()
-    for late in (planned.count, planned.toArrow, lambda: store.features(spark, stale)):
+    files = sorted(set(stale["file"].to_pylist()))
+    planned = store.read_files(spark, files, KEY)
+    for file in files:
+        Path(file).unlink()
+    for late in (planned.count, planned.toArrow, lambda: store.read_files(spark, files, KEY)):
         with pytest.raises(Exception, match="FILE_NOT_EXIST|PATH_NOT_FOUND") as caught:
             late()
         assert vanished(caught.value)
-    looks = iter([stale, store.known()])
-    assert retry_if_vanished(lambda: store.features(spark, next(looks)).count(), store.folder) == stale.num_rows
+    looks = iter([files, sorted(set(store.known()["file"].to_pylist()))])
+    assert retry_if_vanished(lambda: store.read_files(spark, next(looks), KEY).count(), store.folder) == 24
 
 
 def test_features_load_while_old_files_are_deleted(spark, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -229,27 +230,20 @@ def test_features_load_while_old_files_are_deleted(spark, place: Path, monkeypat
 
 
 def test_a_run_reads_on_while_old_files_are_deleted(spark, grown: Path, place: Path, monkeypatch) -> None:
-    expected, features = verger.load(str(place / "out")), FeatureStore.features
+    expected, locate = verger.load(str(place / "out")), FeatureStore.locate
     stages = []
 
-    def deleted_since(store: FeatureStore, *arguments: Any) -> DataFrame:
-        planned = features(store, *arguments)
-        stages.append(planned)
+    def deleted_since(store: FeatureStore, photographs: pa.Table) -> Selection:
+        located = locate(store, photographs)
+        stages.append(located)
         if len(stages) == 1:
             compact(spark, place)
         elif len(stages) == 2:  # the fit had the old files, and went well; now they go under the projection
             compact(spark, place, hours=25)
-        return planned
+            return stages[0]
+        return located
 
-    stale = FeatureStore.known
-    looks: list[pa.Table] = []
-
-    def known(store: FeatureStore) -> pa.Table:
-        looks.append(looks[0] if len(looks) == 2 else stale(store))
-        return looks[-1]
-
-    monkeypatch.setattr(FeatureStore, "features", deleted_since)
-    monkeypatch.setattr(FeatureStore, "known", known)
+    monkeypatch.setattr(FeatureStore, "locate", deleted_since)
     done = run(spark, place, input=str(grown / "in"))
     assert len(stages) == 3  # fit, projection, projection again
     assert done["photographs"]["computed"] == 0

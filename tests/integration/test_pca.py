@@ -21,20 +21,21 @@ from verger.storage.local import LocalStorage
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import SparkSession
 
-    from tests.features import Rows
+    from tests.features import Rows as Matrix
+    from verger.components.rows import Rows
 
 pytestmark = pytest.mark.required_in_ci
 
 
-def fitted(features: DataFrame, dimension: int, **settings: Any) -> Pca:
+def fitted(features: Rows, dimension: int, **settings: Any) -> Pca:
     """A fit with the defaults of a run, all components unless the settings say otherwise."""
     defaults: dict[str, Any] = {"variance": None, "components": 10_000, "standardize": False, "solver": "auto"}
     if "variance" in settings:
         defaults["components"] = None
     return fit(
-        features.select("path", "features"),
+        features,
         **{"dimension": dimension, "seed": 0, "memory": 2 << 30, **defaults, **settings},
     ).pca
 
@@ -227,7 +228,7 @@ def test_a_feature_that_is_not_a_number_is_an_error(spark: SparkSession) -> None
 
 
 def test_the_solver_is_chosen_by_size_and_memory(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
-    def used(rows: Rows, **settings: Any) -> str:
+    def used(rows: Matrix, **settings: Any) -> str:
         return fitted(frame(spark, rows), rows.shape[1], components=3, **settings).solver
 
     monkeypatch.setattr(selection, "GRAM_MAX_DIMENSION", 50)

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow.compute as pc
 import pytest
 
 from tests.features import decaying, frame, shapes, table
@@ -12,24 +13,26 @@ from verger.components.projection import measure_drift, project
 from verger.storage.local import LocalStorage
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import SparkSession
 
-    from tests.features import Rows
+    from tests.features import Rows as Matrix
+    from verger.components.rows import Rows
 
 pytestmark = pytest.mark.required_in_ci
 
 
-def fitted(features: DataFrame, dimension: int, variance: float = 0.8, standardize: bool = True) -> Pca:
+def fitted(features: Rows, dimension: int, variance: float = 0.8, standardize: bool = True) -> Pca:
     return fit(
-        features.select("path", "features"),
+        features,
         dimension=dimension, variance=variance, components=None, standardize=standardize, solver="auto", seed=0,
         memory=1 << 30,
     ).pca  # fmt: skip
 
 
-def projected(features: DataFrame, pca: Pca, spark: SparkSession) -> dict[str, Any]:
-    """Columns by name, rows by path."""
-    found = project(features, pca, spark).toArrow().sort_by("path")
+def projected(features: Rows, pca: Pca) -> dict[str, Any]:
+    """Columns by name, rows in the order of their numbers."""
+    found = project(features, pca, "/in").toArrow()
+    found = found.take(pc.sort_indices(pc.replace_substring_regex(found["path"], ".*/", "")))
     columns: dict[str, Any] = found.to_pydict()
     columns["pca_features"] = np.array(columns["pca_features"])
     return columns
@@ -39,12 +42,12 @@ def test_projection_equals_transform(spark: SparkSession) -> None:
     rows = decaying(500, 30) + 2
     features = frame(spark, rows, 3)
     pca = fitted(features, 30)
-    lazy = project(features, pca, spark)
+    lazy = project(features, pca, "/in")
     assert lazy.dtypes == [
         ("path", "string"), ("label", "string"), ("split", "string"), ("pca_features", "array<float>"),
         ("version", "string"),
     ]  # fmt: skip
-    found, given = projected(features, pca, spark), table(rows).to_pydict()
+    found, given = projected(features, pca), table(rows).to_pydict()
     np.testing.assert_array_equal(found["pca_features"], pca.transform(rows).astype(np.float32))
     for name in ("path", "label", "split", "version"):
         assert found[name] == given[name]
@@ -55,14 +58,14 @@ def test_projection_does_not_depend_on_partitions_and_batches(spark: SparkSessio
     rows = shapes()[name]
     features = frame(spark, rows)
     pca = fitted(features, rows.shape[1], standardize=False)
-    whole = projected(features, pca, spark)["pca_features"]
+    whole = projected(features, pca)["pca_features"]
     before = spark.conf.get("spark.sql.execution.arrow.maxRecordsPerBatch", "10000")
     try:
         for partitions, batch in ((2, 10_000), (7, 1), (40, 13)):
             spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", before)
             again = frame(spark, rows, partitions)
             spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", batch)
-            found = projected(again, pca, spark)["pca_features"]
+            found = projected(again, pca)["pca_features"]
             assert np.abs(found - whole).max() <= 1e-9 * np.ptp(whole)
     finally:
         spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", before)
@@ -73,11 +76,11 @@ def test_a_loaded_pca_projects_the_same(spark: SparkSession, tmp_path: Path) -> 
     features = frame(spark, rows, 2)
     pca = fitted(features, 12)
     pca.save(str(tmp_path), LocalStorage())
-    loaded = projected(features, Pca.load(str(tmp_path)), spark)
-    np.testing.assert_array_equal(loaded["pca_features"], projected(features, pca, spark)["pca_features"])
+    loaded = projected(features, Pca.load(str(tmp_path)))
+    np.testing.assert_array_equal(loaded["pca_features"], projected(features, pca)["pca_features"])
 
 
-def variance_kept(rows: Rows, pca: Pca) -> float:
+def variance_kept(rows: Matrix, pca: Pca) -> float:
     """The share of the variance about the fit's mean that the components keep."""
     scale = np.ones(len(pca.mean)) if pca.scale is None else pca.scale
     scaled = (rows.astype(np.float64) - pca.mean) / scale
@@ -89,10 +92,10 @@ def test_photographs_like_those_of_the_fit_have_not_drifted(spark: SparkSession,
     rows = decaying(400, 40) + 1
     old, new = rows[:200], rows[200:]
     pca = fitted(frame(spark, old, 3), 40, standardize=standardize)
-    of_fit = measure_drift(frame(spark, old, 3), pca, spark)
+    of_fit = measure_drift(frame(spark, old, 3), pca)
     assert of_fit.share == pytest.approx(of_fit.fit_share, rel=1e-12)
     assert not of_fit.drifted
-    found = measure_drift(frame(spark, new, 7), pca, spark)
+    found = measure_drift(frame(spark, new, 7), pca)
     assert found.n_photographs == 200
     assert found.share == pytest.approx(variance_kept(new, pca), rel=1e-12)
     assert found.fit_share == pytest.approx(pca.explained_variance_ratio.sum(), rel=1e-12)
@@ -103,7 +106,7 @@ def test_other_photographs_have_drifted(spark: SparkSession) -> None:
     old = decaying(200, 40)
     pca = fitted(frame(spark, old), 40)
     for new in (decaying(100, 40, seed=1), old[:50] + 3, old[:50] * 3):
-        found = measure_drift(frame(spark, new, 3), pca, spark)
+        found = measure_drift(frame(spark, new, 3), pca)
         assert found.share == pytest.approx(variance_kept(new, pca), rel=1e-12)
         assert found.drifted
         assert f"{found.share:.1%}" in found.warning
@@ -114,7 +117,7 @@ def test_a_few_outliers_are_no_drift(spark: SparkSession) -> None:
     pca = fitted(frame(spark, rows[:200]), 40)
     new = rows[200:].copy()
     new[:10] *= 100
-    found = measure_drift(frame(spark, new), pca, spark)
+    found = measure_drift(frame(spark, new), pca)
     assert 10 / 200 <= found.beyond < 0.5
     assert not found.drifted
 
@@ -123,14 +126,14 @@ def test_drift_from_components_that_explain_all_variance(spark: SparkSession) ->
     rows = shapes()["rank 7"]
     pca = fitted(frame(spark, rows[:100]), 30, variance=1.0)
     assert pca.n_components == 7
-    same = measure_drift(frame(spark, rows[100:]), pca, spark)
+    same = measure_drift(frame(spark, rows[100:]), pca)
     assert same.share == pytest.approx(1, abs=1e-12)
     assert not same.drifted
-    assert measure_drift(frame(spark, decaying(50, 30)), pca, spark).drifted
+    assert measure_drift(frame(spark, decaying(50, 30)), pca).drifted
 
 
 def test_photographs_at_the_mean_have_not_drifted(spark: SparkSession) -> None:
     rows = np.array([[1, 2], [3, 2]], np.float32)
     pca = fitted(frame(spark, rows), 2)
-    found = measure_drift(frame(spark, np.array([[2, 2]], np.float32)), pca, spark)
+    found = measure_drift(frame(spark, np.array([[2, 2]], np.float32)), pca)
     assert (found.share, found.drifted) == (1.0, False)

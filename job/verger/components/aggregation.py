@@ -12,7 +12,8 @@ import numpy as np
 import pyarrow as pa
 
 from verger.batches import slices
-from verger.components.rows import Float64Array
+from verger.components.rows import Float64Array, Rows
+from verger.cores import use_one_thread
 
 if TYPE_CHECKING:
     from pyspark import Broadcast
@@ -100,7 +101,7 @@ def _shift_mean(mean: Float64Array, shift: Float64Array) -> Float64Array:
 
 
 def aggregate(
-    rows: DataFrame,
+    rows: Rows,
     partition_sums: PartitionSums,
     mean_correction: MeanCorrection | None = None,
     *,
@@ -111,7 +112,7 @@ def aggregate(
 
     Parameters
     ----------
-    rows : pyspark.sql.DataFrame
+    rows : Rows
         With the columns that ``partition_sums`` reads.
     partition_sums : callable, picklable
         Gives the partial sums of one partition's record batches, one or more a block.
@@ -132,7 +133,7 @@ def aggregate(
 
 
 def _partial_sums(
-    rows: DataFrame, partition_sums: PartitionSums, mean_correction: MeanCorrection | None, size: int, tasks: int
+    rows: Rows, partition_sums: PartitionSums, mean_correction: MeanCorrection | None, size: int, tasks: int
 ) -> DataFrame:
     """At most ``_group_count(size)`` partial sums a block, as rows of _SCHEMA.
 
@@ -196,6 +197,7 @@ class _SumPartition:
     def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         from pyspark import TaskContext
 
+        use_one_thread()
         context = TaskContext.get()
         assert context is not None
         partition = context.partitionId()

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
 from verger.components.aggregation import PartialSum, aggregate
-from verger.components.rows import Float64Array, chunks
+from verger.components.rows import Float64Array, Rows, chunks
 from verger.errors import NothingToReadError, VergerError
-
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
 
 
 @dataclass(frozen=True)
@@ -187,13 +183,13 @@ def standard_deviations(n: int, mean: Float64Array, squared_deviations: Float64A
     return np.where(constant, 1.0, np.sqrt(variance))
 
 
-def compute_moments(features: DataFrame, dimension: int, tasks: int | None = None) -> Moments:
+def compute_moments(features: Rows, dimension: int, tasks: int | None = None) -> Moments:
     """Mean and squared deviations of all rows, in one pass.
 
     Parameters
     ----------
-    features : pyspark.sql.DataFrame
-        Columns ``path string`` and ``features array<float>``.
+    features : Rows
+        With a column ``features array<float>``.
     dimension : int
         Features of a row, d.
     tasks : int, optional
@@ -209,7 +205,8 @@ def compute_moments(features: DataFrame, dimension: int, tasks: int | None = Non
     VergerError
         As in `Moments.validated`.
     """
-    sums = aggregate(features, _SquaredDeviations(dimension), squared_mean_correction, size=dimension, tasks=tasks)
+    rows, partial_sums = features.select("features"), _SquaredDeviations(dimension)
+    sums = aggregate(rows, partial_sums, squared_mean_correction, size=dimension, tasks=tasks)
     moments = Moments(sums[0].n, sums[0].mean[0], sums[0].values) if sums else Moments.of_no_rows(dimension)
     return moments.validated()
 
@@ -257,6 +254,6 @@ class _SquaredDeviations:
     dimension: int
 
     def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[PartialSum]:
-        for _, rows in chunks(batches, self.dimension):
+        for rows in chunks(batches, self.dimension):
             mean = subtract_mean(rows)
             yield PartialSum(0, len(rows), np.einsum("ij,ij->j", rows, rows), mean)

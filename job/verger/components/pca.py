@@ -5,21 +5,18 @@ from __future__ import annotations
 import io
 import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from verger.components.rows import Float64Array
+from verger.components.rows import Float64Array, Rows
 from verger.components.scatter import ScatterMoments
 from verger.components.solvers import gram, selection
 from verger.components.solvers.decomposition import Decomposition, RequestedComponents, fix_signs
 from verger.storage.base import Storage, raise_if_corrupt
 from verger.storage.stores import Stores
 from verger.storage.uri import join
-
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
 
 # Matrices (k, d) that the driver holds where it assembles the components.
 _MATRICES_HELD = 3
@@ -226,7 +223,7 @@ class Fit:
 
 
 def fit(
-    features: DataFrame,
+    features: Rows,
     *,
     dimension: int,
     variance: float | None,
@@ -240,7 +237,7 @@ def fit(
 
     Parameters
     ----------
-    features : pyspark.sql.DataFrame
+    features : Rows
         Columns ``path string``, unique, and ``features array<float>``.
     dimension : int
         Features of a row, d.

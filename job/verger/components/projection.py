@@ -14,11 +14,14 @@ from verger.batches import slices
 from verger.components.aggregation import PartialSum, aggregate, broadcast
 from verger.components.moments import Scaler
 from verger.components.pca import Pca
-from verger.components.rows import chunks, matrix
+from verger.components.rows import Rows, chunks, matrix
+from verger.cores import use_one_thread
+from verger.photographs.labels import label_and_split
+from verger.tables.schemas import PROJECTION
 
 if TYPE_CHECKING:
     from pyspark import Broadcast
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import DataFrame
 
 # A photograph is too far where its squared distance from the components' space is so many times the expected one.
 DRIFT_FACTOR = 1.5
@@ -28,17 +31,17 @@ _BLOCK_ROWS = 192
 _SCHEMA = "path string, label string, split string, pca_features array<float>, version string"
 
 
-def project(features: DataFrame, pca: Pca, spark: SparkSession) -> DataFrame:
-    """The principal components of each row.
+def project(features: Rows, pca: Pca, source: str) -> DataFrame:
+    """The principal components of each row, with the label and split that its path says.
 
     Parameters
     ----------
-    features : pyspark.sql.DataFrame
-        Columns ``path, label, split, version`` and ``features array<float>``.
+    features : Rows
+        Columns ``path, version`` and ``features array<float>``.
     pca : Pca
         Broadcast to the workers.
-    spark : pyspark.sql.SparkSession
-        The session of ``features``.
+    source : str
+        Canonical folder of the input, above all paths.
 
     Returns
     -------
@@ -46,8 +49,8 @@ def project(features: DataFrame, pca: Pca, spark: SparkSession) -> DataFrame:
         Columns ``path, label, split, pca_features array<float>, version``; computed in float64; lazy, as
         many partitions as ``features``.
     """
-    columns = features.select("path", "label", "split", "features", "version")
-    return columns.mapInArrow(_Project(spark.sparkContext.broadcast(pca)), _SCHEMA)
+    shared = features.sparkSession.sparkContext.broadcast(pca)
+    return features.select("path", "version", "features").mapInArrow(_Project(shared, source), _SCHEMA)
 
 
 @dataclass(frozen=True)
@@ -55,15 +58,18 @@ class _Project:
     """The function of mapInArrow: feature rows in, projected rows out."""
 
     shared: Broadcast[Pca]
+    source: str
 
     def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         pca = self.shared.value
+        use_one_thread()
         for batch in batches:
+            path, version = batch.column("path"), batch.column("version")
+            label, split = label_and_split(path, self.source)
             values = _transformed(matrix(batch, len(pca.mean)), pca)
             offsets = np.arange(len(values) + 1, dtype=np.int32) * pca.n_components
             lists = pa.ListArray.from_arrays(pa.array(offsets), pa.array(values.ravel()))
-            column = batch.schema.get_field_index("features")
-            yield batch.set_column(column, "pca_features", lists)
+            yield pa.RecordBatch.from_arrays([path, label, split, lists, version], PROJECTION.names)
 
 
 def _transformed(rows: npt.NDArray[np.float32], pca: Pca) -> npt.NDArray[np.float32]:
@@ -129,25 +135,23 @@ class Drift:
         return {**asdict(self), "drifted": self.drifted}
 
 
-def measure_drift(features: DataFrame, pca: Pca, spark: SparkSession) -> Drift:
+def measure_drift(features: Rows, pca: Pca) -> Drift:
     """Measure how well a PCA fits (new) photographs, in one pass.
 
     Parameters
     ----------
-    features : pyspark.sql.DataFrame
-        Columns ``path string`` and ``features array<float>``; not empty.
+    features : Rows
+        With a column ``features array<float>``; not empty.
     pca : Pca
         Fitted on these or on other photographs.
-    spark : pyspark.sql.SparkSession
-        The session of ``features``.
 
     Returns
     -------
     Drift
         Of these photographs.
     """
-    with broadcast(spark, (pca, expected_residual(pca))) as shared:
-        measured = aggregate(features.select("path", "features"), _ResidualSums(shared), size=3)[0]
+    with broadcast(features.sparkSession, (pca, expected_residual(pca))) as shared:
+        measured = aggregate(features.select("features"), _ResidualSums(shared), size=3)[0]
     squares, residuals, beyond = measured.values.tolist()
     return Drift(
         n_photographs=measured.n,
@@ -188,7 +192,7 @@ class _ResidualSums:
     def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[PartialSum]:
         pca, expected = self.shared.value
         scaler = Scaler(pca.mean, pca.scale)
-        for _, rows in chunks(batches, len(pca.mean)):
+        for rows in chunks(batches, len(pca.mean)):
             scaler.transform_in_place(rows)
             squares = np.einsum("ij,ij->i", rows, rows)
             projected = rows @ pca.components.T

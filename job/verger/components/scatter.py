@@ -5,21 +5,18 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from verger.components.aggregation import PartialSum, aggregate, row_blocks
 from verger.components.moments import Moments, subtract_mean
-from verger.components.rows import Float64Array, chunks
+from verger.components.rows import Float64Array, Rows, chunks
 from verger.components.triangle import add_square, diagonal, pack, packed_size, unpack
 from verger.storage.base import Storage, raise_if_corrupt
 from verger.storage.stores import Stores
 from verger.storage.uri import join
-
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
 
 # An addition of moments rounds a sum once; the sum over rows that a full pass takes has about four times that error.
 _ADDITION_ERROR = 0.25
@@ -276,14 +273,14 @@ _ARRAYS = ("reference", "sum", "scatter", "magnitude")
 
 
 def scatter_moments(
-    features: DataFrame, dimension: int, reference: Float64Array | None = None, tasks: int | None = None
+    features: Rows, dimension: int, reference: Float64Array | None = None, tasks: int | None = None
 ) -> ScatterMoments:
     """The moments of all rows, in one pass.
 
     Parameters
     ----------
-    features : pyspark.sql.DataFrame
-        Columns ``path string`` and ``features array<float>``; may be empty.
+    features : Rows
+        With a column ``features array<float>``; may be empty.
     dimension : int
         Features of a row, d.
     reference : ndarray of float64, shape (d,), optional
@@ -298,7 +295,9 @@ def scatter_moments(
         Not validated: `ScatterMoments.feature_moments` can be.
     """
     scatter = ScatterSums(dimension)
-    sums = aggregate(features, scatter, scatter.mean_correction, size=packed_size(dimension), tasks=tasks)
+    sums = aggregate(
+        features.select("features"), scatter, scatter.mean_correction, size=packed_size(dimension), tasks=tasks
+    )
     return ScatterMoments.from_sums(sums, dimension, reference)
 
 
@@ -320,14 +319,14 @@ class ScatterSums:
         Parameters
         ----------
         batches : iterable of pyarrow.RecordBatch
-            With columns ``path string`` and ``features array<float>``.
+            With a column ``features array<float>``.
 
         Yields
         ------
         PartialSum
             One a block and chunk of rows.
         """
-        for _, rows in chunks(batches, self.dimension):
+        for rows in chunks(batches, self.dimension):
             mean = subtract_mean(rows)
             for block, which in enumerate(row_blocks(self.dimension, self.dimension)):
                 yield PartialSum(block, len(rows), (rows[:, which].T @ rows[:, : which.stop]).ravel(), mean)

@@ -15,10 +15,11 @@ from verger.errors import NothingToReadError
 from verger.insight.arrays import Float32Array, Float64Array, Indices, category_codes
 from verger.storage.base import raise_if_corrupt
 from verger.tables import reader
+from verger.tables.file_errors import retry_if_vanished
 from verger.tables.rows import KEY, deduplicate, row_keys, semi_join
 from verger.tables.runs import Run
 from verger.tables.schemas import FEATURES
-from verger.tables.store import FILE, FeatureStore, retry_if_vanished
+from verger.tables.store import FILE, FeatureStore
 
 MAX_CATALOGUED = 2_000_000
 """Photographs of a run up to which all of them are in the catalogue."""

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from verger.network.inference import Infer, build
 from verger.photographs import images
 from verger.prefetch import prefetch_map
 from verger.storage.buckets import Bucket
-from verger.storage.stores import Stores
+from verger.storage.stores import Stores, stores_of
 from verger.tables.schemas import FEATURES
 
 if TYPE_CHECKING:
@@ -135,18 +135,6 @@ class Extractor:
         columns["features"] = pa.ListArray.from_arrays(offsets, np.ascontiguousarray(features).ravel())
         columns["extracted_at"] = [datetime.now(UTC)] * len(batch)
         return pa.record_batch(columns, schema=FEATURES)
-
-
-@lru_cache(maxsize=1)
-def stores_of(buckets: tuple[Bucket, ...]) -> Stores:
-    """How this worker process reaches the buckets: clients are made once, and kept from task to task.
-
-    Parameters
-    ----------
-    buckets : tuple of Bucket
-        As the driver has connected them.
-    """
-    return Stores(buckets)
 
 
 # By fingerprint. Built once per Python worker process, which Spark uses for many tasks.

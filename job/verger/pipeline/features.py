@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import Literal, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from verger.photographs.difference import LOCATION
 from verger.pipeline.comparison import locate
 from verger.pipeline.values import Job, Session, Standing
-from verger.tables.store import retry_if_vanished
-
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+from verger.storage.uri import join
+from verger.tables.feature_rows import FeatureRows
+from verger.tables.file_errors import retry_if_vanished
+from verger.tables.selection import select_rows
 
 T = TypeVar("T")
 
@@ -22,13 +21,13 @@ Which = Literal["all", "added", "removed"]
 """All photographs of the run; those that the base run did not have; or those that only the base run had."""
 
 
-def on_features(job: Job, session: Session, standing: Standing, which: Which, stage: Callable[[DataFrame], T]) -> T:
+def on_features(job: Job, session: Session, standing: Standing, which: Which, stage: Callable[[FeatureRows], T]) -> T:
     """Call a function with features; once more where a compaction took away a file that it was reading.
 
     Parameters
     ----------
     job : Job
-        Its setting ``local_dir`` says where temporary files are.
+        Its stores say how the files are reached, its setting ``local_dir`` where temporary files are.
     session : Session
         The Spark that reads the features.
     standing : Standing
@@ -36,7 +35,7 @@ def on_features(job: Job, session: Session, standing: Standing, which: Which, st
     which : {"all", "added", "removed"}
         As `Which` says.
     stage : callable
-        Takes a DataFrame with the columns ``path, label, split, version, features``.
+        Takes the rows, of which nothing is read yet.
 
     Returns
     -------
@@ -52,26 +51,20 @@ def on_features(job: Job, session: Session, standing: Standing, which: Which, st
 
     def attempt() -> T:
         current = places.pop() if places else locate(job, standing.accepted)
-        wanted = pa.Table.from_batches(_rows(current, which), _WANTED)
-        files = pc.binary_join_element_wise(pa.scalar(store.folder), wanted["file"], "/")
-        return stage(store.features(session.spark, wanted.set_column(4, "file", files)))
+        files = current.files.items()
+        rows_of, sizes = ({name: getattr(file, what) for name, file in files} for what in ("rows", "size"))
+        selection = select_rows(_rows(current, which), rows_of, sizes, join(store.folder, ""))
+        return stage(FeatureRows(session.spark, selection, job.stores.buckets))
 
     return retry_if_vanished(attempt, store.folder)
 
 
-_WANTED = pa.schema([(name, pa.string()) for name in ("path", "label", "split", "version", "file")])
-
-
 def _rows(standing: Standing, which: Which) -> Iterator[pa.RecordBatch]:
     if which == "removed":
-        for batch in standing.changes.removed.batches():
-            nothing = pa.nulls(batch.num_rows, pa.string())
-            named = {name: batch[name] if name in LOCATION.names else nothing for name in _WANTED.names}
-            yield pa.record_batch(named, schema=_WANTED)
+        yield from standing.changes.removed.batches()
         return
     for batch in standing.photographs.batches():
-        rows = batch.select(_WANTED.names)
-        yield rows.filter(pc.invert(batch["kept"])) if which == "added" else rows
+        yield batch.filter(pc.invert(batch["kept"])) if which == "added" else batch
 
 
 def count_added(standing: Standing) -> int:

@@ -77,7 +77,7 @@ def _fit_anew(job: Job, session: Session, standing: Standing) -> Fit:
         standing,
         "all",
         lambda features: fit_rows(
-            features.select("path", "features"),
+            features,
             dimension=standing.extracted.compared.network.dimension,
             variance=config.requested_variance,
             components=config.components,
@@ -178,7 +178,7 @@ def _moments_of_changed(
         session,
         standing,
         "added" if which == "added" else "removed",
-        lambda features: scatter_moments(features.select("path", "features"), moments.dimension, moments.reference),
+        lambda features: scatter_moments(features, moments.dimension, moments.reference),
     )
 
 
@@ -219,7 +219,7 @@ def measure_drift(job: Job, session: Session, standing: Standing, fitted: Fitted
         session,
         standing,
         "added" if same_space else "all",
-        lambda features: projection.measure_drift(features, fitted.pca, session.spark),
+        lambda features: projection.measure_drift(features, fitted.pca),
     )
     if measured.drifted:
         job.progress.warn(measured.warning)

@@ -13,7 +13,7 @@ from verger.tables import kept_rows, reader
 from verger.tables.changes import Base
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from verger.tables.feature_rows import FeatureRows
 
 # So many removed photographs are held in memory to leave them out; with more, all rows are projected again.
 _MAX_REMOVED = 1 << 20
@@ -46,9 +46,9 @@ def project(job: Job, session: Session, standing: Standing, fitted: Fitted) -> P
     base = _base_in_same_space(standing, fitted)
     if base is None or count_added(standing):
 
-        def write(features: DataFrame) -> None:
+        def write(features: FeatureRows) -> None:
             run.storage.delete(folder)
-            write_parquet(projection.project(features, fitted.pca, session.spark), run.storage.spark_uri(folder))
+            write_parquet(projection.project(features, fitted.pca, job.config.input), run.storage.spark_uri(folder))
 
         on_features(job, session, standing, "added" if base else "all", write)
     if base is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from verger.config import StoreSettings
@@ -139,3 +140,15 @@ class Stores:
 
         bucket = self.bucket(name)
         return S3Storage(bucket, lambda: self.client(bucket))
+
+
+@lru_cache(maxsize=1)
+def stores_of(buckets: tuple[Bucket, ...]) -> Stores:
+    """How a Python worker of Spark reaches the buckets: clients are made once, and kept from task to task.
+
+    Parameters
+    ----------
+    buckets : tuple of Bucket
+        As the driver has connected them.
+    """
+    return Stores(buckets)

@@ -25,9 +25,10 @@ from verger.jsonable import dump, timestamp
 from verger.spark.session import write_parquet
 from verger.storage.base import Entry, Storage
 from verger.storage.uri import join
+from verger.tables.file_errors import retry_if_vanished
 from verger.tables.rows import KEY, anti_join, deduplicate, with_file_names
 from verger.tables.schemas import FEATURES
-from verger.tables.store import FeatureStore, parquet_files, retry_if_vanished
+from verger.tables.store import FeatureStore, parquet_files
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -10,7 +10,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from verger.errors import StoreError
 from verger.photographs.difference import LOCATION
 from verger.prefetch import prefetch_map
 from verger.redaction import words
@@ -18,9 +17,10 @@ from verger.sorting import Sorter
 from verger.spool import Spool
 from verger.storage.base import Entry
 from verger.storage.uri import join
+from verger.tables.file_errors import damaged, retry_if_vanished, unreadable
 from verger.tables.rows import KEY
 from verger.tables.snapshot import StoredFile
-from verger.tables.store import FeatureStore, damaged, parquet_files, retry_if_vanished
+from verger.tables.store import FeatureStore, parquet_files
 
 # Files whose narrow columns are read at the same time: each needs a round trip or two.
 _READERS, _READ_AHEAD = 16, 32
@@ -72,9 +72,9 @@ def _locate(store: FeatureStore, known: Mapping[str, StoredFile], scratch: str |
     present = {name for name, entry in listed.items() if name in known and known[name].version == entry.version}
     unread = [(name, entry) for name, entry in listed.items() if name not in present]
     sorter, files = Sorter(LOCATION, ["path", "version", "file"], scratch), {}
-    for name, version, rows in _read(store, unread):
+    for name, entry, rows in _read(store, unread):
         sorter.write(rows)
-        files[name] = StoredFile(version, rows.num_rows)
+        files[name] = StoredFile(entry.version, rows.num_rows, entry.size)
     return Located(sorter.finish(unique=KEY), files), present
 
 
@@ -82,28 +82,28 @@ def _below(store: FeatureStore, path: str) -> str:
     return path.removeprefix(join(store.folder, ""))
 
 
-def _read(store: FeatureStore, files: Iterable[tuple[str, Entry]]) -> Iterator[tuple[str, str, pa.Table]]:
-    """Name, version and rows of each readable file; of a damaged one there is a warning."""
+def _read(store: FeatureStore, files: Iterable[tuple[str, Entry]]) -> Iterator[tuple[str, Entry, pa.Table]]:
+    """Name, entry and rows of each readable file; of a damaged one there is a warning."""
 
-    def read(item: tuple[str, Entry]) -> tuple[str, str, pa.Table | Exception]:
+    def read(item: tuple[str, Entry]) -> tuple[str, Entry, pa.Table | Exception]:
         name, entry = item
         try:
-            return name, entry.version, _narrow_rows(store, name, entry.path)
+            return name, entry, _narrow_rows(store, name, entry.path)
         except (pa.ArrowInvalid, OSError) as error:
             if isinstance(error, FileNotFoundError):
                 raise
-            return name, entry.version, error
+            return name, entry, error
 
-    for name, version, rows in prefetch_map(read, files, _READERS, _READ_AHEAD):
+    for name, entry, rows in prefetch_map(read, files, _READERS, _READ_AHEAD):
         if isinstance(rows, Exception):
             _warn_if_damaged(store, join(store.folder, name), rows)
         else:
-            yield name, version, rows
+            yield name, entry, rows
 
 
 def _warn_if_damaged(store: FeatureStore, path: str, error: Exception) -> None:
     if not damaged(error):
-        raise StoreError(f"{path} cannot be read: {words(error, 120)}", "Check the store") from error
+        raise unreadable(path, error) from error
     store.warn(f"{path} is damaged and left out; its photographs are computed again ({words(error, 120)})")
 
 

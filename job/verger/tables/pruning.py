@@ -21,9 +21,10 @@ from verger.spool import Spool
 from verger.storage.base import Storage
 from verger.storage.uri import join
 from verger.tables import manifest, runs
+from verger.tables.file_errors import damaged
 from verger.tables.rows import is_gone, present_among
 from verger.tables.runs import Run
-from verger.tables.store import damaged, parquet_files
+from verger.tables.store import parquet_files
 
 Result = TypeVar("Result")
 

@@ -14,10 +14,11 @@ from verger.errors import NothingToReadError, StoreError
 from verger.storage.stores import Stores
 from verger.storage.uri import join
 from verger.tables import manifest, runs
+from verger.tables.file_errors import retry_if_vanished
 from verger.tables.rows import KEY, deduplicate, semi_join
 from verger.tables.runs import Run
 from verger.tables.schemas import FEATURES, PROJECTION
-from verger.tables.store import FILE, FeatureStore, parquet_files, retry_if_vanished
+from verger.tables.store import FILE, FeatureStore, parquet_files
 
 if TYPE_CHECKING:
     import pandas as pd

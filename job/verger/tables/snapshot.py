@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Self
 
 import pyarrow as pa
@@ -19,7 +19,7 @@ from verger.tables.store import parquet_files
 
 SCHEMA = pa.schema([*PHOTOGRAPHS, LOCATION.field("file"), LOCATION.field("row")])
 """One row a photograph of the run's table, in the order of the bytes of the paths; ``size`` in bytes."""
-_FILES = pa.schema([("file", pa.string()), ("version", pa.string()), ("rows", pa.int64())])
+_FILES = pa.schema([("file", pa.string()), ("version", pa.string()), ("rows", pa.int64()), ("size", pa.int64())])
 
 _UNUSED, _COVERED = "_unused.parquet", "_files.parquet"  # readers of the table skip these names
 _PART_ROWS = 1 << 20
@@ -36,10 +36,13 @@ class StoredFile:
         As `verger.storage.base.Entry` has it.
     rows : int
         Photograph versions in it.
+    size : int
+        Its bytes.
     """
 
     version: str
     rows: int
+    size: int
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,7 @@ class Snapshot:
         with raise_if_corrupt(folder):
             covered = _table(storage, join(folder, _COVERED))
             rows = sum(_opened(storage, path).metadata.num_rows for path in parts)
-        files = {row["file"]: StoredFile(row["version"], row["rows"]) for row in covered.to_pylist()}
+        files = {row["file"]: StoredFile(row["version"], row["rows"], row["size"]) for row in covered.to_pylist()}
         return cls(storage, parts, join(folder, _UNUSED), rows, files)
 
     def photographs(self) -> Iterator[pa.RecordBatch]:
@@ -154,7 +157,7 @@ def write(
     for number, part in enumerate(_parts(photographs)):
         written += _write(storage, join(folder, f"part-{number:05d}.zstd.parquet"), SCHEMA, part)
     _write(storage, join(folder, _UNUSED), LOCATION, unused)
-    covered = [{"file": name, "version": file.version, "rows": file.rows} for name, file in sorted(files.items())]
+    covered = [{"file": name, **asdict(file)} for name, file in sorted(files.items())]
     _write(storage, join(folder, _COVERED), _FILES, [pa.Table.from_pylist(covered, _FILES)])
     return written
 

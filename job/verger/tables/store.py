@@ -6,35 +6,29 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-from verger.errors import NothingToReadError, StoreError
 from verger.redaction import words
 from verger.storage.base import Entry, Storage
 from verger.storage.uri import join
-from verger.tables.rows import KEY, deduplicate, parquet_bytes, with_file_names
+from verger.tables.file_errors import damaged, retry_if_vanished, unreadable
+from verger.tables.rows import KEY, deduplicate, parquet_bytes, semi_join
 from verger.tables.schemas import FEATURES, REFUSED, REJECTED, REMEMBERED
+from verger.tables.selection import Selection, select_rows
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 FILE = "__filename"  # Arrow's name for the column of a row's file
-# Up to this many rows, the list of wanted photographs is broadcast, so that features are not shuffled.
-_MAX_BROADCAST_ROWS = 5_000_000
+ROW = "__row"  # the row's number in the file, which never changes: a place to find it again
 # Files that are read at the same time: their narrow columns are small, but each needs a round trip.
 _READER_THREADS = 16
-# Spark's errors for a file that was deleted: when it reads, plans or lists the file.
-_VANISHED = re.compile(
-    r"FAILED_READ_FILE\.FILE_NOT_EXIST|\[PATH_NOT_FOUND\]"
-    r"|FileNotFoundException: (?:File .* does not exist|No such file or directory: s3a:)"
-)
-
-T = TypeVar("T")
 
 
 class FeatureStore:
@@ -115,7 +109,7 @@ class FeatureStore:
         Returns
         -------
         pyarrow.Table
-            ``path, version, file``, one row a photograph version. If several files hold it, it is the last one by
+            ``path, version, file, row``, one row a photograph version. If several files hold it, it is the last one by
             name: a compacted file comes after those that it replaces.
         """
         return deduplicate(self.rows()[1], "file")
@@ -133,10 +127,28 @@ class FeatureStore:
         list of Entry
             The files that can be read, by name.
         pyarrow.Table
-            ``path, version, file`` of each row in them.
+            ``path, version, file, row`` of each row in them; ``row`` is its number in the file, from 0.
         """
-        files, rows = self._scan(folder or self.folder, FEATURES, [*KEY, FILE])
-        return files, rows.rename_columns([*KEY, "file"])
+        files, rows = self._scan(folder or self.folder, FEATURES, [*KEY, FILE, ROW])
+        return files, rows.rename_columns([*KEY, "file", "row"])
+
+    def locate(self, photographs: pa.Table) -> Selection:
+        """The rows that hold the features of photographs, as far as there are any.
+
+        Parameters
+        ----------
+        photographs : pyarrow.Table
+            With the columns ``path`` and ``version``.
+
+        Returns
+        -------
+        Selection
+            One row a photograph version, of the file that `known` names.
+        """
+        files, rows = self.rows()
+        wanted = semi_join(deduplicate(rows, "file"), photographs)
+        rows_of = {entry.path: sum(table.num_rows for table in self._narrow[entry.path]) for entry in files}
+        return select_rows(wanted.to_batches(), rows_of, {entry.path: entry.size for entry in files})
 
     def rejected(self) -> pa.Table:
         """The permanent rejections of earlier runs with these decoders.
@@ -224,29 +236,6 @@ class FeatureStore:
         for file in sorted(set(pc.unique(refused["file"]).to_pylist()).difference(kept)):
             self.storage.delete(file)
 
-    def features(self, spark: SparkSession, wanted: pa.Table) -> DataFrame:
-        """The features of ``wanted`` photographs as a lazy DataFrame.
-
-        Parameters
-        ----------
-        spark : SparkSession
-            Reads the files, and joins them with ``wanted``.
-        wanted : pyarrow.Table
-            ``path, version, file`` as `known` gives them, and any further columns, which are kept.
-
-        Returns
-        -------
-        pyspark.sql.DataFrame
-            The columns of ``wanted`` without ``file``, and ``features array<float>``.
-        """
-        from pyspark.sql import functions as F
-
-        stored = self.read_files(spark, pc.unique(wanted["file"]).to_pylist(), [*KEY, "features"])
-        requested = spark.createDataFrame(with_file_names(wanted))
-        if wanted.num_rows <= _MAX_BROADCAST_ROWS:
-            requested = F.broadcast(requested)
-        return stored.join(requested, [*KEY, "file"]).drop("file")
-
     def read_files(self, spark: SparkSession, files: Sequence[str], columns: Sequence[str]) -> DataFrame:
         """Read columns of some files as a lazy DataFrame, duplicates included.
 
@@ -275,7 +264,7 @@ class FeatureStore:
 
     def _scan(self, folder: str, schema: pa.Schema, columns: list[str]) -> tuple[list[Entry], pa.Table]:
         """The files below ``folder`` and their narrow columns. A damaged file is left out with a warning."""
-        found = schema.append(pa.field(FILE, pa.string()))
+        found = schema.append(pa.field(FILE, pa.string())).append(pa.field(ROW, pa.int32()))
         empty = pa.schema([found.field(name) for name in columns]).empty_table()
         tables = self._narrow
 
@@ -295,76 +284,30 @@ class FeatureStore:
     def _read_file(self, file: str, schema: pa.Schema, columns: list[str]) -> list[pa.Table] | None:
         """One file's narrow columns: an empty list where it is damaged, None where it was deleted."""
         try:
+            if ROW in columns:
+                return [_numbered_rows(self.storage, file, columns)]
             return [ds.dataset([file], schema=schema, filesystem=self.storage.arrow()).to_table(columns)]
         except FileNotFoundError:
             return None
         except (pa.ArrowInvalid, OSError) as error:
             if not damaged(error):
-                raise StoreError(f"{file} cannot be read: {_one_line(error)}", "Check the store") from error
-            self.warn(f"{file} is damaged and left out; its photographs are computed again ({_one_line(error)})")
+                raise unreadable(file, error) from error
+            self.warn(f"{file} is damaged and left out; its photographs are computed again ({words(error, 120)})")
             return []
+
+
+def _numbered_rows(storage: Storage, file: str, columns: list[str]) -> pa.Table:
+    """Columns of one file, with its path and the numbers of its rows."""
+    with storage.arrow().open_input_file(file) as opened, pq.ParquetFile(opened) as parquet:
+        table = parquet.read([name for name in columns if name not in (FILE, ROW)], use_threads=False)
+    path = pa.repeat(pa.scalar(file), table.num_rows)
+    numbers = pa.array(np.arange(table.num_rows, dtype=np.int32))
+    return table.append_column(FILE, path).append_column(ROW, numbers).select(columns)
 
 
 def _wave_folder(run_id: str, wave: str) -> str:
     """The name of a wave's folder. Spark enters a folder below that of a table only if it is named like a partition."""
     return f"wave={run_id}-{wave}"
-
-
-def retry_if_vanished(attempt: Callable[[], T], where: str, again: bool = True) -> T:
-    """Call a function that lists files and reads them; once more if a file was deleted in between.
-
-    Parameters
-    ----------
-    attempt : callable
-        Called without arguments.
-    where : str
-        The folder, for the message.
-    again : bool
-        Whether there may be a second attempt.
-
-    Returns
-    -------
-    object
-        The result of ``attempt``.
-
-    Raises
-    ------
-    StoreError
-        Files were deleted in the second attempt too.
-    """
-    try:
-        return attempt()
-    except Exception as error:
-        if not vanished(error):
-            raise
-        if not again:
-            raise StoreError(
-                f"files in {where} vanish while they are read", "Run again when nothing deletes files there"
-            ) from error
-    return retry_if_vanished(attempt, where, again=False)
-
-
-def vanished(error: BaseException) -> bool:
-    """Whether an error says that a listed file was deleted: a compaction or a prune has put another in its place.
-
-    Parameters
-    ----------
-    error : BaseException
-        Spark's, whose text is searched; or FileNotFoundError, or an error of `Storage` that it caused.
-    """
-    cause = error.__cause__ if isinstance(error, NothingToReadError) else error
-    return isinstance(cause, FileNotFoundError) or bool(_VANISHED.search(str(error)))
-
-
-def damaged(error: BaseException) -> bool:
-    """Whether pyarrow cannot parse a file. Errors of the operating system have an error number or another type.
-
-    Parameters
-    ----------
-    error : BaseException
-        What pyarrow raised as it read the file.
-    """
-    return isinstance(error, pa.ArrowInvalid) or (type(error) is OSError and error.errno is None)
 
 
 def parquet_files(storage: Storage, folder: str) -> Iterable[Entry]:
@@ -393,7 +336,3 @@ def parquet_files(storage: Storage, folder: str) -> Iterable[Entry]:
         ),
         key=lambda entry: entry.path,
     )
-
-
-def _one_line(error: Exception) -> str:
-    return words(error, 120)

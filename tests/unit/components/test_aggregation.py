@@ -25,7 +25,7 @@ from verger.components.moments import (
     standard_deviations,
     subtract_mean,
 )
-from verger.components.rows import chunks, matrix
+from verger.components.rows import chunks, chunks_with_paths, matrix
 from verger.components.scatter import ScatterSums
 from verger.components.triangle import assemble_lower_triangle
 
@@ -38,9 +38,11 @@ def batches(rows: np.ndarray, size: int) -> list[pa.RecordBatch]:
 def test_chunks_do_not_depend_on_batches(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
     rows = decaying(100, 5)
     monkeypatch.setattr(rows_module, "CHUNK_BYTES", 8 * 5 * 33)
-    seen = [(paths.to_pylist(), chunk.copy()) for paths, chunk in chunks(batches(rows, size), 5)]
+    seen = [(paths.to_pylist(), chunk.copy()) for paths, chunk in chunks_with_paths(batches(rows, size), 5)]
     assert [len(chunk) for _, chunk in seen] == [33, 33, 33, 1]
     np.testing.assert_array_equal(np.vstack([chunk for _, chunk in seen]), rows)
+    alone = [chunk.copy() for chunk in chunks((batch.select(["features"]) for batch in batches(rows, size)), 5)]
+    assert all(np.array_equal(chunk, same) for (_, chunk), same in zip(seen, alone, strict=True))
     assert [path for paths, _ in seen for path in paths] == table(rows)["path"].to_pylist()
 
 

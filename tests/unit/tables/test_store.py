@@ -23,11 +23,12 @@ from verger.spool import Spool
 from verger.storage.base import Entry, Storage
 from verger.storage.local import LocalStorage
 from verger.tables import manifest, pruning, runs
+from verger.tables.file_errors import vanished
 from verger.tables.pruning import prune_gone, prune_runs
 from verger.tables.reader import load
 from verger.tables.rows import anti_join, count_gone, deduplicate, present_among, semi_join
 from verger.tables.schemas import FEATURES, PROJECTION, REJECTED
-from verger.tables.store import FeatureStore, parquet_files, vanished
+from verger.tables.store import FeatureStore, parquet_files
 
 FINGERPRINT = "pixels-20-f32-000000000000"
 
@@ -53,7 +54,7 @@ def store(tmp_path: Path) -> FeatureStore:
 
 def test_an_empty_store_has_no_known_photographs(store: FeatureStore) -> None:
     assert store.known().num_rows == store.rejected().num_rows == 0
-    assert store.known().column_names == ["path", "version", "file"]
+    assert store.known().column_names == ["path", "version", "file", "row"]
 
 
 def test_the_last_file_by_name_wins(store: FeatureStore, tmp_path: Path) -> None:
@@ -61,9 +62,9 @@ def test_the_last_file_by_name_wins(store: FeatureStore, tmp_path: Path) -> None
     second = put(tmp_path, "compacted-20250101T000000Z-000000/part-0.parquet", ("/p", "1"), ("/p", "2"))
     known = store.known()
     assert known.to_pylist() == [
-        {"path": "/p", "version": "1", "file": str(second)},
-        {"path": "/p", "version": "2", "file": str(second)},
-        {"path": "/q", "version": "1", "file": str(first)},
+        {"path": "/p", "version": "1", "file": str(second), "row": 0},
+        {"path": "/p", "version": "2", "file": str(second), "row": 1},
+        {"path": "/q", "version": "1", "file": str(first), "row": 1},
     ]
 
 
@@ -116,7 +117,7 @@ def test_a_system_error_is_not_taken_for_damage(tmp_path: Path, monkeypatch: pyt
         raise PermissionError(errno.EACCES, "Permission denied")
 
     file = put(tmp_path, "run-00000/part-0.parquet", ("/p", "1"))
-    monkeypatch.setattr("verger.tables.store.ds.dataset", refused)
+    monkeypatch.setattr("verger.tables.store.pq.ParquetFile", refused)
     with pytest.raises(StoreError, match=f"{file} cannot be read: .*Permission denied"):
         FeatureStore(LocalStorage(), str(tmp_path), FINGERPRINT, pytest.fail).known()
 

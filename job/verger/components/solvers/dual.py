@@ -14,21 +14,20 @@ import pyarrow as pa
 from verger.batches import slices
 from verger.components.aggregation import PartialSum, aggregate, broadcast, row_blocks
 from verger.components.moments import Moments
-from verger.components.rows import Float64Array, chunks
+from verger.components.rows import Float64Array, Rows, chunks_with_paths
 from verger.components.solvers.decomposition import Decomposition, eigendecomposition, significant_eigenvalues
 from verger.components.solvers.products import row_numbers, transpose_times
 from verger.components.triangle import assemble_lower_triangle
 
 if TYPE_CHECKING:
     from pyspark import Broadcast
-    from pyspark.sql import DataFrame
 
 # Bytes of float64 that a task unpacks at a time: a stripe, which is all photographs and some features.
 _STRIPE_BYTES = 32 << 20
 _STRIPES = "stripe int, row_numbers binary, values binary"
 
 
-def solve(features: DataFrame, moments: Moments, standardize: bool) -> Decomposition:
+def solve(features: Rows, moments: Moments, standardize: bool) -> Decomposition:
     """All eigenvalues of the covariance matrix, and eigenvectors on demand, by a further pass.
 
     With X the centred and scaled rows, X X' has the eigenvalues of X' X. For an eigenvector u of X X', the
@@ -38,7 +37,7 @@ def solve(features: DataFrame, moments: Moments, standardize: bool) -> Decomposi
 
     Parameters
     ----------
-    features : pyspark.sql.DataFrame
+    features : Rows
         Columns ``path string``, which is unique, and ``features array<float>``.
     moments : Moments
         Of these features.
@@ -56,7 +55,7 @@ def solve(features: DataFrame, moments: Moments, standardize: bool) -> Decomposi
         The features are not those of the moments, or paths are not unique.
     """
     scaler = moments.scaler(standardize)
-    paths = features.select("path").toArrow()["path"].combine_chunks().sort()
+    paths = features.select("path").mapInArrow(_unchanged, "path string").toArrow()["path"].combine_chunks().sort()
     if len(paths) != moments.n or len(paths.unique()) != moments.n:
         raise ValueError(f"{moments.n} rows, then {len(paths)} with {len(paths.unique())} paths")
     eigenvalues, vectors = eigendecomposition(_gram(features, moments, standardize, paths))
@@ -75,14 +74,18 @@ def solve(features: DataFrame, moments: Moments, standardize: bool) -> Decomposi
     )
 
 
-def _gram(features: DataFrame, moments: Moments, standardize: bool, paths: pa.Array) -> Float64Array:
+def _unchanged(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    return batches
+
+
+def _gram(features: Rows, moments: Moments, standardize: bool, paths: pa.Array) -> Float64Array:
     """The lower triangle of X X', float64, shape (n, n), rows in the order of ``paths``."""
     n, dimension = moments.n, len(moments.mean)
     spark = features.sparkSession
     tasks = 2 * spark.sparkContext.defaultParallelism
     width = max(1, min(_STRIPE_BYTES // (8 * n), -(-dimension // tasks)))
     with broadcast(spark, (moments.scaler(standardize), paths)) as shared:
-        cut = features.mapInArrow(_CutIntoStripes(shared, width), _STRIPES)
+        cut = features.select("path", "features").mapInArrow(_CutIntoStripes(shared, width), _STRIPES)
         # Sorted, so that a stripe is complete before the next begins, whatever the shuffle delivers first.
         stripes = cut.repartitionById(tasks, cut["stripe"] % tasks).sortWithinPartitions("stripe")
         sums = aggregate(stripes, _GramSums(shared, width), size=n * (n + 1) // 2, tasks=tasks)
@@ -99,7 +102,7 @@ class _CutIntoStripes:
     def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         scaler, all_paths = self.shared.value
         dimension = len(scaler.mean)
-        for paths, rows in chunks(batches, dimension):
+        for paths, rows in chunks_with_paths(batches, dimension):
             numbers = row_numbers(paths, all_paths).tobytes()
             values = [rows[:, which].astype(np.float32).tobytes() for which in slices(dimension, self.width)]
             yield pa.RecordBatch.from_arrays(

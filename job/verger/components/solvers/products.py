@@ -14,23 +14,22 @@ import pyarrow.compute as pc
 from verger.batches import slices
 from verger.components.aggregation import PartialSum, aggregate, broadcast, row_blocks
 from verger.components.moments import Scaler
-from verger.components.rows import Float64Array, chunks
+from verger.components.rows import Float64Array, Rows, chunks, chunks_with_paths
 
 if TYPE_CHECKING:
     from pyspark import Broadcast
-    from pyspark.sql import DataFrame
 
 # Bytes of a product (d, columns), and of a factor, that a task may hold: more columns take further passes.
 TASK_BYTES = 96 << 20
 
 
-def covariance_times(features: DataFrame, scaler: Scaler, basis: Float64Array) -> Float64Array:
+def covariance_times(features: Rows, scaler: Scaler, basis: Float64Array) -> Float64Array:
     """X' (X B) for the centred and scaled rows X (n, d): n - 1 times the covariance matrix times B.
 
     Parameters
     ----------
-    features : pyspark.sql.DataFrame
-        Columns ``path string`` and ``features array<float>``.
+    features : Rows
+        With a column ``features array<float>``.
     scaler : Scaler
         Of these features; gives X.
     basis : ndarray of float64, shape (d, l)
@@ -44,12 +43,12 @@ def covariance_times(features: DataFrame, scaler: Scaler, basis: Float64Array) -
     return _product(features, scaler, basis, None)
 
 
-def transpose_times(features: DataFrame, scaler: Scaler, paths: pa.Array, weights: Float64Array) -> Float64Array:
+def transpose_times(features: Rows, scaler: Scaler, paths: pa.Array, weights: Float64Array) -> Float64Array:
     """X' W for the centred and scaled rows X (n, d).
 
     Parameters
     ----------
-    features : pyspark.sql.DataFrame
+    features : Rows
         Columns ``path string`` and ``features array<float>``.
     scaler : Scaler
         Of these features; gives X.
@@ -66,14 +65,15 @@ def transpose_times(features: DataFrame, scaler: Scaler, paths: pa.Array, weight
     return _product(features, scaler, weights, paths)
 
 
-def _product(features: DataFrame, scaler: Scaler, factor: Float64Array, paths: pa.Array | None) -> Float64Array:
+def _product(features: Rows, scaler: Scaler, factor: Float64Array, paths: pa.Array | None) -> Float64Array:
     """X' (X factor), or X' factor where ``paths`` name the rows of the factor."""
     dimension, columns = len(scaler.mean), factor.shape[1]
+    rows = features.select("features") if paths is None else features.select("path", "features")
     product = np.empty((dimension, columns))
     for these in slices(columns, max(1, TASK_BYTES // (8 * max(dimension, len(factor))))):
         part = np.ascontiguousarray(factor[:, these])
         with broadcast(features.sparkSession, (scaler, part, paths)) as shared:
-            sums = aggregate(features, _ProductSums(shared), size=dimension * part.shape[1])
+            sums = aggregate(rows, _ProductSums(shared), size=dimension * part.shape[1])
         for which, partial in zip(row_blocks(dimension, part.shape[1]), sums, strict=True):
             product[which, these] = partial.values.reshape(-1, part.shape[1])
     return product
@@ -86,13 +86,20 @@ class _ProductSums:
     shared: Broadcast[Any]
 
     def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[PartialSum]:
-        scaler, factor, all_paths = self.shared.value
-        dimension = len(scaler.mean)
-        for paths, rows in chunks(batches, dimension):
-            scaler.transform_in_place(rows)
-            weights = rows @ factor if all_paths is None else factor[row_numbers(paths, all_paths)]
-            for block, which in enumerate(row_blocks(dimension, factor.shape[1])):
+        scaler, factor, _ = self.shared.value
+        for rows, weights in self._weighted(batches):
+            for block, which in enumerate(row_blocks(len(scaler.mean), factor.shape[1])):
                 yield PartialSum(block, len(rows), (rows[:, which].T @ weights).ravel())
+
+    def _weighted(self, batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[Float64Array, Float64Array]]:
+        """Chunks of centred and scaled rows, and what their transpose is multiplied by."""
+        scaler, factor, all_paths = self.shared.value
+        if all_paths is None:
+            for rows in chunks(batches, len(scaler.mean)):
+                yield scaler.transform_in_place(rows), rows @ factor
+        else:
+            for paths, rows in chunks_with_paths(batches, len(scaler.mean)):
+                yield scaler.transform_in_place(rows), factor[row_numbers(paths, all_paths)]
 
 
 def row_numbers(paths: pa.Array, all_paths: pa.Array) -> npt.NDArray[np.int32]:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from verger.components.moments import Moments
-from verger.components.rows import Float64Array
+from verger.components.rows import Float64Array, Rows
 from verger.components.solvers.decomposition import (
     Decomposition,
     RequestedComponents,
@@ -15,9 +13,6 @@ from verger.components.solvers.decomposition import (
     significant_eigenvalues,
 )
 from verger.components.solvers.products import covariance_times
-
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
 
 # Matrices of d x l that the driver holds at once: basis, image, their product, and three of LAPACK's for QR.
 _MATRICES_HELD = 6
@@ -36,7 +31,7 @@ _RATIO_TOLERANCE = 1e-5
 
 
 def solve(
-    features: DataFrame, moments: Moments, standardize: bool, request: RequestedComponents, seed: int, budget: int
+    features: Rows, moments: Moments, standardize: bool, request: RequestedComponents, seed: int, budget: int
 ) -> Decomposition:
     """The leading eigenvalues and eigenvectors of the covariance matrix C, as many as are requested.
 
@@ -47,8 +42,8 @@ def solve(
 
     Parameters
     ----------
-    features : pyspark.sql.DataFrame
-        Columns ``path string`` and ``features array<float>``.
+    features : Rows
+        With a column ``features array<float>``.
     moments : Moments
         Of these features.
     standardize : bool

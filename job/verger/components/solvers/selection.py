@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from verger.components.moments import compute_moments
+from verger.components.rows import Rows
 from verger.components.scatter import ScatterMoments, scatter_moments
 from verger.components.solvers import dual, gram, randomized
 from verger.components.solvers.decomposition import Decomposition, RequestedComponents, eigendecomposition_bytes
 from verger.errors import DoesNotFitError
 from verger.units import bytes_text
-
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
 
 # `auto` forms the d x d matrix up to so many features, or else the n x n matrix up to so many photographs.
 GRAM_MAX_DIMENSION = 4096
@@ -64,7 +62,7 @@ def takes_gram(dimension: int, solver: str, budget: int) -> bool:
 
 
 def solve(
-    features: DataFrame,
+    features: Rows,
     dimension: int,
     standardize: bool,
     solver: str,
@@ -76,7 +74,7 @@ def solve(
 
     Parameters
     ----------
-    features : pyspark.sql.DataFrame
+    features : Rows
         Columns ``path string``, unique, and ``features array<float>``.
     dimension : int
         Features of a row, d.
@@ -116,7 +114,7 @@ def solve(
     return Solution("dual", dual.solve(features, moments, standardize))
 
 
-def _solve_gram(features: DataFrame, dimension: int, standardize: bool) -> Solution:
+def _solve_gram(features: Rows, dimension: int, standardize: bool) -> Solution:
     moments = scatter_moments(features, dimension)
     kept = moments if dimension <= GRAM_MAX_DIMENSION else None
     return Solution("gram", gram.solve(moments, standardize), kept)
