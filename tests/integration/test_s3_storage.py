@@ -279,7 +279,7 @@ def test_arrow_raises_file_not_found_for_missing_objects(storage: Storage, root:
 def test_refused_batches_are_kept_and_forgotten(storage: Storage, root: str) -> None:
     store = FeatureStore(storage, f"{root}/out", "pixels-8-000000000000", pytest.fail)
     assert store.refused().num_rows == 0
-    store.remember_refused("run-a", pa.table({"path": [f"{root}/in/à 1.jpg"], "version": ["1"]}))
+    store.remember_refused("run-a", [pa.table({"path": [f"{root}/in/à 1.jpg"], "version": ["1"]})])
     refused = store.refused()
     assert refused.to_pylist() == [
         {"path": f"{root}/in/à 1.jpg", "version": "1", "file": f"{store.refused_folder}/run-a.zstd.parquet"}

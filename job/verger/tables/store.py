@@ -203,13 +203,14 @@ class FeatureStore:
         photographs : iterable of pyarrow.Table or pyarrow.RecordBatch
             With the columns ``path`` and ``version``; read once.
         """
-        path, written = join(self.refused_folder, f"{run_id}.zstd.parquet"), 0
+        some = (rows for rows in photographs if rows.num_rows)
+        first = next(some, None)
+        if first is None:
+            return
+        path = join(self.refused_folder, f"{run_id}.zstd.parquet")
         with self.storage.stream(path) as file, pq.ParquetWriter(file, REFUSED, compression="zstd") as writer:
-            for rows in photographs:
+            for rows in chain([first], some):
                 writer.write_table(pa.table({name: rows[name] for name in KEY}, schema=REFUSED))
-                written += rows.num_rows
-        if not written:
-            self.storage.delete(path)
 
     def refused(self) -> pa.Table:
         """The photographs of refused runs.

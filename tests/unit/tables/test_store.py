@@ -197,9 +197,9 @@ def test_what_other_decoders_rejected_is_tried_again(store: FeatureStore, tmp_pa
 
 def test_refused_photographs_are_kept_until_a_run_accepts_all_of_them(store: FeatureStore, tmp_path: Path) -> None:
     assert store.refused().num_rows == 0
-    store.remember_refused("run-a", rows(("/p", "1"), ("/q", "1")))
-    store.remember_refused("run-b", rows(("/p", "1"), ("/r", "2")))
-    store.remember_refused("run-c", rows())
+    store.remember_refused("run-a", [rows(("/p", "1"), ("/q", "1"))])
+    store.remember_refused("run-b", [rows(("/p", "1"), ("/r", "2"))])
+    store.remember_refused("run-c", [rows()])
     first, second = (str(tmp_path / "refused" / FINGERPRINT / f"run-{run}.zstd.parquet") for run in "ab")
     refused = store.refused()
     assert refused.to_pylist() == [
@@ -293,8 +293,8 @@ def test_what_was_not_listed_is_not_gone(store: FeatureStore, tmp_path: Path) ->
 
 
 def test_prune_deletes_refused_photographs_that_are_gone(store: FeatureStore, tmp_path: Path) -> None:
-    store.remember_refused("run-a", rows(("/in/p", "1"), ("/in/q", "1")))
-    store.remember_refused("run-b", rows(("/in/q", "1")))
+    store.remember_refused("run-a", [rows(("/in/p", "1"), ("/in/q", "1"))])
+    store.remember_refused("run-b", [rows(("/in/q", "1"))])
     assert prune_gone(LocalStorage(), str(tmp_path), "/in", spool_of("/in/p"), pytest.fail) == 0
     assert store.refused().select(["path", "version"]).to_pylist() == [{"path": "/in/p", "version": "1"}]
 
