@@ -291,6 +291,9 @@ class InsightSettings(_Group):
         None,
         min_length=1,
     )
+    audit: bool = setting(
+        "Insight", "Look for duplicates, outliers and suspected mislabels among the photographs.", True
+    )
     report: bool = setting("Insight", "Draw the report of the run, an HTML page with charts.", True)
 
     @field_validator("class_regex", "group_regex")

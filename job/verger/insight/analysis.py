@@ -56,7 +56,7 @@ class Findings:
     Attributes
     ----------
     audit : AuditSummary, optional
-        None where the audit could not be made.
+        None where the audit was not asked for, or could not be made.
     classifier : Classifier or Absent, optional
         The classifier, or why the photographs allow none. None where it was not asked for, or could not be made.
     """
@@ -125,6 +125,8 @@ class Analysis:
         """
         findings = Findings()
         classification: Classification | None = None
+        if not (self.config.classifier or self.config.audit or self.config.report):
+            return findings
         with self._warn_on_error("nothing was audited, and no classifier fitted"), self.progress.stage("sample"):
             from verger.insight import sample
 
@@ -138,8 +140,9 @@ class Analysis:
                     findings = replace(findings, classifier=classified)
                 else:
                     classification = classified
-        with self._warn_on_error("nothing was audited"), self.progress.stage("audit", "Auditing the photographs"):
-            findings = replace(findings, audit=self._audit(self.sample, classification))
+        if self.config.audit:
+            with self._warn_on_error("nothing was audited"), self.progress.stage("audit", "Auditing the photographs"):
+                findings = replace(findings, audit=self._audit(self.sample, classification))
         if classification:
             with self._warn_on_error("no classifier was kept"):
                 findings = replace(findings, classifier=self._save(classification))

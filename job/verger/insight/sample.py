@@ -13,13 +13,12 @@ import pyarrow.dataset as ds
 from verger.config import AnalysisSettings
 from verger.errors import NothingToReadError
 from verger.insight.arrays import Float32Array, Float64Array, Indices, category_codes
-from verger.storage.base import raise_if_corrupt
+from verger.insight.located import list_length, located_rows, read_lists, read_texts
 from verger.tables import reader
 from verger.tables.file_errors import retry_if_vanished
-from verger.tables.rows import KEY, deduplicate, row_keys, semi_join
+from verger.tables.rows import KEY, row_keys
 from verger.tables.runs import Run
-from verger.tables.schemas import FEATURES
-from verger.tables.store import FILE, FeatureStore
+from verger.tables.store import FeatureStore
 
 MAX_CATALOGUED = 2_000_000
 """Photographs of a run up to which all of them are in the catalogue."""
@@ -109,31 +108,25 @@ def draw_sample(run: Run, store: FeatureStore, settings: AnalysisSettings, sourc
 
 
 def _draw_sample(run: Run, store: FeatureStore, settings: AnalysisSettings, source: str) -> Sample:
-    with raise_if_corrupt(run.path("projection")):
-        rows = reader.projection(run).to_table(_COLUMNS).sort_by([(name, "ascending") for name in KEY])
-    if not rows.num_rows:
-        raise NothingToReadError(f"the run's table, {run.path('projection')}, is gone", "Run again")
-    stored = semi_join(store.known(), rows)  # both are sorted by path, and a run has one version of each path
-    if stored.num_rows != rows.num_rows:
-        raise NothingToReadError(f"{rows.num_rows - stored.num_rows} photographs of the run are not in {store.folder}")
-    k = _list_length(reader.projection(run), "pca_features")
-    d = _list_length(_feature_files(store, stored["file"][:1]), "features")
     random = np.random.default_rng(settings.seed)
-    chosen = _draw(rows, stored, min(MAX_PHOTOGRAPHS, _max_rows(k, settings)), random)
-    photographs, files = rows.take(chosen), stored.take(chosen)
-    feature_rows = _draw(photographs, files, min(MAX_WITH_FEATURES, _max_rows(_FEATURE_COPIES * d, settings)), random)
-    whole = rows.num_rows <= MAX_CATALOGUED
-    catalogue = _with_digests(rows, store, stored) if whole else _with_digests(photographs, store, files)
-    feature_files = _feature_files(store, files.take(feature_rows)["file"])
+    rows, total = located_rows(run, store, MAX_CATALOGUED, random)
+    k = _list_length(reader.projection(run), "pca_features")
+    d = list_length(store.storage, rows, "features")
+    chosen = _draw(rows, min(MAX_PHOTOGRAPHS, _max_rows(k, settings)), random)
+    drawn = rows.take(chosen)
+    feature_rows = _draw(drawn, min(MAX_WITH_FEATURES, _max_rows(_FEATURE_COPIES * d, settings)), random)
+    whole = total <= MAX_CATALOGUED
+    catalogue = _with_digests(rows if whole else drawn, store)
+    photographs = catalogue.take(chosen) if whole else catalogue
     return Sample(
         catalogue=catalogue,
-        photographs=catalogue.take(chosen) if whole else catalogue,
+        photographs=photographs,
         components=_read_lists(reader.projection(run), "pca_features", photographs, k),
         feature_rows=feature_rows,
-        features=_read_lists(feature_files, "features", photographs.take(feature_rows), d),
+        features=read_lists(store.storage, drawn.take(feature_rows), "features", d),
         root=source,
-        total=rows.num_rows,
-        description=_description(rows.num_rows, len(chosen), len(feature_rows), settings.seed),
+        total=total,
+        description=_description(total, len(chosen), len(feature_rows), settings.seed),
     )
 
 
@@ -166,13 +159,13 @@ def stratified(strata: npt.NDArray[np.integer], number: int, ranks: Float64Array
     return np.sort(np.lexsort((ranks, share, np.minimum(position, guaranteed)))[:number]).astype(np.int64)
 
 
-def _draw(rows: pa.Table, files: pa.Table, number: int, random: np.random.Generator) -> Indices:
+def _draw(rows: pa.Table, number: int, random: np.random.Generator) -> Indices:
     """Row numbers of a sample that is stratified by label; a small one comes from few files."""
     if rows.num_rows <= number:
         return np.arange(rows.num_rows, dtype=np.int64)
     ranks = random.random(rows.num_rows)
     if rows.num_rows > _FEW_FILES_BELOW * number:
-        file = category_codes(files["file"])
+        file = category_codes(rows["file"])
         ranks += random.permutation(int(file.max()) + 1)[file]
     return stratified(category_codes(rows["label"]), number, ranks)
 
@@ -187,14 +180,9 @@ def _list_length(dataset: ds.Dataset, column: str) -> int:
     return int(pc.list_value_length(dataset.head(1, columns=[column])[column])[0].as_py())
 
 
-def _feature_files(store: FeatureStore, files: pa.ChunkedArray) -> ds.Dataset:
-    return ds.dataset(sorted(pc.unique(files).to_pylist()), schema=FEATURES, filesystem=store.storage.arrow())
-
-
-def _with_digests(rows: pa.Table, store: FeatureStore, stored: pa.Table) -> pa.Table:
-    """The rows, which are sorted by path, with the SHA-256 of each photograph."""
-    found = _feature_files(store, stored["file"]).to_table([*KEY, "sha256", FILE])
-    return rows.append_column("sha256", deduplicate(semi_join(found, rows), FILE)["sha256"])
+def _with_digests(rows: pa.Table, store: FeatureStore) -> pa.Table:
+    """The rows with the SHA-256 of each photograph."""
+    return rows.select(_COLUMNS).append_column("sha256", read_texts(store.storage, rows, "sha256"))
 
 
 def _read_lists(dataset: ds.Dataset, column: str, photographs: pa.Table, width: int) -> Float32Array:

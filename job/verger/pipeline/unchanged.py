@@ -78,7 +78,7 @@ def is_same(job: Job, compared: Compared, base: Base) -> bool:
     return (
         alike
         and complete
-        and document.audit is not None
+        and (document.audit is not None or not config.audit)
         and (not config.csv or bool(document.config.get("csv")))
         and document.photographs.listed == outcome.counts.listed
         and document.rejected_by_reason == outcome.rejected_by_reason

@@ -113,7 +113,8 @@ class Manifest(RecordHeader):
         default=None, description="The photographs that the run stood on; absent in older manifests."
     )
     audit: AuditSummary | None = Field(
-        default=None, description="What the audit has found (docs/classifier.md); absent where the audit failed."
+        default=None,
+        description="What the audit has found (docs/classifier.md); absent with `--no-audit`, and where the audit failed.",
     )
     classifier: ClassifierResult | None = Field(
         default=None,

@@ -9,7 +9,7 @@ from typing import Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from verger.errors import StoreError
+from verger.errors import NothingToReadError, StoreError
 from verger.photographs.difference import LOCATION
 from verger.photographs.inventory import SCHEMA as PHOTOGRAPHS
 from verger.storage.base import Storage, raise_if_corrupt
@@ -90,9 +90,12 @@ class Snapshot:
         """
         storage, folder = run.storage, run.path("snapshot")
         parts = tuple(entry.path for entry in parquet_files(storage, folder))
-        with raise_if_corrupt(folder):
-            covered = _table(storage, join(folder, _COVERED))
-            rows = sum(_opened(storage, path).metadata.num_rows for path in parts)
+        try:
+            with raise_if_corrupt(folder):
+                covered = _table(storage, join(folder, _COVERED))
+                rows = sum(_opened(storage, path).metadata.num_rows for path in parts)
+        except FileNotFoundError:
+            raise NothingToReadError(f"{run.folder} has no snapshot") from None
         files = {row["file"]: StoredFile(row["version"], row["rows"], row["size"]) for row in covered.to_pylist()}
         return cls(storage, parts, join(folder, _UNUSED), rows, files)
 
