@@ -37,7 +37,9 @@ def preload(config: InsightSettings) -> None:
     """
     modules = []
     if config.classifier:
-        modules += ["verger.insight.classification.classifier", "verger.insight.audit.checks"]
+        modules += ["verger.insight.classification.classifier"]
+    if config.audit:
+        modules += ["verger.insight.audit.checks"]
     if config.report:
         modules += ["verger.insight.report.writer", "resvg_py"]
 

@@ -114,7 +114,8 @@ class Manifest(RecordHeader):
     )
     audit: AuditSummary | None = Field(
         default=None,
-        description="What the audit has found (docs/classifier.md); absent with `--no-audit`, and where the audit failed.",
+        description="What the audit has found (docs/classifier.md); absent with `--no-audit`, and where the audit "
+        "failed.",
     )
     classifier: ClassifierResult | None = Field(
         default=None,
