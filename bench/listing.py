@@ -1,10 +1,11 @@
-"""How long the inventory of a bucket takes, and how much memory a key: against a server that only lists.
+"""How long the inventory of a bucket takes, and how much memory: against a server that only lists.
 
-    python bench/listing.py [--keys 1000000] [--labels 100] [--latency 0.0]
+    python bench/listing.py [--keys 100000 1000000] [--labels 100] [--latency 0.0] [--ranges]
 
 The server makes its answers up, so that a million keys cost no disk; it is a process of its own, whose time does not
-count. What is measured is what `verger run` does before anything else: list, sort into photographs and the rest, and
-keep the table.
+count. What is measured is what `verger run` does before anything else: list, tell photographs from other files, sort
+them into a file, and count their labels. Each number of keys has a process of its own, whose peak memory is told: it
+should not grow with the keys.
 """
 
 from __future__ import annotations
@@ -69,41 +70,55 @@ def serve(keys: int, labels: int, latency: float, port: multiprocessing.Queue[in
     server.serve_forever()
 
 
-def main() -> None:
-    """Serve, take the inventory, and say what it took."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--keys", type=int, default=1_000_000)
-    parser.add_argument("--labels", type=int, default=100)
-    parser.add_argument("--latency", type=float, default=0.0, help="seconds that the server waits before each answer")
-    options = parser.parse_args()
-    port: multiprocessing.Queue[int] = multiprocessing.Queue()
-    server = multiprocessing.Process(
-        target=serve, args=(options.keys, options.labels, options.latency, port), daemon=True
-    )
-    server.start()
-    os.environ |= {
-        "AWS_ACCESS_KEY_ID": "none",
-        "AWS_SECRET_ACCESS_KEY": "none",
-        "AWS_ENDPOINT_URL_S3": f"http://127.0.0.1:{port.get()}",
-        "AWS_REGION": "eu-west-3",
-    }
+def measure(ranges: bool) -> None:
+    """Take the inventory, and say what it took."""
     from verger.photographs import inventory
+    from verger.storage import s3
     from verger.storage.stores import Stores
 
+    if ranges:  # as on AWS
+        list_objects = s3.list_objects
+        s3.list_objects = lambda *given, **_: list_objects(*given, ranges=True)
     stores = Stores()
     next(iter(stores.of("s3://bucket").list("s3://bucket/photographs")))  # boto3 is loaded
     before = resource.getrusage(resource.RUSAGE_SELF)
     began = time.perf_counter()
     found = inventory.take("s3://bucket/photographs", stores).photographs
+    labels = inventory.label_counts(found)
     seconds = time.perf_counter() - began
     after = resource.getrusage(resource.RUSAGE_SELF)
-    peak = (after.ru_maxrss - before.ru_maxrss) * 1024
+    peak, start = after.ru_maxrss * 1024, before.ru_maxrss * 1024
     print(
-        f"{found.num_rows:,} keys: {seconds:.1f} s, {after.ru_utime - before.ru_utime:.1f} s of CPU, "
-        f"table {found.nbytes / found.num_rows:.0f} bytes a key, at most {peak / found.num_rows:.0f} bytes a key "
-        f"({peak / 1e6:.0f} MB) in all"
+        f"{found.num_rows:,} keys of {len(labels)} labels: {seconds:.1f} s, "
+        f"{after.ru_utime - before.ru_utime:.1f} s of CPU, peak memory {peak / 1e6:.0f} MB, "
+        f"of which the listing {(peak - start) / 1e6:.0f} MB, {(peak - start) / found.num_rows:.0f} bytes a key"
     )
-    server.terminate()
+
+
+def main() -> None:
+    """Serve and measure, for each number of keys."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--keys", type=int, nargs="+", default=[100_000, 1_000_000])
+    parser.add_argument("--labels", type=int, default=100)
+    parser.add_argument("--latency", type=float, default=0.0, help="seconds that the server waits before each answer")
+    parser.add_argument("--ranges", action="store_true", help="list several ranges at once, as on AWS")
+    options = parser.parse_args()
+    processes = multiprocessing.get_context("spawn")
+    for keys in options.keys:
+        port = processes.Queue()
+        served = (keys, options.labels, options.latency, port)
+        server = processes.Process(target=serve, args=served, daemon=True)
+        server.start()
+        os.environ |= {
+            "AWS_ACCESS_KEY_ID": "none",
+            "AWS_SECRET_ACCESS_KEY": "none",
+            "AWS_ENDPOINT_URL_S3": f"http://127.0.0.1:{port.get()}",
+            "AWS_REGION": "eu-west-3",
+        }
+        measured = processes.Process(target=measure, args=(options.ranges,))
+        measured.start()
+        measured.join()
+        server.terminate()
 
 
 if __name__ == "__main__":

@@ -81,7 +81,7 @@ def labelled(photographs: Any, root: str) -> dict[str, tuple[str | None, str | N
     """Label and split by key."""
     return {
         row["path"].removeprefix(f"{root}/"): (row["label"], row["split"])
-        for row in photographs.to_table().select(["path", "label", "split"]).to_pylist()
+        for row in photographs.select(["path", "label", "split"]).to_pylist()
     }
 
 
@@ -92,7 +92,7 @@ def test_the_longest_key_has_1024_bytes() -> None:
 def test_keys_that_are_no_paths_are_listed_labelled_and_read(flat: FlatStore, bytes_of: dict[str, bytes]) -> None:
     stores, root = Stores(), "s3://orchard"
     found = inventory.take(f"{root}/in", stores)
-    assert labelled(found.photographs, root) == ALL
+    assert labelled(found.photographs.to_table(), root) == ALL
     assert found.ignored == {"": 1}  # the photograph whose key ends in a slash is told, the empty markers are not
     for row in found.photographs.to_table().to_pylist():
         read = stores.of(root).read_version(row["path"], row["version"])
@@ -102,9 +102,9 @@ def test_keys_that_are_no_paths_are_listed_labelled_and_read(flat: FlatStore, by
 def test_a_key_may_begin_with_a_slash(flat: FlatStore, bytes_of: dict[str, bytes]) -> None:
     flat.objects = {"/apple/1.jpg": bytes_of["in/apple//1.jpg"], "//2.jpg": bytes_of["in/apple//2.jpg"]}
     stores = Stores()
-    found = inventory.take("s3://orchard", stores).photographs
+    found = inventory.take("s3://orchard", stores).photographs.to_table()
     assert labelled(found, "s3://orchard") == {"/apple/1.jpg": ("apple", None), "//2.jpg": (None, None)}
-    for row in found.to_table().to_pylist():
+    for row in found.to_pylist():
         assert stores.of(row["path"]).read_version(row["path"], row["version"])
 
 
@@ -113,9 +113,9 @@ def test_strange_keys_on_a_real_server(minio: Server, bytes_of: dict[str, bytes]
     bucket, client, stores = minio.bucket(), minio.client(), Stores()
     for key in STRANGE:
         client.put_object(Bucket=bucket, Key=key, Body=bytes_of[key])
-    found = inventory.take(f"s3://{bucket}/in", stores).photographs
+    found = inventory.take(f"s3://{bucket}/in", stores).photographs.to_table()
     assert labelled(found, f"s3://{bucket}") == STRANGE
-    for row in found.to_table().to_pylist():
+    for row in found.to_pylist():
         read = stores.of(row["path"]).read_version(row["path"], row["version"])
         assert read == bytes_of[row["path"].removeprefix(f"s3://{bucket}/")]
 

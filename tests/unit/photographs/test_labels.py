@@ -2,9 +2,20 @@ from __future__ import annotations
 
 import unicodedata
 
+import pyarrow as pa
 import pytest
 
-from verger.photographs.labels import doubts
+from verger.photographs.labels import doubts, label_and_split
+
+
+@pytest.mark.parametrize("root", ["/data/train", "s3://train/test", "/"])
+def test_only_folders_below_the_input_say_label_and_split(root: str) -> None:
+    below = ["1.jpg", "Apple/1.jpg", "val/Pêche 🍑/1.jpg", "Test/1.jpg"]
+    paths = pa.array([f"{root.rstrip('/')}/{name}" for name in below])
+    label, split = label_and_split(paths, root)
+    assert label.to_pylist() == [None, "Apple", "Pêche 🍑", None]
+    assert split.to_pylist() == [None, None, "Validation", "Test"]
+    assert [len(part) for part in label_and_split(paths[:0], root)] == [0, 0]
 
 
 def test_ordinary_labels_raise_no_doubt() -> None:
