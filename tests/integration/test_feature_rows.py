@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,7 +42,7 @@ WANTED = np.setdiff1d(np.arange(700), LEFT_OUT)
 def chosen(folder: Path) -> Selection:
     """Files of the store with these rows, and the wanted ones among them."""
     places: list[tuple[str, int]] = []
-    for number, (start, stop) in enumerate(zip(FILES, FILES[1:], strict=False)):
+    for number, (start, stop) in enumerate(pairwise(FILES)):
         path = folder / f"part-{number}.zstd.parquet"
         pq.write_table(table(STORED[start:stop], start), path, row_group_size=50, write_page_checksum=True)
         places += [(str(path), row) for row in range(stop - start)]

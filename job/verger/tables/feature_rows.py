@@ -221,7 +221,7 @@ def _row_groups(metadata: pq.FileMetaData, piece: _Piece) -> Iterator[tuple[int,
 
 
 def _batch_rows(group: pq.RowGroupMetaData) -> int:
-    """Rows of a batch. Nearly all of a row's bytes are its features, each of 32 bits and one that says if it is null."""
+    """Rows of a batch. Nearly all of a row is its features, each of 32 bits and one that says if it is null."""
     values = max(int(group.column(column).num_values) for column in range(group.num_columns))
     return max(1, 8 * BATCH_BYTES * int(group.num_rows) // (33 * values + 1))
 
