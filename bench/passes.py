@@ -43,7 +43,7 @@ from verger.tables.selection import Selection
 from verger.tables.store import FeatureStore
 
 FINGERPRINT = "bench-f32-000000000000"
-FILE_ROWS = 40_000  # of 1,280 features: about 90 MB, for compaction makes files of at most 128 MB
+FILE_ROWS = 40_000  # of 1,280 features: about 115 MB, as compaction makes files
 GROUP_BYTES = 64 << 20  # in memory; on disk about half of it, as Spark makes row groups
 
 

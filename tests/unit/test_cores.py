@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -57,3 +59,17 @@ def test_cgroups_version_1(machine: Path, path: str, quota: str, expected: int) 
 def test_a_quota_that_cannot_be_read_is_ignored(machine: Path, text: str) -> None:
     put(machine, "0::/\n", {"cpu.max": text})
     assert cores.available_cores() == 8
+
+
+def test_one_thread_whatever_the_environment_says() -> None:
+    program = """
+from verger.cores import use_one_thread
+from threadpoolctl import threadpool_info
+import numpy, pyarrow
+before = [pool["num_threads"] for pool in threadpool_info()]
+use_one_thread()
+print(before, [pool["num_threads"] for pool in threadpool_info()], pyarrow.cpu_count())
+"""
+    environment = os.environ | {"OMP_NUM_THREADS": "2", "OPENBLAS_NUM_THREADS": "2"}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == "[2] [1] 1\n"

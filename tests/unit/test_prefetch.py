@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from verger.prefetch import prefetch_map
+from verger.prefetch import prefetch, prefetch_map
 
 
 def test_results_come_in_the_order_of_the_items() -> None:
@@ -56,3 +56,29 @@ def test_what_has_not_begun_is_cancelled_when_the_caller_stops() -> None:
     threading.Timer(0.1, gate.set).start()
     results.close()
     assert len(begun) < 10
+
+
+def test_an_iterator_is_read_in_one_thread_no_further_ahead_than_asked() -> None:
+    readers = set()
+    read = []
+
+    def items() -> Iterator[int]:
+        for number in range(5):
+            readers.add(threading.get_ident())
+            read.append(number)
+            yield number
+
+    results = prefetch(items(), ahead=2)
+    assert next(results) == 0
+    time.sleep(0.05)
+    assert read == [0, 1, 2]
+    assert list(results) == [1, 2, 3, 4]
+    assert len(readers) == 1
+    assert readers != {threading.get_ident()}
+
+
+def test_an_iterators_error_comes_after_the_items_before_it() -> None:
+    results = prefetch((1 // number for number in (1, 1, 0, 1)), ahead=3)
+    assert [next(results), next(results)] == [1, 1]
+    with pytest.raises(ZeroDivisionError):
+        next(results)

@@ -35,6 +35,8 @@ BATCH_BYTES = 16 << 20
 # As Spark packs files into tasks: bytes of a task, and what opening a file costs, in bytes that are read meanwhile.
 _TASK_BYTES = 128 << 20
 _OPEN_COST_BYTES = 4 << 20
+# Files are cut into pieces of a quarter of a task at most, so that tasks differ by no more than that.
+_PIECES_A_TASK = 4
 _BATCHES_AHEAD = 1
 
 # Record batches in, record batches out: a function of mapInArrow.
@@ -147,7 +149,8 @@ class FeatureRows:
         count = min(-(-sum(costs) // target), self.max_tasks or len(costs) * cores)
         if not costs:
             return []
-        pieces = [piece for file in self.selection.files for piece in _cut(file, sum(costs) // count)]
+        size = sum(costs) // (count * _PIECES_A_TASK)
+        pieces = [piece for file in self.selection.files for piece in _cut(file, size)]
         pieces.sort(key=lambda costed: (-costed[0], costed[1].path, costed[1].part))
         tasks: list[list[_Piece]] = [[] for _ in range(min(count, len(pieces)))]
         loads = [(0, number) for number in range(len(tasks))]
@@ -218,8 +221,9 @@ def _row_groups(metadata: pq.FileMetaData, piece: _Piece) -> Iterator[tuple[int,
 
 
 def _batch_rows(group: pq.RowGroupMetaData) -> int:
-    """Rows of a batch: the features of one row take about as many bytes in memory as they take uncompressed."""
-    return max(1, BATCH_BYTES * int(group.num_rows) // max(1, int(group.total_byte_size)))
+    """Rows of a batch. Nearly all of a row is its features, each of 32 bits and one that says if it is null."""
+    values = max(int(group.column(column).num_values) for column in range(group.num_columns))
+    return max(1, 8 * BATCH_BYTES * int(group.num_rows) // (33 * values + 1))
 
 
 def _filtered(batch: pa.RecordBatch, wanted: npt.NDArray[np.bool_]) -> pa.RecordBatch:

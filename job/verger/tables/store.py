@@ -299,7 +299,7 @@ class FeatureStore:
 
 def _numbered_rows(storage: Storage, file: str, columns: list[str]) -> pa.Table:
     """Columns of one file, with its path and the numbers of its rows."""
-    with storage.arrow().open_input_file(file) as opened, pq.ParquetFile(opened) as parquet:
+    with storage.arrow().open_input_file(file) as opened, pq.ParquetFile(opened, pre_buffer=True) as parquet:
         table = parquet.read([name for name in columns if name not in (FILE, ROW)], use_threads=False)
     path = pa.repeat(pa.scalar(file), table.num_rows)
     numbers = pa.array(np.arange(table.num_rows, dtype=np.int32))

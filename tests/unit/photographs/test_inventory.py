@@ -20,6 +20,7 @@ from verger.photographs.inventory import (
     SCHEMA,
     Inventory,
     from_entries,
+    label_and_split,
     label_counts,
     select,
     take,
@@ -171,6 +172,8 @@ def test_names_with_characters_beyond_ascii_are_kept() -> None:
 )
 def test_label_and_split_come_from_folders(name: str, label: str | None, split: str | None) -> None:
     assert rows(name) == {name: (label, split)}
+    told = label_and_split(pa.array([f"{ROOT}/Apple/Test/y.jpg", f"{ROOT}/{name}"]), ROOT)
+    assert [column[1].as_py() for column in told] == [label, split]
 
 
 def test_photographs_are_sorted_and_unique() -> None:
