@@ -140,12 +140,15 @@ def _next_to_read(opened: deque[_Range], unopened: Iterator[_Range]) -> Iterator
 
 
 def _folders_in_range(folders: list[str], seen: list[str]) -> int:
-    """How many folders a range has, judged by how many of them were in the pages that were seen."""
+    """How many folders a range has, judged by how many of them were in the pages that were seen.
+
+    There are two ranges a thread at least, where there are so many folders.
+    """
     if not folders:
         return 1
     depth = folders[0].count("/")
     passed = len({"/".join(key.split("/")[:depth]) for key in seen})
-    return max(1, min(passed * _PAGES_IN_RANGE // _SEQUENTIAL_PAGES, len(folders) // _THREADS))
+    return max(1, min(passed * _PAGES_IN_RANGE // _SEQUENTIAL_PAGES, len(folders) // (2 * _THREADS)))
 
 
 def _find_folders(client: S3Client, bucket: str, prefix: str, after: str) -> list[str]:
