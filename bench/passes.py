@@ -31,7 +31,7 @@ import pyarrow.parquet as pq
 
 from verger.components.pca import Pca
 from verger.components.projection import project
-from verger.components.solvers import gram
+from verger.components.scatter import scatter_moments
 from verger.config import RunConfig
 from verger.cores import use_one_thread
 from verger.spark.session import session, write_parquet
@@ -146,7 +146,7 @@ def main() -> None:
             found = measure(
                 {
                     "numpy": lambda: plain(pool, files, options.cores, True),
-                    "gram": lambda: gram._moments_and_scatter(rows, options.dimension, None),
+                    "gram": lambda: scatter_moments(rows, options.dimension),
                     "reading": lambda: plain(pool, files, options.cores, False),
                     "project": lambda: write_parquet(
                         project(rows, pca, config.input), f"file://{folder}/projection/{next(written)}"

@@ -1,0 +1,283 @@
+"""What a run costs where little has changed, and what the driver's memory follows.
+
+    python bench/scale.py [--rows 200000] [--new 2000] [--keys 1000000 10000000] [--repeat 3] [--json FILE]
+
+Processes of their own, measured in turns and told as medians:
+
+- **session**: a SparkSession that is started and stopped;
+- **unchanged**: `verger run` over ``--rows`` photographs in a folder, of which the store has all;
+- **alone**: `verger run` over ``--new`` drawn photographs into an empty output;
+- **new**: `verger run --pca auto` over the rows and as many drawn photographs more, and the stored files that it opened;
+- **full**: the first run over the rows, with an empty base: the store is read, and all rows are fitted and projected.
+
+Then for each number of ``--keys``: listing so many keys, comparing them with a snapshot of as many, and the peak
+memory of the process that does it. Classifier, audit and report are left out. Stored features of the rows are drawn.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+sys.path[:0] = [str(Path(__file__).parents[1] / "job"), str(Path(__file__).parent)]
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from passes import photographs as drawn_features
+
+from verger.config import RunConfig
+from verger.network.backbones import resolve
+from verger.photographs import synthetic
+from verger.photographs.inventory import SCHEMA
+from verger.spool import spool
+from verger.storage.stores import Stores
+
+MAIN = Path(__file__).parents[1] / "job" / "main.py"
+FILE_ROWS = 40_000
+PLAIN = ["--no-classifier", "--no-audit", "--no-report"]
+
+# Counts the stored files that the driver opens; the workers count theirs by the same means.
+COUNT_OPENED = """
+import pyarrow.parquet as pq
+kept = pq.ParquetFile.__init__
+def counted(self, source, *more, **named):
+    with open({log!r}, "a") as log:
+        print(getattr(source, "name", source), file=log)
+    kept(self, source, *more, **named)
+pq.ParquetFile.__init__ = counted
+"""
+
+
+def make_photographs(folder: Path, count: int) -> list[Path]:
+    """Files that are listed and never read: their features are stored already."""
+    paths = [folder / f"label {number % 131:03d}" / f"{number:08d}.jpg" for number in range(count)]
+    for label in sorted({path.parent for path in paths}):
+        label.mkdir(parents=True)
+    for path in paths:
+        path.touch()
+        os.utime(path, ns=(10**18, 10**18))
+    return paths
+
+
+def make_store(output: Path, paths: list[Path], dimension: int, fingerprint: str) -> None:
+    """The features of these photographs, as compaction leaves them."""
+    random = np.random.default_rng(0)
+    directions = random.normal(size=(64, dimension)).astype(np.float32)
+    folder = output / "features" / fingerprint / "wave=compacted-20260101T000000Z-000000"
+    folder.mkdir(parents=True)
+    for start in range(0, len(paths), FILE_ROWS):
+        some = paths[start : start + FILE_ROWS]
+        rows = drawn_features(start, start + len(some), directions, random)
+        named = {"path": pa.array(map(str, some)), "version": pa.array([f"{10**18}-0"] * len(some))}
+        for name, column in named.items():
+            rows = rows.set_column(rows.schema.get_field_index(name), name, column)
+        pq.write_table(
+            rows,
+            folder / f"part-{start:08d}.zstd.parquet",
+            row_group_size=(64 << 20) // (4 * dimension),
+            column_encoding={"features.list.element": "BYTE_STREAM_SPLIT"},
+            compression="zstd",
+            use_dictionary=False,
+            write_page_checksum=True,
+        )
+
+
+class Memory:
+    """Peak memory of a process and of what it starts, by name, sampled from /proc."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self.peaks: dict[str, int] = {}
+        self._process = process
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+
+    def _watch(self) -> None:
+        while self._process.poll() is None:
+            for identity, name in _tree(self._process.pid):
+                kind = "jvm" if name == "java" else "driver" if identity == self._process.pid else "workers"
+                self.peaks[kind] = max(self.peaks.get(kind, 0), _resident(identity))
+            time.sleep(0.2)
+
+
+def _tree(root: int) -> list[tuple[int, str]]:
+    """Process ids below a process, it included, with their names."""
+    parents = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = (folder / "stat").read_text()
+        except OSError:
+            continue
+        name, _, rest = fields.partition("(")[2].rpartition(")")
+        parents[int(folder.name)] = (int(rest.split()[1]), name)
+    found, waiting = [], [root]
+    while waiting:
+        parent = waiting.pop()
+        found += [(parent, parents[parent][1])] if parent in parents else []
+        waiting += [child for child, (above, _) in parents.items() if above == parent]
+    return found
+
+
+def _resident(identity: int) -> int:
+    try:
+        return int(Path(f"/proc/{identity}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, IndexError):
+        return 0
+
+
+def timed(command: list[str], **environment: str) -> dict[str, Any]:
+    """Seconds and peak memory of a process that must succeed."""
+    began = time.perf_counter()
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen(command, stdout=said, stderr=said, env=os.environ | environment)
+        memory = Memory(process)
+        if process.wait():
+            said.seek(0)
+            sys.exit(said.read().decode()[-4000:])
+    return {"seconds": time.perf_counter() - began, "memory": memory.peaks}
+
+
+def run(source: Path, output: Path, *options: str, **environment: str) -> dict[str, Any]:
+    """`verger run` as a process."""
+    command = [sys.executable, str(MAIN), "run", "--input", str(source), "--output", str(output), *PLAIN, *options]
+    return timed(command, **environment)
+
+
+def session() -> dict[str, Any]:
+    """A SparkSession with our settings, started and stopped."""
+    code = (
+        "from verger.config import RunConfig; from verger.spark.session import session;"
+        "from verger.storage.stores import Stores\n"
+        "with session(RunConfig(input='/in', output='/out'), Stores(), None): pass"
+    )
+    return timed([sys.executable, "-c", code], PYTHONPATH=str(MAIN.parent))
+
+
+def opened_files(log: Path) -> set[str]:
+    """The feature files that a run opened."""
+    found = log.read_text().splitlines() if log.exists() else []
+    return {line for line in found if "/features/" in line}
+
+
+def changed_runs(place: Path, rows: int, new: int, repeat: int) -> dict[str, Any]:
+    """The runs over a folder."""
+    config = RunConfig(input=str(place / "in"), output=str(place / "out"))
+    network = resolve(config, Stores(), config.seed)
+    paths = make_photographs(place / "in", rows)
+    make_store(place / "out", paths, network.dimension, network.fingerprint)
+    synthetic.draw(str(place / "new"), new, seed=1)
+    found: dict[str, list[dict[str, Any]]] = {"full": [run(place / "in", place / "out")]}
+    shutil.copytree(place / "out", place / "kept", copy_function=os.link)
+    for turn in range(repeat):
+        found.setdefault("session", []).append(session())
+        found.setdefault("unchanged", []).append(run(place / "in", place / "out"))
+        found.setdefault("alone", []).append(run(place / "new", place / f"alone-{turn}"))
+        shutil.copytree(place / "new", place / "in" / "new")
+        found.setdefault("new", []).append(run(place / "in", place / "out", "--pca", "auto"))
+        shutil.rmtree(place / "in" / "new")
+        shutil.rmtree(place / "out")
+        shutil.copytree(place / "kept", place / "out", copy_function=os.link)
+    return {
+        kind: {
+            "seconds": round(statistics.median(each["seconds"] for each in turns), 2),
+            "memory_mb": {name: round(size / 1e6) for name, size in turns[-1]["memory"].items()},
+        }
+        for kind, turns in found.items()
+    }
+
+
+def keys_of(count: int) -> Iterator[pa.Table]:
+    """Photographs by the hundred thousand, in order."""
+    step = 1 << 16
+    for start in range(0, count, step):
+        numbers = range(start, min(count, start + step))
+        yield pa.table(
+            {
+                "path": [f"s3://orchard/photographs/label {number * 1000 // count:03d}/{number:09d}.jpg" for number in numbers],
+                "label": [f"label {number * 1000 // count:03d}" for number in numbers],
+                "split": pa.nulls(len(numbers), pa.string()),
+                "version": [f"{number:032x}-5000" for number in numbers],
+                "size": pa.array([5000] * len(numbers), pa.int64()),
+            },
+            schema=SCHEMA,
+        )
+
+
+def compare_keys(place: str, count: int) -> None:
+    """In a process of its own: a listing of so many keys against a snapshot of as many; prints what it took."""
+    from datetime import UTC, datetime
+
+    from verger.tables import changes, locations, snapshot
+    from verger.tables.runs import new_run
+    from verger.tables.snapshot import Snapshot, StoredFile
+    from verger.tables.store import FeatureStore
+
+    stores = Stores()
+    storage = stores.of(place)
+    store, base = FeatureStore(storage, place, "bench"), new_run(storage, place, "verger", datetime.now(UTC))
+    stored = Path(store.folder) / "wave=bench" / "part-0.zstd.parquet"
+    stored.parent.mkdir(parents=True)
+    stored.touch()
+    entry = next(iter(storage.list(store.folder)))
+    name = "wave=bench/part-0.zstd.parquet"
+
+    def located() -> Iterator[pa.Table]:
+        number = 0
+        for rows in keys_of(count):
+            at = pa.array(np.arange(number, number + len(rows), dtype=np.int32))
+            number += len(rows)
+            yield rows.append_column("file", pa.array([name] * len(rows))).append_column("row", at)
+
+    snapshot.write(base, located(), [], {name: StoredFile(entry.version, count, 0)})
+    listed = spool(SCHEMA, keys_of(count))
+    began = time.process_time()
+    assert locations  # the store's own file is known, and not opened
+    opened = changes.Base(base, None, Snapshot.open(base))  # type: ignore[arg-type]
+    found = changes.find_changes(store, changes.Input("s3://orchard/photographs", listed, listed), opened)
+    assert (found.pending.num_rows, found.removed.num_rows, found.gone) == (0, 0, 0)
+    status = Path("/proc/self/status").read_text()
+    peak = int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM")))
+    print(json.dumps({"keys": count, "cpu_s": round(time.process_time() - began, 1), "peak_mb": round(peak / 1024)}))
+
+
+def main() -> None:
+    """Measure, and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=200_000)
+    parser.add_argument("--new", type=int, default=2_000)
+    parser.add_argument("--keys", type=int, nargs="*", default=[1_000_000, 10_000_000])
+    parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--json")
+    parser.add_argument("--compare", nargs=2, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.compare:
+        compare_keys(options.compare[0], int(options.compare[1]))
+        return
+    figures: dict[str, Any] = {"cores": os.cpu_count(), "rows": options.rows, "new": options.new}
+    with tempfile.TemporaryDirectory() as folder:
+        if options.rows:
+            figures["runs"] = changed_runs(Path(folder), options.rows, options.new, options.repeat)
+    figures["keys"] = []
+    for count in options.keys:
+        with tempfile.TemporaryDirectory() as folder:
+            command = [sys.executable, __file__, "--compare", folder, str(count)]
+            figures["keys"].append(json.loads(subprocess.run(command, capture_output=True, check=True).stdout))
+    text = json.dumps(figures, indent=2)
+    print(text)
+    if options.json:
+        Path(options.json).write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    main()
