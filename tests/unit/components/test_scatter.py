@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -236,13 +237,29 @@ def test_more_features_than_a_scatter_matrix_is_formed_of_make_a_full_pass_due(m
 
 
 def test_rounding_errors_of_an_update_do_not_count_as_rank() -> None:
-    rows = shapes()["rank 7"]
-    outlier = rows[:1] * 150
-    base = moments_of(np.concatenate([rows, outlier]))
-    moments = base.subtract(moments_of(outlier, base.reference))
-    assert moments.magnitude.sum() > 100 * moments.feature_moments().squared_deviations.sum()
-    assert full_pass_reason(moments, False) is None
-    assert fitted(moments).rank == fitted(moments, variance=1.0).n_components == 7
+    random, beyond = np.random.default_rng(0), 0
+    for _ in range(40):
+        axes = random.integers(-3, 4, (2, 6))
+        rows = np.asarray(np.rint(random.normal(size=(12, 2)) * 64) @ axes, np.float32)
+        outliers = np.asarray(np.rint(random.normal(size=(3, 2)) * 1000) @ axes, np.float32)
+        base = moments_of(np.concatenate([rows, outliers]))
+        moments = base.subtract(moments_of(outliers, base.reference))
+        assert not has_cancelled(moments, False)
+        assert fitted(moments).rank == fitted(moments, variance=1.0).n_components == np.linalg.matrix_rank(axes)
+        beyond += fitted(replace(moments, magnitude=np.zeros(6))).rank > 2
+    assert beyond > 0  # without regard to what has cancelled, the rank would be wrong
+
+
+def test_rounding_of_many_small_updates_makes_a_full_pass_due_in_the_end() -> None:
+    rows = decaying(200, 5)
+    base = moments_of(rows)
+    moments, one = base, moments_of(rows[:1], base.reference)
+    for updates in (1200, 1200):
+        assert not has_cancelled(moments, True)
+        for _ in range(updates // 2):
+            moments = moments.add(one).subtract(one)
+    assert has_cancelled(moments, True)
+    np.testing.assert_allclose(moments.scatter, base.scatter, rtol=0, atol=1e-12 * base.scatter.max())
 
 
 def test_nothing_added_or_subtracted_changes_nothing() -> None:
