@@ -7,7 +7,7 @@ Processes of their own, measured in turns and told as medians:
 - **session**: a SparkSession that is started and stopped;
 - **unchanged**: `verger run` over ``--rows`` photographs in a folder, of which the store has all;
 - **alone**: `verger run` over ``--new`` drawn photographs into an empty output;
-- **new**: `verger run --pca auto` over the rows and as many drawn photographs more, and the stored files that it opened;
+- **new**: `verger run --pca auto` over the rows and these photographs, and the stored files that it opened;
 - **full**: the first run over the rows, with an empty base: the store is read, and all rows are fitted and projected.
 
 Then for each number of ``--keys``: listing so many keys, comparing them with a snapshot of as many, and the peak
@@ -30,7 +30,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-sys.path[:0] = [str(Path(__file__).parents[1] / "job"), str(Path(__file__).parent)]
+sys.path.insert(0, str(Path(__file__).parents[1] / "job"))
 
 import numpy as np
 import pyarrow as pa
@@ -202,10 +202,12 @@ def keys_of(count: int) -> Iterator[pa.Table]:
     step = 1 << 16
     for start in range(0, count, step):
         numbers = range(start, min(count, start + step))
+        labels = [f"label {number * 1000 // count:03d}" for number in numbers]
+        names = zip(labels, numbers, strict=True)
         yield pa.table(
             {
-                "path": [f"s3://orchard/photographs/label {number * 1000 // count:03d}/{number:09d}.jpg" for number in numbers],
-                "label": [f"label {number * 1000 // count:03d}" for number in numbers],
+                "path": [f"s3://orchard/photographs/{label}/{number:09d}.jpg" for label, number in names],
+                "label": labels,
                 "split": pa.nulls(len(numbers), pa.string()),
                 "version": [f"{number:032x}-5000" for number in numbers],
                 "size": pa.array([5000] * len(numbers), pa.int64()),

@@ -12,6 +12,7 @@ from verger.components.pca import fit as fit_rows
 from verger.components.precision import full_pass_reason
 from verger.components.retention import measure_retention
 from verger.components.scatter import ScatterMoments, scatter_moments
+from verger.components.solvers.selection import takes_gram
 from verger.errors import NothingToReadError, StoreError
 from verger.pipeline.features import count_added, on_features
 from verger.pipeline.values import Fitted, Job, Session, Standing
@@ -133,7 +134,8 @@ def updated_moments(job: Job, session: Session, standing: Standing) -> ScatterMo
         None where all features have to be read.
     """
     base, removed = standing.changes.base, standing.changes.removed
-    if base is None or job.config.solver == "randomized":
+    dimension = standing.extracted.compared.network.dimension
+    if base is None or not takes_gram(dimension, job.config.solver, job.config.driver_bytes // 2):
         return None
     moments = moments_of(base)
     if moments is None or moments.n != base.manifest.projection.rows:
