@@ -30,11 +30,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from verger.components.pca import Pca
-from verger.components.projection import project
+from verger.components.projection import write_projection
 from verger.components.scatter import scatter_moments
 from verger.config import RunConfig
 from verger.cores import use_one_thread
-from verger.spark.session import session, write_parquet
+from verger.spark.session import session
 from verger.storage.local import LocalStorage
 from verger.storage.stores import Stores
 from verger.tables.feature_rows import FeatureRows
@@ -148,8 +148,8 @@ def main() -> None:
                     "numpy": lambda: plain(pool, files, options.cores, True),
                     "gram": lambda: scatter_moments(rows, options.dimension),
                     "reading": lambda: plain(pool, files, options.cores, False),
-                    "project": lambda: write_parquet(
-                        project(rows, pca, config.input), f"file://{folder}/projection/{next(written)}"
+                    "project": lambda: write_projection(
+                        rows, pca, config.input, f"{folder}/projection/{next(written)}", "part", ()
                     ),
                 },
                 options.repeat,

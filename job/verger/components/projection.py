@@ -17,6 +17,8 @@ from verger.components.pca import Pca
 from verger.components.rows import Rows, chunks, matrix
 from verger.cores import use_one_thread
 from verger.photographs.labels import label_and_split
+from verger.storage.buckets import Bucket
+from verger.tables.parts import WRITTEN, PartWriter
 from verger.tables.schemas import PROJECTION
 
 if TYPE_CHECKING:
@@ -49,8 +51,37 @@ def project(features: Rows, pca: Pca, source: str) -> DataFrame:
         Columns ``path, label, split, pca_features array<float>, version``; computed in float64; lazy, as
         many partitions as ``features``.
     """
-    shared = features.sparkSession.sparkContext.broadcast(pca)
-    return features.select("path", "version", "features").mapInArrow(_Project(shared, source), _SCHEMA)
+    return features.select("path", "version", "features").mapInArrow(_projection(features, pca, source), _SCHEMA)
+
+
+def write_projection(
+    features: Rows, pca: Pca, source: str, folder: str, name: str, buckets: tuple[Bucket, ...]
+) -> list[str]:
+    """Write the principal components of each row: each task a file, in the Python worker that computes them.
+
+    Parameters
+    ----------
+    features, pca, source
+        As in `project`.
+    folder : str
+        Canonical folder of the table.
+    name : str
+        Begins the names of the files.
+    buckets : tuple of Bucket
+        How the driver reaches the bucket of the folder.
+
+    Returns
+    -------
+    list of str
+        The files, canonical.
+    """
+    writer = PartWriter(_projection(features, pca, source), folder, name, buckets)
+    written = features.select("path", "version", "features").mapInArrow(writer, WRITTEN)
+    return [row["file"] for row in written.collect()]
+
+
+def _projection(features: Rows, pca: Pca, source: str) -> _Project:
+    return _Project(features.sparkSession.sparkContext.broadcast(pca), source)
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from verger.components import projection
+from verger.components.projection import write_projection
 from verger.pipeline.comparison import record
 from verger.pipeline.features import count_added, on_features
 from verger.pipeline.values import Fitted, Job, Projected, Session, Standing
-from verger.spark.session import write_parquet
 from verger.tables import kept_rows, reader
 from verger.tables.changes import Base
 
@@ -47,8 +46,8 @@ def project(job: Job, session: Session, standing: Standing, fitted: Fitted) -> P
     if base is None or count_added(standing):
 
         def write(features: FeatureRows) -> None:
-            run.storage.delete(folder)
-            write_parquet(projection.project(features, fitted.pca, job.config.input), run.storage.spark_uri(folder))
+            run.storage.delete(folder)  # what another attempt may have left
+            write_projection(features, fitted.pca, job.config.input, folder, "part", job.stores.buckets)
 
         on_features(job, session, standing, "added" if base else "all", write)
     if base is not None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from verger.photographs.labels import label_and_split
 from verger.tables import reader
+from verger.tables.parts import write_part
 from verger.tables.rows import row_keys
 from verger.tables.runs import Run
 from verger.tables.schemas import PROJECTION
@@ -36,26 +38,14 @@ def copy(source: Run, target: Run, removed: pa.Table, root: str) -> int:
         Rows that were copied.
     """
     keys = row_keys(removed)
-    settings = {
-        "compression": "zstd",
-        "use_dictionary": False,
-        "column_encoding": {"pca_features.list.element": "BYTE_STREAM_SPLIT"},
-        "write_page_checksum": True,
-    }
     batches = reader.projection(source).to_batches(batch_size=_BATCH_ROWS)
-    copied, number, ended = 0, 0, False
-    while not ended:
-        path, rows = target.path("projection", f"part-kept-{number:05d}.zstd.parquet"), 0
-        with target.storage.stream(path) as file, pq.ParquetWriter(file, PROJECTION, **settings) as writer:
-            for batch in batches:
-                wanted = batch.filter(pc.invert(pc.is_in(row_keys(batch), value_set=keys)))
-                writer.write_batch(_labelled(wanted, root))
-                rows += wanted.num_rows
-                if rows >= _FILE_ROWS:
-                    break
-            else:
-                ended = True
-        copied, number = copied + rows, number + 1
+    wanted = (batch.filter(pc.invert(pc.is_in(row_keys(batch), value_set=keys))) for batch in batches)
+    labelled = (_labelled(batch, root) for batch in wanted if batch.num_rows)
+    copied, number = 0, 0
+    while first := next(labelled, None):
+        path = target.path("projection", f"part-kept-{number:05d}.zstd.parquet")
+        copied += write_part(target.storage, path, chain([first], labelled), _FILE_ROWS)
+        number += 1
     return copied
 
 
