@@ -12,8 +12,9 @@ from tests.integration.runs import photographs, verger
 pytestmark = pytest.mark.slow  # a whole run with TensorFlow, for what two unit tests know of as well
 
 
-def test_a_run_warns_once_that_its_executors_emulate_bfloat16(tmp_path: Path) -> None:
+def test_a_run_warns_once_that_its_executors_emulate_bfloat16(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file stands for the /proc/cpuinfo of a CPU without bf16, so that the test says the same on every CPU."""
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")  # as TensorFlow decides on such a CPU
     photographs(tmp_path / "in", 40)
     (tmp_path / "cpuinfo").write_text("processor : 0\nmodel name : An older CPU\nflags : fpu avx avx2\n")
     inject = (
