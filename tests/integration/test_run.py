@@ -29,6 +29,7 @@ from verger.errors import (
 )
 from verger.pipeline import stages
 from verger.progress import Progress
+from verger.redaction import redact
 from verger.storage.local import LocalStorage
 from verger.storage.stores import Stores
 from verger.tables import manifest, runs
@@ -251,6 +252,16 @@ def test_paths_may_have_any_characters(spark, tmp_path: Path, name: str) -> None
         done = run(spark, tmp_path / name, csv=True)
     assert done["photographs"]["known"] == 8
     assert str(tmp_path / name) in verger.load(str(tmp_path / name / "out"))["path"][0].as_py()
+
+
+def test_an_output_that_is_named_as_a_secret_is(spark, place: Path, monkeypatch) -> None:
+    """Lines do not show the name; what a run writes has it."""
+    monkeypatch.setenv("STORE_PASSWORD", "orchard-of-2026")
+    output = str(place / "orchard-of-2026")
+    done = run(spark, place, output=output)
+    assert redact(done["output"]["uri"]) == str(place / "***")
+    assert manifest.read(runs.find(output, Stores())).output.uri == done["output"]["uri"] == output
+    assert verger.load(output).num_rows == 40
 
 
 def test_columns_are_written_as_promised(spark, place: Path) -> None:
