@@ -99,15 +99,15 @@ PERMANENT: dict[str, Case] = {
 }
 
 # As the process ends, it tells what it has imported and started.
-CONFESSES = """
+REPORT_AT_EXIT = """
 import atexit, json, sys
-def confess():
+def report():
     spark = sys.modules.get("pyspark.core.context")
     started = spark is not None and spark.SparkContext._active_spark_context is not None
-    with open("confession", "w") as file:
+    with open("reported", "w") as file:
         json.dump([sorted({"tensorflow", "keras"} & set(sys.modules)), started], file)
 if sys.argv[-1] != "--help":
-    atexit.register(confess)
+    atexit.register(report)
 """
 
 # One process for many runs that fail: what a run has imported is still there after the next.
@@ -193,13 +193,13 @@ def test_what_a_store_refuses_ends_before_tensorflow_and_spark(tmp_path: Path, m
 def fails_submitted(folder: Path, code: int, words: str, *arguments: str, **environment: str) -> None:
     """The same by spark-submit: it gives the code on, and takes little of the processor."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    process = submitted("run", *places(folder, arguments), cwd=folder, inject=CONFESSES, **environment)
+    process = submitted("run", *places(folder, arguments), cwd=folder, inject=REPORT_AT_EXIT, **environment)
     assert process.wait(timeout=120) == code, (folder / "log").read_text()
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     # CPU, and not by the clock, which runs for other tests too.
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 15
     last = log_of(folder)[-1]
-    imported, started = json.loads((folder / "confession").read_text())
+    imported, started = json.loads((folder / "reported").read_text())
     assert_failed_soon((code, last, imported, started), code, words)
 
 

@@ -1,4 +1,4 @@
-"""Labels that make one doubt that a folder is what it seems."""
+"""Warnings about labels from which a folder seems to be another than was meant."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from verger.photographs.suffixes import SUFFIXES, UNREAD
 _NAMED = 3  # so many labels are named in a warning
 
 
-def doubts(labels: dict[str, int]) -> list[str]:
+def label_warnings(labels: dict[str, int]) -> list[str]:
     """What is strange about the labels of a run.
 
     Parameters

@@ -20,7 +20,7 @@ from verger.network.backbones import Network
 from verger.network.extraction import Extraction
 from verger.photographs import inventory
 from verger.photographs.images import decoders
-from verger.photographs.labels import doubts
+from verger.photographs.labels import label_warnings
 from verger.pipeline.values import (
     Accepted,
     Analysed,
@@ -110,8 +110,8 @@ def list_photographs(job: Job) -> Listed:
     found = inventory.take(job.config.input, job.stores, job.config.exclude)
     chosen = inventory.select(found.photographs, job.config, job.config.input)
     labels = inventory.label_counts(chosen)
-    for doubt in doubts(labels):
-        job.progress.warn(doubt)
+    for warning in label_warnings(labels):
+        job.progress.warn(warning)
     return Listed(found.photographs["path"], chosen, found.ignored, labels, found.excluded)
 
 
