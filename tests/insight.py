@@ -82,7 +82,7 @@ def series(
     return np.array(points, np.float32), labels, paths
 
 
-def unlike(n: int = 60, d: int = 40) -> Any:
+def unrelated_features(n: int = 60, d: int = 40) -> Any:
     """Features, shape (n, d), of photographs that are nothing like one another."""
     return np.random.default_rng(0).normal(size=(n, d)).astype(np.float32)
 

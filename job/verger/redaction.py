@@ -1,4 +1,13 @@
-"""Secrets: removed from whatever is said (lines, logs, the termination message, failure.json), and checked."""
+"""Secrets: removed from whatever is said (lines, logs, the termination message, failure.json), and checked.
+
+A secret of fewer than 8 characters is not searched for: it may be part of any word, and hardly any text would be left.
+In a URL it is removed all the same, by its place.
+
+A longer secret is removed wherever it is, also where it is the name of a bucket or folder on the command line, or a
+word of Verger's own. Nothing tells which of them a line means, and a line that spared it, or warned of it, would tell
+the secret. The keys of JSON lines are kept. A script that needs such a name finds it in manifest.json and in the
+tables: they have names and no secrets, and are not searched.
+"""
 
 from __future__ import annotations
 

@@ -34,12 +34,12 @@ LEAST: Object = {
 }
 
 
-def over(values: Object, more: Object) -> Object:
+def merge_values(values: Object, more: Object) -> Object:
     """Some values over others, as helm merges them."""
     merged = dict(values)
     for name, value in more.items():
         both = isinstance(merged.get(name), dict) and isinstance(value, dict)
-        merged[name] = over(merged[name], value) if both else value
+        merged[name] = merge_values(merged[name], value) if both else value
     return merged
 
 
@@ -104,7 +104,7 @@ class Helm:
     def template(
         self, values: Object | None = None, *arguments: str, release: str = RELEASE, least: bool = True
     ) -> subprocess.CompletedProcess[str]:
-        given = over(LEAST if least else {}, values or {})
+        given = merge_values(LEAST if least else {}, values or {})
         # The version is given, because a helm that Go built without flags takes Kubernetes for 1.20.
         fixed = ("--namespace", NAMESPACE, "--kube-version", KUBERNETES)
         return self.run("template", release, str(CHART), *fixed, *arguments, values=given)
@@ -189,7 +189,7 @@ def _found(program: str) -> Helm:
 
 
 @pytest.fixture(scope="session")
-def conform(schemas: Path) -> Iterator[Any]:
+def check_objects(schemas: Path) -> Iterator[Any]:
     """Assert that every object is one that Kubernetes and the operator know, down to the last field."""
 
     def check(objects: list[Object]) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.chart.conftest import CHART, EXAMPLES, LEAST, Helm, Objects, invalid, over
+from tests.chart.conftest import CHART, EXAMPLES, LEAST, Helm, Objects, invalid, merge_values
 from verger.config import RunConfig
 
 pytestmark = pytest.mark.required_in_ci
@@ -26,8 +26,8 @@ def test_each_example_passes_helm_lint(helm, example):
     assert done.returncode == 0, done.stdout
 
 
-def test_each_example_renders_valid_manifests(helm, example, conform):
-    conform(helm.render(example))
+def test_each_example_renders_valid_manifests(helm, example, check_objects):
+    check_objects(helm.render(example))
 
 
 def test_each_example_renders_a_valid_run_configuration(helm3, example):
@@ -49,13 +49,13 @@ def test_each_example_renders_a_valid_run_configuration(helm3, example):
                 "annotations": {"a": "b"}, "coreRequest": "500m", "memoryOverhead": "3g",
                 "volumes": [{"name": "w", "emptyDir": {}}], "volumeMounts": [{"name": "w", "mountPath": "/w"}]}},
 ], ids="-".join)  # fmt: skip
-def test_other_combinations_of_values_render_valid_manifests(helm, more, conform):
-    conform(helm.render(more))
+def test_other_combinations_of_values_render_valid_manifests(helm, more, check_objects):
+    check_objects(helm.render(more))
 
 
-def test_the_whole_values_file_is_accepted(helm, conform):
+def test_the_whole_values_file_is_accepted(helm, check_objects):
     """As one who copies values.yaml would give them."""
-    conform(helm.render(over(yaml.safe_load((CHART / "values.yaml").read_text()), LEAST)))
+    check_objects(helm.render(merge_values(yaml.safe_load((CHART / "values.yaml").read_text()), LEAST)))
 
 
 @pytest.mark.parametrize("role", ["driver", "executor"])

@@ -17,8 +17,8 @@ def documents(name):
     return Objects(yaml.safe_load_all((MANIFESTS / name).read_text().replace("STORE_IMAGE", "store:1")))
 
 
-def test_the_manifests_for_kind_are_valid(conform):
-    conform(documents("namespace.yaml") + documents("store.yaml"))
+def test_the_manifests_for_kind_are_valid(check_objects):
+    check_objects(documents("namespace.yaml") + documents("store.yaml"))
 
 
 def test_the_values_for_kind_name_the_store():

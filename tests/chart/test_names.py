@@ -58,16 +58,16 @@ def test_releases_in_two_namespaces_share_no_cluster_wide_name(helm3):
 
 
 @pytest.mark.parametrize("word", ["true", "null", "y"])
-def test_release_names_like_yaml_literals_stay_strings(helm, conform, word):
+def test_release_names_like_yaml_literals_stay_strings(helm, check_objects, word):
     objects = helm.render(nested("run.verify_nodes", True), release=word)
-    conform(objects)
+    check_objects(objects)
     assert objects.one("SparkApplication")["metadata"]["name"] == word
     selector = objects.one("NetworkPolicy", f"{word}-driver")["spec"]["podSelector"]
     assert selector["matchLabels"]["app.kubernetes.io/instance"] == word
 
 
 @pytest.mark.parametrize("word", ["123", "0x1f", "true", "null"])
-def test_values_like_yaml_literals_stay_strings(helm, conform, word):
+def test_values_like_yaml_literals_stay_strings(helm, check_objects, word):
     role = {"serviceAccount": {"name": word}, "priorityClassName": word, "nodeSelector": {word: word}}
     objects = helm.render(
         {
@@ -84,6 +84,6 @@ def test_values_like_yaml_literals_stay_strings(helm, conform, word):
         "--namespace",
         word,
     )
-    conform(objects)
+    check_objects(objects)
     assert objects.spec["driver"]["serviceAccount"] == objects.pod("executor")["priorityClassName"] == word
     assert objects.pod("driver")["imagePullSecrets"] == [{"name": word}]

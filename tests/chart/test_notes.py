@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.chart.conftest import CHART, LEAST, NAMESPACE, RELEASE, cluster, over
+from tests.chart.conftest import CHART, LEAST, NAMESPACE, RELEASE, cluster, merge_values
 
 pytestmark = pytest.mark.required_in_ci
 
@@ -10,7 +10,7 @@ pytestmark = pytest.mark.required_in_ci
 def notes(helm, values):
     with cluster() as where:
         arguments = (RELEASE, str(CHART), "--namespace", NAMESPACE, "--dry-run=client", *where)
-        done = helm.run("install", *arguments, "--disable-openapi-validation", values=over(LEAST, values))
+        done = helm.run("install", *arguments, "--disable-openapi-validation", values=merge_values(LEAST, values))
     assert done.returncode == 0, done.stderr
     return done.stdout.partition("NOTES:")[2]
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.chart.conftest import cluster, over
+from tests.chart.conftest import cluster, merge_values
 
 pytestmark = pytest.mark.required_in_ci
 
@@ -136,7 +136,7 @@ class TestStore:
         assert to_the_store(helm3.render(given), "executor") == expected
 
     def test_the_port_of_the_stores_pods_can_be_set(self, helm3):
-        objects = helm3.render(over(IN_CLUSTER, {"networkPolicy": {"store": {"port": 9001}}}))
+        objects = helm3.render(merge_values(IN_CLUSTER, {"networkPolicy": {"store": {"port": 9001}}}))
         assert to_the_store(objects, "executor") == {(STORE, 9001)}
 
     @pytest.mark.parametrize("endpoint", ["https://amazonaws.com.example.org", "https://notamazonaws.com"])
@@ -145,7 +145,7 @@ class TestStore:
 
 
 def test_the_pod_identity_agent_is_allowed_where_it_is_used(helm3):
-    objects = helm3.render(over(IN_CLUSTER, {"credentials": {"podIdentity": True}}))
+    objects = helm3.render(merge_values(IN_CLUSTER, {"credentials": {"podIdentity": True}}))
     agent = {("to", "169.254.170.23/32", 80, "TCP"), ("to", "fd00:ec2::23/128", 80, "TCP")}
     assert flows(objects, "driver") == OF_ALL | OF_THE_DRIVER | agent
     assert flows(objects, "executor") == OF_ALL | OF_EXECUTORS | agent
@@ -153,7 +153,7 @@ def test_the_pod_identity_agent_is_allowed_where_it_is_used(helm3):
 
 def test_metrics_can_be_read_from_the_given_namespace_only(helm3):
     metrics = {"metrics": {"enabled": True, "namespaceLabels": {"team": "operations"}}}
-    objects = helm3.render(over(IN_CLUSTER, metrics))
+    objects = helm3.render(merge_values(IN_CLUSTER, metrics))
     assert flows(objects, "driver") == OF_ALL | OF_THE_DRIVER | {("from", '{"team": "operations"}{}', 4040, "TCP")}
     assert flows(objects, "executor") == OF_ALL | OF_EXECUTORS
     annotations = objects.spec["driver"]["template"]["metadata"]["annotations"]
@@ -162,12 +162,12 @@ def test_metrics_can_be_read_from_the_given_namespace_only(helm3):
 
 
 def test_a_dns_cache_on_the_nodes_is_allowed(helm3):
-    objects = helm3.render(over(IN_CLUSTER, {"networkPolicy": {"dns": {"addresses": ["169.254.20.10/32"]}}}))
+    objects = helm3.render(merge_values(IN_CLUSTER, {"networkPolicy": {"dns": {"addresses": ["169.254.20.10/32"]}}}))
     assert ("to", "169.254.20.10/32", 53, "UDP") in flows(objects, "executor")
 
 
 def test_the_port_of_dns_can_be_set(helm3):
-    reached = flows(helm3.render(over(IN_CLUSTER, {"networkPolicy": {"dns": {"port": 5353}}})), "executor")
+    reached = flows(helm3.render(merge_values(IN_CLUSTER, {"networkPolicy": {"dns": {"port": 5353}}})), "executor")
     assert {port for _, who, port, _ in reached if who == DNS} == {5353}
 
 
@@ -178,7 +178,7 @@ def test_network_policies_can_be_disabled(helm3):
 
 class TestApiServer:
     def test_the_api_servers_addresses_are_looked_up_at_install(self, helm):
-        given = over(IN_CLUSTER, {"networkPolicy": {"apiServer": {"addresses": []}}})
+        given = merge_values(IN_CLUSTER, {"networkPolicy": {"apiServer": {"addresses": []}}})
         with cluster() as where:
             objects = helm.render(given, "--dry-run=server", "--disable-openapi-validation", *where)
         found = {("to", "172.18.0.2/32", 6443, "TCP"), ("to", "172.18.0.3/32", 6443, "TCP")}

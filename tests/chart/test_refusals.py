@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.chart.conftest import LEAST, nested, over
+from tests.chart.conftest import LEAST, merge_values, nested
 
 pytestmark = pytest.mark.required_in_ci
 
@@ -142,7 +142,7 @@ def test_a_run_needs_input_and_output(helm, command, given):
 
 
 def test_a_compaction_needs_no_input(helm):
-    values = over(LEAST, {"command": "compact"})
+    values = merge_values(LEAST, {"command": "compact"})
     values["run"] = {"output": "s3://results/verger"}
     assert helm.template(values, least=False).returncode == 0
 
@@ -161,7 +161,7 @@ def test_spark_settings_of_pods_without_a_value_are_accepted(helm, key):
 @pytest.mark.parametrize("scheme", ["s3", "https"])
 def test_a_password_in_a_uri_is_refused_and_not_rendered(helm3, path, scheme):
     command = {"command": "project", "fittedRun": "s3://results/verger"} if path == "fittedRun" else {}
-    said = helm3.refuses(over(command, nested(path, f"{scheme}://KEY:hunter2@bucket/fruit")))
+    said = helm3.refuses(merge_values(command, nested(path, f"{scheme}://KEY:hunter2@bucket/fruit")))
     assert path in said.replace("/", ".")
 
 

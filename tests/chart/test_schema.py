@@ -9,7 +9,7 @@ import sys
 import pytest
 import yaml
 
-from tests.chart.conftest import CHART, LEAST, nested, over
+from tests.chart.conftest import CHART, LEAST, merge_values, nested
 from tests.conftest import ROOT
 from verger import __version__, config
 from verger.config import RunConfig
@@ -163,7 +163,7 @@ def test_every_setting_is_tried_with_another_value():
 
 
 def test_every_setting_reaches_the_run(helm, tmp_path):
-    given = over(LEAST["run"], OTHERWISE)
+    given = merge_values(LEAST["run"], OTHERWISE)
     objects = helm.render({"run": given, "networkPolicy": {"store": {"addresses": ["203.0.113.7/32"]}}})
     assert read(objects, tmp_path) == RunConfig(**given)
 
@@ -177,10 +177,10 @@ def values(schema, path=""):
 
 
 @pytest.mark.parametrize(("path", "field"), [pytest.param(*pair, id=pair[0]) for pair in values(SCHEMA)])
-def test_null_is_refused_where_it_has_no_meaning(helm, conform, path, field):
+def test_null_is_refused_where_it_has_no_meaning(helm, check_objects, path, field):
     """helm takes it out of the values before it looks at them."""
     if "null" in field.get("type", ()):
-        conform(helm.render(nested(path, None)))
+        check_objects(helm.render(nested(path, None)))
     else:
         parents, _, name = path.rpartition(".")
         where = "/" + parents.replace(".", "/") if parents else ""

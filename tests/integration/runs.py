@@ -49,6 +49,11 @@ def run(spark: Any, folder: Path, **settings: Any) -> dict[str, Any]:
         return pipeline.run(config(folder, **settings), spark, progress).as_dict()
 
 
+def matrix(table: Any, column: str = "pca_features") -> np.ndarray:
+    """A column of lists as an array, a row a photograph."""
+    return np.stack(table[column].to_numpy(zero_copy_only=False)).astype(np.float64)
+
+
 def verger(*arguments: str, inject: str = "", cwd: Path | None = None, **popen: Any) -> subprocess.Popen[str]:
     """`verger` as a process of its own; runs leave classifier and report out, unless options ask for them.
 

@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pyspark
@@ -155,13 +156,72 @@ def test_spark_submit_of_another_python_is_named(tmp_path: Path) -> None:
     assert "Traceback" not in log
 
 
+def run_with(folder: Path, monkeypatch: pytest.MonkeyPatch, **variables: str) -> tuple[int, str, list[dict[str, Any]]]:
+    """How `verger run` ends with these variables: exit code, stderr, and the JSON lines of stderr."""
+    if not (folder / "in").exists():
+        photographs(folder / "in", 4)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    places = ("--input", "in", "--output", "out", "--backbone", "pixels", "--cores", "1")
+    return finished(verger("run", *places, cwd=folder), 240)
+
+
 @pytest.mark.required_in_ci
-def test_a_spark_submit_that_does_not_answer_is_named(tmp_path: Path) -> None:
-    variables = {"PYSPARK_GATEWAY_PORT": "1", "PYSPARK_GATEWAY_SECRET": "marker"}
-    code, _, stderr = session(tmp_path, "out", **variables)
-    assert code == 2
-    assert stderr.startswith("verger: PYSPARK_GATEWAY_PORT is set, and no spark-submit answers there")
-    assert "marker" not in stderr
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"PYSPARK_GATEWAY_PORT": "1", "PYSPARK_GATEWAY_SECRET": "marker-of-9-secrets"},
+        {"PYSPARK_GATEWAY_PORT": "1"},
+        {"PYSPARK_GATEWAY_PORT": "no port", "PYSPARK_GATEWAY_SECRET": "marker-of-9-secrets"},
+    ],
+    ids=["gone", "no secret", "no port"],
+)
+def test_the_gateway_of_a_notebook_that_has_ended_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]
+) -> None:
+    """What a notebook, or a shell in it, has left in the environment of `verger run`."""
+    code, stderr, _ = run_with(tmp_path, monkeypatch, **variables)
+    assert code == 2, stderr
+    assert "verger: PYSPARK_GATEWAY_PORT is set, and no spark-submit answers there" in stderr
+    assert "Unset PYSPARK_GATEWAY_PORT" in stderr and "marker" not in stderr
+    assert not (tmp_path / "out" / "latest.json").exists()
+
+
+@pytest.mark.required_in_ci
+@pytest.mark.parametrize("right", [True, False], ids=["its secret", "another secret"])
+def test_the_gateway_of_a_notebook_that_runs_is_left_alone(
+    spark: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, right: bool
+) -> None:
+    """The session of the tests is the notebook's."""
+    gateway = spark.sparkContext._gateway.gateway_parameters
+    secret = gateway.auth_token if right else "marker-of-9-secrets"
+    variables = {"PYSPARK_GATEWAY_PORT": str(gateway.port), "PYSPARK_GATEWAY_SECRET": secret}
+    code, stderr, _ = run_with(tmp_path, monkeypatch, **variables)
+    assert code == 2, stderr
+    said = "names the Spark of another program, such as a notebook" if right else "is set, and no spark-submit answers"
+    assert f"verger: PYSPARK_GATEWAY_PORT {said}" in stderr
+    assert secret not in stderr
+    assert spark.range(3).count() == 3
+
+
+@pytest.mark.required_in_ci
+@pytest.mark.slow
+def test_what_else_a_notebook_leaves_is_not_listened_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A secret without a port, and variables by which `pyspark` starts a notebook."""
+    code, stderr, lines = run_with(
+        tmp_path,
+        monkeypatch,
+        PYSPARK_GATEWAY_PORT="",
+        PYSPARK_GATEWAY_SECRET="marker-of-9-secrets",
+        PYSPARK_PIN_THREAD="false",
+        PYSPARK_DRIVER_PYTHON="jupyter",
+        PYSPARK_DRIVER_PYTHON_OPTS="notebook",
+        PYSPARK_SUBMIT_ARGS="--master yarn pyspark-shell",
+        PYSPARK_ALLOW_INSECURE_GATEWAY="1",
+        SPARK_REMOTE="sc://nowhere",
+    )
+    assert code == 0, stderr
+    assert lines[-1]["projected"] == 4
 
 
 @pytest.mark.required_in_ci

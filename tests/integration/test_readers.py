@@ -36,15 +36,18 @@ def folders(spark: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, s
     for number in range(BAD):
         (folder / "in" / f"{number}.jpg").touch()
     done = run(spark, folder, wave_size=16, partitions=2, components=3)
-    output, fingerprint = folder / "out", done["features"]["fingerprint"]
-    found = {
-        "projection": output / done["projection"]["path"],
-        "features": output / done["features"]["path"],
-        "rejected": output / "runs" / done["run_id"] / "rejected",
-        "rejects": output / "rejects" / fingerprint,
-        "audit": output / done["audit"]["path"],
+    return folders_of_tables(str(folder / "out"), done)
+
+
+def folders_of_tables(output: str, manifest: dict[str, Any]) -> dict[str, str]:
+    """The folder of each table that a run has left, by its name."""
+    return {
+        "projection": f"{output}/{manifest['projection']['path']}",
+        "features": f"{output}/{manifest['features']['path']}",
+        "rejected": f"{output}/runs/{manifest['run_id']}/rejected",
+        "rejects": f"{output}/rejects/{manifest['features']['fingerprint']}",
+        "audit": f"{output}/{manifest['audit']['path']}",
     }
-    return {name: str(path) for name, path in found.items()}
 
 
 def polars(path: str) -> int:
@@ -79,13 +82,13 @@ def test_a_folder_is_read_at_the_first_attempt(folders: dict[str, str], table: s
 
 @pytest.mark.parametrize("reader", ["polars", "duckdb"])
 @pytest.mark.parametrize("table", ROWS)
-def test_so_is_a_pattern(folders: dict[str, str], table: str, reader: str) -> None:
+def test_a_pattern_of_files_is_read_at_the_first_attempt(folders: dict[str, str], table: str, reader: str) -> None:
     expected = ROWS[table]
     assert READERS[reader](folders[table] + "/**/*.parquet") == (expected or READERS[reader](folders[table]))
 
 
 @pytest.mark.parametrize("table", ROWS)
-def test_so_does_spark(spark: Any, folders: dict[str, str], table: str) -> None:
+def test_spark_reads_a_folder_at_the_first_attempt(spark: Any, folders: dict[str, str], table: str) -> None:
     got = spark.read.parquet(folders[table]).count()
     assert got == ROWS[table] if ROWS[table] is not None else got > 0
 
@@ -113,9 +116,9 @@ def test_lists_become_an_array_as_the_documentation_has_it(folders: dict[str, st
 
 
 @pytest.fixture(scope="module")
-def tended(spark: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def compacted_and_pruned(spark: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An output whose features were compacted and pruned: files of Spark beside files of pyarrow."""
-    folder = tmp_path_factory.mktemp("tended")
+    folder = tmp_path_factory.mktemp("compacted")
     files = photographs(folder / "in", 12)
     run(spark, folder, wave_size=6, partitions=2, **WITHOUT_INSIGHT)
     output = str(folder / "out")
@@ -128,15 +131,17 @@ def tended(spark: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("reader", [*READERS, "spark"])
-def test_features_that_were_compacted_and_pruned_are_read_too(spark: Any, tended: Path, reader: str) -> None:
-    (folder,) = map(str, (tended / "features").iterdir())
+def test_features_that_were_compacted_and_pruned_are_read_too(
+    spark: Any, compacted_and_pruned: Path, reader: str
+) -> None:
+    (folder,) = map(str, (compacted_and_pruned / "features").iterdir())
     read = READERS.get(reader, lambda path: spark.read.parquet(path).count())
     assert read(folder) >= 14  # a copy of a row may still be there: see docs/output-format.md
 
 
-def test_damage_inside_a_page_is_found(spark: Any, tended: Path, tmp_path: Path) -> None:
+def test_damage_inside_a_page_is_found(spark: Any, compacted_and_pruned: Path, tmp_path: Path) -> None:
     """Hadoop's .crc files, which told of it, are no longer written; the pages' own checksums are read instead."""
-    for number, file in enumerate(tended.glob("features/*/*/*.parquet")):
+    for number, file in enumerate(compacted_and_pruned.glob("features/*/*/*.parquet")):
         data = bytearray(file.read_bytes())
         column = pq.ParquetFile(file).metadata.row_group(0).column(4)  # sha256: text, which zstd may take unnoticed
         data[column.data_page_offset + column.total_compressed_size - 3] ^= 1

@@ -75,7 +75,7 @@ def test_a_store_that_reports_a_region_outside_is_refused_although_it_is_declare
 
 
 @pytest.fixture
-def telltale() -> Iterator[tuple[str, list[bytes]]]:
+def recording_server() -> Iterator[tuple[str, list[bytes]]]:
     """A place that answers nothing and keeps what it was sent: its URL, and that."""
     heard: list[bytes] = []
     with socket.create_server(("127.0.0.1", 0)) as listening:
@@ -116,9 +116,9 @@ PLACES = ("--input", "s3://photos/in", "--output", "s3://lake/out")
 
 
 def test_an_undeclared_store_is_refused_by_a_run_and_sent_nothing(
-    tmp_path: Path, telltale: tuple[str, list[bytes]]
+    tmp_path: Path, recording_server: tuple[str, list[bytes]]
 ) -> None:
-    url, heard = telltale
+    url, heard = recording_server
     ran = run(tmp_path, *PLACES, "--endpoint-url", url)
     assert ran.returncode == 5, ran.stderr
     assert refusal(ran).endswith("Give --store-location eu if the store is in the EU.")

@@ -25,8 +25,8 @@ from verger.spark.metrics import NAMES
 
 GAUGE = "metrics_verger_driver_AccumulatorSource_{}_Value"
 
-# What the JVM writes before any log of ours, or of Spark's, is there.
-NATIVE = ("WARNING: Using incubator modules",)
+# What the shell and the JVM write before any log of ours, or of Spark's, is there.
+NATIVE = ("WARNING: Using incubator modules", "bash: warning: setlocale: LC_ALL: cannot change locale")
 
 
 def log_of(folder: Path) -> list[dict[str, Any]]:
@@ -99,15 +99,15 @@ PERMANENT: dict[str, Case] = {
 }
 
 # As the process ends, it tells what it has imported and started.
-CONFESSES = """
+REPORT_AT_EXIT = """
 import atexit, json, sys
-def confess():
+def report():
     spark = sys.modules.get("pyspark.core.context")
     started = spark is not None and spark.SparkContext._active_spark_context is not None
-    with open("confession", "w") as file:
+    with open("reported", "w") as file:
         json.dump([sorted({"tensorflow", "keras"} & set(sys.modules)), started], file)
 if sys.argv[-1] != "--help":
-    atexit.register(confess)
+    atexit.register(report)
 """
 
 # One process for many runs that fail: what a run has imported is still there after the next.
@@ -193,13 +193,13 @@ def test_what_a_store_refuses_ends_before_tensorflow_and_spark(tmp_path: Path, m
 def fails_submitted(folder: Path, code: int, words: str, *arguments: str, **environment: str) -> None:
     """The same by spark-submit: it gives the code on, and takes little of the processor."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    process = submitted("run", *places(folder, arguments), cwd=folder, inject=CONFESSES, **environment)
+    process = submitted("run", *places(folder, arguments), cwd=folder, inject=REPORT_AT_EXIT, **environment)
     assert process.wait(timeout=120) == code, (folder / "log").read_text()
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     # CPU, and not by the clock, which runs for other tests too.
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 15
     last = log_of(folder)[-1]
-    imported, started = json.loads((folder / "confession").read_text())
+    imported, started = json.loads((folder / "reported").read_text())
     assert_failed_soon((code, last, imported, started), code, words)
 
 
@@ -215,3 +215,39 @@ def test_an_authority_that_the_jvm_was_not_told_of_is_missed_before_spark_starts
     output = ("--output", f"s3://{server.bucket()}/out", "--store-location", "eu")
     environment = server.environment() | {"AWS_CA_BUNDLE": str(server.ca)}
     fails_submitted(tmp_path, 2, "trustStore", *PIXELS, *output, **environment)
+
+
+@pytest.mark.parametrize(
+    ("locale", "said"),
+    [
+        ("C", "LC_ALL=C"),
+        pytest.param("de_DE.UTF-8", "LC_ALL=de_DE.UTF-8", marks=pytest.mark.slow),
+        pytest.param("", "no locale is set", marks=pytest.mark.slow),
+    ],
+)
+def test_letters_that_spark_submit_cannot_read_are_named_with_their_locale(
+    tmp_path: Path, locale: str, said: str
+) -> None:
+    """Java replaces them before Verger starts, in a locale without letters as in one that is not installed."""
+    photographs(tmp_path / "Äpfel", 3)
+    what = f"??pfel: spark-submit reads its arguments in ANSI_X3.4-1968 ({said}), and has perhaps replaced letters"
+    fails_submitted(tmp_path, 2, what, "--input", "Äpfel", LC_ALL=locale, LC_CTYPE="", LANG="")
+
+
+@pytest.mark.slow
+def test_letters_of_the_arguments_are_read_in_utf_8(tmp_path: Path) -> None:
+    photographs(tmp_path / "Äpfel", 3)
+    process = submitted("plan", "--json", "--input", "Äpfel", "--output", "Öl?", cwd=tmp_path, LC_ALL="C.UTF-8")
+    assert process.wait(timeout=120) == 0, (tmp_path / "log").read_text()
+    assert '"listed": 3' in (tmp_path / "log").read_text()
+
+
+@pytest.mark.slow
+def test_of_question_marks_in_a_glob_there_is_a_warning(tmp_path: Path) -> None:
+    photographs(tmp_path / "in", 3)
+    arguments = ("plan", "--json", "--input", "in", "--output", "out", "--exclude", "*/000?.png", "--exclude", "*Ä*")
+    process = submitted(*arguments, cwd=tmp_path, LC_ALL="C")
+    assert process.wait(timeout=120) == 3, (tmp_path / "log").read_text()  # no photograph is left
+    lines = (tmp_path / "log").read_text().splitlines()
+    warnings = [json.loads(line)["message"] for line in lines if "perhaps replaced" in line]
+    assert [warning.partition(":")[0] for warning in warnings] == ["*/000?.png", "*??*"]

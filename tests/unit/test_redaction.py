@@ -86,6 +86,19 @@ def test_what_is_no_secret_or_any_word_is_kept(name: str, value: str, monkeypatc
     assert redact(f"for {value}.") == f"for {value}."
 
 
+@pytest.mark.parametrize(("bucket", "shown"), [("orchard", "orchard"), ("orchards", "***")])
+def test_a_secret_that_is_the_name_of_a_bucket_is_removed_from_eight_characters_on(
+    bucket: str, shown: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STORE_PASSWORD", bucket)
+    assert redact_values({"table": f"s3://{bucket}/out"}) == {"table": f"s3://{shown}/out"}
+
+
+def test_a_secret_that_is_a_word_of_ours_leaves_the_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STORE_PASSWORD", "features")
+    assert redact_values({"stage": "features", "features": 1}) == {"stage": "***", "features": 1}
+
+
 def test_a_plain_word_of_a_secret_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """A secret that people made up has words that a message may have too."""
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "store-of-orchards/20261129/photographs")

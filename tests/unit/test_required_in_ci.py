@@ -16,13 +16,14 @@ REQUIRED = "@pytest.mark.required_in_ci\ndef test_required(): pass\n"
 SKIPS = "@pytest.mark.required_in_ci\ndef test_skips(): pytest.skip('no helm')\n"
 SKIPS_BY_FIXTURE = "@pytest.fixture\ndef jars(): pytest.skip('no jars')\ndef test_jars(jars): pass\n"
 OPTIONAL = "def test_optional(): pytest.skip('no keytool')\n"
+MAY_SKIP = f"{SKIPS_BY_FIXTURE.partition('def test')[0]}@pytest.mark.may_skip_in_ci\ndef test_extension(jars): pass\n"
 WHOLE_FILE = "pytest.skip('no boto3', allow_module_level=True)\n"
 
 
 def run(folder: Path, content: str, *options: str, ci: str = "true") -> subprocess.CompletedProcess[str]:
     """Pytest with the rule, on one file of tests."""
     (folder / "test_it.py").write_text(f"import pytest\n{content}")
-    (folder / "pytest.ini").write_text("[pytest]\nmarkers = required_in_ci\n")
+    (folder / "pytest.ini").write_text("[pytest]\nmarkers =\n required_in_ci\n may_skip_in_ci\n")
     command = [sys.executable, "-m", "pytest", "-p", "tests.required_in_ci", "-p", "no:cacheprovider", *options]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "CI": ci}
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
@@ -50,7 +51,7 @@ def test_a_run_in_ci_without_a_required_test_fails(
 
 @pytest.mark.parametrize("options", [(), ("-n", "2")], ids=["alone", "xdist"])
 def test_a_run_in_ci_passes_where_every_required_test_ran(tmp_path: Path, options: tuple[str, ...]) -> None:
-    done = run(tmp_path, REQUIRED + PASSES + OPTIONAL, *options)
+    done = run(tmp_path, REQUIRED + PASSES + OPTIONAL + MAY_SKIP, *options)
     assert done.returncode == 0, done.stdout
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import types
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Literal, Union, get_args, get_origin
 
 import rich_click as click
@@ -13,8 +13,11 @@ from pydantic.fields import FieldInfo
 
 from verger import log
 from verger.config import HEADINGS, LogSettings, RunConfig, load
+from verger.spark import submitted
 
 Command = Callable[..., Any]
+
+_PATTERNS = ("label", "exclude", "class_regex", "group_regex")  # settings in which a question mark means something
 
 PRECEDENCE = (
     "Every option can also be a key of the YAML file given with --config, or a variable of the environment "
@@ -52,6 +55,7 @@ def settings(
             given = {name: value for name, value in values.items() if source(name) is ParameterSource.COMMANDLINE}
             config = load(given, config_file, model)
             log.configure(config.log_format == "json", config.log_level in ("debug", "info"))
+            _require_letters({"config_file": config_file} | own | given)
             return command(config, **own)
 
         panels = [click.option_panel(heading) for heading in (*headings, "Options")]
@@ -67,6 +71,16 @@ def settings(
         return decorated
 
     return decorate
+
+
+def _require_letters(given: Mapping[str, Any]) -> None:
+    """Check that spark-submit has handed on the letters of the command line."""
+    texts = {
+        name: [item for item in (value if isinstance(value, tuple) else (value,)) if isinstance(item, str)]
+        for name, value in given.items()
+    }
+    patterns = [text for name in _PATTERNS for text in texts.pop(name, [])]
+    submitted.require_arguments([text for values in texts.values() for text in values], patterns)
 
 
 def _heading(field: FieldInfo) -> str:

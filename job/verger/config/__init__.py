@@ -7,18 +7,13 @@ from verger.config.fields import HEADINGS
 from verger.config.groups import (
     ComponentSettings,
     CostSettings,
-    EventLogSettings,
     ExtractionSettings,
-    InputSettings,
     InsightSettings,
     LogLevelSettings,
     LogSettings,
     NetworkSettings,
-    OutputSettings,
-    ResidencySettings,
     SelectionSettings,
     SparkSettings,
-    StoreSettings,
     TableSettings,
 )
 from verger.config.loading import load
@@ -34,6 +29,13 @@ from verger.config.run_config import (
     ResultSettings,
     RunConfig,
     SessionSettings,
+)
+from verger.config.store_groups import (
+    EventLogSettings,
+    InputSettings,
+    OutputSettings,
+    ResidencySettings,
+    StoreSettings,
 )
 
 __all__ = [

@@ -1,11 +1,11 @@
-"""The description of one setting, and types that several settings share."""
+"""What all groups of settings share: their base, the description of one setting, and types of values."""
 
 from __future__ import annotations
 
 import re
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 HEADINGS = (
     "Where",
@@ -26,6 +26,12 @@ BASIS = r"\S.{6,}\S"
 """Pattern of a legal basis: at least 8 characters, without spaces at the ends."""
 
 _NODE_REGION = rf"^[A-Za-z0-9]([-_.A-Za-z0-9]*[A-Za-z0-9])?:({_EU}):{BASIS}$"
+
+
+class Group(BaseModel):
+    """A frozen model that rejects unknown names."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)  # a command uses few of them
 
 
 def setting(heading: str, description: str, default: Any = ..., **constraints: Any) -> Any:
@@ -49,6 +55,24 @@ def setting(heading: str, description: str, default: Any = ..., **constraints: A
     """
     assert heading in HEADINGS
     return Field(default, description=description, json_schema_extra={"group": heading}, **constraints)
+
+
+def split(value: object, separator: str) -> object:
+    """Split the text of a variable, which holds several values; a list is one already.
+
+    Parameters
+    ----------
+    value : object
+        Text, or what a file or the command line gave.
+    separator : str
+        Between two values of the text.
+
+    Returns
+    -------
+    object
+        A tuple of the values that are not empty, without spaces around them; what is no text as it was given.
+    """
+    return tuple(filter(None, map(str.strip, value.split(separator)))) if isinstance(value, str) else value
 
 
 def _node_region(value: str) -> str:

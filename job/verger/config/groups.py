@@ -1,6 +1,7 @@
-"""The settings of a run in groups. A function takes the narrowest group that it needs.
+"""The settings of what a run does, in groups. A function takes the narrowest group that it needs.
 
-`verger.config.RunConfig` inherits from all of them, so that the names of settings have no prefix.
+`verger.config.RunConfig` inherits from all of them and from those of `verger.config.store_groups`, so that the names of
+settings have no prefix.
 """
 
 from __future__ import annotations
@@ -8,136 +9,13 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, field_validator, model_validator
+from pydantic import field_validator, model_validator
 from pydantic_settings import NoDecode
 
-from verger.config.fields import BASIS, Glob, NodeRegion, setting
+from verger.config.fields import Glob, Group, setting, split
 
 
-class _Group(BaseModel):
-    """A frozen model that rejects unknown names."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)  # a command uses few of them
-
-
-def _split(value: object, separator: str) -> object:
-    return tuple(filter(None, map(str.strip, value.split(separator)))) if isinstance(value, str) else value
-
-
-class InputSettings(_Group):
-    """Which photographs are read."""
-
-    input: str = setting("Where", "Folder of photographs: a local path, file: or s3:// URI.", min_length=1)
-
-
-class OutputSettings(_Group):
-    """Where features and runs are kept, and in which series."""
-
-    output: str = setting("Where", "Folder of the feature store and the runs.", min_length=1)
-    name: str = setting(
-        "Where",
-        "Name of this series of runs; names/NAME.json points at its latest finished run.",
-        "verger",
-        pattern=r"^[a-z0-9]([-a-z0-9]{0,51}[a-z0-9])?$",
-    )
-
-
-class StoreSettings(_Group):
-    """How buckets are reached."""
-
-    endpoint_url: str | None = setting(
-        "Store",
-        "URL of an S3-compatible store; default: AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, else AWS itself.",
-        None,
-        pattern=r"^https?://[^/@?#\s]+/?$",
-    )
-    region: str | None = setting(
-        "Store",
-        "Region of the buckets; the store is asked in any case, and its answer counts. Default: AWS_REGION.",
-        None,
-        min_length=1,
-    )
-    path_style: bool | None = setting(
-        "Store",
-        "Put bucket names into the path of URLs, not into the host name; default: for every store but AWS.",
-        None,
-    )
-    ca_bundle: str | None = setting(
-        "Store",
-        "PEM file of the certificate authority that signed the store's certificate; default: AWS_CA_BUNDLE.",
-        None,
-    )
-    sse: Literal["AES256", "aws:kms", "aws:kms:dsse"] | None = setting(
-        "Store",
-        "Server-side encryption to ask for with every object that is written; default: none, so that the bucket's own "
-        "default applies.",
-        None,
-    )
-    sse_kms_key_id: str | None = setting(
-        "Store",
-        "ARN of the KMS key for sse aws:kms or aws:kms:dsse; default: the bucket's key, or AWS's own.",
-        None,
-        pattern=r"^[^\s,]+$",
-    )
-    requester_pays: bool = setting("Store", "Pay for requests to buckets whose owner does not (Requester Pays).", False)
-
-    @model_validator(mode="after")
-    def _check_encryption(self) -> Self:
-        if self.sse_kms_key_id and self.sse not in ("aws:kms", "aws:kms:dsse"):
-            raise ValueError("sse_kms_key_id needs sse aws:kms or aws:kms:dsse")
-        return self
-
-
-class EventLogSettings(_Group):
-    """Where Spark writes its event log."""
-
-    event_log: str | None = setting(
-        "Store", "Folder in which Spark writes the event log of the run; default: no event log.", None
-    )
-
-
-class ResidencySettings(_Group):
-    """Where data may be."""
-
-    store_location: Literal["eu"] | None = setting(
-        "Residency",
-        "Your declaration that a store other than AWS is in the EU. Without it such a store is refused.",
-        None,
-    )
-    allow_london: str | None = setting(
-        "Residency",
-        "Allow data in London (eu-west-2), outside the EU, on this legal basis, which the manifest records.",
-        None,
-        min_length=8,
-        pattern=BASIS,
-    )
-    allow_zurich: str | None = setting(
-        "Residency",
-        "Allow data in Zurich (eu-central-2), outside the EU, on this legal basis, which the manifest records.",
-        None,
-        min_length=8,
-        pattern=BASIS,
-    )
-    verify_nodes: bool = setting(
-        "Residency",
-        "Check with Kubernetes that the nodes of the driver and of all executors are in allowed regions.",
-        False,
-    )
-    node_region: Annotated[tuple[NodeRegion, ...], NoDecode] = setting(
-        "Residency",
-        "Allow pods on nodes in this region of a cloud other than AWS: its name there, its country in the EU, and the "
-        "legal basis, which the manifest records (repeatable).",
-        (),
-    )
-
-    @field_validator("node_region", mode="before")
-    @classmethod
-    def _split_semicolons(cls, value: object) -> object:
-        """A variable holds several regions in one string. A legal basis may have commas in it."""
-        return _split(value, ";")
-
-
-class SelectionSettings(_Group):
+class SelectionSettings(Group):
     """Which photographs of the input are used."""
 
     label: Annotated[tuple[Glob, ...], NoDecode] = setting(
@@ -162,10 +40,10 @@ class SelectionSettings(_Group):
     @classmethod
     def _split_commas(cls, value: object) -> object:
         """A variable holds several globs in one string."""
-        return _split(value, ",")
+        return split(value, ",")
 
 
-class NetworkSettings(_Group):
+class NetworkSettings(Group):
     """Which network computes the features, and how photographs are preprocessed."""
 
     backbone: Literal["mobilenet_v2", "vgg16", "pixels"] = setting(
@@ -227,7 +105,7 @@ class NetworkSettings(_Group):
         return self
 
 
-class ComponentSettings(_Group):
+class ComponentSettings(Group):
     """How the principal components are fitted."""
 
     variance: float = setting(
@@ -271,7 +149,7 @@ class ComponentSettings(_Group):
         return None if self.components is not None else self.variance
 
 
-class InsightSettings(_Group):
+class InsightSettings(Group):
     """What is learnt about the photographs after the projection."""
 
     classifier: bool = setting(
@@ -306,7 +184,7 @@ class InsightSettings(_Group):
         return value
 
 
-class ExtractionSettings(_Group):
+class ExtractionSettings(Group):
     """How photographs are divided into waves, tasks and batches."""
 
     batch_size: int = setting("Execution", "Photographs that the network computes at a time.", 16, ge=1, le=1024)
@@ -325,7 +203,7 @@ class ExtractionSettings(_Group):
     )
 
 
-class SparkSettings(_Group):
+class SparkSettings(Group):
     """How Spark runs."""
 
     cores: int | None = setting("Execution", "Cores that Spark uses on this machine; default: all.", None, ge=1)
@@ -347,7 +225,7 @@ class SparkSettings(_Group):
         return int(self.driver_memory[:-1]) << {"m": 20, "g": 30}[self.driver_memory[-1]]
 
 
-class LogLevelSettings(_Group):
+class LogLevelSettings(Group):
     """Which messages are shown."""
 
     log_level: Literal["debug", "info", "warning", "error"] = setting(
@@ -355,7 +233,7 @@ class LogLevelSettings(_Group):
     )
 
 
-class TableSettings(_Group):
+class TableSettings(Group):
     """Further output, and the compaction of the feature store."""
 
     compact: Literal["auto", "never"] = setting(
@@ -378,7 +256,7 @@ class LogSettings(LogLevelSettings):
     )
 
 
-class CostSettings(_Group):
+class CostSettings(Group):
     """The prices from which the cost of a run is computed."""
 
     eur_per_vcpu_hour: float | None = setting(

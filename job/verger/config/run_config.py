@@ -8,19 +8,21 @@ from verger.config.fields import setting
 from verger.config.groups import (
     ComponentSettings,
     CostSettings,
-    EventLogSettings,
     ExtractionSettings,
-    InputSettings,
     InsightSettings,
     LogLevelSettings,
     LogSettings,
     NetworkSettings,
-    OutputSettings,
-    ResidencySettings,
     SelectionSettings,
     SparkSettings,
-    StoreSettings,
     TableSettings,
+)
+from verger.config.store_groups import (
+    EventLogSettings,
+    InputSettings,
+    OutputSettings,
+    ResidencySettings,
+    StoreSettings,
 )
 
 # pydantic lists the fields of the last base first: `--help` and the JSON Schema follow the order from below.

@@ -19,7 +19,7 @@ from verger.network.backbones import Frozen, Network
 from verger.network.waves import partition_count, wave_size
 from verger.network.worker import Extractor, Processed, rejected_row
 from verger.photographs.inventory import SCHEMA
-from verger.spark.failures import words_of_crash, worker_lost
+from verger.spark.failures import crash_message, worker_lost
 from verger.spark.jobs import cancel_jobs_until
 from verger.spark.session import write_parquet
 from verger.spool import Spool
@@ -253,7 +253,7 @@ class Extraction:
             self._store.discard(self._run_id, name)
             if self._cancelled.is_set() or not worker_lost(error):
                 raise
-            crash = words_of_crash(error)
+            crash = crash_message(error)
         if photographs.num_rows == 1:
             return self._reject_crash(name, photographs, crash)
         middle = photographs.num_rows // 2

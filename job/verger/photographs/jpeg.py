@@ -87,7 +87,7 @@ def load(image: Image.Image, data: bytes) -> Image.Image:
     try:
         loaded = _decoded(image, data)
     except ValueError as error:
-        loaded, left_over = _decoded_despite(image, data, str(error))
+        loaded, left_over = _decode_despite_warning(image, data, str(error))
     if data.find(_ZEROS, data.find(b"\xff\xda")) >= 0 and _is_zeroed(data, left_over):
         raise Rejection(Reason.TRUNCATED, "JPEG: a part of its compressed data is zero bytes")
     return loaded
@@ -110,7 +110,7 @@ def damage(data: bytes) -> str:
         simplejpeg.decode_jpeg(data, "GRAY", min_height=1, min_width=1, min_factor=8)
     except ValueError as error:
         said = str(error)
-        return said if _DAMAGE.search(said) or _BROKEN.search(said) or _left_over(said) > _PADDING else ""
+        return said if _DAMAGE.search(said) or _BROKEN.search(said) or _left_over_bytes(said) > _PADDING else ""
     return ""
 
 
@@ -130,7 +130,7 @@ def _decoded(image: Image.Image, data: bytes) -> Image.Image:
     return found
 
 
-def _decoded_despite(image: Image.Image, data: bytes, warning: str) -> tuple[Image.Image, int]:
+def _decode_despite_warning(image: Image.Image, data: bytes, warning: str) -> tuple[Image.Image, int]:
     """The pixels where a warning does no harm, and how many compressed bytes are left over; else a Rejection."""
     header = _header(data)
     if header is None:
@@ -142,7 +142,7 @@ def _decoded_despite(image: Image.Image, data: bytes, warning: str) -> tuple[Ima
         warning = str(error)
     if _DAMAGE.search(warning):
         raise Rejection(Reason.TRUNCATED, f"JPEG: {warning}")
-    left_over = _left_over(warning)
+    left_over = _left_over_bytes(warning)
     if left_over <= _PADDING or _is_padding(data, header, left_over):
         return _by_pillow(image), left_over
     try:
@@ -151,7 +151,7 @@ def _decoded_despite(image: Image.Image, data: bytes, warning: str) -> tuple[Ima
         raise Rejection(Reason.TRUNCATED, f"JPEG: {warning}") from None
 
 
-def _left_over(warning: str) -> int:
+def _left_over_bytes(warning: str) -> int:
     found = _LEFT_OVER.search(warning)
     return int(found[1]) if found else 0
 

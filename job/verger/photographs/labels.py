@@ -1,4 +1,4 @@
-"""Labels and splits, as the folders of a photograph say them, and labels that make one doubt what they say."""
+"""Labels and splits, as the folders of a photograph say them, and warnings about labels that look wrong."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def extract(texts: pa.Array, pattern: str) -> pa.Array:
     return pc.struct_field(pc.extract_regex(texts, pattern), "it")
 
 
-def doubts(labels: dict[str, int]) -> list[str]:
+def label_warnings(labels: dict[str, int]) -> list[str]:
     """What is strange about the labels of a run.
 
     Parameters

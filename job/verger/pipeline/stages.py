@@ -12,7 +12,7 @@ import pyarrow as pa
 from verger.config import RunConfig
 from verger.insight.analysis import Analysis, preload
 from verger.photographs import inventory
-from verger.photographs.labels import doubts
+from verger.photographs.labels import label_warnings
 from verger.pipeline.values import Analysed, Compared, Driver, Extracted, Job, Listed, Projected, Published, Session
 from verger.progress import Progress
 from verger.residency.nodes import check_executors
@@ -86,8 +86,8 @@ def list_photographs(job: Job) -> Listed:
     found = inventory.take(config.input, job.stores, config.exclude, scratch=config.local_dir)
     chosen = inventory.select(found.photographs, config, config.input, config.local_dir)
     labels = inventory.label_counts(chosen)
-    for doubt in doubts(labels):
-        job.progress.warn(doubt)
+    for warning in label_warnings(labels):
+        job.progress.warn(warning)
     return Listed(Input(config.input, found.photographs, chosen, found.excluded), found.ignored, labels)
 
 

@@ -18,7 +18,7 @@ from verger.errors import NothingToReadError, StoreError
 from verger.network.backbones import Network, resolve
 from verger.photographs import inventory
 from verger.photographs.images import decoders
-from verger.photographs.labels import doubts
+from verger.photographs.labels import label_warnings
 from verger.planning import prices
 from verger.planning.cost import Bill, Item, bill
 from verger.planning.workload import Workload, estimate_workload
@@ -158,7 +158,7 @@ def plan(config: RunConfig, nodes: int = 1, node_cores: int | None = None) -> Pl
     chosen = inventory.select(found.photographs, config, source, config.local_dir)
     network = resolve(config, stores, config.seed)
     labels = inventory.label_counts(chosen)
-    warnings = doubts(labels)
+    warnings = label_warnings(labels)
     storage = stores.of(output)
     store = FeatureStore(storage, output, network.fingerprint, warnings.append, decoders())
     base = changes.find_base(store, source, config)

@@ -210,7 +210,7 @@ def explain(error: BaseException) -> VergerError | None:
             place = where[0].replace("s3a:", "s3:") if where else "S3"
             if advice:
                 return StoreError(f"{place}: {meaning}", advice)
-            return _in_the_stores_words(text, place, meaning)
+            return _unexplained_refusal(text, place, meaning)
     unreadable = r"FAILED_READ_FILE(?!\.FILE_NOT_EXIST).*?Encountered error while reading file (?:file://)?(\S+?)\.?\s"
     if damaged := re.search(unreadable, text):
         file = damaged[1].replace("s3a://", "s3://")
@@ -243,7 +243,7 @@ def _about_a_disk(text: str) -> VergerError | None:
     return None
 
 
-def _in_the_stores_words(text: str, place: str, meaning: str) -> StoreError:
+def _unexplained_refusal(text: str, place: str, meaning: str) -> StoreError:
     """The error for a refusal whose cause is in the store's own sentence, if anywhere."""
     said = re.search(r"Exception: ((?:(?!Exception: )[^\n])*?) \(Service: S3, Status Code: 40[03]", text)
     if meaning == "access denied":
@@ -264,7 +264,7 @@ def worker_lost(error: BaseException) -> bool:
     return "Python worker exited unexpectedly" in str(error)
 
 
-def words_of_crash(error: BaseException) -> str:
+def crash_message(error: BaseException) -> str:
     """What a Python worker said as it died.
 
     Parameters

@@ -151,7 +151,7 @@ def explain_end(code: int | None, log: Path, how: str) -> VergerError:
     VergerError
         `DoesNotFitError` where memory is the cause.
     """
-    said = last_words(log)
+    said = error_line(log)
     what = f"Spark's JVM {how}" + (f": {said}" if said else "")
     if re.search(_WITHOUT_MEMORY, said):
         return DoesNotFitError(what, "Give another --driver-memory, or use a machine with more memory")
@@ -166,7 +166,7 @@ def explain_end(code: int | None, log: Path, how: str) -> VergerError:
     return UsageError(what, "Its output is shown with --log-level info; `verger doctor` checks this machine")
 
 
-def last_words(log: Path) -> str:
+def error_line(log: Path) -> str:
     """What a JVM said of its end.
 
     Parameters

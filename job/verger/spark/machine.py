@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from verger.errors import UsageError
-from verger.spark import variables
+from verger.spark import submitted, variables
 
 MINIMUM_JAVA = 17
 
@@ -193,11 +193,8 @@ def require_names(jvm: Any, *paths: str | None) -> None:
     """
     charset = jvm.java.lang.System.getProperty("sun.jnu.encoding")
     for path in filter(None, paths):
-        if variables.is_submitted() and charset != "UTF-8" and re.search("[?\ufffd]", path):
-            raise UsageError(
-                f"{path}: spark-submit reads its arguments in {charset}, and has perhaps replaced letters by '?'",
-                "Set LC_ALL=C.UTF-8 for spark-submit",
-            )
+        if variables.is_submitted():
+            submitted.require_letters(path, charset)
         try:
             path.encode(_PYTHON_NAMES.get(charset, charset))
         except LookupError:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Iterable
+import re
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Any
 
 from verger.errors import UsageError
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
 
 SPARK_VERSION = "4.3"
 """Major and minor version of the Spark that is pinned."""
+
+_REPLACED = "[?\ufffd]"  # what Java, or a program in between, puts in the place of a letter
+_LOCALE = ("LC_ALL", "LC_CTYPE", "LANG")  # the first one that is set counts
 
 # Served at the address of the UI: /metrics/prometheus for the driver, /metrics/executors/prometheus for executors.
 _METRICS = {
@@ -94,6 +99,77 @@ def connect() -> None:
             "PYSPARK_GATEWAY_PORT names the Spark of another program, such as a notebook",
             "Unset PYSPARK_GATEWAY_PORT",
         )
+
+
+def require_arguments(places: Collection[str], patterns: Collection[str]) -> None:
+    """Check that spark-submit has not replaced letters of the arguments by question marks.
+
+    Java decodes them in the encoding of its locale. In the locale C, or in one that is not installed, every byte of a
+    letter that is not ASCII becomes a question mark, before Verger starts: nothing can bring the letter back.
+
+    Parameters
+    ----------
+    places : collection of str
+        Arguments that name files, folders and buckets.
+    patterns : collection of str
+        Globs and regular expressions, in which a question mark is nothing unusual: of these it warns.
+
+    Raises
+    ------
+    UsageError
+        A place has a question mark, and Java's encoding is not UTF-8.
+    """
+    if not variables.is_submitted() or not any(re.search(_REPLACED, text) for text in (*places, *patterns)):
+        return
+    try:
+        connect()
+    except UsageError:  # a command that needs Spark says so itself
+        return
+    encoding = encoding_of_names()
+    for place in places:
+        require_letters(place, encoding)
+    for pattern in patterns:
+        if encoding != "UTF-8" and re.search(_REPLACED, pattern):
+            logging.getLogger("verger").warning(_lost_letters(pattern, encoding))
+
+
+def encoding_of_names() -> str:
+    """In which encoding the JVM of this process reads its arguments and names files.
+
+    Returns
+    -------
+    str
+        As Java calls it: "UTF-8", or "ANSI_X3.4-1968" for ASCII.
+    """
+    from pyspark import SparkContext
+
+    return str(SparkContext._jvm.java.lang.System.getProperty("sun.jnu.encoding"))  # type: ignore[union-attr]
+
+
+def require_letters(path: str, encoding: str) -> None:
+    """Check that spark-submit has not replaced letters of a path by question marks.
+
+    Parameters
+    ----------
+    path : str
+        As the command line gave it.
+    encoding : str
+        As `encoding_of_names` gives it.
+
+    Raises
+    ------
+    UsageError
+        The path has a question mark, and the encoding is not UTF-8.
+    """
+    if encoding != "UTF-8" and re.search(_REPLACED, path):
+        raise UsageError(_lost_letters(path, encoding), "Set LC_ALL=C.UTF-8 for spark-submit")
+
+
+def _lost_letters(text: str, encoding: str) -> str:
+    # Python sets LC_CTYPE=C.UTF-8 for itself, where there is no other locale.
+    named = (name for name in _LOCALE if os.environ.get(name) and (name, os.environ[name]) != ("LC_CTYPE", "C.UTF-8"))
+    locale = next((f"{name}={os.environ[name]}" for name in named), "no locale is set")
+    return f"{text}: spark-submit reads its arguments in {encoding} ({locale}), and has perhaps replaced letters by '?'"
 
 
 def _object(package: Any, name: str) -> Any:

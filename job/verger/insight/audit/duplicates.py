@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from verger.insight.arrays import category_codes
-from verger.insight.audit.issues import AuditInput, CheckResult, IssueList, IssueRow, gravest, quoted, rows_as_dicts
+from verger.insight.audit.issues import AuditInput, CheckResult, IssueList, IssueRow, quoted, rows_as_dicts, worst_first
 
 KINDS = ("duplicate", "duplicate_other_label")
 
@@ -27,7 +27,7 @@ def find(given: AuditInput) -> CheckResult:
     same_label = label == label[original]
     issues = {}
     for kind, is_issue in zip(KINDS, (is_copy & same_label, is_copy & ~same_label), strict=True):
-        rows = gravest(is_issue, copies[digest])
+        rows = worst_first(is_issue, copies[digest])
         listed: list[IssueRow] = []
         pairs = zip(rows_as_dicts(catalogue, rows), rows_as_dicts(catalogue, original[rows]), strict=True)
         for row, (copy, earlier) in zip(rows, pairs, strict=True):

@@ -133,7 +133,7 @@ def issue_table(kind: str, issues: IssueList) -> pa.Table:
     return pa.table([pa.array(values, of.type) for values, of in zip(arrays, SCHEMA, strict=True)], schema=SCHEMA)
 
 
-def gravest(is_issue: BoolArray, *scores: npt.NDArray[Any]) -> list[int]:
+def worst_first(is_issue: BoolArray, *scores: npt.NDArray[Any]) -> list[int]:
     """Rows of the gravest issues.
 
     Parameters

@@ -10,8 +10,8 @@ from verger.insight.audit.issues import (
     IssueList,
     IssueRow,
     Predictions,
-    gravest,
     rows_as_dicts,
+    worst_first,
 )
 from verger.insight.names import isolate
 from verger.insight.sample import Sample
@@ -58,7 +58,7 @@ def _mislabels(sample: Sample, predictions: Predictions) -> IssueList:
     average = np.bincount(codes, own, len(names)) / np.maximum(counts, 1)
     confident = highest >= np.maximum(average[predicted], MIN_OTHER_PROBABILITY)
     is_issue = (predicted != codes) & (own < MAX_OWN_PROBABILITY) & confident
-    first = gravest(is_issue, highest - own)
+    first = worst_first(is_issue, highest - own)
     listed: list[IssueRow] = []
     for row, photograph in zip(first, rows_as_dicts(sample.photographs, predictions.rows[first]), strict=True):
         taken_for, named = (isolate(names[code]) for code in (predicted[row], codes[row]))

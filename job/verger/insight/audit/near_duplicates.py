@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from verger.insight.arrays import BoolArray, Indices, category_codes
-from verger.insight.audit.issues import AuditInput, CheckResult, IssueList, IssueRow, gravest, quoted, rows_as_dicts
+from verger.insight.audit.issues import AuditInput, CheckResult, IssueList, IssueRow, quoted, rows_as_dicts, worst_first
 from verger.insight.audit.similarity import Similarity, find_similar, unit_rows
 from verger.insight.sample import Sample
 
@@ -83,7 +83,7 @@ def _anywhere(photographs: pa.Table, similar: Similarity) -> IssueList:
     rows, nearest = np.arange(len(label)), np.maximum(similar.nearest, 0)
     is_issue = (similar.nearest >= 0) & (digest[nearest] != digest)
     listed_by_the_other = (similar.nearest[nearest] == rows) & (nearest < rows)
-    first = gravest(is_issue & ~listed_by_the_other, label[nearest] != label, similar.cosine)
+    first = worst_first(is_issue & ~listed_by_the_other, label[nearest] != label, similar.cosine)
     return IssueList(int(is_issue.sum()), [pair.row for pair in _pairs(photographs, similar, first)])
 
 
@@ -92,7 +92,7 @@ def _across_splits(photographs: pa.Table, similar: Similarity | None, leaked: Bo
     if similar is None:
         return IssueList(0, [])
     label = category_codes(photographs["label"])
-    first = gravest(leaked, label[np.maximum(similar.nearest, 0)] != label, similar.cosine)
+    first = worst_first(leaked, label[np.maximum(similar.nearest, 0)] != label, similar.cosine)
     rows: list[IssueRow] = []
     for split, other_split, (path, own_label, other_path, cosine, message) in _pairs(photographs, similar, first):
         message += f"; one is in {quoted(split)}, the other in {quoted(other_split)}"

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from verger.insight.arrays import Float64Array, category_codes
-from verger.insight.audit.issues import AuditInput, CheckResult, IssueList, IssueRow, gravest, quoted, rows_as_dicts
+from verger.insight.audit.issues import AuditInput, CheckResult, IssueList, IssueRow, quoted, rows_as_dicts, worst_first
 from verger.insight.sample import Sample
 
 KINDS = ("outlier",)
@@ -27,7 +27,7 @@ def find(given: AuditInput) -> CheckResult:
     sample = given.sample
     deviation = deviations(sample)
     is_outlier = deviation >= MIN_DEVIATION
-    rows = gravest(is_outlier, deviation)
+    rows = worst_first(is_outlier, deviation)
     listed: list[IssueRow] = [
         (
             photograph["path"],

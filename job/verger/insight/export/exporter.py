@@ -24,6 +24,7 @@ from verger.insight.model import Model
 from verger.jsonable import dump, timestamp
 from verger.network import lite
 from verger.network.backbones import Network, resolve_fitted
+from verger.network.cpu import precision_warning
 from verger.network.lite import INPUT, OUTPUT, Lite
 from verger.network.lite_metadata import add_metadata, labels_text
 from verger.progress import Progress
@@ -133,6 +134,8 @@ def export(config: ResultSettings, run_uri: str, photographs: int | None, progre
         stores = Stores()
         check_access(stores, {"run": canonical(run_uri)}, config, written={"run"})
         finished = _finished(config, run_uri, stores)
+        if warning := precision_warning(finished.network.precision):  # the comparison computes the run's features
+            progress.warn(warning)
         sample = parity.choose_photographs(
             finished.run,
             finished.manifest,

@@ -66,7 +66,7 @@ def audit(report: Report, source: str, photograph: Photograph) -> dict[str, Any]
         "kinds": [
             _shown(text.title.format(across=splits), listed[kind], [_issue(row, source, photograph) for row in rows])
             for kind, text in ISSUE_TEXTS.items()
-            if (rows := _gravest(report, kind))
+            if (rows := _worst_issues(report, kind))
         ],
         "where": f"runs/{report.manifest.run_id}/audit/",
         "which": f"The gravest {MAX_ROWS:,} of each kind" if incomplete else "Every finding",
@@ -81,7 +81,7 @@ def photographs_shown(report: Report) -> list[tuple[str, str]]:
     report : Report
         What is drawn.
     """
-    rows = [row for kind in ISSUE_TEXTS for row in _gravest(report, kind)]
+    rows = [row for kind in ISSUE_TEXTS for row in _worst_issues(report, kind)]
     paths = [path for row in rows for path in (row["path"], row["other_path"]) if path]
     if not paths or report.sample is None:
         return []
@@ -97,7 +97,7 @@ def _advice(manifest: Manifest, text: IssueText, found: int | None) -> str:
     return text.advice if found else NOTHING
 
 
-def _gravest(report: Report, kind: str) -> list[dict[str, Any]]:
+def _worst_issues(report: Report, kind: str) -> list[dict[str, Any]]:
     """The first issues of a kind: the table has the gravest first."""
     if report.audit is None:
         return []

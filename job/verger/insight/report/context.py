@@ -55,7 +55,7 @@ def template_context(report: Report) -> dict[str, Any]:
         "typical": None,
         "rejects": sections.rejects(report, source),
         "classifier": classifier(report),
-        "since": sections.since(report),
+        "since": sections.changes_since_previous_run(report),
         "time": sections.time(manifest),
         "residency": sections.residency(manifest),
         "command": sections.command(manifest),

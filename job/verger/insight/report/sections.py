@@ -146,7 +146,7 @@ def rejects(report: Report, source: str) -> dict[str, Any]:
     }
 
 
-def since(report: Report) -> dict[str, Any] | None:
+def changes_since_previous_run(report: Report) -> dict[str, Any] | None:
     """What has changed since the run before; None where there is none.
 
     Parameters

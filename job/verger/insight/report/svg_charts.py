@@ -61,26 +61,27 @@ def scree(ratios: Sequence[float], chosen: int) -> dict[str, Any]:
         "kept": kept,
         "bars": [
             {
-                "x": _r(_LEFT + slot * (i + 0.09)),
-                "y": _r(bottom - tall * value / top),
-                "w": _r(max(slot * 0.82, 0.6)),
-                "h": _r(tall * value / top),
+                "x": _rounded(_LEFT + slot * (i + 0.09)),
+                "y": _rounded(bottom - tall * value / top),
+                "w": _rounded(max(slot * 0.82, 0.6)),
+                "h": _rounded(tall * value / top),
                 "in": i < chosen,
             }
             for i, value in enumerate(values)
         ],
         "steps": [
-            {"y": _r(bottom - tall * at / top), "text": _percent(at, step)} for at in np.arange(0, top + step / 2, step)
+            {"y": _rounded(bottom - tall * at / top), "text": _percent(at, step)}
+            for at in np.arange(0, top + step / 2, step)
         ],
-        "shares": [{"y": _r(bottom - tall * share), "text": f"{share:.0%}"} for share in (0, 0.25, 0.5, 0.75, 1)],
+        "shares": [{"y": _rounded(bottom - tall * share), "text": f"{share:.0%}"} for share in (0, 0.25, 0.5, 0.75, 1)],
         "line": " ".join(
-            f"{_r(_LEFT + slot * (i + 0.5))},{_r(bottom - tall * min(share, 1.0))}"
+            f"{_rounded(_LEFT + slot * (i + 0.5))},{_rounded(bottom - tall * min(share, 1.0))}"
             for i, share in enumerate(cumulative)
         ),
-        "marker": _r(marker),
-        "marker_y": _r(bottom - tall * min(kept, 1.0)),
+        "marker": _rounded(marker),
+        "marker_y": _rounded(bottom - tall * min(kept, 1.0)),
         "marker_end": marker > width * 0.6,
-        "ticks": [{"x": _r(_LEFT + slot * (number - 0.5)), "text": number} for number in _round_numbers(shown)],
+        "ticks": [{"x": _rounded(_LEFT + slot * (number - 0.5)), "text": number} for number in _round_numbers(shown)],
     }
 
 
@@ -118,14 +119,18 @@ def scatter(
     names = sorted(set(labels.tolist()), key=natural_key)
     coloured = sorted({classes[name] for name in names}, key=natural_key) if classes else names
     few = len(coloured) <= len(_HUES)
-    hues = {name: _HUES[number] if few else _r(360 * number / len(coloured)) for number, name in enumerate(coloured)}
+    hues = {
+        name: _HUES[number] if few else _rounded(360 * number / len(coloured)) for number, name in enumerate(coloured)
+    }
     colours = {name: dot_colour(hue) for name, hue in hues.items()}
     groups = [
         {
             "name": name,
             "hue": hues[classes[name] if classes else name],
             "colour": colours[classes[name] if classes else name],
-            "points": [{"x": _r(across[i]), "y": _r(down[i]), "i": int(i)} for i in np.flatnonzero(labels == name)],
+            "points": [
+                {"x": _rounded(across[i]), "y": _rounded(down[i]), "i": int(i)} for i in np.flatnonzero(labels == name)
+            ],
         }
         for name in names
     ]
@@ -191,7 +196,7 @@ def reliability(calibration: dict[str, Any]) -> dict[str, Any]:
         ``dots`` and the ``line`` through them, axes' ``steps``, and a caption, ``says``.
     """
     dots = [
-        {"x": _r(44 + 344 * row["confidence"]), "y": _r(270 - 256 * row["accuracy"])}
+        {"x": _rounded(44 + 344 * row["confidence"]), "y": _rounded(270 - 256 * row["accuracy"])}
         for row in calibration["bins_calibrated"]
     ]
     return {
@@ -239,5 +244,5 @@ def _percent(value: float, step: float) -> str:
     return f"{value:.{decimals}%}"
 
 
-def _r(value: float) -> float:
+def _rounded(value: float) -> float:
     return round(float(value), 1)

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from tests.insight import sample, unlike
+from tests.insight import sample, unrelated_features
 from verger.insight.audit.checks import KINDS, audit
 from verger.insight.audit.issues import SCHEMA
 from verger.storage.local import LocalStorage
 
 
 def test_the_audit_is_saved_as_one_parquet_file(tmp_path: Path) -> None:
-    found = audit(sample(unlike(), ["a"] * 55 + ["b"] * 5), None, False)
+    found = audit(sample(unrelated_features(), ["a"] * 55 + ["b"] * 5), None, False)
     path = tmp_path / "audit" / "part-00000.zstd.parquet"
     found.save(str(path), LocalStorage())
     table = pq.read_table(path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.insight import listed, sample, unlike
+from tests.insight import listed, sample, unrelated_features
 from verger.insight.audit.checks import audit
 
 
@@ -11,7 +11,7 @@ class TestDuplicates:
         digests = [f"{number}" for number in range(60)]
         digests[7] = digests[30] = digests[3]
         labels = ["a"] * 30 + ["b"] * 30
-        features = unlike()
+        features = unrelated_features()
         features[[7, 30]] = features[3]
         found = audit(sample(features, labels, digests=digests), None, False)
         (same,), (other,) = listed(found, "duplicate"), listed(found, "duplicate_other_label")

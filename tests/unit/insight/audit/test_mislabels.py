@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.insight import clouds, config, listed, sample, unlike
+from tests.insight import clouds, config, listed, sample, unrelated_features
 from verger.insight.analysis import predictions_of
 from verger.insight.audit.checks import audit
 from verger.insight.classification.classifier import classify
@@ -34,6 +34,6 @@ class TestMislabels:
         assert about["accuracy"] > 0.8 and about["weak"] is True
 
     def test_without_a_classifier_nothing_is_looked_for(self) -> None:
-        found = audit(sample(unlike(), ["a"] * 60), None, False)
+        found = audit(sample(unrelated_features(), ["a"] * 60), None, False)
         assert found.summary()["counts"]["suspected_mislabel"] == {"found": None, "listed": 0}
         assert "suspected_mislabels" not in found.summary()

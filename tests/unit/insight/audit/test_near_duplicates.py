@@ -7,14 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.insight import listed, sample, unlike
+from tests.insight import listed, sample, unrelated_features
 from verger.insight.audit import issues
 from verger.insight.audit.checks import audit
 
 
 class TestNearDuplicates:
     def test_a_pair_counts_as_two_photographs_and_is_listed_once(self) -> None:
-        features = unlike()
+        features = unrelated_features()
         features[20] = features[10] * 2 + 0.01
         found = audit(sample(features, ["a"] * 60), None, False)
         (row,) = listed(found, "near_duplicate")
@@ -29,7 +29,7 @@ class TestNearDuplicates:
         }
 
     def test_pairs_under_two_labels_are_listed_first(self) -> None:
-        features = unlike()
+        features = unrelated_features()
         features[20], features[50] = features[10], features[9] + 0.1 * features[8]
         labels = ["a"] * 30 + ["b"] * 30
         first, second = listed(audit(sample(features, labels), None, False), "near_duplicate")
@@ -38,7 +38,7 @@ class TestNearDuplicates:
         assert second["score"] > first["score"]
 
     def test_equal_bytes_count_across_splits(self) -> None:
-        features = unlike()
+        features = unrelated_features()
         features[40], features[41], features[5] = features[10], features[11], features[4]
         digests = [f"{number}" for number in range(60)]
         digests[40] = digests[10]
@@ -68,16 +68,16 @@ class TestNearDuplicates:
     def test_across_splits_counts_held_out_photographs_with_a_near_duplicate_in_training(
         self, splits: list[str | None], found: int, across: str | None
     ) -> None:
-        features = np.concatenate([unlike(20)] * 3)
-        features[1:20] = unlike(80)[61:]  # one photograph is in all three, the others of the first alone
-        features[21:40], features[41:] = unlike(120)[81:100], unlike(140)[101:120]
+        features = np.concatenate([unrelated_features(20)] * 3)
+        features[1:20] = unrelated_features(80)[61:]  # one photograph is in all three, the others of the first alone
+        features[21:40], features[41:] = unrelated_features(120)[81:100], unrelated_features(140)[101:120]
         each = [split for split in splits for _ in range(20)]
         audited = audit(sample(features, ["a"] * 60, each), None, False)
         assert audited.found["near_duplicate_across_splits"] == audited.seen_in_training.sum() == found
         assert audited.details["near_duplicates"]["across"] == across
 
     def test_all_copies_of_a_held_out_photograph_are_seen_in_training(self) -> None:
-        features, digests = unlike(), [f"{number}" for number in range(60)]
+        features, digests = unrelated_features(), [f"{number}" for number in range(60)]
         features[[40, 41]], digests[41] = features[10], digests[40]
         splits = ["Training"] * 30 + ["Test"] * 30
         found = audit(sample(features, ["a"] * 60, splits, digests=digests), None, False)
@@ -85,7 +85,7 @@ class TestNearDuplicates:
 
     def test_issues_beyond_the_limit_are_counted_but_not_listed(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(issues, "MAX_LISTED", 5)
-        features = np.repeat(unlike(3), 20, axis=0) + 0.01 * unlike()
+        features = np.repeat(unrelated_features(3), 20, axis=0) + 0.01 * unrelated_features()
         found = audit(sample(features, ["a"] * 60), None, False)
         assert found.summary()["counts"]["near_duplicate"] == {"found": 60, "listed": 5}
         assert found.details["near_duplicates"]["pairs"] == 3 * 190
@@ -93,14 +93,14 @@ class TestNearDuplicates:
 
     def test_features_are_standardized_where_the_run_does_so(self) -> None:
         """White pixels make all photographs alike, until their mean is taken away."""
-        features = unlike() + 100
+        features = unrelated_features() + 100
         taken = sample(features, ["a"] * 60)
         assert audit(taken, None, False).found["near_duplicate"] == 60
         assert audit(taken, None, True).found["near_duplicate"] == 0
 
 
 def test_only_photographs_with_features_are_compared() -> None:
-    features = unlike()
+    features = unrelated_features()
     features[20] = features[10]
     taken = sample(features, ["a"] * 60)
     some = np.arange(0, 60, 10)

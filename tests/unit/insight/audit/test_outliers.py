@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.insight import clouds, listed, sample, unlike
+from tests.insight import clouds, listed, sample, unrelated_features
 from verger.insight.audit.checks import audit
 from verger.insight.audit.outliers import deviations
 
@@ -27,7 +27,7 @@ class TestOutliers:
         assert [row["path"] for row in listed(found, "outlier")][:1] == ["/in/00033.jpg"]
 
     def test_single_photographs_and_labels_of_copies_have_no_outliers(self) -> None:
-        features = np.concatenate([unlike(1), np.repeat(unlike(2)[1:], 30, axis=0)])
+        features = np.concatenate([unrelated_features(1), np.repeat(unrelated_features(2)[1:], 30, axis=0)])
         taken = sample(features, ["a"] + ["b"] * 30)
         found = audit(taken, None, False)
         assert found.found["outlier"] == 0

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.insight import sample, unlike
+from tests.insight import sample, unrelated_features
 from verger.insight.audit import similarity
 from verger.insight.audit.checks import audit
 from verger.insight.audit.similarity import find_similar, unit_rows
@@ -44,7 +44,7 @@ class TestFindSimilar:
     def test_features_are_copied_once(self, direct: bool, standardize: bool, monkeypatch: pytest.MonkeyPatch) -> None:
         if not direct:
             monkeypatch.setattr(similarity, "MAX_DIRECT", 0)
-        features = unlike(1200, 6000)
+        features = unrelated_features(1200, 6000)
         taken = sample(features[:, :20], ["a"] * 600 + ["b"] * 600, ["Training", "Test"] * 600)
         taken = replace(taken, features=features)
         tracemalloc.start()
@@ -54,7 +54,7 @@ class TestFindSimilar:
         assert peak < (1.7 if direct else 3) * features.nbytes  # the copy, and what does not grow with the photographs
 
     def test_the_bound_is_never_below_the_cosine(self) -> None:
-        unit = unit_rows(unlike(300, 500), False)
+        unit = unit_rows(unrelated_features(300, 500), False)
         bound = similarity._bound_rows(unit)
         assert bound.shape == (300, 129)
         assert (bound @ bound.T - unit @ unit.T).min() > -1e-5
