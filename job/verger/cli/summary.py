@@ -132,9 +132,17 @@ def _variance_kept(manifest: Manifest) -> str:
     share = sum(pca.explained_variance_ratio[: pca.n_components])
     keep = "1 component{} keeps" if pca.n_components == 1 else f"{pca.n_components:,} components{{}} keep"
     if pca.fitted_by in (manifest.run_id, manifest.same_as):
-        return f"{keep.format('')} {share:.1%} of the variance."
+        why = f" They were fitted anew: {pca.retention.reason}." if pca.retention and pca.retention.due else ""
+        return f"{keep.format('')} {share:.1%} of the variance.{why}"
     line = f"{keep.format(f' of run {pca.fitted_by}')} {share:.1%} of the variance there"
-    return f"{line}, {pca.kept.share:.1%} here." if pca.kept else f"{line}."
+    here = pca.kept_share if pca.kept_share is not None else pca.kept.share if pca.kept else None
+    if here is not None:
+        line += f", {here:.1%} here"
+    if pca.retention:
+        line += (
+            f"; a refit would keep {pca.retention.refit_share:.1%}, and is due below {pca.retention.least_share:.1%}"
+        )
+    return f"{line}."
 
 
 def _seconds(manifest: Manifest) -> float:

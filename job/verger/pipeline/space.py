@@ -10,7 +10,7 @@ from verger.components.alignment import align
 from verger.components.pca import Fit, Pca, fit_moments
 from verger.components.pca import fit as fit_rows
 from verger.components.precision import full_pass_reason
-from verger.components.retention import measure_retention
+from verger.components.retention import kept_share, measure_retention
 from verger.components.scatter import ScatterMoments, scatter_moments
 from verger.components.solvers.selection import takes_gram
 from verger.errors import NothingToReadError, StoreError
@@ -103,7 +103,7 @@ def _keep_or_align(job: Job, fitted: Fit, base: Base) -> Fitted:
         measured = measure_retention(space, fitted.pca, fitted.moments)
         retention = Retention(space=before.run_id, **measured.summary())
         if not measured.due:
-            return Fitted(space, before, fitted.moments, retention=retention)
+            return Fitted(space, before, fitted.moments, kept_share=measured.kept_share, retention=retention)
         job.progress.say(f"New components are fitted: {measured.reason}.")
     aligned, rotation = align(fitted.pca, space)
     return Fitted(
@@ -211,7 +211,9 @@ def measure_drift(job: Job, session: Session, standing: Standing, fitted: Fitted
         Features that were computed are gone.
     """
     base = standing.changes.base
-    fitted = replace(fitted, moments=updated_moments(job, session, standing))
+    moments = updated_moments(job, session, standing)
+    share = kept_share(fitted.pca, moments) if moments else None
+    fitted = replace(fitted, moments=moments, kept_share=share)
     same_space = base is not None and base.manifest.pca.fitted_by == fitted.by.run_id
     if same_space and not count_added(standing):
         assert base is not None

@@ -259,6 +259,8 @@ class Fitted:
         Of this run's photographs, for the next run; None where they are not known.
     drift : Drift, optional
         How much of this run's photographs a space keeps that an earlier run has fitted.
+    kept_share : float, optional
+        Share of the variance of this run's photographs that the space of an earlier run keeps, where it is known.
     retention : Retention, optional
         With ``pca`` auto: what the space of the base run keeps of today's variance, and whether a refit was due.
     rotation : ndarray of float64, shape (k, k_old), optional
@@ -271,6 +273,7 @@ class Fitted:
     by: FittingRun
     moments: ScatterMoments | None = None
     drift: Drift | None = None
+    kept_share: float | None = None
     retention: Retention | None = None
     rotation: Float64Array | None = None
     turned_to: str | None = None
@@ -297,6 +300,7 @@ class Fitted:
         """
         optional = {
             "kept": self.drift,
+            "kept_share": self.kept_share,
             "retention": self.retention,
             "rotation": None if self.rotation is None else self.rotation.round(6).tolist(),
             "turned_to": self.turned_to,

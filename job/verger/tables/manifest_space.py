@@ -68,6 +68,11 @@ class PcaSummary(Part):
         default=None,
         description="How well they describe these photographs; only after `verger project` and `--pca reuse`.",
     )
+    kept_share: Number | None = Field(
+        default=None,
+        description="Share of the variance of this run's photographs that components of another run keep, 0 to 1; "
+        "absent where it is not known.",
+    )
     retention: Retention | None = Field(
         default=None, description="What the space of the run before keeps of today's variance; only with `--pca auto`."
     )

@@ -39,6 +39,8 @@ def variance_kept_of_run(manifest: Manifest) -> float | None:
         From 0 to 1; None where another run fitted the components and this was not measured.
     """
     pca = manifest.pca
+    if pca.kept_share is not None:
+        return pca.kept_share
     if pca.kept is not None:
         return pca.kept.share
     return None if is_pca_reused(manifest) else variance_kept(pca)
