@@ -139,9 +139,8 @@ def _variance_kept(manifest: Manifest) -> str:
     if here is not None:
         line += f", {here:.1%} here"
     if pca.retention:
-        line += (
-            f"; a refit would keep {pca.retention.refit_share:.1%}, and is due below {pca.retention.least_share:.1%}"
-        )
+        refit, least = pca.retention.refit_share, pca.retention.least_share
+        line += f"; a refit would keep {refit:.1%}, and is due below {least:.1%}"
     return f"{line}."
 
 

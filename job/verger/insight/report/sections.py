@@ -103,6 +103,10 @@ def scree(report: Report) -> dict[str, Any]:
         share = variance_kept_of_run(manifest)
         lead += f" That is of run {pca.fitted_by}, which fitted them; how much they keep of these photographs' "
         lead += "variance was not measured." if share is None else f"variance was measured too: {share:.1%}."
+    if pca.retention:
+        kept = pca.retention
+        lead += f" The space of run {kept.space} keeps {kept.kept_share:.1%}, and a fit with as many components "
+        lead += f"would keep {kept.refit_share:.1%}; below {kept.least_share:.1%} the components are fitted anew."
     return {
         **svg_charts.scree(report.variance_ratios or pca.explained_variance_ratio, k),
         "title": title,
