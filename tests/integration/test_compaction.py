@@ -22,9 +22,10 @@ from tests.integration.runs import config, finished, photographs, run
 from tests.integration.runs import verger as start
 from tests.integration.s3 import Minio
 from verger import pipeline
+from verger.components.projection import write_projection
 from verger.config import CompactSettings
 from verger.errors import ResidencyError, StoreError, UsageError
-from verger.pipeline import maintenance
+from verger.pipeline import maintenance, table
 from verger.progress import Progress
 from verger.storage.local import LocalStorage
 from verger.storage.stores import Stores
@@ -32,7 +33,6 @@ from verger.tables import compaction
 from verger.tables.file_errors import retry_if_vanished, vanished
 from verger.tables.rows import KEY
 from verger.tables.schemas import FEATURES
-from verger.tables.selection import Selection
 from verger.tables.store import FeatureStore
 
 # Dies by SIGKILL, with its JVM, while Spark writes or with all written and nothing recorded; a file tells that it did.
@@ -230,22 +230,18 @@ def test_features_load_while_old_files_are_deleted(spark, place: Path, monkeypat
 
 
 def test_a_run_reads_on_while_old_files_are_deleted(spark, grown: Path, place: Path, monkeypatch) -> None:
-    expected, locate = verger.load(str(place / "out")), FeatureStore.locate
-    stages = []
+    expected, written = verger.load(str(place / "out")), []
 
-    def deleted_since(store: FeatureStore, photographs: pa.Table) -> Selection:
-        located = locate(store, photographs)
-        stages.append(located)
-        if len(stages) == 1:
+    def deleted_before(*arguments: Any) -> list[str]:
+        if not written:
             compact(spark, place)
-        elif len(stages) == 2:  # the fit had the old files, and went well; now they go under the projection
             compact(spark, place, hours=25)
-            return stages[0]
-        return located
+        written.append(arguments)
+        return write_projection(*arguments)
 
-    monkeypatch.setattr(FeatureStore, "locate", deleted_since)
-    done = run(spark, place, input=str(grown / "in"))
-    assert len(stages) == 3  # fit, projection, projection again
+    monkeypatch.setattr(table, "write_projection", deleted_before)
+    done = run(spark, place, input=str(grown / "in"), solver="exact")  # another setting, and the same components
+    assert len(written) == 2  # the projection, and again where the files are now
     assert done["photographs"]["computed"] == 0
     assert [path.parent.name[:15] for path in stored(place) if "pixels-8" in str(path)] == ["wave=compacted-"]
     assert_same(verger.load(str(place / "out")), expected)
@@ -261,7 +257,7 @@ def assert_same(got: pa.Table, expected: pa.Table) -> None:
 def test_a_run_compacts_at_its_end_where_small_files_are_many(spark, grown, place: Path, monkeypatch) -> None:
     monkeypatch.setattr(compaction, "MIN_SMALL_FILES", 6)
     before = stored(place)
-    quiet = run(spark, place, input=str(grown / "in"), compact="never")
+    quiet = run(spark, place, input=str(grown / "in"), compact="never", components=1)
     assert "compact" not in quiet["timings_s"]
     assert stored(place) == before
 
@@ -270,12 +266,12 @@ def test_a_run_compacts_at_its_end_where_small_files_are_many(spark, grown, plac
 
     with monkeypatch.context() as broken, open(os.devnull, "w") as nowhere, Progress(nowhere) as progress:
         broken.setattr(compaction, "write_parquet", refused)
-        pipeline.run(config(place, input=str(grown / "in")), spark, progress)
+        pipeline.run(config(place, input=str(grown / "in"), components=2), spark, progress)
         assert progress.warnings == ["the feature store was not compacted: no. Ask."]
     assert stored(place) == before
-    run(spark, place, input=str(grown / "in"))
+    run(spark, place, input=str(grown / "in"), components=3)
     assert len(stored(place)) == len(before) + 2
-    run(spark, place, input=str(grown / "in"))  # what is replaced does not count as small
+    run(spark, place, input=str(grown / "in"), components=4)  # what is replaced does not count as small
     assert len(stored(place)) == len(before) + 2
 
 

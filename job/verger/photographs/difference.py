@@ -110,10 +110,10 @@ def locate(photographs: Iterable[Rows], stored: Iterable[Rows]) -> Iterator[pa.T
         The photographs in the same order (`LOCATED`).
     """
     for rows, found in aligned([photographs, stored], [LOCATED, LOCATION], "path"):
-        at = pc.index_in(_keys(rows), value_set=_keys(found))
+        at, located = pc.index_in(_keys(rows), value_set=_keys(found)), pc.is_valid(rows["file"])
         for name in ("file", "row"):
-            place = LOCATED.get_field_index(name)
-            rows = rows.set_column(place, LOCATED.field(name), pc.coalesce(rows[name], found[name].take(at)))
+            column = pc.if_else(located, rows[name], found[name].take(at))
+            rows = rows.set_column(LOCATED.get_field_index(name), LOCATED.field(name), column)
         if rows.num_rows:
             yield rows
 
