@@ -95,12 +95,12 @@ def _compared(chosen: pa.Table, before: pa.Table, others: list[pa.Table], presen
 
 
 def locate(photographs: Iterable[Rows], stored: Iterable[Rows]) -> Iterator[pa.Table]:
-    """Add locations to photographs that had none.
+    """Add locations to photographs that have none, or none any more.
 
     Parameters
     ----------
     photographs : iterable of pyarrow.RecordBatch
-        Today's (`LOCATED`), sorted by path.
+        Today's (`LOCATED`), sorted by path. Where ``file`` is null, ``row`` is ignored.
     stored : iterable of pyarrow.RecordBatch
         Photograph versions that were stored meanwhile (`LOCATION`), sorted by path, each once.
 
@@ -111,9 +111,11 @@ def locate(photographs: Iterable[Rows], stored: Iterable[Rows]) -> Iterator[pa.T
     """
     for rows, found in aligned([photographs, stored], [LOCATED, LOCATION], "path"):
         at = pc.index_in(_keys(rows), value_set=_keys(found))
+        # Where its file has vanished, a photograph may still have the number of its row there.
+        there = pc.is_valid(rows["file"])
         for name in ("file", "row"):
             place = LOCATED.get_field_index(name)
-            rows = rows.set_column(place, LOCATED.field(name), pc.coalesce(rows[name], found[name].take(at)))
+            rows = rows.set_column(place, LOCATED.field(name), pc.if_else(there, rows[name], found[name].take(at)))
         if rows.num_rows:
             yield rows
 
