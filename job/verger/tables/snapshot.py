@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Self
 
@@ -85,14 +86,16 @@ class Snapshot:
 
         Raises
         ------
-        NothingToReadError, StoreError
+        StoreError
             It is gone, or damaged.
         """
         storage, folder = run.storage, run.path("snapshot")
         parts = tuple(entry.path for entry in parquet_files(storage, folder))
-        with raise_if_corrupt(folder):
-            covered = _table(storage, join(folder, _COVERED))
-            rows = sum(_opened(storage, path).metadata.num_rows for path in parts)
+        covered = pa.Table.from_batches(_batches(storage, join(folder, _COVERED), _FILES), _FILES)
+        rows = 0
+        for path in parts:
+            with _opened(storage, path, SCHEMA) as part:
+                rows += part.metadata.num_rows
         files = {row["file"]: StoredFile(row["version"], row["rows"], row["size"]) for row in covered.to_pylist()}
         return cls(storage, parts, join(folder, _UNUSED), rows, files)
 
@@ -110,7 +113,7 @@ class Snapshot:
             A file is damaged or gone.
         """
         for path in self.parts:
-            yield from _batches(self.storage, path)
+            yield from _batches(self.storage, path, SCHEMA)
 
     def unused_rows(self) -> Iterator[pa.RecordBatch]:
         """Read the stored photograph versions that the run did not stand on.
@@ -125,7 +128,7 @@ class Snapshot:
         StoreError
             The file is damaged or gone.
         """
-        yield from _batches(self.storage, self.unused)
+        yield from _batches(self.storage, self.unused, LOCATION)
 
 
 def write(
@@ -194,17 +197,21 @@ def _write(storage: Storage, path: str, schema: pa.Schema, tables: Iterable[pa.R
     return rows
 
 
-def _opened(storage: Storage, path: str) -> pq.ParquetFile:
-    return pq.ParquetFile(storage.arrow().open_input_file(path), page_checksum_verification=True)
-
-
-def _table(storage: Storage, path: str) -> pa.Table:
-    return _opened(storage, path).read()
-
-
-def _batches(storage: Storage, path: str) -> Iterator[pa.RecordBatch]:
+@contextmanager
+def _opened(storage: Storage, path: str, schema: pa.Schema) -> Iterator[pq.ParquetFile]:
+    """A file that has these columns; StoreError where it is gone or damaged, also while it is read."""
     try:
-        with raise_if_corrupt(path), _opened(storage, path) as file:
-            yield from file.iter_batches(_BATCH_ROWS)
+        with (
+            raise_if_corrupt(path),
+            pq.ParquetFile(storage.arrow().open_input_file(path), page_checksum_verification=True) as file,
+        ):
+            if not file.schema_arrow.equals(schema):
+                raise ValueError(f"{file.schema_arrow.names} instead of {schema.names}")
+            yield file
     except FileNotFoundError as error:
         raise StoreError(f"{path} is gone", "Run again") from error
+
+
+def _batches(storage: Storage, path: str, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    with _opened(storage, path, schema) as file:
+        yield from file.iter_batches(_BATCH_ROWS)
