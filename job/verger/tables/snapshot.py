@@ -57,7 +57,7 @@ class Snapshot:
     parts : tuple of str
         Canonical paths of the Parquet files of its photographs.
     unused : str
-        That of the file of stored photograph versions that the run did not stand on.
+        That of the file of stored rows that the run did not stand on.
     num_rows : int
         Photographs.
     files : dict of str to StoredFile
@@ -116,7 +116,7 @@ class Snapshot:
             yield from _batches(self.storage, path, SCHEMA)
 
     def unused_rows(self) -> Iterator[pa.RecordBatch]:
-        """Read the stored photograph versions that the run did not stand on.
+        """Read the stored rows that the run did not stand on: other versions, and copies in other files.
 
         Yields
         ------
@@ -146,7 +146,7 @@ def write(
     photographs : iterable of pyarrow.RecordBatch or pyarrow.Table
         With the columns of `SCHEMA`, sorted by path.
     unused : iterable of pyarrow.RecordBatch or pyarrow.Table
-        Stored photograph versions that the run does not stand on (`LOCATION`), sorted by path.
+        Stored rows that the run does not stand on (`LOCATION`), sorted by path.
     files : mapping of str to StoredFile
         All files of the feature store that the run knows.
 
