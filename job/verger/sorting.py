@@ -242,10 +242,28 @@ def keep_last(rows: pa.Table, columns: Sequence[str]) -> pa.Table:
     pyarrow.Table
         In the same order.
     """
+    return rows.filter(is_last(rows, columns))
+
+
+def is_last(rows: pa.Table, columns: Sequence[str]) -> pa.BooleanArray:
+    """Of each row, whether it is the last of those that are equal in some columns.
+
+    Parameters
+    ----------
+    rows : pyarrow.Table
+        Sorted by these columns.
+    columns : sequence of str
+        Columns of text.
+
+    Returns
+    -------
+    pyarrow.BooleanArray
+        One for each row.
+    """
     if rows.num_rows < 2:
-        return rows
+        return pa.array([True] * rows.num_rows, pa.bool_())
     differs = pa.scalar(False)
     for name in columns:
         values = rows[name].combine_chunks()
         differs = pc.or_(differs, pc.not_equal(values[:-1], values[1:]))
-    return rows.filter(pa.concat_arrays([differs, pa.array([True])]))
+    return pa.concat_arrays([differs, pa.array([True])])

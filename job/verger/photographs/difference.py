@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from verger.photographs.inventory import SCHEMA
-from verger.sorting import Rows, aligned, keep_last
+from verger.sorting import Rows, aligned, is_last, keep_last
 
 LOCATION = pa.schema([("path", pa.string()), ("version", pa.string()), ("file", pa.string()), ("row", pa.int32())])
 """One row a photograph version: the file of the feature store that has its features, and its row in that file.
@@ -34,7 +34,8 @@ class Compared:
     removed : pyarrow.Table
         Photograph versions of the earlier run that are not among today's (`LOCATION`).
     unused : pyarrow.Table
-        Stored photograph versions that are not among today's (`LOCATION`), those of the earlier run included.
+        Stored rows that today's photographs do not stand on (`LOCATION`): other versions, those of the earlier run
+        included, and the same versions in other files, which remain where the file that was taken is deleted.
     gone : pyarrow.ChunkedArray of str
         Paths of ``unused`` that are not in the input any more, each once.
     """
@@ -60,8 +61,8 @@ def compare(
     base : iterable of pyarrow.RecordBatch
         The photograph versions of the earlier run (`LOCATION`); empty where there is none.
     stored : sequence of iterable of pyarrow.RecordBatch
-        Further photograph versions that are stored (`LOCATION`). Where a version is stored more than once, the last
-        file by name is taken.
+        Further photograph versions that are stored (`LOCATION`). Where a version is stored in several files, the last
+        of these by name is taken.
     present : iterable of pyarrow.RecordBatch, optional
         All photographs of the input, with a column ``path``, where ``today`` is a selection of them.
 
@@ -81,28 +82,30 @@ def compare(
 def _compared(chosen: pa.Table, before: pa.Table, others: list[pa.Table], present: pa.ChunkedArray) -> Compared:
     rows = pa.concat_tables([before, *(table.select(LOCATION.names) for table in others)])
     rows = rows.filter(pc.is_valid(rows["file"])).sort_by([(name, "ascending") for name in ("path", "version", "file")])
-    stored = keep_last(rows, ["path", "version"])
-    keys, stored_keys, before_keys = (_keys(table) for table in (chosen, stored, before))
-    at = pc.index_in(keys, value_set=stored_keys)
+    taken = is_last(rows, ["path", "version"])
+    stored = rows.filter(taken)
+    keys, row_keys, before_keys = (_keys(table) for table in (chosen, rows, before))
+    at = pc.index_in(keys, value_set=row_keys.filter(taken))
     located = chosen.select(SCHEMA.names)
     for name in ("file", "row"):
         located = located.append_column(LOCATION.field(name), stored[name].take(at))
     located = located.append_column(LOCATED.field("kept"), pc.is_in(keys, value_set=before_keys))
-    unused = stored.filter(pc.invert(pc.is_in(stored_keys, value_set=keys)))
+    unused = rows.filter(pc.invert(pc.and_(taken, pc.is_in(row_keys, value_set=keys))))
     gone = pc.unique(unused["path"].filter(pc.invert(pc.is_in(unused["path"], value_set=present))))
     removed = before.filter(pc.invert(pc.is_in(before_keys, value_set=keys)))
     return Compared(located, removed, unused, gone)
 
 
 def locate(photographs: Iterable[Rows], stored: Iterable[Rows]) -> Iterator[pa.Table]:
-    """Add locations to photographs that had none.
+    """Add locations to photographs that have none, or none any more.
 
     Parameters
     ----------
     photographs : iterable of pyarrow.RecordBatch
-        Today's (`LOCATED`), sorted by path.
+        Today's (`LOCATED`), sorted by path. Where ``file`` is null, ``row`` is ignored.
     stored : iterable of pyarrow.RecordBatch
-        Photograph versions that were stored meanwhile (`LOCATION`), sorted by path, each once.
+        Photograph versions that were stored meanwhile (`LOCATION`), sorted by path, version and file. Where a version
+        is in several files, the last of these is taken.
 
     Yields
     ------
@@ -110,10 +113,13 @@ def locate(photographs: Iterable[Rows], stored: Iterable[Rows]) -> Iterator[pa.T
         The photographs in the same order (`LOCATED`).
     """
     for rows, found in aligned([photographs, stored], [LOCATED, LOCATION], "path"):
-        at, located = pc.index_in(_keys(rows), value_set=_keys(found)), pc.is_valid(rows["file"])
+        found = keep_last(found, ["path", "version"])
+        at = pc.index_in(_keys(rows), value_set=_keys(found))
+        # Where its file has vanished, a photograph may still have the number of its row there.
+        there = pc.is_valid(rows["file"])
         for name in ("file", "row"):
-            column = pc.if_else(located, rows[name], found[name].take(at))
-            rows = rows.set_column(LOCATED.get_field_index(name), LOCATED.field(name), column)
+            place = LOCATED.get_field_index(name)
+            rows = rows.set_column(place, LOCATED.field(name), pc.if_else(there, rows[name], found[name].take(at)))
         if rows.num_rows:
             yield rows
 

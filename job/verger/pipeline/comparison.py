@@ -13,9 +13,11 @@ from verger.photographs import difference
 from verger.photographs.difference import LOCATED
 from verger.photographs.images import decoders
 from verger.pipeline.values import Accepted, Compared, Job, Listed, Standing
-from verger.spool import Spool, spool
+from verger.spool import Spool, count, spool
 from verger.tables import changes, description, locations, snapshot
 from verger.tables.manifest_parts import SnapshotPart
+from verger.tables.rows import anti_join
+from verger.tables.snapshot import StoredFile
 from verger.tables.store import FeatureStore
 
 
@@ -73,7 +75,7 @@ def locate(job: Job, accepted: Accepted) -> Standing:
     files = {name: file for name, file in found.files.items() if name in present} | dict(written.files)
     there = _without_vanished(found.photographs, pa.array(sorted(present), pa.string()))
     photographs = difference.locate(there, written.rows.batches())
-    standing = spool(LOCATED, _located(photographs), scratch)
+    standing = spool(LOCATED, _located(photographs, extracted.rejected), scratch)
     missing = extracted.rows - standing.num_rows
     if missing:
         raise StoreError(
@@ -102,9 +104,24 @@ def record(job: Job, standing: Standing) -> SnapshotPart:
     """
     run, found = job.run, standing.changes
     run.storage.delete(run.path("snapshot"))
-    rows = snapshot.write(run, standing.photographs.batches(), found.unused.batches(), standing.files)
+    files = _accounted_for(standing)
+    rows = snapshot.write(run, standing.photographs.batches(), found.unused.batches(), files)
     base = found.base.run.run_id if found.base else None
     return SnapshotPart(path=run.relative(run.path("snapshot")), rows=rows, base=base)
+
+
+def _accounted_for(standing: Standing) -> dict[str, StoredFile]:
+    """The files of which the snapshot has every row; the next run reads the others.
+
+    A file that was not there when the run compared is one of this run's waves. Or another run or a compaction has
+    written it meanwhile, with rows that may not be among this run's photographs.
+    """
+    before, rows = standing.changes.files, count(standing.photographs, "file")
+    return {
+        name: file
+        for name, file in standing.files.items()
+        if before.get(name) == file or rows.get(name, 0) == file.rows
+    }
 
 
 def _without_vanished(photographs: Spool, present: pa.Array) -> Iterator[pa.RecordBatch]:
@@ -115,6 +132,7 @@ def _without_vanished(photographs: Spool, present: pa.Array) -> Iterator[pa.Reco
         yield batch.set_column(column, "file", pc.if_else(there, batch["file"], pa.scalar(None, pa.string())))
 
 
-def _located(photographs: Iterable[pa.Table]) -> Iterator[pa.Table]:
+def _located(photographs: Iterable[pa.Table], rejected: pa.Table) -> Iterator[pa.Table]:
+    """Those with a location. Another run may have computed meanwhile what this one has rejected."""
     for rows in photographs:
-        yield rows.filter(pc.is_valid(rows["file"]))
+        yield anti_join(rows.filter(pc.is_valid(rows["file"])), rejected)

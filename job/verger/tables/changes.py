@@ -89,7 +89,7 @@ class Changes:
     removed : Spool
         Photograph versions of the base run that are not of this one (`LOCATION`).
     unused : Spool
-        Stored photograph versions that are not of this run (`LOCATION`).
+        Stored rows that this run does not stand on (`LOCATION`): other photograph versions, and other files' copies.
     rejected : pyarrow.Table
         Remembered rejections, with today's labels (`verger.tables.schemas.REJECTED`), sorted by path.
     refused : pyarrow.Table

@@ -24,6 +24,8 @@ from verger.tables.store import FeatureStore, parquet_files
 
 # Files whose narrow columns are read at the same time: each needs a round trip or two.
 _READERS, _READ_AHEAD = 16, 32
+# Of several files with a photograph version the last is taken: a compacted file comes after those that it replaces.
+_ORDER = [*KEY, "file"]
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,8 @@ class Located:
     Attributes
     ----------
     rows : Spool
-        Each photograph version once (`verger.photographs.difference.LOCATION`), sorted by path.
+        Each photograph version once a file (`verger.photographs.difference.LOCATION`), sorted by path, version and
+        file.
     files : dict of str to StoredFile
         The readable files, by their path below the store's folder.
     """
@@ -59,8 +62,7 @@ def locate(
     Returns
     -------
     Located
-        Of the files that were not known. Of several files with the same photograph version, the last by name is taken:
-        a compacted file comes after those that it replaces.
+        Of the files that were not known.
     set of str
         The known files that are still there.
     """
@@ -71,11 +73,11 @@ def _locate(store: FeatureStore, known: Mapping[str, StoredFile], scratch: str |
     listed = {_below(store, entry.path): entry for entry in parquet_files(store.storage, store.folder)}
     present = {name for name, entry in listed.items() if name in known and known[name].version == entry.version}
     unread = [(name, entry) for name, entry in listed.items() if name not in present]
-    sorter, files = Sorter(LOCATION, ["path", "version", "file"], scratch), {}
+    sorter, files = Sorter(LOCATION, _ORDER, scratch), {}
     for name, entry, rows in _read(store, unread):
         sorter.write(rows)
         files[name] = StoredFile(entry.version, rows.num_rows, entry.size)
-    return Located(sorter.finish(unique=KEY), files), present
+    return Located(sorter.finish(unique=_ORDER), files), present
 
 
 def _below(store: FeatureStore, path: str) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from verger.errors import NothingToReadError, StoreError
+from verger.errors import StoreError
 from verger.photographs.difference import LOCATION
 from verger.photographs.inventory import SCHEMA as PHOTOGRAPHS
 from verger.storage.base import Storage, raise_if_corrupt
@@ -56,7 +57,7 @@ class Snapshot:
     parts : tuple of str
         Canonical paths of the Parquet files of its photographs.
     unused : str
-        That of the file of stored photograph versions that the run did not stand on.
+        That of the file of stored rows that the run did not stand on.
     num_rows : int
         Photographs.
     files : dict of str to StoredFile
@@ -85,17 +86,16 @@ class Snapshot:
 
         Raises
         ------
-        NothingToReadError, StoreError
+        StoreError
             It is gone, or damaged.
         """
         storage, folder = run.storage, run.path("snapshot")
         parts = tuple(entry.path for entry in parquet_files(storage, folder))
-        try:
-            with raise_if_corrupt(folder):
-                covered = _table(storage, join(folder, _COVERED))
-                rows = sum(_opened(storage, path).metadata.num_rows for path in parts)
-        except FileNotFoundError:
-            raise NothingToReadError(f"{run.folder} has no snapshot") from None
+        covered = pa.Table.from_batches(_batches(storage, join(folder, _COVERED), _FILES), _FILES)
+        rows = 0
+        for path in parts:
+            with _opened(storage, path, SCHEMA) as part:
+                rows += part.metadata.num_rows
         files = {row["file"]: StoredFile(row["version"], row["rows"], row["size"]) for row in covered.to_pylist()}
         return cls(storage, parts, join(folder, _UNUSED), rows, files)
 
@@ -113,10 +113,10 @@ class Snapshot:
             A file is damaged or gone.
         """
         for path in self.parts:
-            yield from _batches(self.storage, path)
+            yield from _batches(self.storage, path, SCHEMA)
 
     def unused_rows(self) -> Iterator[pa.RecordBatch]:
-        """Read the stored photograph versions that the run did not stand on.
+        """Read the stored rows that the run did not stand on: other versions, and copies in other files.
 
         Yields
         ------
@@ -128,7 +128,7 @@ class Snapshot:
         StoreError
             The file is damaged or gone.
         """
-        yield from _batches(self.storage, self.unused)
+        yield from _batches(self.storage, self.unused, LOCATION)
 
 
 def write(
@@ -146,7 +146,7 @@ def write(
     photographs : iterable of pyarrow.RecordBatch or pyarrow.Table
         With the columns of `SCHEMA`, sorted by path.
     unused : iterable of pyarrow.RecordBatch or pyarrow.Table
-        Stored photograph versions that the run does not stand on (`LOCATION`), sorted by path.
+        Stored rows that the run does not stand on (`LOCATION`), sorted by path.
     files : mapping of str to StoredFile
         All files of the feature store that the run knows.
 
@@ -197,17 +197,21 @@ def _write(storage: Storage, path: str, schema: pa.Schema, tables: Iterable[pa.R
     return rows
 
 
-def _opened(storage: Storage, path: str) -> pq.ParquetFile:
-    return pq.ParquetFile(storage.arrow().open_input_file(path), page_checksum_verification=True)
-
-
-def _table(storage: Storage, path: str) -> pa.Table:
-    return _opened(storage, path).read()
-
-
-def _batches(storage: Storage, path: str) -> Iterator[pa.RecordBatch]:
+@contextmanager
+def _opened(storage: Storage, path: str, schema: pa.Schema) -> Iterator[pq.ParquetFile]:
+    """A file that has these columns; StoreError where it is gone or damaged, also while it is read."""
     try:
-        with raise_if_corrupt(path), _opened(storage, path) as file:
-            yield from file.iter_batches(_BATCH_ROWS)
+        with (
+            raise_if_corrupt(path),
+            pq.ParquetFile(storage.arrow().open_input_file(path), page_checksum_verification=True) as file,
+        ):
+            if not file.schema_arrow.equals(schema):
+                raise ValueError(f"{file.schema_arrow.names} instead of {schema.names}")
+            yield file
     except FileNotFoundError as error:
         raise StoreError(f"{path} is gone", "Run again") from error
+
+
+def _batches(storage: Storage, path: str, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    with _opened(storage, path, schema) as file:
+        yield from file.iter_batches(_BATCH_ROWS)
