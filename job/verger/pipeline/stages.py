@@ -179,7 +179,7 @@ def analyse(job: Job, driver: Driver, projected: Projected) -> Analysed:
         job.progress,
         driver.show,
         standardize=fitted.pca.scale is not None,
-        fitted_by=fitted.by.run_id,
+        fitted_by=None if fitted.on_these_photographs else fitted.by.run_id,
     )
     return Analysed(analysis.analyse(projected.extracted.compared.store), analysis.draw)
 

@@ -36,10 +36,10 @@ def standing_base(job: Job, compared: Compared, fitted: Fitted | None) -> Base |
     document = base.manifest
     if document.verger_version != __version__:
         return None
-    if job.config.pca == "auto":
-        return base if document.config.get("pca") in ("fit", "auto") and _fits_alike(job.config, document) else None
     if fitted is not None:
         return base if fitted.by.run_id == document.pca.fitted_by else None
+    if job.config.pca == "auto":
+        return base if document.config.get("pca") in ("fit", "auto") and _fits_alike(job.config, document) else None
     return base if document.pca.fitted_by == base.run.run_id and _fits_alike(job.config, document) else None
 
 
@@ -111,6 +111,8 @@ def copy_table(job: Job, accepted: Accepted, base: Base) -> Projected:
         manifest.fitting_run(base.run, base.manifest),
         space.moments_of(base),
         drift=base.manifest.pca.kept,
+        kept_share=base.manifest.pca.kept_share,
+        on_these_photographs=base.manifest.pca.fitted_by == base.run.run_id,
     )
     fitted.save(run)
     return table.finish(job, standing, fitted)

@@ -267,6 +267,8 @@ class Fitted:
         Cosines between the components of a refit and those of the space before it.
     turned_to : str, optional
         Id of the run that fitted that space.
+    on_these_photographs : bool
+        Whether an earlier run fitted it on the photographs of this run.
     """
 
     pca: Pca
@@ -277,6 +279,7 @@ class Fitted:
     retention: Retention | None = None
     rotation: Float64Array | None = None
     turned_to: str | None = None
+    on_these_photographs: bool = False
 
     def save(self, run: Run) -> None:
         """Write components and moments into a run's folder.
