@@ -83,7 +83,7 @@ def finish(job: Job, standing: Standing, fitted: Fitted) -> Projected:
         The table is not complete.
     """
     run, columns = job.run, fitted.pca.n_components
-    reader.verify(run, standing.photographs.num_rows, columns)
+    reader.verify(run, standing.photographs.num_rows, columns, job.config.local_dir)
     if job.config.csv:
         reader.write_csv(run, columns)
     return Projected(standing, fitted, run.path("projection"), record(job, standing))

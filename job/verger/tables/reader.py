@@ -11,6 +11,7 @@ import pyarrow.dataset as ds
 
 from verger.config import StoreSettings
 from verger.errors import NothingToReadError, StoreError
+from verger.sorting import Sorter
 from verger.storage.stores import Stores
 from verger.storage.uri import join
 from verger.tables import manifest, runs
@@ -42,7 +43,7 @@ def projection(run: Run) -> ds.Dataset:
     return ds.dataset(files, schema=PROJECTION, filesystem=storage.arrow())
 
 
-def verify(run: Run, rows: int, columns: int) -> None:
+def verify(run: Run, rows: int, columns: int, scratch: str | None = None) -> None:
     """Read a run's table back and check it, before the manifest is written.
 
     Parameters
@@ -53,22 +54,24 @@ def verify(run: Run, rows: int, columns: int) -> None:
         Photographs that the table should have.
     columns : int
         Components that each row should have.
+    scratch : str, optional
+        Folder for temporary files, in which paths are sorted.
 
     Raises
     ------
     StoreError
         A row is missing, is there twice, or has not ``columns`` finite numbers.
     """
-    found, paths = 0, []
+    found, paths = 0, Sorter(pa.schema([PROJECTION.field("path")]), ["path"], scratch)
     for batch in projection(run).to_batches(columns=["path", "pca_features"]):
         found += batch.num_rows
-        paths.append(batch["path"])
+        paths.write(batch.select(["path"]))
         values, widths = pc.list_flatten(batch["pca_features"]), pc.list_value_length(batch["pca_features"])
         if batch.num_rows and (pc.min_max(widths).as_py() != {"min": columns, "max": columns} or widths.null_count):
             raise _wrong_table(run, f"rows without exactly {columns} components")
         if values.null_count or not pc.all(pc.is_finite(values), min_count=0).as_py():
             raise _wrong_table(run, "components that are not finite numbers")
-    unique = pc.count_distinct(pa.chunked_array(paths, pa.string())).as_py()
+    unique = paths.finish(unique=["path"]).num_rows
     if (found, unique) != (rows, rows):
         raise _wrong_table(run, f"{found} rows of {unique} photographs instead of {rows}")
 

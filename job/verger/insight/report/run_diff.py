@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,12 +11,17 @@ import pyarrow.compute as pc
 from scipy.linalg import subspace_angles
 
 from verger.components.pca import Pca
-from verger.errors import VergerError
+from verger.errors import NothingToReadError, StoreError, VergerError
 from verger.insight.arrays import Float64Array
+from verger.sorting import Sorter, aligned
 from verger.tables import manifest as manifests
 from verger.tables import reader
 from verger.tables.manifest import Manifest
+from verger.tables.rows import KEY
 from verger.tables.runs import Run
+from verger.tables.snapshot import Snapshot
+
+_KEYS = pa.schema([(name, pa.string()) for name in KEY])
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,23 +71,39 @@ def compare(run: Run, pca: Pca, manifest: Manifest, previous: Run) -> RunDiff | 
     """
     try:
         previous, earlier = manifests.read_standing(previous)
-        old, new = (_photographs(each) for each in (previous, run))
+        new, gone, changed = _differences(previous, run)
         comparable = _feature_space(earlier) == _feature_space(manifest)
         angles = angles_between(Pca.load(previous.path("pca"), previous.storage), pca) if comparable else None
     except (VergerError, OSError, pa.ArrowInvalid):
         return None
-    in_both = new.filter(pc.is_in(new["path"], value_set=old["path"]))
-    old_versions = old["version"].take(pc.index_in(in_both["path"], value_set=old["path"]))
-    changed = pc.sum(pc.not_equal(in_both["version"], old_versions)).as_py() or 0
-    return RunDiff(earlier, new.num_rows - in_both.num_rows, old.num_rows - in_both.num_rows, changed, angles)
+    return RunDiff(earlier, new, gone, changed, angles)
+
+
+def _differences(previous: Run, run: Run) -> tuple[int, int, int]:
+    """Numbers of photographs that are new, gone, and in another version, counted on sorted streams."""
+    new = gone = changed = 0
+    for old, now in aligned([_keys(previous), _keys(run)], [_KEYS, _KEYS], "path"):
+        at = pc.index_in(now["path"], value_set=old["path"])
+        both = now.num_rows - at.null_count
+        new, gone = new + at.null_count, gone + old.num_rows - both
+        changed += pc.sum(pc.not_equal(now["version"], old["version"].take(at))).as_py() or 0
+    return new, gone, changed
+
+
+def _keys(run: Run) -> Iterator[pa.RecordBatch]:
+    """Path and version of a run's photographs, sorted by path."""
+    try:
+        snapshot = Snapshot.open(run)
+    except (NothingToReadError, StoreError):  # an older run, or one whose snapshot is lost
+        sorter = Sorter(_KEYS, KEY)
+        for batch in reader.projection(run).to_batches(columns=KEY):
+            sorter.write(batch)
+        return sorter.finish().batches()
+    return (batch.select(KEY) for batch in snapshot.photographs())
 
 
 def _feature_space(manifest: Manifest) -> tuple[str, bool]:
     return manifest.features.fingerprint, manifest.pca.standardized
-
-
-def _photographs(run: Run) -> pa.Table:
-    return reader.projection(run).to_table(columns=["path", "version"])
 
 
 def angles_between(one: Pca, other: Pca) -> Float64Array:
