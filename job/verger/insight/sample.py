@@ -110,7 +110,11 @@ def draw_sample(run: Run, store: FeatureStore, settings: AnalysisSettings, sourc
 def _draw_sample(run: Run, store: FeatureStore, settings: AnalysisSettings, source: str) -> Sample:
     random = np.random.default_rng(settings.seed)
     rows, total = located_rows(run, store, MAX_CATALOGUED, random)
-    k = _list_length(reader.projection(run), "pca_features")
+    with raise_if_corrupt(run.path("projection")):
+        table = reader.projection(run)
+        if not table.count_rows():
+            raise NothingToReadError(f"the run's table, {run.path('projection')}, is gone", "Run again")
+        k = _list_length(table, "pca_features")
     d = list_length(store.storage, rows, "features")
     chosen = _draw(rows, min(MAX_PHOTOGRAPHS, _max_rows(k, settings)), random)
     drawn = rows.take(chosen)
@@ -118,10 +122,12 @@ def _draw_sample(run: Run, store: FeatureStore, settings: AnalysisSettings, sour
     whole = total <= MAX_CATALOGUED
     catalogue = _with_digests(rows if whole else drawn, store)
     photographs = catalogue.take(chosen) if whole else catalogue
+    with raise_if_corrupt(run.path("projection")):
+        components = _read_lists(table, "pca_features", photographs, k)
     return Sample(
         catalogue=catalogue,
         photographs=photographs,
-        components=_read_lists(reader.projection(run), "pca_features", photographs, k),
+        components=components,
         feature_rows=feature_rows,
         features=read_lists(store.storage, drawn.take(feature_rows), "features", d),
         root=source,
