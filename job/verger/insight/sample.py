@@ -14,6 +14,7 @@ from verger.config import AnalysisSettings
 from verger.errors import NothingToReadError
 from verger.insight.arrays import Float32Array, Float64Array, Indices, category_codes
 from verger.insight.located import list_length, located_rows, read_lists, read_texts
+from verger.storage.base import raise_if_corrupt
 from verger.tables import reader
 from verger.tables.file_errors import retry_if_vanished
 from verger.tables.rows import KEY, row_keys

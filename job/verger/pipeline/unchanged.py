@@ -40,7 +40,16 @@ def standing_base(job: Job, compared: Compared, fitted: Fitted | None) -> Base |
         return base if fitted.by.run_id == document.pca.fitted_by else None
     if job.config.pca == "auto":
         return base if document.config.get("pca") in ("fit", "auto") and _fits_alike(job.config, document) else None
-    return base if document.pca.fitted_by == base.run.run_id and _fits_alike(job.config, document) else None
+    return base if _is_fit(base) and _fits_alike(job.config, document) else None
+
+
+def _is_fit(base: Base) -> bool:
+    """Whether a run's components were fitted on its own photographs: by itself, or by the run whose table it copied."""
+    document = base.manifest
+    copied = document.config.get("pca") == "fit" and document.pca.kept is None  # neither auto nor reuse nor project
+    return document.pca.fitted_by == base.run.run_id or (
+        copied and document.pca.n_photographs == document.projection.rows
+    )
 
 
 def _fits_alike(config: RunConfig, document: Manifest) -> bool:
@@ -112,7 +121,7 @@ def copy_table(job: Job, accepted: Accepted, base: Base) -> Projected:
         space.moments_of(base),
         drift=base.manifest.pca.kept,
         kept_share=base.manifest.pca.kept_share,
-        on_these_photographs=base.manifest.pca.fitted_by == base.run.run_id,
+        on_these_photographs=_is_fit(base),
     )
     fitted.save(run)
     return table.finish(job, standing, fitted)
