@@ -105,7 +105,15 @@ def compact(
         require_s3_support(spark, uses_s3(output, config.event_log))
         with progress.stage("compact", "Merging files"):
             checked = partial(check_executors, spark, config)
-            return compaction.compact(stores.of(output), output, spark, progress.warn, checked=checked)
+            return compaction.compact(
+                stores.of(output),
+                output,
+                spark,
+                progress.warn,
+                checked=checked,
+                buckets=stores.buckets,
+                scratch=config.local_dir,
+            )
 
 
 def _existing_output(stores: Stores, output: str, event_log: str | None, settings: AccessSettings) -> str:
