@@ -19,7 +19,7 @@ from tests.spools import spool_of
 from verger.errors import StoreError
 from verger.storage.local import LocalStorage
 from verger.tables import compaction, small_files
-from verger.tables.pruning import prune_gone
+from verger.tables.pruning import Listing, prune_gone
 from verger.tables.schemas import FEATURES
 from verger.tables.selection import Selection
 from verger.tables.store import FeatureStore
@@ -314,10 +314,9 @@ def test_an_uncommitted_wave_is_not_changed(output: Path) -> None:
 
 def test_prune_and_compaction_work_together(output: Path) -> None:
     compact(output)
-    present = spool_of("/p", "/q")
-    assert (
-        prune_gone(LocalStorage(), str(output), "/", present, pytest.fail) == 4
-    )  # of four files, two rows each of /r and /s
+    listing = Listing("/", spool_of("/p", "/q"), NOON)
+    forgotten = prune_gone(LocalStorage(), str(output), listing, pytest.fail)
+    assert forgotten["photographs"] == 4  # of four files, two rows each of /r and /s
     left = {path: SEEN[path] for path in ("/p", "/q")}
     for hours in (24, 48, 72):
         assert features(output) == left
