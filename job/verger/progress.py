@@ -238,6 +238,17 @@ class Progress:
         else:
             self._print(text)
 
+    def info(self, text: str) -> None:
+        """Show one line of detail, at the log levels ``info`` and ``debug``.
+
+        Parameters
+        ----------
+        text : str
+            As for `say`.
+        """
+        if self._log_level in ("debug", "info"):
+            self.say(text)
+
     def finish(self, **totals: Any) -> None:
         """Write the last line of a run that succeeded, for scripts. On a terminal nothing is written.
 

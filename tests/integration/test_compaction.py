@@ -29,7 +29,7 @@ from verger.pipeline import maintenance, table
 from verger.progress import Progress
 from verger.storage.local import LocalStorage
 from verger.storage.stores import Stores
-from verger.tables import compaction
+from verger.tables import compaction, feature_rows, small_files
 from verger.tables.file_errors import retry_if_vanished, vanished
 from verger.tables.rows import KEY
 from verger.tables.schemas import FEATURES
@@ -166,9 +166,13 @@ def test_files_come_near_the_target(spark, place: Path, monkeypatch: pytest.Monk
             compression="none",
         )
     size = (folder / "20200101T000000Z-many-000000-00000" / "part-0.parquet").stat().st_size
-    monkeypatch.setattr(compaction, "TARGET_BYTES", 4 * size)
-    monkeypatch.setattr(compaction, "_OPEN_COST_BYTES", 0)
-    assert compact(spark, place)["files_after"] - 1 == 3  # of four, four and one with the small ones
+    monkeypatch.setattr(small_files, "TARGET_BYTES", 4 * size)
+    monkeypatch.setattr(feature_rows, "_MIN_TASK_BYTES", size)
+    before = stored(place)
+    assert compact(spark, place)["files_after"] - 1 == 2  # of four and of five, with the small ones
+    shares = [pq.read_metadata(path).num_rows for path in set(stored(place)) - set(before) if "pixels-8" in str(path)]
+    assert sum(shares) == len(expected) + 24
+    assert max(shares) < 1.3 * min(shares)
     known = FeatureStore(LocalStorage(), str(place / "out"), folder.name).known()
     assert set(expected) <= set(known["path"].to_pylist())
 
@@ -255,7 +259,7 @@ def assert_same(got: pa.Table, expected: pa.Table) -> None:
 
 
 def test_a_run_compacts_at_its_end_where_small_files_are_many(spark, grown, place: Path, monkeypatch) -> None:
-    monkeypatch.setattr(compaction, "MIN_SMALL_FILES", 6)
+    monkeypatch.setattr(small_files, "MAX_SMALL_FILES", 5)
     before = stored(place)
     quiet = run(spark, place, input=str(grown / "in"), compact="never", components=1)
     assert "compact" not in quiet["timings_s"]
@@ -270,9 +274,10 @@ def test_a_run_compacts_at_its_end_where_small_files_are_many(spark, grown, plac
         assert progress.warnings == ["the feature store was not compacted: no. Ask."]
     assert stored(place) == before
     run(spark, place, input=str(grown / "in"), components=3)
-    assert len(stored(place)) == len(before) + 2
+    (new,) = set(stored(place)) - set(before)  # the other network has few files
+    assert "pixels-8" in str(new)
     run(spark, place, input=str(grown / "in"), components=4)  # what is replaced does not count as small
-    assert len(stored(place)) == len(before) + 2
+    assert set(stored(place)) == {*before, new}
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,13 @@ import pytest
 
 import verger
 from tests.integration.runs import WITHOUT_INSIGHT, photographs, run
-from tests.spools import spool_of
+from verger.photographs import inventory
 from verger.spark.failures import explain
+from verger.spool import spool
 from verger.storage.local import LocalStorage
+from verger.storage.stores import Stores
 from verger.tables import compaction
-from verger.tables.pruning import prune_gone
+from verger.tables.pruning import Listing, prune_gone
 
 pytestmark = pytest.mark.required_in_ci
 
@@ -123,8 +126,11 @@ def compacted_and_pruned(spark: Any, tmp_path_factory: pytest.TempPathFactory) -
     run(spark, folder, wave_size=6, partitions=2, **WITHOUT_INSIGHT)
     output = str(folder / "out")
     compaction.compact(LocalStorage(), output, spark, pytest.fail)
-    present = spool_of(*(str(path) for path in files[:9]))
-    assert prune_gone(LocalStorage(), output, str(folder / "in"), present, pytest.fail) == 6  # with their copies
+    there = inventory.take(str(folder / "in"), Stores()).photographs.to_table()
+    present = spool(there.schema, [there.filter(pa.compute.is_in(there["path"], pa.array(map(str, files[:9]))))])
+    listing = Listing(str(folder / "in"), present, datetime.now(UTC))
+    forgotten = prune_gone(LocalStorage(), output, listing, pytest.fail)
+    assert forgotten == {"photographs": 6, "versions": 0, "rejections": 0, "refused": 0}  # with their copies
     photographs(folder / "in", 2, start=12)
     run(spark, folder, **WITHOUT_INSIGHT)
     return folder / "out"

@@ -367,7 +367,7 @@ def test_pruning_what_is_gone_keeps_the_table(spark, place: Path) -> None:
     expected = run(spark, place)
     with open(os.devnull, "w") as quiet, Progress(quiet) as progress:
         removed = pipeline.prune(PruneSettings(output=str(place / "out")), 1, True, progress)
-    assert removed == {"runs": 1, "unfinished": 0, "photographs": 10}
+    assert removed == {"runs": 1, "unfinished": 0, "photographs": 10, "versions": 0, "rejections": 0, "refused": 0}
     done = run(spark, place)
     assert done["photographs"]["computed"] == done["photographs"]["gone"] == 0
     assert done["photographs"]["known"] == expected["photographs"]["known"] == 30

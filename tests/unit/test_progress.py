@@ -162,6 +162,11 @@ class TestWarn:
         assert progress.warnings == ["k is 12", "drift"]
         assert [event["message"] for event in events(stream)] == ["k is 12", "drift"]
 
+    @pytest.mark.parametrize(("log_level", "shown"), [("debug", True), ("info", True), ("warning", False)])
+    def test_details_are_shown_at_the_level_info(self, stream, log_level, shown):
+        Progress(stream, log_level=log_level).info("one photograph")
+        assert stream.getvalue() == ("one photograph\n" if shown else "")
+
     def test_log_level_error_keeps_warnings_for_the_manifest_only(self, stream):
         progress = Progress(stream, log_level="error")
         progress.warn("k is 12")

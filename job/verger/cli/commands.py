@@ -165,10 +165,14 @@ def export(config: ResultSettings, run_uri: str, photographs: int | None) -> Non
 
 @verger.command()
 @click.option("--keep-runs", metavar="N", type=click.IntRange(min=1), help="Delete all runs but the last N.")
-@click.option("--gone", is_flag=True, help="Delete the features of photographs that no longer exist.")
+@click.option("--gone", is_flag=True, help="Delete what is stored of photographs that are gone or were replaced.")
 @settings(PruneSettings, ("Where", *_ACCESS), only=["output"])
 def prune(config: PruneSettings, keep_runs: int | None, gone: bool) -> None:
-    """Delete old runs, and the features of photographs that no longer exist."""
+    """Delete old runs, and what is stored of photographs that are gone or were replaced.
+
+    With VERGER_LOG_LEVEL=info it names each of these photographs. Older runs have rows of them until --keep-runs
+    deletes these runs.
+    """
     if keep_runs is None and not gone:
         raise click.UsageError("nothing to prune: give --keep-runs N, --gone or both.")
     with reporting(config) as progress:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -16,14 +17,14 @@ from verger.spark.session import require_s3_support, session, uses_s3
 from verger.storage.stores import Stores
 from verger.storage.uri import canonical
 from verger.tables import compaction, manifest, runs
-from verger.tables.pruning import prune_gone, prune_runs
+from verger.tables.pruning import Listing, prune_gone, prune_runs
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 
 def prune(config: PruneSettings, keep_runs: int | None, forget_gone: bool, progress: Progress) -> dict[str, int]:
-    """Forget old runs, and the features of photographs that are no longer there.
+    """Forget old runs, and what is stored of photographs that are gone or were replaced.
 
     Parameters
     ----------
@@ -32,14 +33,15 @@ def prune(config: PruneSettings, keep_runs: int | None, forget_gone: bool, progr
     keep_runs : int, optional
         Finished runs to keep, the newest; those that a pointer names are always kept.
     forget_gone : bool
-        Whether to list the latest run's input, and drop stored rows below it whose photograph is gone.
+        Whether to list the latest run's input, and drop stored rows below it whose photograph is gone or has
+        another version now.
     progress : Progress
-        Told of the stages, and of damaged files that are left as they are.
+        Told of the stages, of damaged files that are left as they are, and of each row that was dropped.
 
     Returns
     -------
     dict of str to int
-        How many ``runs``, ``unfinished`` runs and ``photographs`` were removed.
+        How many ``runs`` and ``unfinished`` runs were removed; and the counts of `verger.tables.pruning.prune_gone`.
 
     Raises
     ------
@@ -52,17 +54,17 @@ def prune(config: PruneSettings, keep_runs: int | None, forget_gone: bool, progr
     output = _existing_output(stores, config.output, None, config)
     storage = stores.of(output)
     source, exclude = _latest_input(stores, output, config) if forget_gone else ("", ())
-    removed = {"runs": 0, "unfinished": 0, "photographs": 0}
+    removed = dict.fromkeys(("runs", "unfinished", "photographs", "versions", "rejections", "refused"), 0)
     if keep_runs is not None:
         with progress.stage("prune", "Removing old runs"):
             removed |= prune_runs(storage, output, keep_runs)
     if forget_gone:
+        began = datetime.now(UTC)
         with progress.stage("list", "Listing photographs"):
             found = inventory.take(source, stores, exclude, enter_excluded=True)
-        with progress.stage("prune", "Removing features of photographs that are gone"):
-            removed["photographs"] = prune_gone(
-                storage, output, source, found.photographs, progress.warn, found.excluded
-            )
+        listing = Listing(source, found.photographs, began, found.excluded)
+        with progress.stage("prune", "Forgetting photographs that are gone or were replaced"):
+            removed |= prune_gone(storage, output, listing, progress.warn, progress.info)
     return removed
 
 
@@ -105,7 +107,15 @@ def compact(
         require_s3_support(spark, uses_s3(output, config.event_log))
         with progress.stage("compact", "Merging files"):
             checked = partial(check_executors, spark, config)
-            return compaction.compact(stores.of(output), output, spark, progress.warn, checked=checked)
+            return compaction.compact(
+                stores.of(output),
+                output,
+                spark,
+                progress.warn,
+                checked=checked,
+                buckets=stores.buckets,
+                scratch=config.local_dir,
+            )
 
 
 def _existing_output(stores: Stores, output: str, event_log: str | None, settings: AccessSettings) -> str:

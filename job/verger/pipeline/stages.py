@@ -185,7 +185,9 @@ def analyse(job: Job, driver: Driver, projected: Projected) -> Analysed:
 
 
 def compact(job: Job, session: Session, published: Published) -> None:
-    """Merge the store's small files if there are many. A failure is a warning: the run is published already.
+    """Merge the store's smallest files if there are many. A failure is a warning: the run is published already.
+
+    The run waits for it: `verger.tables.small_files` says how much is copied at most.
 
     Parameters
     ----------
@@ -201,4 +203,12 @@ def compact(job: Job, session: Session, published: Published) -> None:
     with warn_on_error("the feature store was not compacted", job.progress.warn):
         if compaction.is_due(job.run.storage, job.run.output):
             with job.progress.stage("compact", "Merging the feature store's small files"):
-                compaction.compact(job.run.storage, job.run.output, session.spark, job.progress.warn)
+                compaction.compact(
+                    job.run.storage,
+                    job.run.output,
+                    session.spark,
+                    job.progress.warn,
+                    after=job.run.run_id,
+                    buckets=job.stores.buckets,
+                    scratch=job.config.local_dir,
+                )

@@ -1,78 +1,51 @@
 """Compaction: small files of the feature store are copied into fewer, larger ones, which readers prefer.
 
 Readers get the same rows after a crash at any point. The new files are copies. A record names the old files, and these
-are deleted a day later, if other files still hold all of their rows.
+are deleted a day later, if other files still hold all of their rows. At the end of a run, which waits for it, only some
+files are merged, and no other file is opened: `verger.tables.small_files` says which. In memory there are blocks of
+rows, and a bit for each row of the files that are merged.
 """
 
 from __future__ import annotations
 
-import json
 import secrets
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from functools import partial
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from itertools import groupby
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from verger.errors import NothingToReadError, StoreError
-from verger.jsonable import dump, timestamp
+from verger.errors import StoreError
+from verger.photographs.difference import LOCATION
+from verger.sorting import aligned, keep_last
 from verger.spark.session import write_parquet
+from verger.spool import Spool
 from verger.storage.base import Entry, Storage
+from verger.storage.buckets import Bucket
 from verger.storage.uri import join
+from verger.tables import compaction_records, locations, small_files
+from verger.tables.compaction_records import Record
+from verger.tables.feature_rows import FeatureRows
 from verger.tables.file_errors import retry_if_vanished
-from verger.tables.rows import KEY, anti_join, deduplicate, with_file_names
+from verger.tables.locations import Located
+from verger.tables.rows import KEY, anti_join, semi_join
 from verger.tables.schemas import FEATURES
-from verger.tables.store import FeatureStore, parquet_files
+from verger.tables.selection import Selection, select_rows
+from verger.tables.store import FeatureStore, parquet_files, run_folder_prefix
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
-
-# Size of the new files.
-TARGET_BYTES = 128 << 20
-# Smaller files are merged. Two of them fit into one new file, so that compactions come to an end.
-SMALL_BYTES = TARGET_BYTES // 2
-# The number of small files of one fingerprint from which an automatic compaction pays. Every reader opens each of them:
-# at 20 ms a file, as measured with a store on one machine, that is five seconds.
-MIN_SMALL_FILES = 256
-# How long the old files are kept for runs that listed the store before the compaction.
-GRACE_PERIOD = timedelta(hours=24)
-# Spark adds so many bytes for each file, so that no task opens more than 2,048 files.
-_OPEN_COST_BYTES = TARGET_BYTES // 2048
 
 Clock = Callable[[], datetime]
 
 
 def _now() -> datetime:
     return datetime.now(UTC)
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """What one compaction did. It allows a later compaction to delete the inputs.
-
-    Attributes
-    ----------
-    path : str
-        Of the record itself.
-    fingerprint : str
-        That of the features in the files.
-    inputs, outputs : tuple of str
-        Canonical paths of files in the store.
-    at : datetime
-        When the outputs were checked.
-    """
-
-    path: str
-    fingerprint: str
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-    at: datetime
 
 
 def is_due(storage: Storage, output: str, clock: Clock = _now) -> bool:
@@ -87,14 +60,14 @@ def is_due(storage: Storage, output: str, clock: Clock = _now) -> bool:
     clock : callable, optional
         Returns the time, with a time zone.
     """
-    found = list(_records(storage, output, lambda _: None))
-    if any(record.at + GRACE_PERIOD <= clock() for record in found):
+    found = list(compaction_records.read(storage, output, lambda _: None))
+    if any(record.is_due(clock()) for record in found):
         return True
     replaced = {path for record in found for path in record.inputs}
     features = join(output, "features")
-    entries = parquet_files(storage, features)
-    small = (entry.path for entry in entries if entry.size < SMALL_BYTES and entry.path not in replaced)
-    return any(count >= MIN_SMALL_FILES for count in Counter(_fingerprint(features, path) for path in small).values())
+    entries = (entry for entry in parquet_files(storage, features) if entry.path not in replaced)
+    small = (_fingerprint(features, entry.path) for entry in entries if entry.size < small_files.SMALL_BYTES)
+    return any(count > small_files.MAX_SMALL_FILES for count in Counter(small).values())
 
 
 def compact(
@@ -104,6 +77,10 @@ def compact(
     warn: Callable[[str], None],
     clock: Clock = _now,
     checked: Callable[[], AbstractContextManager[object]] = nullcontext,
+    *,
+    after: str | None = None,
+    buckets: tuple[Bucket, ...] = (),
+    scratch: str | None = None,
 ) -> dict[str, int]:
     """Merge the small files of every fingerprint, and delete the files that a compaction replaced a day ago.
 
@@ -114,13 +91,20 @@ def compact(
     output : str
         Canonical folder of the output.
     spark : SparkSession
-        Copies the rows, in a new session with settings of its own.
+        Copies the rows.
     warn : callable
         Takes a warning, one line, for each damaged file that is left out.
     clock : callable, optional
         Returns the time, with a time zone.
     checked : callable, optional
         Returns a context, in which executors copy rows. What it raises at its end undoes the copy.
+    after : str, optional
+        Id of the run that waits for this compaction: no more is merged than `verger.tables.small_files` allows.
+        Default: all small files are, and files of which readers take no row are recorded for deletion.
+    buckets : tuple of Bucket, optional
+        How the driver reaches the buckets of the output. A Python worker finds its own credentials.
+    scratch : str, optional
+        Folder for temporary files.
 
     Returns
     -------
@@ -134,68 +118,98 @@ def compact(
         The new files lack rows (they are removed), or the store refuses.
     """
     features = join(output, "features")
-    found = {_fingerprint(features, entry.path) for entry in parquet_files(storage, features)}
-    counts = dict.fromkeys(("fingerprints", "files_before", "files_after", "rows", "deleted"), 0)
-    for fingerprint in sorted(found):
-        compaction = _Compaction(FeatureStore(storage, output, fingerprint, warn), warn, clock, checked, counts)
-        retry_if_vanished(partial(compaction.run, spark), compaction.store.folder)
-        counts["fingerprints"] += 1
-    return counts
+    written: Counter[str] = Counter()  # bytes of each fingerprint that the run wrote
+    for entry in parquet_files(storage, features):
+        fingerprint, _, below = entry.path.removeprefix(join(features, "")).partition("/")
+        written[fingerprint] += entry.size if after and below.startswith(run_folder_prefix(after)) else 0
+    work = _Work(spark, warn, clock, checked, buckets, scratch)
+    if after is not None:
+        work.budget = small_files.AUTOMATIC_BYTES + written.total()
+    # The run's own files first, so that they cannot become too many.
+    for fingerprint in sorted(written, key=lambda name: (not written[name], name)):
+        compaction = _Compaction(FeatureStore(storage, output, fingerprint, warn), work)
+        retry_if_vanished(compaction.run, compaction.store.folder)
+        work.counts["fingerprints"] += 1
+    return work.counts
 
 
 def _fingerprint(features: str, path: str) -> str:
     return path.removeprefix(join(features, "")).partition("/")[0]
 
 
-class _Compaction:
-    """The compaction of one fingerprint's files. It adds up its results in ``counts``."""
+@dataclass
+class _Work:
+    """How one compaction works, what it may still copy (None: everything), and what it has done."""
 
-    def __init__(
-        self,
-        store: FeatureStore,
-        warn: Callable[[str], None],
-        clock: Clock,
-        checked: Callable[[], AbstractContextManager[object]],
-        counts: dict[str, int],
-    ) -> None:
+    spark: SparkSession
+    warn: Callable[[str], None]
+    clock: Clock
+    checked: Callable[[], AbstractContextManager[object]]
+    buckets: tuple[Bucket, ...]
+    scratch: str | None
+    budget: int | None = None
+    counts: dict[str, int] = field(
+        default_factory=lambda: dict.fromkeys(("fingerprints", "files_before", "files_after", "rows", "deleted"), 0)
+    )
+
+
+class _Compaction:
+    """The compaction of one fingerprint's files."""
+
+    def __init__(self, store: FeatureStore, work: _Work) -> None:
         self.store = store
         self._storage = store.storage
-        self._warn = warn
-        self._clock = clock
-        self._checked = checked
-        self._counts = counts
+        self._work = work
 
-    def run(self, spark: SparkSession) -> None:
+    def run(self) -> None:
         """Delete old files, then merge small ones."""
         # Records are read before the files are listed: so the listing has all files of these records.
-        found = list(_records(self._storage, self.store.output, self._warn))
-        entries, rows = self.store.rows()
-        present = {entry.path for entry in entries}
-        records = self._valid([record for record in found if record.fingerprint == self.store.fingerprint], present)
-        deleted = self._delete_replaced(records, rows, present)
-        rows = rows.filter(pc.invert(_in_files(rows, deleted)))
+        found = list(compaction_records.read(self._storage, self.store.output, self._work.warn))
+        entries = list(parquet_files(self._storage, self.store.folder))
+        records = self._valid(
+            [record for record in found if record.fingerprint == self.store.fingerprint],
+            {entry.path for entry in entries},
+        )
+        deleted = self._delete_replaced(records, entries)
         entries = [entry for entry in entries if entry.path not in deleted]
-        self._merge(spark, entries, rows, {path for record in records for path in record.inputs})
+        replaced = {path for record in records for path in record.inputs}
+        if self._work.budget is not None:
+            entries = [entry for entry in entries if entry.path not in replaced]
+            entries = small_files.choose(entries, self._work.budget)
+            self._work.budget -= sum(entry.size for entry in entries)
+        if entries:
+            self._merge(entries, {self._name(path) for path in replaced})
 
     def _valid(self, records: list[Record], present: set[str]) -> list[Record]:
-        """The records whose outputs are all readable, oldest first. The others are deleted."""
+        """The records whose outputs are all there, oldest first. The others are deleted."""
         for record in records:
             if not present.issuperset(record.outputs):
                 self._storage.delete(record.path)
         valid = [record for record in records if present.issuperset(record.outputs)]
         return sorted(valid, key=lambda record: (record.at, record.path))
 
-    def _delete_replaced(self, records: list[Record], rows: pa.Table, present: set[str]) -> set[str]:
-        """Delete the files that were replaced a day ago, if other files hold all of their rows; then the records."""
-        replaced = {path for record in records for path in record.inputs if path in present}
-        redundant, deleted = _redundant(rows, replaced), set[str]()
-        for record in records:
-            if record.at + GRACE_PERIOD <= self._clock():
-                removed = redundant.intersection(record.inputs) - deleted
-                self._delete(removed)
-                self._storage.delete(record.path)
-                self._counts["deleted"] += len(removed)
-                deleted |= removed
+    def _delete_replaced(self, records: list[Record], entries: list[Entry]) -> set[str]:
+        """Delete the files that were replaced a day ago, if other files hold all of their rows; then the records.
+
+        Of the others only such count as hold rows for a record, and that no record allows to be deleted.
+        """
+        now = self._work.clock()
+        due = [record for record in records if record.is_due(now)]
+        if not due:
+            return set()
+        replaced = {path for record in records for path in record.inputs}
+        old = {path for record in due for path in record.inputs}
+        holding = {path for record in records for path in (*record.outputs, *record.holders)} - replaced
+        read = locations.read(self.store, (it for it in entries if it.path in old | holding), self._work.scratch)
+        inputs = {name for name in read.files if self._path(name) in old}
+        redundant = {self._path(name) for name in inputs - _lacking([read.rows], inputs)}
+        deleted = set[str]()
+        for record in due:
+            removed = redundant.intersection(record.inputs) - deleted
+            self._delete(removed)
+            self._storage.delete(record.path)
+            self._work.counts["deleted"] += len(removed)
+            deleted |= removed
         return deleted
 
     def _delete(self, files: Collection[str]) -> None:
@@ -206,103 +220,115 @@ class _Compaction:
             for path in [folder] if present <= removed and folder != self.store.folder else sorted(removed):
                 self._storage.delete(path)
 
-    def _merge(self, spark: SparkSession, entries: list[Entry], rows: pa.Table, replaced: set[str]) -> None:
+    def _merge(self, entries: list[Entry], replaced: set[str]) -> None:
         """Copy the rows of small files into large ones, and record which files may be deleted.
 
         A file of which readers take no row is not copied. Other files hold its rows, as two runs computed the same, or
         a compaction was killed before it wrote its record.
         """
-        preferred = deduplicate(rows, "file")
-        needed = set(pc.unique(preferred["file"]).to_pylist())
-        small = [entry.path for entry in entries if entry.size < SMALL_BYTES and entry.path in needed]
-        merged = small if len(small) > 1 else []
-        inputs = merged + [entry.path for entry in entries if entry.path not in needed | replaced]
-        if not inputs:
+        read = locations.read(self.store, entries, self._work.scratch)
+        needed = {name for _, taken in _blocks(read.rows) for name in pc.unique(taken["file"]).to_pylist()}
+        small = {name for name in needed if read.files[name].size < small_files.SMALL_BYTES}
+        merged = small if len(small) > 1 else set[str]()
+        spent = set(read.files) - needed - replaced
+        if not merged | spent:
             return
-        name = f"{self._clock().astimezone(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+        name = f"{self._work.clock().astimezone(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
         folder = join(self.store.folder, f"wave=compacted-{name}")
         try:
             if merged:
-                repeated = anti_join(rows.filter(_in_files(rows, merged)), preferred, on=[*KEY, "file"])
-                with self._checked():
-                    _copy(spark, self.store, merged, repeated, self._storage.spark_uri(folder))
-            written = self._read_back(folder, inputs, rows)
+                with self._work.checked():
+                    selection = self._selection(read, merged)
+                    _copy(self._work.spark, selection, self._work.buckets, self._storage.spark_uri(folder))
+            written = self._read_back(folder, read.rows, merged | spent)
         except BaseException:
             with suppress(StoreError):  # what is left are copies: the next compaction treats them as duplicates
                 self._storage.delete(folder)
             raise
-        outputs = pc.unique(written["file"]).to_pylist()
-        self._record(name, inputs, outputs, written.num_rows)
-        for what, number in (("files_before", len(merged)), ("files_after", len(outputs)), ("rows", written.num_rows)):
-            self._counts[what] += number
+        self._record(name, merged | spent, set(written.files), _holders(read.rows, spent) - merged, written.rows)
+        done = {"files_before": len(merged), "files_after": len(written.files), "rows": written.rows.num_rows}
+        for what, number in done.items():
+            self._work.counts[what] += number
 
-    def _read_back(self, folder: str, inputs: list[str], rows: pa.Table) -> pa.Table:
+    def _selection(self, read: Located, merged: set[str]) -> Selection:
+        """The rows of these files that readers take."""
+        taken = (rows.filter(_in_files(rows, merged)) for _, rows in _blocks(read.rows))
+        rows_of, sizes = ({name: getattr(read.files[name], what) for name in merged} for what in ("rows", "size"))
+        batches = (batch for rows in taken for batch in rows.select(["file", "row"]).to_batches())
+        return select_rows(batches, rows_of, sizes, self._path(""))
+
+    def _read_back(self, folder: str, rows: Spool, inputs: set[str]) -> Located:
         """The rows in ``folder``; StoreError unless these and the files that stay hold all rows of the inputs."""
-        _, written = self.store.rows(folder)
-        lacking = len(inputs) - len(_redundant(pa.concat_tables([rows, written]), inputs))
-        if lacking:
+        written = locations.read(self.store, parquet_files(self._storage, folder), self._work.scratch)
+        if lacking := len(_lacking([rows, written.rows], inputs)):
             raise StoreError(
                 f"{folder} lacks rows of {lacking} of the files that it should replace",
                 "It was removed, and nothing else was changed: run again",
             )
         return written
 
-    def _record(self, name: str, inputs: list[str], outputs: list[str], rows: int) -> None:
-        root = join(self.store.output, "")
-        document = {
-            "fingerprint": self.store.fingerprint,
-            "inputs": [path.removeprefix(root) for path in inputs],
-            "outputs": [path.removeprefix(root) for path in outputs],
-            "rows": rows,
-            "at": timestamp(self._clock()),
-        }
-        self._storage.publish_once(join(self.store.output, "compactions", f"{name}.json"), dump(document))
+    def _record(self, name: str, inputs: set[str], outputs: set[str], holders: set[str], rows: Spool) -> None:
+        def paths(names: set[str]) -> tuple[str, ...]:
+            return tuple(self._path(name) for name in sorted(names))
+
+        record = Record(
+            path=join(self.store.output, "compactions", f"{name}.json"),
+            fingerprint=self.store.fingerprint,
+            inputs=paths(inputs),
+            outputs=paths(outputs),
+            holders=paths(holders),
+            rows=rows.num_rows,
+            at=self._work.clock(),
+        )
+        compaction_records.write(self._storage, self.store.output, record)
+
+    def _path(self, name: str) -> str:
+        """The path of a file that is named below the store's folder."""
+        return join(self.store.folder, name)
+
+    def _name(self, path: str) -> str:
+        return path.removeprefix(join(self.store.folder, ""))
 
 
-def _copy(spark: SparkSession, store: FeatureStore, files: list[str], repeated: pa.Table, uri: str) -> None:
-    """Write the files' rows without ``repeated`` ones to ``uri``, TARGET_BYTES a file, without a shuffle."""
-    from pyspark.sql import functions as F
+def _copy(spark: SparkSession, selection: Selection, buckets: tuple[Bucket, ...], uri: str) -> None:
+    """Write rows to ``uri``, about TARGET_BYTES a file, without a shuffle: each task writes one file."""
+    files = small_files.count_outputs(sum(file.size for file in selection.files))
+    rows = FeatureRows(spark, selection, buckets, tuple(FEATURES.names), max_tasks=files, open_cost=0)
+    unchanged = iter  # of the batches that a worker reads
+    write_parquet(rows.mapInArrow(unchanged, _features_ddl()), uri)
 
-    # A session with its own settings: Spark packs small files into tasks, and each task writes one file.
-    packing = spark.newSession()
-    packing.conf.set("spark.sql.files.maxPartitionBytes", TARGET_BYTES)
-    packing.conf.set("spark.sql.files.openCostInBytes", _OPEN_COST_BYTES)
-    packing.conf.set("spark.sql.files.minPartitionNum", 1)
-    rows = store.read_files(packing, files, FEATURES.names)
-    if repeated.num_rows:
-        rows = rows.join(F.broadcast(packing.createDataFrame(with_file_names(repeated))), [*KEY, "file"], "left_anti")
-    write_parquet(rows.drop("file"), uri)
+
+def _features_ddl() -> str:
+    from pyspark.sql.pandas.types import from_arrow_schema
+
+    return str(from_arrow_schema(FEATURES).simpleString())
 
 
 def _in_files(rows: pa.Table, files: Collection[str]) -> pa.ChunkedArray:
-    return pc.is_in(rows["file"], value_set=pa.array(list(files), pa.string()))
+    return pc.is_in(rows["file"], value_set=pa.array(sorted(files), pa.string()))
 
 
-def _redundant(rows: pa.Table, files: Collection[str]) -> set[str]:
-    """Those of ``files`` all of whose photograph versions are also in other files."""
-    inside = _in_files(rows, files)
-    unique = anti_join(rows.filter(inside), rows.filter(pc.invert(inside)))
-    return set(files).difference(pc.unique(unique["file"]).to_pylist())
+def _blocks(rows: Spool) -> Iterator[tuple[pa.Table, pa.Table]]:
+    """All rows of one range of paths after the other; and of each photograph version the row that readers take."""
+    for (block,) in aligned([rows.batches()], [LOCATION], "path"):
+        yield block, keep_last(block, KEY)
 
 
-def _records(storage: Storage, output: str, warn: Callable[[str], None]) -> Iterator[Record]:
-    """The records of earlier compactions, of all fingerprints."""
-    folder = join(output, "compactions")
-    for entry in storage.list(folder) if storage.exists(folder) else ():
-        if entry.path.rpartition("/")[2].startswith(".") or not entry.path.endswith(".json"):
-            continue
-        with suppress(NothingToReadError):  # another compaction has deleted it
-            if record := _parsed(entry.path, storage.read(entry.path), output):
-                yield record
-            else:
-                warn(f"{entry.path} is not the record of a compaction, and is left as it is")
+def _holders(rows: Spool, spent: set[str]) -> set[str]:
+    """The files from which readers take the photograph versions that are also in ``spent``."""
+    holders = set[str]()
+    for block, taken in _blocks(rows) if spent else ():
+        elsewhere = semi_join(taken, block.filter(_in_files(block, spent)))
+        holders.update(pc.unique(elsewhere["file"]).to_pylist())
+    return holders
 
 
-def _parsed(path: str, data: bytes, output: str) -> Record | None:
-    try:
-        document = json.loads(data)
-        inputs, outputs = (tuple(join(output, file) for file in document[key]) for key in ("inputs", "outputs"))
-        at = datetime.fromisoformat(document["at"]).astimezone(UTC)
-        return Record(path, document["fingerprint"], inputs, outputs, at)
-    except (ValueError, KeyError, TypeError):
-        return None
+def _lacking(streams: Iterable[Spool], inputs: set[str]) -> set[str]:
+    """Those of ``inputs`` that have a photograph version which no other file has."""
+    spools, lacking = list(streams), set[str]()
+    for tables in aligned([rows.batches() for rows in spools], [LOCATION] * len(spools), "path"):
+        rows = pa.concat_tables(tables)
+        inside = _in_files(rows, inputs)
+        lone = anti_join(rows.filter(inside), rows.filter(pc.invert(inside)))
+        lacking.update(pc.unique(lone["file"]).to_pylist())
+    return lacking

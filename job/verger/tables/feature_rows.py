@@ -32,9 +32,10 @@ if TYPE_CHECKING:
 ROW_GROUP_BYTES = 32 << 20
 # Bytes of a batch in memory. A worker holds two, one at work and one being read, and a row group as it is stored.
 BATCH_BYTES = 16 << 20
-# As Spark packs files into tasks: bytes of a task, and what opening a file costs, in bytes that are read meanwhile.
+# As Spark packs files into tasks: bytes of a task, at most and at least, and what opening a file costs, in bytes that
+# are read meanwhile.
 _TASK_BYTES = 128 << 20
-_OPEN_COST_BYTES = 4 << 20
+_OPEN_COST_BYTES = _MIN_TASK_BYTES = 4 << 20
 # Files are cut into pieces of a quarter of a task at most, so that tasks differ by no more than that.
 _PIECES_A_TASK = 4
 _BATCHES_AHEAD = 1
@@ -75,6 +76,8 @@ class FeatureRows:
         Names of columns of `FEATURES`, the only ones that are read.
     max_tasks : int, optional
         Tasks at most; default: as many as Spark would take for files of these sizes.
+    open_cost : int
+        What opening a file counts, in bytes that are read meanwhile, where tasks get equal shares.
     """
 
     spark: SparkSession
@@ -82,6 +85,7 @@ class FeatureRows:
     buckets: tuple[Bucket, ...]
     columns: tuple[str, ...] = ("path", "version", "features")
     max_tasks: int | None = None
+    open_cost: int = _OPEN_COST_BYTES
 
     @property
     def sparkSession(self) -> SparkSession:
@@ -143,14 +147,14 @@ class FeatureRows:
 
     def _tasks(self) -> list[list[_Piece]]:
         """The pieces of each task. Each task has about as many bytes as any other."""
-        costs = [file.size + _OPEN_COST_BYTES for file in self.selection.files]
+        costs = [file.size + self.open_cost for file in self.selection.files]
         cores = self.spark.sparkContext.defaultParallelism
-        target = min(_TASK_BYTES, max(_OPEN_COST_BYTES, sum(costs) // cores))
+        target = min(_TASK_BYTES, max(_MIN_TASK_BYTES, sum(costs) // cores))
         count = min(-(-sum(costs) // target), self.max_tasks or len(costs) * cores)
         if not costs:
             return []
         size = sum(costs) // (count * _PIECES_A_TASK)
-        pieces = [piece for file in self.selection.files for piece in _cut(file, size)]
+        pieces = [piece for file in self.selection.files for piece in _cut(file, size, self.open_cost)]
         pieces.sort(key=lambda costed: (-costed[0], costed[1].path, costed[1].part))
         tasks: list[list[_Piece]] = [[] for _ in range(min(count, len(pieces)))]
         loads = [(0, number) for number in range(len(tasks))]
@@ -161,10 +165,10 @@ class FeatureRows:
         return tasks
 
 
-def _cut(file: SelectedFile, size: int) -> list[tuple[int, _Piece]]:
+def _cut(file: SelectedFile, size: int, open_cost: int) -> list[tuple[int, _Piece]]:
     """A file in pieces of about so many bytes, but no smaller than a row group; with what each costs."""
     parts = max(1, min(-(-file.size // size), -(-file.size // ROW_GROUP_BYTES)))
-    cost = file.size // parts + _OPEN_COST_BYTES
+    cost = file.size // parts + open_cost
     return [(cost, _Piece(file.path, file.rows, file.wanted, part, parts)) for part in range(parts)]
 
 

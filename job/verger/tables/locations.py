@@ -72,12 +72,38 @@ def locate(
 def _locate(store: FeatureStore, known: Mapping[str, StoredFile], scratch: str | None) -> tuple[Located, set[str]]:
     listed = {_below(store, entry.path): entry for entry in parquet_files(store.storage, store.folder)}
     present = {name for name, entry in listed.items() if name in known and known[name].version == entry.version}
-    unread = [(name, entry) for name, entry in listed.items() if name not in present]
+    return read(store, (entry for name, entry in listed.items() if name not in present), scratch), present
+
+
+def read(store: FeatureStore, entries: Iterable[Entry], scratch: str | None = None) -> Located:
+    """Read the narrow columns of some files.
+
+    Parameters
+    ----------
+    store : FeatureStore
+        To which they belong.
+    entries : iterable of Entry
+        The files. Of a damaged one there is a warning.
+    scratch : str, optional
+        Folder for temporary files.
+
+    Returns
+    -------
+    Located
+        Of all files that can be read.
+
+    Raises
+    ------
+    FileNotFoundError
+        One of them was deleted.
+    StoreError
+        The store refuses or cannot be reached.
+    """
     sorter, files = Sorter(LOCATION, _ORDER, scratch), {}
-    for name, entry, rows in _read(store, unread):
+    for name, entry, rows in _read(store, ((_below(store, entry.path), entry) for entry in entries)):
         sorter.write(rows)
         files[name] = StoredFile(entry.version, rows.num_rows, entry.size)
-    return Located(sorter.finish(unique=_ORDER), files), present
+    return Located(sorter.finish(unique=_ORDER), files)
 
 
 def _below(store: FeatureStore, path: str) -> str:

@@ -1,4 +1,4 @@
-"""Pruning: deleting old runs, and the stored rows of photographs that are gone."""
+"""Pruning: deleting old runs, and the stored rows of photographs that are gone or were replaced."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
@@ -22,8 +23,9 @@ from verger.storage.base import Storage
 from verger.storage.uri import join
 from verger.tables import manifest, runs
 from verger.tables.file_errors import damaged
-from verger.tables.rows import is_gone, present_among
+from verger.tables.rows import KEY, is_gone
 from verger.tables.runs import Run
+from verger.tables.schemas import FEATURES
 from verger.tables.store import parquet_files
 
 Result = TypeVar("Result")
@@ -34,6 +36,13 @@ _UNFINISHED_AGE = timedelta(days=2)
 _BATCH_ROWS = 1024
 # Rows of files that are compared with the photographs at a time; a path takes some 100 bytes.
 _GROUP_ROWS = 500_000
+# A replaced version is forgotten if it was stored so long before the listing: clocks differ by less, and a row that is
+# younger is forgotten by a later prune.
+CLOCK_SKEW = timedelta(hours=1)
+# The folders that name photographs, and the column that says when a row was made.
+_TIMES = {"features": "extracted_at", "rejects": "at", "refused": None}
+_STARTED = re.compile(r"/(\d{8}T\d{6}Z)-[^/]+$")  # the run after which a file in refused/ is named
+_KEYS = pa.schema([*(FEATURES.field(name) for name in KEY), ("at", pa.timestamp("us", tz="UTC"))])
 # Where Spark's committers keep uncommitted files, below the folder of a wave or a compaction.
 _HALF_WRITTEN = re.compile(r"/[^/]+/(?:wave=)?(?:compacted-)?(?P<started>[^/]+)/(?:_temporary|__magic[^/]*)(?=/)")
 
@@ -95,18 +104,44 @@ def _standing_for(storage: Storage, output: str, kept: set[str]) -> set[str]:
     return {document.same_as for document in documents if document.same_as}
 
 
+@dataclass(frozen=True)
+class Listing:
+    """The photographs that are in the input now.
+
+    Attributes
+    ----------
+    source : str
+        Canonical folder of the input. Of photographs elsewhere nothing is known.
+    photographs : Spool
+        With the columns ``path`` and ``version``, each path once.
+    began : datetime
+        When the listing began, with a time zone.
+    unseen : sequence of str
+        Folders below ``source`` that were not listed. Of photographs in them nothing is known.
+    """
+
+    source: str
+    photographs: Spool
+    began: datetime
+    unseen: Sequence[str] = ()
+
+
 def prune_gone(
     storage: Storage,
     output: str,
-    source: str,
-    photographs: Spool,
+    listing: Listing,
     warn: Callable[[str], None],
-    unseen: Sequence[str] = (),
-) -> int:
-    """Delete the stored rows of photographs that are no longer in the input, of every fingerprint.
+    tell: Callable[[str], None] = lambda _: None,
+) -> dict[str, int]:
+    """Delete what is stored of photographs that are gone, and of versions that were replaced, of every fingerprint.
 
-    A file with such rows is replaced by one without them. The new file appears before the old one is deleted: a reader
-    may see rows twice, which it deduplicates, but it never misses one.
+    A version was replaced if the listing has another one of this path, and the row was made more than `CLOCK_SKEW`
+    before the listing began, by the clock of the machine that made it. A younger row may be of a run that has listed a
+    newer version, so that it stays, and a warning counts such rows.
+
+    A file with rows to delete is replaced by one without them. The new file appears before the old one is deleted: a
+    reader may see rows twice, which it deduplicates, but it never misses one. The photographs are read once for some
+    hundred thousand rows of the store, whose keys are in memory.
 
     Parameters
     ----------
@@ -114,69 +149,100 @@ def prune_gone(
         The store that holds the output.
     output : str
         Canonical folder.
-    source : str
-        Canonical folder of the photographs; rows of other folders are kept.
-    photographs : Spool
-        The photographs that are in the input, with a column ``path``. It is read once for some hundred thousand rows
-        of the store.
+    listing : Listing
+        The photographs that are in the input.
     warn : callable
-        Takes a warning, one line, for each damaged file, which is left as it is.
-    unseen : sequence of str
-        Folders below ``source`` that were not listed; rows of photographs in them are kept.
+        Takes a warning, one line, for each damaged file, which is left as it is, and for younger rows.
+    tell : callable
+        Takes a line for each row that was deleted, which names the photograph.
 
     Returns
     -------
-    int
-        Deleted rows of features: photographs, counted once for each fingerprint and version.
+    dict of str to int
+        Deleted rows of features: ``photographs`` that are gone, and replaced ``versions``, each counted once for each
+        fingerprint, version and copy; of remembered ``rejections``; and of photographs of runs that were ``refused``.
     """
-    dropped = 0
-    for folder in ("features", "rejects", "refused"):
+    counts = dict.fromkeys(("photographs", "versions", "rejections", "refused"), 0)
+    young = 0
+    for folder in _TIMES:
         files = (entry.path for entry in parquet_files(storage, join(output, folder)))
-        for group in _grouped(_with_paths(storage, files, warn)):
-            for file, gone in _gone_by_file(group, source, photographs, unseen):
-                removed = _unless_damaged(file, warn, partial(_delete_rows, storage, file, gone))
-                dropped += removed or 0 if folder == "features" else 0
-    return dropped
+        for group in _grouped(_with_keys(storage, files, folder, warn)):
+            for file, found in _compared_by_file(group, listing):
+                young += _count(found["is_young"])
+                if _unless_damaged(file, warn, partial(_delete_rows, storage, file, found["is_forgotten"])):
+                    _add_up(counts, folder, found, tell)
+    if young:
+        warn(
+            f"{young:,} stored rows of replaced photographs stay: they were made after {listing.began - CLOCK_SKEW:%c} "
+            "UTC, maybe by a run that has seen a newer version; prune again later"
+        )
+    return counts
 
 
-def _with_paths(
-    storage: Storage, files: Iterable[str], warn: Callable[[str], None]
-) -> Iterator[tuple[str, pa.ChunkedArray]]:
-    """Each file and the paths of its photographs."""
+def _with_keys(
+    storage: Storage, files: Iterable[str], folder: str, warn: Callable[[str], None]
+) -> Iterator[tuple[str, pa.Table]]:
+    """Each file, and the keys of its rows with the time at which they were made."""
     for file in files:
-        paths = _unless_damaged(file, warn, partial(_paths, storage, file))
-        if paths is not None:
-            yield file, paths
+        rows = _unless_damaged(file, warn, partial(_keys, storage, file, _TIMES[folder]))
+        if rows is not None:
+            yield file, rows
 
 
-def _paths(storage: Storage, file: str) -> pa.ChunkedArray:
-    return ds.dataset(file, filesystem=storage.arrow()).to_table(columns=["path"])["path"]
+def _keys(storage: Storage, file: str, time: str | None) -> pa.Table:
+    """The columns of `_KEYS`. Where there is no time, it is that of the run after which the file is named."""
+    schema = pa.schema([*_KEYS][:2] + ([(time, _KEYS.field("at").type)] if time else []))
+    rows = ds.dataset(file, schema=schema, filesystem=storage.arrow()).to_table()
+    if time is None:
+        started = _STARTED.search(file)
+        at = datetime.strptime(started[1], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC) if started else None
+        rows = rows.append_column("at", pa.array([at] * rows.num_rows, _KEYS.field("at").type))
+    return rows.rename_columns(_KEYS.names).cast(_KEYS)
 
 
-def _grouped(files: Iterable[tuple[str, pa.ChunkedArray]]) -> Iterator[dict[str, pa.ChunkedArray]]:
+def _grouped(files: Iterable[tuple[str, pa.Table]]) -> Iterator[dict[str, pa.Table]]:
     """Groups of files, with not many more than `_GROUP_ROWS` rows."""
-    group: dict[str, pa.ChunkedArray] = {}
-    for file, paths in files:
-        group[file] = paths
-        if sum(map(len, group.values())) >= _GROUP_ROWS:
+    group: dict[str, pa.Table] = {}
+    for file, rows in files:
+        group[file] = rows
+        if sum(each.num_rows for each in group.values()) >= _GROUP_ROWS:
             yield group
             group = {}
     if group:
         yield group
 
 
-def _gone_by_file(
-    group: dict[str, pa.ChunkedArray], source: str, photographs: Spool, unseen: Sequence[str]
-) -> Iterator[tuple[str, pa.Array]]:
-    """Each file of a group that has photographs that are gone, and their paths."""
-    paths = pa.chunked_array([chunk for each in group.values() for chunk in each.chunks], pa.string())
-    present = paths.filter(present_among(paths, photographs))
-    gone, start = is_gone(paths, source, present, unseen), 0
+def _compared_by_file(group: dict[str, pa.Table], listing: Listing) -> Iterator[tuple[str, pa.Table]]:
+    """Each file of a group, and its rows with what becomes of them."""
+    rows, start = _compared(pa.concat_tables(group.values()), listing), 0
     for file, its in group.items():
-        its_gone = its.filter(gone.slice(start, len(its)))
-        start += len(its)
-        if len(its_gone):
-            yield file, pc.unique(its_gone)
+        yield file, rows.slice(start, its.num_rows)
+        start += its.num_rows
+
+
+def _compared(rows: pa.Table, listing: Listing) -> pa.Table:
+    """The rows, and of each whether its photograph ``is_gone``, and whether it ``is_forgotten`` or ``is_young``."""
+    listed = _listed_versions(rows["path"], listing.photographs)
+    present = rows["path"].filter(pc.is_valid(listed))
+    gone = is_gone(rows["path"], listing.source, present, listing.unseen)
+    replaced = pc.fill_null(pc.not_equal(rows["version"], listed), False)
+    latest = pa.scalar(listing.began - CLOCK_SKEW, _KEYS.field("at").type)
+    young = pc.and_(replaced, pc.fill_null(pc.greater(rows["at"], latest), False))
+    forgotten = pc.or_(gone, pc.and_not(replaced, young))
+    for name, column in (("is_gone", gone), ("is_forgotten", forgotten), ("is_young", young)):
+        rows = rows.append_column(name, column)
+    return rows
+
+
+def _listed_versions(paths: pa.ChunkedArray, photographs: Spool) -> pa.ChunkedArray:
+    """Of each path the version that is listed; null where it is not."""
+    wanted = pc.unique(paths)
+    found = [
+        pa.table([batch["path"], batch["version"]], KEY).filter(pc.is_in(batch["path"], value_set=wanted))
+        for batch in photographs.batches(KEY)
+    ]
+    listed = pa.concat_tables([_KEYS.empty_table().select(KEY), *found])
+    return listed["version"].take(pc.index_in(paths, value_set=listed["path"]))
 
 
 def _unless_damaged(file: str, warn: Callable[[str], None], action: Callable[[], Result]) -> Result | None:
@@ -192,19 +258,39 @@ def _unless_damaged(file: str, warn: Callable[[str], None], action: Callable[[],
         return None
 
 
-def _delete_rows(storage: Storage, path: str, gone_paths: pa.Array) -> int:
-    """Replace a file by one without the rows of some photographs. Returns how many these were."""
-    table = ds.dataset(path, filesystem=storage.arrow())
-    gone = pc.field("path").isin(gone_paths)
-    removed = int(table.count_rows(filter=gone))
-    if removed < table.count_rows():
+def _delete_rows(storage: Storage, path: str, forgotten: pa.ChunkedArray) -> bool:
+    """Replace a file by one without some of its rows. Returns whether there were any."""
+    if not _count(forgotten):
+        return False
+    if _count(forgotten) < len(forgotten):
+        table = ds.dataset(path, filesystem=storage.arrow())
         successor = f"{path.removesuffix('.zstd.parquet')}-{secrets.token_hex(3)}.zstd.parquet"
-        settings = _parquet_settings(table.schema)
+        settings, done = _parquet_settings(table.schema), 0
         with storage.stream(successor) as file, pq.ParquetWriter(file, table.schema, **settings) as writer:
-            for batch in table.to_batches(filter=~gone, batch_size=_BATCH_ROWS):
-                writer.write_batch(batch)
+            for batch in table.to_batches(batch_size=_BATCH_ROWS):
+                writer.write_batch(batch.filter(pc.invert(forgotten.slice(done, len(batch)).combine_chunks())))
+                done += len(batch)
     storage.delete(path)
-    return removed
+    return True
+
+
+def _add_up(counts: dict[str, int], folder: str, found: pa.Table, tell: Callable[[str], None]) -> None:
+    """Count the rows of a file that were deleted, and tell of each."""
+    forgotten = found.filter(found["is_forgotten"])
+    gone = _count(forgotten["is_gone"])
+    if folder == "features":
+        counts["photographs"] += gone
+        counts["versions"] += forgotten.num_rows - gone
+    else:
+        counts["rejections" if folder == "rejects" else "refused"] += forgotten.num_rows
+    for batch in forgotten.to_batches(_BATCH_ROWS):
+        for row in batch.to_pylist():
+            why = "is gone" if row["is_gone"] else "was replaced"
+            tell(f"deleted from {folder}: {row['path']} in version {row['version']}, which {why}")
+
+
+def _count(those: pa.ChunkedArray) -> int:
+    return int(pc.sum(those).as_py() or 0)
 
 
 def _parquet_settings(schema: pa.Schema) -> dict[str, Any]:

@@ -308,7 +308,18 @@ def _numbered_rows(storage: Storage, file: str, columns: list[str]) -> pa.Table:
 
 def _wave_folder(run_id: str, wave: str) -> str:
     """The name of a wave's folder. Spark enters a folder below that of a table only if it is named like a partition."""
-    return f"wave={run_id}-{wave}"
+    return f"{run_folder_prefix(run_id)}{wave}"
+
+
+def run_folder_prefix(run_id: str) -> str:
+    """How the names of the folders begin that a run wrote into the feature store.
+
+    Parameters
+    ----------
+    run_id : str
+        The run's id.
+    """
+    return f"wave={run_id}-"
 
 
 def parquet_files(storage: Storage, folder: str) -> Iterable[Entry]:

@@ -160,11 +160,11 @@ class TestSettings:
         assert (code, name, config.input, run) == (0, "project", "/photographs", "/out")
 
     def test_prune_says_what_it_removed(self, pipeline, call):
-        pipeline.outcome = {"runs": 3, "photographs": 1200}
+        pipeline.outcome = {"runs": 3, "photographs": 1200, "versions": 2}
         code, _, err = call("prune", "--output", "/out", "--keep-runs", "2", "--gone")
         name, config, keep, gone, _ = pipeline.calls[0]
         assert (code, name, config.output, keep, gone) == (0, "prune", "/out", 2, True)
-        assert err.splitlines()[0] == "Removed: runs 3, photographs 1,200."
+        assert err.splitlines()[0] == "Removed: runs 3, photographs 1,200, versions 2."
 
 
 class TestUsage:

@@ -29,6 +29,8 @@ from verger.storage.local import LocalStorage
 from verger.tables import locations, manifest, runs, snapshot
 from verger.tables.changes import Base, Changes, Input, find_base, find_changes, pointer_path
 from verger.tables.manifest import Manifest
+from verger.tables.pruning import Listing, prune_gone
+from verger.tables.rows import KEY
 from verger.tables.runs import Run
 from verger.tables.schemas import REJECTED
 from verger.tables.snapshot import Snapshot
@@ -222,6 +224,14 @@ def assert_same_with_and_without_base(world: World) -> Changes:
     return with_base
 
 
+def forget(world: World) -> dict[str, int]:
+    """`verger prune --gone`: what was forgotten."""
+    keys = sorted(world.photographs.items())
+    photographs = pa.table({name: [key[at] for key in keys] for at, name in enumerate(KEY)})
+    listing = Listing("/in", spool(photographs.schema, [photographs]), NOON)
+    return prune_gone(LocalStorage(), str(world.output), listing, lambda _: None)
+
+
 class History:
     """Things that happen to photographs and files between runs, drawn at random."""
 
@@ -274,6 +284,9 @@ class History:
             if kept:
                 self.world.put(f"{path.parent.name}/part-0-{self.files}-{self.draw.random()}.zstd.parquet", kept)
             path.unlink()
+
+    def forget(self) -> None:
+        forget(self.world)
 
     def rewrite(self) -> None:
         """Other rows in another order under the same name."""
@@ -446,6 +459,38 @@ def test_photographs_that_come_back_are_known(known: World) -> None:
     known.photographs = before
     found = assert_same_with_and_without_base(known)
     assert (found.added, found.removed.num_rows, names_of(found), found.gone) == (7, 1, "", 0)
+
+
+def test_a_pruned_photograph_that_comes_back_is_computed_again(known: World) -> None:
+    """Whether a run has stood on what was left, or its base still names the place where the photograph was."""
+    before = dict(known.photographs)
+    known.photographs = paths_of(*"bcdef")
+    known.run()
+    assert forget(known) == {"photographs": 4, "versions": 0, "rejections": 0, "refused": 0}
+    known.photographs = before
+    assert names_of(assert_same_with_and_without_base(known)) == "aghi"
+    known.photographs = paths_of(*"bcdef")
+    assert names_of(assert_same_with_and_without_base(known)) == ""
+    known.run()
+    known.photographs = before
+    assert names_of(assert_same_with_and_without_base(known)) == "aghi"
+    known.run()
+    assert names_of(assert_same_with_and_without_base(known)) == ""
+
+
+def test_a_pruned_version_that_comes_back_is_computed_again(known: World) -> None:
+    """The file from before was restored, with its old time; a compaction had copied its features."""
+    before = dict(known.photographs)
+    known.put("wave=compacted-1/part-0.zstd.parquet", [key for path in known.files() for key in keys_in(path)])
+    known.photographs |= paths_of("a", "h", version="2")
+    known.run(bad=[("/in/h", "2")])
+    assert forget(known) == {"photographs": 0, "versions": 4, "rejections": 0, "refused": 0}  # with their copies
+    assert names_of(assert_same_with_and_without_base(known)) == ""
+    known.photographs = before
+    assert names_of(assert_same_with_and_without_base(known)) == "ah"
+    known.run()
+    assert forget(known) == {"photographs": 0, "versions": 1, "rejections": 1, "refused": 0}
+    assert names_of(assert_same_with_and_without_base(known)) == ""
 
 
 def test_an_output_that_was_copied_has_other_times_and_the_same_photographs(known: World) -> None:

@@ -9,19 +9,19 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
 from tests.spools import spool_of
 from verger.errors import StoreError
 from verger.storage.local import LocalStorage
-from verger.tables import compaction
-from verger.tables.pruning import prune_gone
-from verger.tables.rows import anti_join
+from verger.tables import compaction, small_files
+from verger.tables.pruning import Listing, prune_gone
 from verger.tables.schemas import FEATURES
+from verger.tables.selection import Selection
 from verger.tables.store import FeatureStore
 
 FINGERPRINT = "pixels-2-f32-000000000000"
@@ -37,13 +37,20 @@ def put(output: Path, file: str, *paths: str, value: float = 1, fingerprint: str
     return path
 
 
-def copied(_: Any, store: FeatureStore, files: list[str], repeated: pa.Table, uri: str) -> None:
+def copied(_: Any, selection: Selection, buckets: Any, uri: str) -> None:
     """What Spark does, for the few rows of these tests."""
-    table = ds.dataset(files).to_table([*FEATURES.names, "__filename"]).rename_columns([*FEATURES.names, "file"])
     folder = Path(uri.removeprefix("file://"))
     folder.mkdir()
-    kept = anti_join(table, repeated, on=["path", "version", "file"]).drop_columns("file")
-    pq.write_table(kept, folder / f"part-00000-{folder.name[-6:]}.zstd.parquet")
+    tables = []
+    for file in selection.files:
+        rows = pq.read_table(file.path, schema=FEATURES)
+        wanted = np.unpackbits(np.frombuffer(file.wanted, np.uint8)) if file.wanted else np.ones(file.rows)
+        tables.append(rows.filter(pa.array(wanted[: file.rows] == 1)))
+    pq.write_table(pa.concat_tables(tables), folder / f"part-00000-{folder.name[-6:]}.zstd.parquet")
+
+
+def without_first(selection: Selection) -> Selection:
+    return Selection(selection.files[1:])
 
 
 @pytest.fixture(autouse=True)
@@ -100,6 +107,7 @@ def test_small_files_are_merged_and_deleted_a_day_later(output: Path) -> None:
             "fingerprint": FINGERPRINT,
             "inputs": [str(path.relative_to(output)) for path in old],
             "outputs": [str(new.relative_to(output))],
+            "holders": [],
             "rows": 4,
             "at": "2026-11-20T12:00:00.000000Z",
         }
@@ -128,7 +136,7 @@ def test_new_files_are_merged_with_those_of_an_earlier_compaction(output: Path) 
 
 def test_large_files_and_a_single_small_one_are_not_merged(output: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = sorted(path.stat().st_size for path in files(output))
-    monkeypatch.setattr(compaction, "SMALL_BYTES", sizes[0] + 1)
+    monkeypatch.setattr(small_files, "SMALL_BYTES", sizes[0] + 1)
     assert compact(output) == NOTHING
     assert len(files(output)) == 3
 
@@ -161,8 +169,8 @@ def test_a_damaged_file_is_neither_merged_nor_deleted(output: Path, file: str) -
 def test_a_copy_that_lacks_a_row_is_removed_and_nothing_else_is_changed(
     output: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def lossy(spark: Any, store: FeatureStore, files: list[str], repeated: pa.Table, uri: str) -> None:
-        copied(spark, store, files[1:], repeated, uri)
+    def lossy(spark: Any, selection: Selection, buckets: Any, uri: str) -> None:
+        copied(spark, without_first(selection), buckets, uri)
 
     before = files(output)
     monkeypatch.setattr(compaction, "_copy", lossy)
@@ -218,8 +226,8 @@ def dying_at(step: int, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
         return perhaps
 
-    def half_copied(spark: Any, store: FeatureStore, files: list[str], repeated: pa.Table, uri: str) -> None:
-        copied(spark, store, files[:2], repeated, uri)
+    def half_copied(spark: Any, selection: Selection, buckets: Any, uri: str) -> None:
+        copied(spark, without_first(selection), buckets, uri)
 
     def half_deleted(_: Any, path: str) -> None:
         if Path(path).is_dir():
@@ -306,10 +314,9 @@ def test_an_uncommitted_wave_is_not_changed(output: Path) -> None:
 
 def test_prune_and_compaction_work_together(output: Path) -> None:
     compact(output)
-    present = spool_of("/p", "/q")
-    assert (
-        prune_gone(LocalStorage(), str(output), "/", present, pytest.fail) == 4
-    )  # of four files, two rows each of /r and /s
+    listing = Listing("/", spool_of("/p", "/q"), NOON)
+    forgotten = prune_gone(LocalStorage(), str(output), listing, pytest.fail)
+    assert forgotten["photographs"] == 4  # of four files, two rows each of /r and /s
     left = {path: SEEN[path] for path in ("/p", "/q")}
     for hours in (24, 48, 72):
         assert features(output) == left
@@ -340,12 +347,12 @@ def test_compaction_is_due_at_many_small_files_and_when_old_ones_may_be_deleted(
         return compaction.is_due(LocalStorage(), str(output), lambda: NOON + timedelta(hours=hours))
 
     assert not due()
-    monkeypatch.setattr(compaction, "MIN_SMALL_FILES", 3)
+    monkeypatch.setattr(small_files, "MAX_SMALL_FILES", 2)
     assert due()
     put(output, "20261101T000000Z-a-000000-00000/other.parquet", "/p", fingerprint="pixels-3-f32-000000000000")
-    monkeypatch.setattr(compaction, "MIN_SMALL_FILES", 4)  # of one fingerprint
+    monkeypatch.setattr(small_files, "MAX_SMALL_FILES", 3)  # of one fingerprint
     assert not due()
-    monkeypatch.setattr(compaction, "MIN_SMALL_FILES", 3)
+    monkeypatch.setattr(small_files, "MAX_SMALL_FILES", 2)
     compaction.compact(LocalStorage(), str(output), None, pytest.fail, lambda: NOON)  # type: ignore[arg-type]
     assert not due(23.9)  # those that are replaced do not count
     assert due(24)

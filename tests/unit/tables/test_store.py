@@ -24,7 +24,7 @@ from verger.storage.base import Entry, Storage
 from verger.storage.local import LocalStorage
 from verger.tables import manifest, pruning, runs
 from verger.tables.file_errors import vanished
-from verger.tables.pruning import prune_gone, prune_runs
+from verger.tables.pruning import CLOCK_SKEW, Listing, prune_gone, prune_runs
 from verger.tables.reader import load
 from verger.tables.rows import anti_join, count_gone, deduplicate, present_among, semi_join
 from verger.tables.schemas import FEATURES, PROJECTION, REJECTED
@@ -33,18 +33,29 @@ from verger.tables.store import FeatureStore, parquet_files
 FINGERPRINT = "pixels-20-f32-000000000000"
 
 
-def rows(*keys: tuple[str, str]) -> pa.Table:
+NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
+
+
+def rows(*keys: tuple[str, str], at: datetime | None = None) -> pa.Table:
+    features = {"features": [1.0, 2.0], "size": 3, "extracted_at": at}
     return pa.Table.from_pylist(
-        [{"path": path, "version": version, "features": [1.0, 2.0], "size": 3} for path, version in keys],
-        schema=FEATURES,
+        [{"path": path, "version": version} | features for path, version in keys], schema=FEATURES
     )
 
 
-def put(output: Path, file: str, *keys: tuple[str, str]) -> Path:
+def put(output: Path, file: str, *keys: tuple[str, str], at: datetime | None = None) -> Path:
     path = output / "features" / FINGERPRINT / file
     path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(rows(*keys), path)
+    pq.write_table(rows(*keys, at=at), path)
     return path
+
+
+def pruned(output: Path, present: Spool, warn: Any = pytest.fail, unseen: Any = (), tell: Any = list) -> dict[str, int]:
+    """What was forgotten, but for what was not: the photographs of /in were listed at noon."""
+    listing = Listing("/in", present, NOON, unseen)
+    return {
+        what: count for what, count in prune_gone(LocalStorage(), str(output), listing, warn, tell).items() if count
+    }
 
 
 @pytest.fixture
@@ -229,24 +240,72 @@ def test_deduplicate_with_one_row_or_none() -> None:
 
 
 def test_prune_deletes_rows_of_photographs_that_are_gone(store: FeatureStore, tmp_path: Path) -> None:
-    mixed = put(tmp_path, "run-00000/part-0.zstd.parquet", ("/in/p", "1"), ("/in/q", "1"), ("/elsewhere/r", "1"))
+    mixed = put(tmp_path, "run-00000/part-0.zstd.parquet", ("/in/p", "2"), ("/in/q", "1"), ("/elsewhere/r", "1"))
     gone = put(tmp_path, "run-00001/part-0.zstd.parquet", ("/in/q", "2"))
-    kept = put(tmp_path, "run-00002/part-0.zstd.parquet", ("/in/p", "2"))
+    kept = put(tmp_path, "run-00002/part-0.zstd.parquet", ("/in/s", "2"))
     before = kept.stat().st_mtime_ns
-    present = spool_of("/in/p")
-    assert prune_gone(LocalStorage(), str(tmp_path), "/in", present, pytest.fail) == 2
+    present, told = spool_of("/in/p", "/in/s", version="2"), list[str]()
+    assert pruned(tmp_path, present, tell=told.append) == {"photographs": 2}
+    assert told == [f"deleted from features: /in/q in version {version}, which is gone" for version in "12"]
     assert not mixed.exists()
     assert not gone.exists()
     assert kept.stat().st_mtime_ns == before
     known = store.known()
     assert known.select(["path", "version"]).to_pylist() == [
         {"path": "/elsewhere/r", "version": "1"},
-        {"path": "/in/p", "version": "1"},
         {"path": "/in/p", "version": "2"},
+        {"path": "/in/s", "version": "2"},
     ]
     rewritten = pq.read_table(known["file"][0].as_py())
     assert rewritten["features"].to_pylist() == [[1.0, 2.0], [1.0, 2.0]]
-    assert prune_gone(LocalStorage(), str(tmp_path), "/in", present, pytest.fail) == 0
+    assert pruned(tmp_path, present) == {}
+
+
+def test_prune_deletes_versions_that_were_replaced_and_no_younger_ones(store: FeatureStore, tmp_path: Path) -> None:
+    early, late = NOON - CLOCK_SKEW, NOON - CLOCK_SKEW + timedelta(microseconds=1)
+    old = put(tmp_path, "run-00000/part-0.parquet", ("/in/p", "1"), ("/in/p", "2"), ("/elsewhere/p", "1"), at=early)
+    put(tmp_path, "run-00001/part-0.parquet", ("/in/p", "2"), ("/in/p", "3"), at=late)  # 3 may be newer than 2
+    put(tmp_path, "run-00002/part-0.parquet", ("/in/locked/p", "1"), ("/in/gone", "1"), at=NOON + timedelta(hours=9))
+    present = spool_of("/in/p", "/in/q", version="2")
+    told, warnings = list[str](), list[str]()
+    found = pruned(tmp_path, present, warnings.append, ["/in/locked"], told.append)
+    assert found == {"photographs": 1, "versions": 1}
+    assert told == [
+        "deleted from features: /in/p in version 1, which was replaced",
+        "deleted from features: /in/gone in version 1, which is gone",
+    ]
+    (warning,) = warnings
+    assert warning.startswith("1 stored rows of replaced photographs stay")
+    assert not old.exists()
+    keys = [(row["path"], row["version"]) for row in store.known().to_pylist()]
+    assert keys == [("/elsewhere/p", "1"), ("/in/locked/p", "1"), ("/in/p", "2"), ("/in/p", "3")]
+
+
+def test_prune_deletes_rejections_and_refusals_of_versions_that_were_replaced(
+    store: FeatureStore, tmp_path: Path
+) -> None:
+    keys = [("/in/p", "1"), ("/in/p", "2"), ("/in/p", "3"), ("/in/q", "1")]
+    made = dict(zip(keys, (NOON - timedelta(days=1),) * 2 + (NOON,) * 2, strict=True))
+    rejected = [{"path": path, "version": version, "reason": "empty", "at": at} for (path, version), at in made.items()]
+    store.remember_rejected("run-a", "00000", pa.Table.from_pylist(rejected, schema=REJECTED))
+    store.remember_refused("20261119T000000Z-old-000000", [rows(*keys[:2])])
+    store.remember_refused("20261120T113000Z-new-000000", [rows(*keys[:2])])
+    told, warnings = list[str](), list[str]()
+    assert pruned(tmp_path, spool_of("/in/p", version="2"), warnings.append, tell=told.append) == {
+        "rejections": 2,
+        "refused": 1,
+    }
+    assert told == [
+        "deleted from rejects: /in/p in version 1, which was replaced",
+        "deleted from rejects: /in/q in version 1, which is gone",
+        "deleted from refused: /in/p in version 1, which was replaced",
+    ]
+    assert len(warnings) == 1 and warnings[0].startswith("2 stored rows")
+    assert store.rejected().select(["path", "version"]).to_pylist() == [
+        {"path": "/in/p", "version": "2"},
+        {"path": "/in/p", "version": "3"},
+    ]
+    assert [row["version"] for row in store.refused().to_pylist()] == ["2", "1", "2"]
 
 
 @pytest.mark.parametrize(("rows", "times"), [(1, 12), (5, 4), (1000, 1)])
@@ -261,7 +320,7 @@ def test_prune_reads_the_photographs_once_for_many_files(
     present, passes, warnings = spool_of(*(f"/in/{number:02}" for number in range(0, 12, 2))), [], []
     counted = Spool.batches
     monkeypatch.setattr(Spool, "batches", lambda *both: passes.append(1) or counted(*both))
-    assert prune_gone(LocalStorage(), str(tmp_path), "/in", present, warnings.append) == 18
+    assert pruned(tmp_path, present, warnings.append) == {"photographs": 18}
     assert len(passes) == times
     (warning,) = warnings
     assert "run-00005/part-1.zstd.parquet is damaged and left as it is" in warning
@@ -288,14 +347,14 @@ def test_what_was_not_listed_is_not_gone(store: FeatureStore, tmp_path: Path) ->
     paths = present.to_table()["path"]
     assert count_gone(store.known(), "/in", paths) == 3
     assert count_gone(store.known(), "/in", paths, unseen) == 2
-    assert prune_gone(LocalStorage(), str(tmp_path), "/in", present, pytest.fail, unseen) == 2
+    assert pruned(tmp_path, present, unseen=unseen) == {"photographs": 2}
     assert store.known()["path"].to_pylist() == ["/in/locked/r", "/in/p"]
 
 
 def test_prune_deletes_refused_photographs_that_are_gone(store: FeatureStore, tmp_path: Path) -> None:
     store.remember_refused("run-a", [rows(("/in/p", "1"), ("/in/q", "1"))])
     store.remember_refused("run-b", [rows(("/in/q", "1"))])
-    assert prune_gone(LocalStorage(), str(tmp_path), "/in", spool_of("/in/p"), pytest.fail) == 0
+    assert pruned(tmp_path, spool_of("/in/p")) == {"refused": 2}  # of two runs
     assert store.refused().select(["path", "version"]).to_pylist() == [{"path": "/in/p", "version": "1"}]
 
 
