@@ -181,7 +181,7 @@ class SpoolWriter:
         if self._file is None:
             return Spool(self.schema, _batches(pa.Table.from_batches(self._waiting, self.schema), self.schema))
         self._flush(last=True)
-        with _full_disk_explained(self._folder):
+        with full_disk_explained(self._folder):
             assert self._writer is not None
             self._writer.close()
             self._file.flush()
@@ -193,7 +193,7 @@ class SpoolWriter:
         """Write what waits as batches of one size, so that many small writes make no small batches."""
         batches = _batches(pa.Table.from_batches(self._waiting, self.schema), self.schema)
         rest = [] if last or batches[-1].num_rows == MAX_BATCH_ROWS else [batches.pop()]
-        with _full_disk_explained(self._folder):
+        with full_disk_explained(self._folder):
             if self._writer is None:
                 os.makedirs(self._folder, exist_ok=True)
                 # It has no name, so that nothing is left behind by a process that is killed.
@@ -242,8 +242,19 @@ def _batches(rows: pa.Table | pa.RecordBatch, schema: pa.Schema) -> list[pa.Reco
 
 
 @contextmanager
-def _full_disk_explained(folder: str) -> Iterator[None]:
-    """Turn an error of the disk into one that says what to do."""
+def full_disk_explained(folder: str) -> Iterator[None]:
+    """Turn an error of the disk into one that says what to do.
+
+    Parameters
+    ----------
+    folder : str
+        Where the temporary files are that the context writes.
+
+    Raises
+    ------
+    DoesNotFitError
+        The disk is full, or cannot be written.
+    """
     try:
         yield
     except OSError as error:

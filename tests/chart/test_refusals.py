@@ -20,6 +20,7 @@ REFUSED = [
     ("run.label", "Apple", "/run/label"),
     ("run.input", "/data/fruit", "run.input: must be s3://BUCKET/FOLDER"),
     ("run.output", "file:/out", "run.output: must be s3://BUCKET/FOLDER"),
+    ("run.inventory", "/reports", "run.inventory: must be s3://BUCKET/FOLDER"),
     ("run.event_log", "/events", "run.event_log: must be s3://BUCKET/FOLDER"),
     ("run.ca_bundle", "/ca.pem", "caBundle.configMap"),
     # where the data may be
@@ -157,7 +158,12 @@ def test_spark_settings_of_pods_without_a_value_are_accepted(helm, key):
     assert helm.render({"sparkConf": {key: "5"}}).spec["sparkConf"][key] == "5"
 
 
-@pytest.mark.parametrize("path", ["run.input", "run.output", "run.event_log", "run.endpoint_url", "fittedRun"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("run.input", "run.inventory", "run.output", "run.event_log", "run.endpoint_url", "fittedRun"),
+    ],
+)
 @pytest.mark.parametrize("scheme", ["s3", "https"])
 def test_a_password_in_a_uri_is_refused_and_not_rendered(helm3, path, scheme):
     command = {"command": "project", "fittedRun": "s3://results/verger"} if path == "fittedRun" else {}

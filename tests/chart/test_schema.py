@@ -38,7 +38,8 @@ VALUES = yaml.safe_load((CHART / "values.yaml").read_text())
 
 # A value for every setting, none of them the default.
 OTHERWISE = {
-    "name": "apples", "endpoint_url": "https://store.example:9000", "region": "eu-west-1", "path_style": True,
+    "inventory": "s3://reports/photographs/daily", "name": "apples",
+    "endpoint_url": "https://store.example:9000", "region": "eu-west-1", "path_style": True,
     "sse": "aws:kms", "sse_kms_key_id": "arn:aws:kms:eu-west-3:123456789012:key/0a1b", "requester_pays": True,
     "event_log": "s3://lake/events", "store_location": "eu", "allow_london": "adequacy decision of 2021-06-28",
     "allow_zurich": "adequacy decision of 2000-07-26", "verify_nodes": True, "label": ["Apple*", "yes"],

@@ -16,12 +16,15 @@ from tests.integration.runs import finished, photograph
 from tests.integration.runs import verger as verger_process
 from tests.integration.s3 import Server
 from tests.integration.s3_runs import reach
+from tests.inventories import Listed, report
+from tests.unit.storage.test_s3_inventory import put
 from verger.config import PruneSettings, ResultSettings
 from verger.errors import UsageError
 from verger.insight.identify.identification import identify
 from verger.photographs import inventory
 from verger.pipeline import maintenance
 from verger.progress import Progress
+from verger.storage.s3_inventory import Report
 from verger.storage.stores import Stores
 from verger.storage.uri import canonical
 
@@ -118,6 +121,17 @@ def test_strange_keys_on_a_real_server(minio: Server, bytes_of: dict[str, bytes]
     for row in found.to_pylist():
         read = stores.of(row["path"]).read_version(row["path"], row["version"])
         assert read == bytes_of[row["path"].removeprefix(f"s3://{bucket}/")]
+
+
+@pytest.mark.parametrize("kind", ["CSV", "Parquet", "ORC"])
+def test_an_inventory_report_names_strange_keys_as_the_store_does(flat: FlatStore, tmp_path: Path, kind: str) -> None:
+    stores, listed = Stores(), inventory.take("s3://orchard/in", Stores())
+    pages = stores.client(stores.bucket("orchard")).get_paginator("list_objects_v2").paginate(Bucket="orchard")
+    objects = [Listed(it["Key"], it["Size"], it["ETag"].strip('"')) for page in pages for it in page["Contents"]]
+    reports = put(tmp_path, report(objects, kind))
+    found = inventory.take("s3://orchard/in", stores, report=Report.open(str(reports), "s3://orchard/in", stores))
+    assert found.photographs.to_table().equals(listed.photographs.to_table())
+    assert found.ignored == listed.ignored
 
 
 def ran(folder: Path, *more: str) -> dict[str, Any]:

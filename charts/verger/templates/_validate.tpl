@@ -29,12 +29,12 @@
 {{- if and .Values.fittedRun (ne .Values.command "project") }}
 {{- fail (printf "fittedRun: is for command project, not for %s" .Values.command) }}
 {{- end }}
-{{- range $name := list "input" "output" "event_log" }}
+{{- range $name := list "input" "inventory" "output" "event_log" }}
 {{- if not (regexMatch "^(s3a?://.*)?$" (get $run $name | default "")) }}
 {{- fail (printf "run.%s: must be s3://BUCKET/FOLDER, since pods share no disk" $name) }}
 {{- end }}
 {{- end }}
-{{- range $name, $place := dict "run.input" $run.input "run.output" $run.output "run.event_log" $run.event_log "run.weights" $run.weights "fittedRun" .Values.fittedRun }}
+{{- range $name, $place := dict "run.input" $run.input "run.inventory" $run.inventory "run.output" $run.output "run.event_log" $run.event_log "run.weights" $run.weights "fittedRun" .Values.fittedRun }}
 {{- if regexMatch "^[a-z0-9]+://[^/]*@" ($place | default "") }}
 {{- fail (printf "%s: must hold no user and password; keys belong into credentials.existingSecret" $name) }}
 {{- end }}

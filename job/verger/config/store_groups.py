@@ -14,6 +14,13 @@ class InputSettings(Group):
     """Which photographs are read."""
 
     input: str = setting("Where", "Folder of photographs: a local path, file: or s3:// URI.", min_length=1)
+    inventory: str | None = setting(
+        "Where",
+        "S3 Inventory report of the input's bucket, which is read instead of listing the bucket: its manifest.json, or "
+        "the folder of all reports, of which the newest is taken.",
+        None,
+        min_length=1,
+    )
 
 
 class OutputSettings(Group):

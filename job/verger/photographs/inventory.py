@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +23,7 @@ from verger.photographs.suffixes import HIDDEN, HIDDEN_FOLDER, NOT_UTF8, SUFFIXE
 from verger.sorting import Sorter
 from verger.spool import Spool, count, spool
 from verger.storage.base import Entry
+from verger.storage.s3_inventory import OBJECTS, Report
 from verger.storage.stores import Stores
 from verger.storage.uri import canonical
 
@@ -41,6 +43,8 @@ SCHEMA = pa.schema(
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _CHUNK = 1 << 16  # entries that are handled at a time
+# AWS makes a report each day or each week. So old a one deserves a warning.
+_OLD_REPORT = timedelta(days=2)
 
 
 @dataclass(frozen=True)
@@ -63,12 +67,52 @@ class Inventory:
     excluded: tuple[str, ...] = ()
 
 
+def find(config: RunConfig, source: str, stores: Stores, warn: Callable[[str], None]) -> Inventory:
+    """Find the photographs of a run's input: in an S3 Inventory report, where the settings name one, else by listing.
+
+    Parameters
+    ----------
+    config : RunConfig
+        ``inventory``, ``exclude`` and ``local_dir``.
+    source : str
+        Canonical folder of the input.
+    stores : Stores
+        How it and the report are reached.
+    warn : callable
+        Takes a warning, one line, where the report is old.
+
+    Returns
+    -------
+    Inventory
+        As `take` gives it.
+
+    Raises
+    ------
+    UsageError
+        The report is none of the input's bucket, or lacks a column that is needed.
+    NothingToReadError
+        There is no such folder or report, or no photograph in it.
+    StoreError
+        The report is damaged, or the store refuses or cannot be reached.
+    DoesNotFitError
+        The disk of the temporary files is full.
+    """
+    report = Report.open(config.inventory, source, stores) if config.inventory else None
+    if report is not None and (age := datetime.now(UTC) - report.created) > _OLD_REPORT:
+        warn(
+            f"the inventory report {report.path} is {age / timedelta(days=1):,.1f} days old, of "
+            f"{report.created:%Y-%m-%d %H:%M} UTC: it lists no newer photographs"
+        )
+    return take(source, stores, config.exclude, report=report, scratch=config.local_dir)
+
+
 def take(
     folder: str,
     stores: Stores,
     exclude: tuple[str, ...] = (),
     *,
     enter_excluded: bool = False,
+    report: Report | None = None,
     scratch: str | None = None,
 ) -> Inventory:
     """List the photographs below a folder, at any depth.
@@ -84,6 +128,8 @@ def take(
         excluded need not be readable. All other photographs are listed, excluded ones too.
     enter_excluded : bool
         Whether excluded folders are entered where they may be.
+    report : Report, optional
+        An S3 Inventory report of the folder's bucket, which is read instead of listing the bucket.
     scratch : str, optional
         Folder for temporary files; default: the system's.
 
@@ -103,7 +149,10 @@ def take(
     """
     root = canonical(folder)
     folders = PhotographFolders(root, exclude, enter_excluded)
-    inventory = from_entries(stores.of(root).list(root, folders), root, scratch)
+    if report is None:
+        inventory = from_entries(stores.of(root).list(root, folders), root, scratch)
+    else:
+        inventory = from_objects(report.objects(root, scratch), root, scratch)
     ignored = Counter(inventory.ignored) + folders.ignored
     inventory = replace(inventory, ignored=dict(sorted(ignored.items())), excluded=tuple(folders.excluded))
     if inventory.photographs.num_rows == 0:
@@ -111,7 +160,8 @@ def take(
         advice = f"Photographs end in {', '.join(SUFFIXES)}"
         if HIDDEN in ignored or HIDDEN_FOLDER in ignored:
             advice += "; to read a hidden folder, give it as the input itself"
-        raise NothingToReadError(f"no photograph in {root}: {found or 'it is empty'}", advice)
+        where = root if report is None else f"{root}, as the inventory report {report.path} lists it"
+        raise NothingToReadError(f"no photograph in {where}: {found or 'it is empty'}", advice)
     return inventory
 
 
@@ -146,20 +196,55 @@ def from_entries(entries: Iterable[Entry], root: str, scratch: str | None = None
         The disk of the temporary files is full.
     """
     ignored: Counter[str] = Counter()
+    found = from_objects((_columns(chunk, ignored) for chunk in batched(entries, _CHUNK)), root, scratch)
+    return replace(found, ignored=dict(sorted((ignored + Counter(found.ignored)).items())))
+
+
+def from_objects(objects: Iterable[pa.RecordBatch], root: str, scratch: str | None = None) -> Inventory:
+    """Find the photographs among the files of a folder, which come as columns: without a Python object for each file.
+
+    Parameters
+    ----------
+    objects : iterable of pyarrow.RecordBatch
+        Schema `verger.storage.s3_inventory.OBJECTS`, in any order: sorted on disk where need be.
+    root : str
+        The folder, as a canonical path. Label, split and hidden folders are looked for below it.
+    scratch : str, optional
+        Folder for temporary files; default: the system's.
+
+    Returns
+    -------
+    Inventory
+        Possibly without photographs.
+
+    Raises
+    ------
+    DoesNotFitError
+        The disk of the temporary files is full.
+    """
+    ignored: Counter[str] = Counter()
     sorter = Sorter(SCHEMA, ["path"], scratch)
-    for chunk in batched(entries, _CHUNK):
-        sorter.write(_photographs(chunk, root, ignored))
+    for batch in objects:
+        sorter.write(_photographs(batch, root, ignored))
     return Inventory(sorter.finish(unique=["path"]), dict(sorted(ignored.items())))
 
 
-def _photographs(entries: list[Entry], root: str, ignored: Counter[str]) -> pa.Table:
-    """The photographs among ``entries``. The others are counted in ``ignored``."""
+def _columns(entries: list[Entry], ignored: Counter[str]) -> pa.RecordBatch:
+    """Entries as columns, but for those whose names are not UTF-8, which are counted in ``ignored``."""
     try:
         path = pa.array([entry.path for entry in entries], pa.string())
     except UnicodeEncodeError:  # names in an old encoding such as Latin-1, which Python reads as surrogates
         readable = [entry for entry in entries if not _SURROGATE.search(entry.path)]
         ignored[NOT_UTF8] += len(entries) - len(readable)
-        return _photographs(readable, root, ignored)
+        return _columns(readable, ignored)
+    size = pa.array([entry.size for entry in entries], pa.int64())
+    version = pa.array([entry.version for entry in entries], pa.string())
+    return pa.record_batch([path, size, version], schema=OBJECTS)
+
+
+def _photographs(objects: pa.RecordBatch, root: str, ignored: Counter[str]) -> pa.Table:
+    """The photographs among ``objects``. The others are counted in ``ignored``."""
+    path = objects["path"]
     below = paths_below(path, root)
     hidden = pc.match_substring_regex(below, HIDDEN_PATTERN)
     suffix = pc.utf8_lower(pc.fill_null(extract(below, r"(?P<it>\.[^./]*)$"), ""))
@@ -167,9 +252,7 @@ def _photographs(entries: list[Entry], root: str, ignored: Counter[str]) -> pa.T
     others = pc.value_counts(pc.if_else(hidden, HIDDEN, suffix).filter(pc.invert(wanted)))
     ignored.update({other["values"]: other["counts"] for other in others.to_pylist()})
     label, split = label_and_split(path, root)
-    version = pa.array([entry.version for entry in entries], pa.string())
-    size = pa.array([entry.size for entry in entries], pa.int64())
-    return pa.table([path, label, split, version, size], schema=SCHEMA).filter(wanted)
+    return pa.table([path, label, split, objects["version"], objects["size"]], schema=SCHEMA).filter(wanted)
 
 
 def select(photographs: Spool, config: RunConfig, root: str, scratch: str | None = None) -> Spool:

@@ -56,7 +56,8 @@ def open_job(config: RunConfig, progress: Progress | None, **more: str) -> Job:
         from verger.spark import s3a
 
         s3a.class_path()
-    asked = uris_by_role(input=source, output=output, event_log=config.event_log, weights=config.weights) | more
+    places = {"input": source, "inventory": config.inventory, "output": output, "weights": config.weights}
+    asked = uris_by_role(**places, event_log=config.event_log) | more
     asking = any(map(bucket_name, asked.values()))
     with progress.stage("preflight", "Asking the stores") if asking else nullcontext():
         residency = check_access(stores, asked, config, written={"output", "event log"})
@@ -68,7 +69,7 @@ def open_job(config: RunConfig, progress: Progress | None, **more: str) -> Job:
 
 
 def list_photographs(job: Job) -> Listed:
-    """List the whole input, and select the photographs of this run.
+    """List the whole input, or read a report of what is there, and select the photographs of this run.
 
     Parameters
     ----------
@@ -78,12 +79,14 @@ def list_photographs(job: Job) -> Listed:
     Raises
     ------
     NothingToReadError
-        There is no photograph in the input, or the settings select none.
+        There is no photograph in the input, or the settings select none; or there is no report.
+    UsageError
+        The report is none of the input's bucket, or lacks a column that is needed.
     StoreError
-        The store refuses or cannot be reached.
+        The report is damaged, or the store refuses or cannot be reached.
     """
     config = job.config
-    found = inventory.take(config.input, job.stores, config.exclude, scratch=config.local_dir)
+    found = inventory.find(config, config.input, job.stores, job.progress.warn)
     chosen = inventory.select(found.photographs, config, config.input, config.local_dir)
     labels = inventory.label_counts(chosen)
     for warning in label_warnings(labels):

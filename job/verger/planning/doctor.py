@@ -30,6 +30,7 @@ from verger.spark.failures import explain
 from verger.spark.machine import java_version
 from verger.spark.session import session, uses_s3
 from verger.storage.base import AlreadyPublishedError
+from verger.storage.s3_inventory import Report
 from verger.storage.stores import Stores
 from verger.storage.uri import bucket_name, canonical, join, require_disjoint
 from verger.units import bytes_text
@@ -110,6 +111,14 @@ def examine(config: DoctorSettings, stale_after: float = 24, fix: bool = False) 
     yield _check("Precision", lambda: _precision(config) if config.backbone != "pixels" else _skip("pixels needs none"))
     yield _check("Weights", lambda: _weights(stores, config, buckets_allowed))
     yield _check("Input", lambda: _input(stores, _place(source, "input", buckets_allowed), config.exclude))
+    if config.inventory:
+        report = config.inventory
+        yield _check(
+            "Inventory",
+            lambda: _inventory(
+                stores, _place(report, "inventory", buckets_allowed), _place(source, "input", buckets_allowed)
+            ),
+        )
     yield _check("Output", lambda: _output(stores, _place(output, "output", buckets_allowed), source))
     yield _check("Uploads", lambda: _uploads(stores, _place(output, "output", buckets_allowed), stale_after, fix))
     yield _check("Disk", lambda: _disk(config))
@@ -214,8 +223,20 @@ def _input(stores: Stores, source: str, exclude: tuple[str, ...]) -> str:
     raise NothingToReadError(f"no photograph among the {seen:,} files of {source}", "Check the path")
 
 
+def _inventory(stores: Stores, uri: str, source: str) -> str:
+    """Read the manifest of the report that a run would take, but none of its files."""
+    report = Report.open(uri, source, stores)
+    return f"{report.path}, of {report.created:%Y-%m-%d %H:%M} UTC, {len(report.files):,} files of {report.format}"
+
+
 def _residency(stores: Stores, config: DoctorSettings) -> str:
-    uris = uris_by_role(input=config.input, output=config.output, event_log=config.event_log, weights=config.weights)
+    uris = uris_by_role(
+        input=config.input,
+        inventory=config.inventory,
+        output=config.output,
+        event_log=config.event_log,
+        weights=config.weights,
+    )
     if not any(map(bucket_name, uris.values())):
         raise Skipped("no bucket given")
     found = check_access(stores, uris, config, written={"output", "event log"})

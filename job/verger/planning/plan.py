@@ -140,7 +140,7 @@ def plan(config: RunConfig, nodes: int = 1, node_cores: int | None = None) -> Pl
     Raises
     ------
     UsageError
-        Input and output contain one another.
+        Input and output contain one another, or the report is none of the input's bucket.
     ResidencyError
         One of the buckets is not in the EU.
     StoreError
@@ -152,13 +152,14 @@ def plan(config: RunConfig, nodes: int = 1, node_cores: int | None = None) -> Pl
     """
     source, output = require_disjoint(config.input, config.output)
     stores = Stores()
-    uris = uris_by_role(input=source, output=output, weights=config.weights)
+    uris = uris_by_role(input=source, inventory=config.inventory, output=output, weights=config.weights)
     residency = check_access(stores, uris, config, written={"output"}, try_writing=False)
-    found = inventory.take(source, stores, config.exclude, scratch=config.local_dir)
+    warnings: list[str] = []
+    found = inventory.find(config, source, stores, warnings.append)
     chosen = inventory.select(found.photographs, config, source, config.local_dir)
     network = resolve(config, stores, config.seed)
     labels = inventory.label_counts(chosen)
-    warnings = label_warnings(labels)
+    warnings += label_warnings(labels)
     storage = stores.of(output)
     store = FeatureStore(storage, output, network.fingerprint, warnings.append, decoders())
     base = changes.find_base(store, source, config)
@@ -175,7 +176,7 @@ def plan(config: RunConfig, nodes: int = 1, node_cores: int | None = None) -> Pl
     work = estimate_workload(
         config,
         network,
-        keys=found.photographs.num_rows + sum(found.ignored.values()),
+        keys=0 if config.inventory else found.photographs.num_rows + sum(found.ignored.values()),
         listed=chosen.num_rows,
         new=new.num_rows,
         stored_files=len(compared.files),

@@ -95,7 +95,7 @@ def estimate_workload(
     network : Network
         Gives the number of features, and photographs a second and core.
     keys : int
-        Objects below the input, photographs or not.
+        Objects that are listed, photographs or not.
     listed, new : int
         Photographs selected, and those of them whose features are to be computed.
     stored_files : int

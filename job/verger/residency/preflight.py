@@ -20,17 +20,22 @@ if TYPE_CHECKING:
 _SAMPLED_OBJECTS = 3
 _ENCRYPTIONS = ("aws:kms", "AES256", "aws:kms:dsse")
 # Roles of objects that are read by name: the permission to list their folder is not needed.
-_OBJECT_ROLES = ("weights", "photographs")
+_OBJECT_ROLES = ("weights", "photographs", "inventory")
 
 
 def uris_by_role(
-    *, input: str | None = None, output: str | None = None, event_log: str | None = None, weights: str | None = None
+    *,
+    input: str | None = None,
+    inventory: str | None = None,
+    output: str | None = None,
+    event_log: str | None = None,
+    weights: str | None = None,
 ) -> dict[str, str]:
     """The canonical URIs that a command reads or writes.
 
     Parameters
     ----------
-    input, output, event_log : str, optional
+    input, inventory, output, event_log : str, optional
         Local paths or URIs.
     weights : str, optional
         The setting of that name; ``bundled``, ``imagenet`` and ``random`` are no URIs.
@@ -38,11 +43,11 @@ def uris_by_role(
     Returns
     -------
     dict of str to str
-        By role: ``input``, ``output``, ``event log``, ``weights``; without those that are not given.
+        By role: ``input``, ``inventory``, ``output``, ``event log``, ``weights``; without those that are not given.
     """
     if weights in ("bundled", "imagenet", "random"):
         weights = None
-    given = {"input": input, "output": output, "event log": event_log, "weights": weights}
+    given = {"input": input, "inventory": inventory, "output": output, "event log": event_log, "weights": weights}
     return {role: canonical(uri) for role, uri in given.items() if uri}
 
 

@@ -1,4 +1,4 @@
-"""Reading results without Spark: `verger.load` and `verger.load_features`."""
+"""Reading results without Spark: `verger.load`, `verger.scan` and `verger.load_features`."""
 
 from __future__ import annotations
 
@@ -153,6 +153,46 @@ def load(uri: str, as_: Literal["arrow", "pandas"] = "arrow", settings: StoreSet
         return projection(run).to_table().sort_by("path")
 
     return _convert(retry_if_vanished(attempt, found.folder), as_)
+
+
+def scan(uri: str, settings: StoreSettings | None = None) -> ds.Dataset:
+    """Open the table of a run as a dataset, which is read batch by batch: for tables that are larger than memory.
+
+    Parameters
+    ----------
+    uri : str
+        Local path or URI of a run's folder, or of an output: then its latest run is read.
+    settings : StoreSettings, optional
+        How a bucket is reached, such as the `RunConfig` of the run; default: as AWS's own variables and files say.
+
+    Returns
+    -------
+    pyarrow.dataset.Dataset
+        ``path, label, split, pca_features, version``, one row a photograph, in no particular order. Columns and rows
+        are read when they are asked for; a run that is pruned meanwhile fails then.
+
+    Raises
+    ------
+    NothingToReadError
+        There is no finished run.
+    StoreError
+        The store refuses, or the manifest is damaged.
+
+    Examples
+    --------
+    Only some columns of some rows are read:
+
+    >>> import pyarrow.compute as pc
+    >>> import verger
+    >>> dataset = verger.scan("out")
+    >>> dataset.count_rows(filter=pc.field("label") == "Pear")
+    3
+    >>> for batch in dataset.to_batches(columns=["path", "pca_features"]):
+    ...     print(batch.num_rows)
+    3
+    """
+    found = runs.find(uri, Stores(settings=settings))
+    return retry_if_vanished(lambda: projection(manifest.read_standing(found)[0]), found.folder)
 
 
 @overload

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,8 @@ import pyarrow as pa
 import pytest
 from numpy.typing import NDArray
 
+from tests.inventories import Listed, report
+from tests.unit.storage.test_s3_inventory import put
 from tests.unit.storage.test_walking import files
 from verger import spool
 from verger.config import RunConfig
@@ -19,6 +23,7 @@ from verger.photographs import balance
 from verger.photographs.inventory import (
     SCHEMA,
     Inventory,
+    find,
     from_entries,
     label_and_split,
     label_counts,
@@ -29,6 +34,7 @@ from verger.photographs.suffixes import HIDDEN, NOT_UTF8, SUFFIXES, UNREAD
 from verger.spool import Spool
 from verger.storage.base import Entry
 from verger.storage.stores import Stores
+from verger.tables.changes import pointer_path
 
 ROOT = "/data/fruits"
 
@@ -386,3 +392,54 @@ def test_real_photographs(data: Path) -> None:
     assert set(counts.values()) == {84}
     splits = inventory.photographs.to_table()["split"].value_counts().to_pylist()
     assert {split["values"]: split["counts"] for split in splits} == {"Training": 4116, "Test": 672}
+
+
+class TestReport:
+    """Photographs from a report of S3 Inventory instead of a listing."""
+
+    SOURCE = "s3://orchard/in"
+    OBJECTS = (
+        Listed("in/Training/pear/2.JPG", 20, "b"),
+        Listed("in/Training/apple/1.jpg", 10, "a"),
+        Listed("in/notes.txt", 5, "c"),
+        Listed("in/@eaDir/1.jpg", 5, "d"),
+        Listed("elsewhere/3.jpg", 30, "e"),
+    )
+
+    def found(self, folder: Path, warn: Callable[[str], None], objects: tuple[Listed, ...], **more: Any) -> Inventory:
+        settings = config(inventory=str(put(folder, report(objects, **more))), local_dir=str(folder / "scratch"))
+        return find(settings, self.SOURCE, Stores(), warn)
+
+    @pytest.mark.parametrize("kind", ["CSV", "Parquet", "ORC"])
+    def test_it_gives_what_a_listing_gives(self, tmp_path: Path, kind: str) -> None:
+        (tmp_path / "scratch").mkdir()
+        by_report = self.found(tmp_path, pytest.fail, self.OBJECTS, kind=kind, began=datetime.now(UTC))
+        entries = [
+            Entry(f"s3://orchard/{key}", size or 0, f"{etag}-{size}") for key, size, etag, *_ in self.OBJECTS[:4]
+        ]
+        by_listing = from_entries(entries, self.SOURCE)
+        assert by_report.photographs.to_table().equals(by_listing.photographs.to_table())
+        assert by_report.photographs.to_table()["label"].to_pylist() == ["apple", "pear"]
+        assert by_report.ignored == by_listing.ignored == {HIDDEN: 1, ".txt": 1}
+
+    def test_an_old_one_is_a_warning_that_names_its_age(self, tmp_path: Path) -> None:
+        (tmp_path / "scratch").mkdir()
+        warnings: list[str] = []
+        began = datetime.now(UTC) - timedelta(days=2, minutes=1)
+        self.found(tmp_path, warnings.append, self.OBJECTS, began=began)
+        (line,) = warnings
+        assert re.search(rf"manifest\.json is 2\.0 days old, of {began:%Y-%m-%d %H:%M} UTC: it lists no newer", line)
+
+    def test_one_without_photographs_of_the_input_is_named(self, tmp_path: Path) -> None:
+        (tmp_path / "scratch").mkdir()
+        with pytest.raises(
+            NothingToReadError, match=r"no photograph in s3://orchard/in, as the .*manifest\.json lists"
+        ):
+            self.found(tmp_path, lambda _: None, self.OBJECTS[2:])
+
+    def test_the_pointer_to_the_base_run_does_not_depend_on_it(self) -> None:
+        pointers = {
+            pointer_path("/out", self.SOURCE, settings, "pixels")
+            for settings in (config(), config(inventory="/reports"))
+        }
+        assert len(pointers) == 1

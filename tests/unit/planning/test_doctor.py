@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from tests.inventories import Listed, report
+from tests.unit.storage.test_s3_inventory import put
 from tests.unit.storage.test_walking import as_nobody, files, open_folder
 from verger.cli import main
 from verger.config import DoctorSettings
@@ -45,6 +47,15 @@ def test_every_check_gives_one_result_and_all_hold(config, tmp_path):
     assert all("\n" not in str(result) for result in found.values())
     assert found["Input"].line == f"{tmp_path / 'in'}, 1 photographs"
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_the_manifest_of_an_inventory_report_is_checked(config, tmp_path):
+    reports = put(tmp_path, report([Listed("in/a.jpg", 1, "a")], "Parquet"))
+    found = check_results(with_settings(config, inventory=str(reports)))["Inventory"]
+    assert (found.verdict, found.exit_code) == ("fails", ExitCode.USAGE)
+    assert f"lists s3://orchard, and the input is {tmp_path / 'in'}" in found.line
+    line = doctor._inventory(Stores(), str(reports), "s3://orchard/in")
+    assert line == f"{reports}/2026-11-29T01-00Z/manifest.json, of 2026-11-29 01:00 UTC, 2 files of Parquet"
 
 
 def test_a_precision_that_the_cpu_has_not_is_told_and_no_failure(config, monkeypatch):
