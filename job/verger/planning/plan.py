@@ -180,6 +180,7 @@ def plan(config: RunConfig, nodes: int = 1, node_cores: int | None = None) -> Pl
         listed=chosen.num_rows,
         new=new.num_rows,
         stored_files=len(compared.files),
+        known_files=len(compared.base.snapshot.files) if compared.base else 0,
         components=components,
         core_hours=core_s / 3600,
         hours=seconds / 3600,

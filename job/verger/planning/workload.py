@@ -18,13 +18,13 @@ KEYS_PER_LIST = 1000
 _PUT_A_FILE, _PUT_A_WRITE = 7, 2  # a multipart upload's start, part and end; marker, .pending and .pendingset
 _LIST_A_FILE, _LIST_A_WRITE = 5, 11
 _GET_A_FILE, _GET_A_WRITE = 9, 9
-# The same for each read of a small Parquet file.
-_LIST_A_SPARK_READ, _GET_A_SPARK_READ = 1, 6
-_GET_AN_ARROW_READ = 5
-# Spark reads the features to centre them, to fit the components, and to project them.
-_PASSES = 3
-# The manifest, latest.json and names/<name>.json, pca.npz and pca.json; once in a store, its fingerprint and weights.
-_OWN_FILES, _STORE_FILES = 5, 2
+# The same for each read of a small Parquet file, by pyarrow.
+_GET_A_READ = 5
+# The manifest and three pointers; pca.npz, pca.json and moments.npz; three of the snapshot. Once in a store, its
+# fingerprint and weights.
+_OWN_FILES, _STORE_FILES = 10, 2
+# Where nothing has changed: the manifest and two pointers.
+_POINTED_FILES = 3
 # Files of the audit (its table), the classifier (two) and the report (page and pictures).
 _AUDIT_FILES, _CLASSIFIER_FILES, _REPORT_FILES = 1, 2, 4
 # Photographs that the report shows at most; each is read again.
@@ -85,6 +85,7 @@ def estimate_workload(
     hours: float,
     nodes: int,
     node_cores: int,
+    known_files: int = 0,
 ) -> Workload:
     """Estimate what a run will take.
 
@@ -106,6 +107,8 @@ def estimate_workload(
         As in `Workload`.
     nodes, node_cores : int
         As in `Workload`.
+    known_files : int
+        Those of ``stored_files`` that the run before knew; 0 where there is no such run.
 
     Returns
     -------
@@ -116,13 +119,10 @@ def estimate_workload(
     size = wave_size(config, cores, network.photographs_per_s_per_core)
     waves = [wave.stop - wave.start for wave in slices(new, size)]
     files = sum(partition_count(rows, cores, config) for rows in waves)
-    projection_files = min(cores, listed)  # one a core
-    writes, written, features = len(waves) + 1, files + projection_files, stored_files + files
+    features = stored_files + files
     listings = 3 * max(1, math.ceil(features / KEYS_PER_LIST))  # the feature store before and after, and the rejects
-    # What is stored, before and after; the table, which is read back.
-    read = stored_files + (features if new else 0) + projection_files
-    # Of both, insight reads narrow columns, then a sample of the numbers, which is all rows where these are few.
-    sampled = 2 * (features + projection_files)
+    unchanged = known_files > 0 and new == 0  # the table of the run before stands
+    projection_files = 0 if unchanged else min(cores, listed)  # one a core
     return Workload(
         core_hours=core_hours,
         hours=hours,
@@ -130,24 +130,39 @@ def estimate_workload(
         node_cores=node_cores,
         waves=len(waves),
         files=files,
-        lists=math.ceil(keys / KEYS_PER_LIST)
-        + listings
-        + _LIST_A_FILE * written
-        + _LIST_A_WRITE * writes
-        + _LIST_A_SPARK_READ * features,
-        puts=_PUT_A_FILE * written
-        + _PUT_A_WRITE * writes
-        + _OWN_FILES
-        + (0 if stored_files else _STORE_FILES)
-        + _AUDIT_FILES
-        + (_CLASSIFIER_FILES if config.classifier else 0)
-        + (_REPORT_FILES if config.report else 0),
+        lists=math.ceil(keys / KEYS_PER_LIST) + listings + _LIST_A_FILE * files + _LIST_A_WRITE * len(waves),
+        puts=_PUT_A_FILE * files
+        + _PUT_A_WRITE * len(waves)
+        + projection_files
+        + (_POINTED_FILES if unchanged else _OWN_FILES + _insight_files(config))
+        + (0 if stored_files else _STORE_FILES),
         gets=new
-        + _GET_A_FILE * written
-        + _GET_A_WRITE * writes
-        + _GET_AN_ARROW_READ * (read + sampled)
-        + _GET_A_SPARK_READ * _PASSES * features
-        + (min(listed, _REPORT_PHOTOGRAPHS) if config.report else 0),
+        + _GET_A_FILE * files
+        + _GET_A_WRITE * len(waves)
+        + _GET_A_READ * _reads(config, stored_files, known_files, files, projection_files)
+        + (min(listed, _REPORT_PHOTOGRAPHS) if config.report and not unchanged else 0),
         feature_bytes=new * (4 * network.dimension + _ROW_BYTES),
-        projection_bytes=listed * (4 * components + _ROW_BYTES),
+        projection_bytes=0 if unchanged else listed * (4 * components + _ROW_BYTES),
     )
+
+
+def _insight_files(config: RunConfig) -> int:
+    """Objects that audit, classifier and report write."""
+    return (
+        (_AUDIT_FILES if config.audit else 0)
+        + (_CLASSIFIER_FILES if config.classifier else 0)
+        + (_REPORT_FILES if config.report else 0)
+    )
+
+
+def _reads(config: RunConfig, stored_files: int, known_files: int, files: int, projection_files: int) -> int:
+    """Parquet files that are read: their keys where they are not known, for the fit, and for what follows it."""
+    keys = stored_files - known_files + files
+    if known_files and not files:
+        return keys
+    features = stored_files + files
+    fitted = files if known_files else features
+    projected = files if known_files and config.pca != "fit" else features
+    # For audit, classifier and report digests are read, then a sample of the numbers, all where these are few.
+    sampled = 2 * (features + projection_files) if _insight_files(config) else 0
+    return keys + fitted + projected + projection_files + sampled

@@ -31,8 +31,9 @@ def test_requests_of_a_write_are_those_counted_at_the_store():
     # One Spark write of 4 files took 30 PUT and POST, 31 LIST, 45 GET and HEAD; one of 10 took 72, 61 and 99.
     four, ten = (estimated(CONFIG.model_copy(update={"partitions": files}), new=1000) for files in (4, 10))
     assert ten.puts - four.puts == 72 - 30
-    assert ten.lists - four.lists == 61 - 31 + 6  # and a LIST a file when the features are read
-    assert ten.gets - four.gets == 99 - 45 + 6 * (5 + 2 * 5 + 3 * 6)
+    assert ten.lists - four.lists == 61 - 31
+    # And each file is read for its keys, for fit and projection, and twice for audit, classifier and report.
+    assert ten.gets - four.gets == 99 - 45 + 6 * 5 * (1 + 2 + 2)
 
 
 def test_a_thousand_keys_take_one_list_request():
@@ -61,8 +62,22 @@ def test_a_run_without_new_photographs_still_lists_and_projects():
     work = estimated(new=0, stored_files=30)
     assert (work.waves, work.files, work.feature_bytes) == (0, 0, 0)
     assert work.lists > 3
-    assert work.puts == 7 * 2 + 2 + 5 + 7  # the projection's two files, its commit, the run's own objects, insight's
+    assert work.puts == 2 + 10 + 7  # the projection's two files, the run's own objects, insight's
     assert work.projection_bytes > 0
+
+
+def test_a_run_in_which_nothing_has_changed_takes_next_to_nothing():
+    work = estimated(new=0, stored_files=30, known_files=30)
+    assert (work.puts, work.gets, work.projection_bytes) == (3, 0, 0)
+    assert work.lists == 3 + 3
+
+
+def test_known_files_are_not_read_for_keys_and_sums():
+    bare = CONFIG.model_copy(update={"classifier": False, "report": False, "audit": False})
+    assert estimated(bare, stored_files=300).gets - estimated(bare, stored_files=300, known_files=300).gets == 600 * 5
+    auto = bare.model_copy(update={"pca": "auto"})
+    once, again = (estimated(auto, stored_files=stored, known_files=stored) for stored in (300, 3000))
+    assert once.gets == again.gets
 
 
 def test_vcpu_hours_count_all_cores_for_the_whole_time():
