@@ -23,6 +23,7 @@ from tests.integration.s3_runs import COUNT, Place, reach
 from tests.integration.test_kills import SLOW_DECODER, assert_same
 from verger import pipeline
 from verger.config import PruneSettings
+from verger.pipeline import stages
 from verger.planning.plan import plan
 from verger.progress import Progress
 from verger.storage.local import LocalStorage
@@ -404,6 +405,33 @@ def test_a_compaction_between_runs_changes_nothing(spark: SparkSession, place: P
     assert_like_a_fresh_run(spark, place)
 
 
+@pytest.mark.parametrize("removed", [False, True])
+def test_a_compaction_while_a_run_computes_changes_nothing(
+    spark: SparkSession, place: Path, monkeypatch: pytest.MonkeyPatch, removed: bool
+) -> None:
+    """All files that the run has found are replaced by others, in which the rows have other numbers."""
+    photographs(place / "in", 4, start=900)
+    run(spark, place)
+    photographs(place / "in", 3, start=950)
+    if removed:
+        for path in sorted((place / "in" / "label 1").glob("*.png"))[:2]:
+            path.unlink()
+    extract = stages.extract
+
+    def slowly(*arguments: Any) -> Any:
+        extracted = extract(*arguments)
+        assert compact(spark, place / "out")["files_before"] > 2
+        assert compact(spark, place / "out", hours=25)["deleted"] > 2
+        return extracted
+
+    monkeypatch.setattr(stages, "extract", slowly)
+    document = run(spark, place)
+    monkeypatch.undo()
+    assert document["photographs"]["computed"] == 3
+    assert_like_a_fresh_run(spark, place)
+    assert run(spark, place)["same_as"] == document["run_id"]
+
+
 def prune(place: Path, keep_runs: int | None, gone: bool) -> dict[str, int]:
     with open(os.devnull, "w") as quiet, Progress(quiet) as progress:
         return pipeline.prune(PruneSettings(output=str(place / "out")), keep_runs, gone, progress)
@@ -415,7 +443,7 @@ def test_pruning_keeps_the_run_that_stands(spark: SparkSession, place: Path) -> 
     for _ in range(3):
         last = run(spark, place)
         assert last["same_as"] == stands
-    assert prune(place, 1, False)["runs"] == 3
+    assert prune(place, 0, False)["runs"] == 3  # all but what pointers name, and what stands for that
     assert {path.name for path in (place / "out" / "runs").iterdir()} == {stands, last["run_id"]}
     assert verger.load(str(place / "out")).num_rows == 62
     photographs(place / "in", 1, start=910)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import replace
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from verger.components import projection
 from verger.components.alignment import align
 from verger.components.pca import Fit, Pca, fit_moments
@@ -140,8 +143,9 @@ def updated_moments(job: Job, session: Session, standing: Standing) -> ScatterMo
     moments = moments_of(base)
     if moments is None or moments.n != base.manifest.projection.rows:
         return None
-    if any(batch["file"].null_count for batch in removed.batches()):
-        return None  # features of photographs that are gone have been deleted
+    files = pa.array(sorted(standing.files), pa.string())
+    if not all(pc.all(pc.is_in(batch["file"], value_set=files)).as_py() for batch in removed.batches()):
+        return None  # features of photographs that are gone have been deleted, or moved since they were found
     standardize = job.config.standardized
     if full_pass_reason(moments, standardize, removed.num_rows):
         return None
