@@ -51,6 +51,7 @@ OTHERWISE = {
     "cores": 2, "driver_memory": "512m", "local_dir": "/tmp/spark", "log_level": "info", "compact": "never",
     "csv": True, "log_format": "json", "progress_interval": 0.5, "eur_per_vcpu_hour": 0, "usd_per_eur": 1.2,
     "spot_discount": 0.6, "classifier": False, "class_regex": r"^\w+", "group_regex": r"/(r\d?)_", "report": False,
+    "audit": False,
 }  # fmt: skip
 # Those that cannot be given so, and why.
 NOT_HERE = {

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import tempfile
 from collections.abc import Iterator
@@ -187,6 +188,7 @@ class Report:
         """A copy of a file of the report on disk, without a name; its bytes are those that the manifest means."""
         digest = hashlib.md5(usedforsecurity=False)
         with full_disk_explained(scratch):
+            os.makedirs(scratch, exist_ok=True)
             copy = tempfile.TemporaryFile(dir=scratch)  # noqa: SIM115
         try:
             with self.storage.arrow().open_input_file(file.path) as source:

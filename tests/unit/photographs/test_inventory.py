@@ -412,7 +412,6 @@ class TestReport:
 
     @pytest.mark.parametrize("kind", ["CSV", "Parquet", "ORC"])
     def test_it_gives_what_a_listing_gives(self, tmp_path: Path, kind: str) -> None:
-        (tmp_path / "scratch").mkdir()
         by_report = self.found(tmp_path, pytest.fail, self.OBJECTS, kind=kind, began=datetime.now(UTC))
         entries = [
             Entry(f"s3://orchard/{key}", size or 0, f"{etag}-{size}") for key, size, etag, *_ in self.OBJECTS[:4]
@@ -423,7 +422,6 @@ class TestReport:
         assert by_report.ignored == by_listing.ignored == {HIDDEN: 1, ".txt": 1}
 
     def test_an_old_one_is_a_warning_that_names_its_age(self, tmp_path: Path) -> None:
-        (tmp_path / "scratch").mkdir()
         warnings: list[str] = []
         began = datetime.now(UTC) - timedelta(days=2, minutes=1)
         self.found(tmp_path, warnings.append, self.OBJECTS, began=began)

@@ -246,7 +246,6 @@ def test_versions_without_a_mark_of_the_latest_are_refused(tmp_path: Path) -> No
 
 
 def test_no_copy_is_left_behind(tmp_path: Path) -> None:
-    (tmp_path / "scratch").mkdir()
     reports = put(tmp_path, report(OBJECTS_OF_KEYS, files=3))
     next(opened(reports).objects(SOURCE, str(tmp_path / "scratch")))
     assert list((tmp_path / "scratch").iterdir()) == []
