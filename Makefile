@@ -21,7 +21,7 @@ VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' job/verger/__init__.p
 IMAGE ?= verger:$(VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-slow test-all test-unit test-tools coverage lint format docs lock jars image chart schemas programs kind e2e clean java
+.PHONY: help install run test test-slow test-all test-unit test-tools coverage lint format docs lock jars bench-scale image chart schemas programs kind e2e clean java
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -84,6 +84,10 @@ lock: .venv-lock/.installed ## Compile requirements/*.in into *.lock (UPGRADE=--
 	cd requirements && $(COMPILE) lock.in -o lock.lock
 
 jars: .venv/.jars ## Fetch the jars with which Spark writes to S3 (image/pom.xml), by Maven
+
+bench-scale: .venv/.tools ## Measure what runs cost where little has changed, and full passes; half an hour, 2 GB of disk
+	$(BIN)/python bench/scale.py --json build/scale.json
+	$(BIN)/python bench/passes.py
 
 image: ## Build the image, by Docker (IMAGE=NAME:TAG, ARGS='--build-arg WEIGHTS=...'; see docs/image.md)
 	@$(MACHINE) docker

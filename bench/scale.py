@@ -48,15 +48,15 @@ MAIN = Path(__file__).parents[1] / "job" / "main.py"
 FILE_ROWS = 40_000
 PLAIN = ["--no-classifier", "--no-audit", "--no-report"]
 
-# Counts the stored files that the driver opens; the workers count theirs by the same means.
-COUNT_OPENED = """
-import pyarrow.parquet as pq
-kept = pq.ParquetFile.__init__
-def counted(self, source, *more, **named):
-    with open({log!r}, "a") as log:
-        print(getattr(source, "name", source), file=log)
-    kept(self, source, *more, **named)
-pq.ParquetFile.__init__ = counted
+# Writes down the files that pyarrow opens, in driver and workers.
+LOG_OPENED = """
+import os, pyarrow.fs as pafs
+class Logged(pafs.LocalFileSystem):
+    def open_input_file(self, path):
+        with open(os.environ["OPENED"], "a") as log:
+            log.write(path + chr(10))
+        return super().open_input_file(path)
+pafs.LocalFileSystem = Logged
 """
 
 
@@ -148,10 +148,20 @@ def timed(command: list[str], **environment: str) -> dict[str, Any]:
     return {"seconds": time.perf_counter() - began, "memory": memory.peaks}
 
 
-def run(source: Path, output: Path, *options: str, **environment: str) -> dict[str, Any]:
-    """`verger run` as a process."""
+def run(source: Path, output: Path, *options: str, opened: Path | None = None) -> dict[str, Any]:
+    """`verger run` as a process; with a file for their names, stored files of features that it opened are counted."""
     command = [sys.executable, str(MAIN), "run", "--input", str(source), "--output", str(output), *PLAIN, *options]
-    return timed(command, **environment)
+    if opened is None:
+        return timed(command)
+    injected = opened.with_suffix("")
+    injected.mkdir(exist_ok=True)
+    (injected / "sitecustomize.py").write_text(LOG_OPENED)
+    opened.unlink(missing_ok=True)
+    done = timed(command, PYTHONPATH=f"{injected}{os.pathsep}{MAIN.parent}", OPENED=str(opened))
+    files = set(opened.read_text().splitlines()) if opened.exists() else set()
+    stored = {file for file in files if "/features/" in file}
+    known = {file for file in stored if "wave=compacted-20260101T000000Z" in file}
+    return done | {"opened": {"known": len(known), "new": len(stored - known)}}
 
 
 def session() -> dict[str, Any]:
@@ -162,12 +172,6 @@ def session() -> dict[str, Any]:
         "with session(RunConfig(input='/in', output='/out'), Stores(), None): pass"
     )
     return timed([sys.executable, "-c", code], PYTHONPATH=str(MAIN.parent))
-
-
-def opened_files(log: Path) -> set[str]:
-    """The feature files that a run opened."""
-    found = log.read_text().splitlines() if log.exists() else []
-    return {line for line in found if "/features/" in line}
 
 
 def changed_runs(place: Path, rows: int, new: int, repeat: int) -> dict[str, Any]:
@@ -184,7 +188,9 @@ def changed_runs(place: Path, rows: int, new: int, repeat: int) -> dict[str, Any
         found.setdefault("unchanged", []).append(run(place / "in", place / "out"))
         found.setdefault("alone", []).append(run(place / "new", place / f"alone-{turn}"))
         shutil.copytree(place / "new", place / "in" / "new")
-        found.setdefault("new", []).append(run(place / "in", place / "out", "--pca", "auto"))
+        found.setdefault("new", []).append(
+            run(place / "in", place / "out", "--pca", "auto", opened=place / "opened.log")
+        )
         shutil.rmtree(place / "in" / "new")
         shutil.rmtree(place / "out")
         shutil.copytree(place / "kept", place / "out", copy_function=os.link)
@@ -192,6 +198,7 @@ def changed_runs(place: Path, rows: int, new: int, repeat: int) -> dict[str, Any
         kind: {
             "seconds": round(statistics.median(each["seconds"] for each in turns), 2),
             "memory_mb": {name: round(size / 1e6) for name, size in turns[-1]["memory"].items()},
+            **({"opened": turns[-1]["opened"]} if "opened" in turns[-1] else {}),
         }
         for kind, turns in found.items()
     }
@@ -220,7 +227,7 @@ def compare_keys(place: str, count: int) -> None:
     """In a process of its own: a listing of so many keys against a snapshot of as many; prints what it took."""
     from datetime import UTC, datetime
 
-    from verger.tables import changes, locations, snapshot
+    from verger.tables import changes, snapshot
     from verger.tables.runs import new_run
     from verger.tables.snapshot import Snapshot, StoredFile
     from verger.tables.store import FeatureStore
@@ -244,7 +251,6 @@ def compare_keys(place: str, count: int) -> None:
     snapshot.write(base, located(), [], {name: StoredFile(entry.version, count, 0)})
     listed = spool(SCHEMA, keys_of(count))
     began = time.process_time()
-    assert locations  # the store's own file is known, and not opened
     opened = changes.Base(base, None, Snapshot.open(base))  # type: ignore[arg-type]
     found = changes.find_changes(store, changes.Input("s3://orchard/photographs", listed, listed), opened)
     assert (found.pending.num_rows, found.removed.num_rows, found.gone) == (0, 0, 0)
