@@ -51,6 +51,24 @@ def setting(heading: str, description: str, default: Any = ..., **constraints: A
     return Field(default, description=description, json_schema_extra={"group": heading}, **constraints)
 
 
+def split_text(value: object, separator: str) -> object:
+    """Split a text, such as a variable's value that holds several values of a setting.
+
+    Parameters
+    ----------
+    value : object
+        What was given for the setting.
+    separator : str
+        What stands between two values.
+
+    Returns
+    -------
+    object
+        A tuple of what is not empty, without spaces around it; what is no text as it is.
+    """
+    return tuple(filter(None, map(str.strip, value.split(separator)))) if isinstance(value, str) else value
+
+
 def _node_region(value: str) -> str:
     if not re.fullmatch(_NODE_REGION, value):
         raise ValueError(

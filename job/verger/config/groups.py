@@ -11,7 +11,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, field_validator, model_validator
 from pydantic_settings import NoDecode
 
-from verger.config.fields import BASIS, Glob, NodeRegion, setting
+from verger.config.fields import BASIS, Glob, NodeRegion, setting, split_text
 
 
 class _Group(BaseModel):
@@ -20,20 +20,14 @@ class _Group(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)  # a command uses few of them
 
 
-def _split(value: object, separator: str) -> object:
-    return tuple(filter(None, map(str.strip, value.split(separator)))) if isinstance(value, str) else value
-
-
 class InputSettings(_Group):
     """Which photographs are read."""
 
     input: str = setting("Where", "Folder of photographs: a local path, file: or s3:// URI.", min_length=1)
     inventory: str | None = setting(
         "Where",
-        "S3 Inventory report of the input's bucket, which is read instead of listing the bucket: its manifest.json, or "
-        "the folder of all reports, of which the newest is taken.",
+        "S3 Inventory report that is read instead of listing the input: its manifest.json, or the folder of reports.",
         None,
-        min_length=1,
     )
 
 
@@ -141,7 +135,7 @@ class ResidencySettings(_Group):
     @classmethod
     def _split_semicolons(cls, value: object) -> object:
         """A variable holds several regions in one string. A legal basis may have commas in it."""
-        return _split(value, ";")
+        return split_text(value, ";")
 
 
 class SelectionSettings(_Group):
@@ -169,7 +163,7 @@ class SelectionSettings(_Group):
     @classmethod
     def _split_commas(cls, value: object) -> object:
         """A variable holds several globs in one string."""
-        return _split(value, ",")
+        return split_text(value, ",")
 
 
 class NetworkSettings(_Group):
