@@ -103,6 +103,6 @@ class DoctorSettings(JobSettings):
     """The settings of `verger doctor`, which checks the places that it is given."""
 
     input: str | None = setting("Where", "Folder of photographs to check.", None, min_length=1)
-    inventory: str | None = setting("Where", "S3 Inventory report, or folder of reports, to check.", None, min_length=1)
+    inventory: str | None = setting("Where", "S3 Inventory report, or folder of reports, to check.", None)
     output: str | None = setting("Where", "Folder of the feature store and the runs to check.", None, min_length=1)
     name: str = setting("Where", "Not used.", "verger")

@@ -16,10 +16,8 @@ class InputSettings(Group):
     input: str = setting("Where", "Folder of photographs: a local path, file: or s3:// URI.", min_length=1)
     inventory: str | None = setting(
         "Where",
-        "S3 Inventory report of the input's bucket, which is read instead of listing the bucket: its manifest.json, or "
-        "the folder of all reports, of which the newest is taken.",
+        "S3 Inventory report that is read instead of listing the input: its manifest.json, or the folder of reports.",
         None,
-        min_length=1,
     )
 
 
