@@ -228,7 +228,7 @@ def forget(world: World) -> dict[str, int]:
     """`verger prune --gone`: what was forgotten."""
     keys = sorted(world.photographs.items())
     photographs = pa.table({name: [key[at] for key in keys] for at, name in enumerate(KEY)})
-    listing = Listing("/in", spool(photographs.schema, [photographs]), NOON)
+    listing = Listing("/in", spool(photographs.schema, [photographs]), NOON + timedelta(days=1))
     return prune_gone(LocalStorage(), str(world.output), listing, lambda _: None)
 
 
