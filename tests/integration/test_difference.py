@@ -300,6 +300,33 @@ def test_a_space_stands_or_is_aligned_and_the_manifest_says_what_it_keeps(
     assert run(spark, place, **settings)["same_as"] == second["run_id"]
 
 
+def test_what_a_space_keeps_is_asked_after_a_projection_into_it(spark: SparkSession, place: Path) -> None:
+    """The projection of the same photographs is no run that has fitted or kept a space on its own account."""
+    output, source = place / "out", place / "new"
+    settings = {"components": 3}
+    first = run(spark, place, **settings)
+    photographs(source, 30, start=1200)
+    with open(os.devnull, "w") as quiet, Progress(quiet) as progress:
+        pipeline.project(config(place, input=str(source)), str(output), spark, progress)
+    document = run(spark, place, input=str(source), pca="auto", **settings)
+    assert "same_as" not in document
+    assert document["pca"]["retention"]["space"] == first["run_id"]
+    assert document["pca"]["retention"]["due"]
+    assert run(spark, place, input=str(source), pca="auto", **settings)["same_as"] == document["run_id"]
+
+
+def test_a_kept_space_stands_after_other_settings_of_insight(spark: SparkSession, place: Path) -> None:
+    settings = {"pca": "auto", "components": 40}
+    first = run(spark, place, **settings)
+    photographs(place / "in", 1, start=1300)
+    kept = run(spark, place, **settings)["pca"]
+    copied = run(spark, place, **settings, classifier=True)
+    assert copied["photographs"]["computed"] == 0
+    assert kept["fitted_by"] == copied["pca"]["fitted_by"] == first["run_id"]
+    assert kept["retention"] == copied["pca"]["retention"]
+    assert run(spark, place, **settings, classifier=True)["same_as"] == copied["run_id"]
+
+
 def test_the_order_of_runs_does_not_matter_to_a_fit(spark: SparkSession, place: Path) -> None:
     """Several runs, each on the moments of the one before: photographs come, go, change and come back."""
     kept = sorted((place / "in" / "label 1").glob("*.png"))[:2]

@@ -53,13 +53,19 @@ def _is_fit(base: Base) -> bool:
 
 
 def _fits_alike(config: RunConfig, document: Manifest) -> bool:
-    """Whether a fit would give the components of a run again, given the same photographs."""
+    """Whether a fit would give the components of a run again, or keep them, given the same photographs.
+
+    A run of `verger project` has taken the components of other photographs, and did not ask what a fit would keep.
+    """
     before = document.config
+    asked = document.pca.retention is not None or document.pca.n_photographs == document.projection.rows
     names = ["solver"] + (["seed", "driver_memory"] if document.pca.solver == "randomized" else [])
     number = config.components
     requested = {"variance": config.variance} if number is None else {"components": number}
     return (
-        document.pca.requested == requested
+        document.pca.kept is None
+        and asked
+        and document.pca.requested == requested
         and document.pca.standardized == config.standardized
         and all(before.get(name) == getattr(config, name) for name in names)
     )
@@ -115,10 +121,12 @@ def copy_table(job: Job, accepted: Accepted, base: Base) -> Projected:
     run, storage = job.run, job.run.storage
     standing = comparison.locate(job, accepted)
     kept_rows.copy(base.run, run, standing.changes.removed.to_table(), job.config.input)
+    retention = base.manifest.pca.retention
     fitted = Fitted(
         Pca.load(base.run.path("pca"), storage),
         manifest.fitting_run(base.run, base.manifest),
         space.moments_of(base),
+        retention=retention if retention and not retention.due else None,
         drift=base.manifest.pca.kept,
         kept_share=base.manifest.pca.kept_share,
         on_these_photographs=_is_fit(base),
