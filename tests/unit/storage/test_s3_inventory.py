@@ -213,7 +213,11 @@ class TestDamage:
         with pytest.raises(StoreError, match=f"{missing}, a file of the inventory report .*, does not exist"):
             rows(reports)
 
-    @pytest.mark.parametrize("data", [b"no such file", gzip.compress(b'"a","b"\n')[:-9], gzip.compress(b'"a","b"\n')])
+    @pytest.mark.parametrize(
+        "data",
+        [b"no such file", gzip.compress(b'"a","b"\n', mtime=0)[:-9], gzip.compress(b'"a","b"\n', mtime=0)],
+        ids=["text", "a truncated archive", "an archive of two columns"],
+    )
     @pytest.mark.parametrize("kind", FORMATS)
     def test_a_file_that_cannot_be_parsed_is_named(self, tmp_path: Path, kind: str, data: bytes) -> None:
         reports = put(tmp_path, report(OBJECTS_OF_KEYS, kind))
