@@ -120,8 +120,8 @@ class ComponentSettings(Group):
     )
     pca: Literal["fit", "auto", "reuse"] = setting(
         "Components",
-        "'fit' a new PCA; 'auto': keep that of the run before while it keeps what is asked for of today's variance, "
-        "and project only what is new; or 'reuse' that of the latest run, whatever it keeps.",
+        "'fit' a new PCA; 'auto': keep that of the run before while it keeps what is asked for of today's variance; "
+        "'reuse': keep that of the latest run. Where it is kept, only new photographs are projected.",
         "fit",
     )
     standardize: bool | None = setting(
