@@ -16,23 +16,6 @@ KEY = ["path", "version"]
 """The columns that identify a photograph version."""
 
 
-def with_file_names(rows: pa.Table) -> pa.Table:
-    """Replace each path in the column ``file`` by its last part, which Spark makes unique.
-
-    Parameters
-    ----------
-    rows : pyarrow.Table
-        With a column ``file`` of canonical paths.
-
-    Returns
-    -------
-    pyarrow.Table
-        The same rows and columns, in the same order.
-    """
-    names = pc.replace_substring_regex(rows["file"], r"^.*/", "")
-    return rows.set_column(rows.schema.get_field_index("file"), "file", names)
-
-
 def deduplicate(rows: pa.Table, order_by: str) -> pa.Table:
     """Keep one row for each photograph version.
 
