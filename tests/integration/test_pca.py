@@ -287,7 +287,7 @@ def test_moments_that_a_run_adds_to_and_subtracts_from_give_the_fit_of_a_full_pa
     assert_same(found, whole.pca)
     assert_like_sklearn(found, today, standardize)
     # The share that a space keeps is what a pass over the rows measures, but for the shift of the mean.
-    measured = measure_drift(frame(spark, today, 4).select("path", "features"), first.pca, spark)
+    measured = measure_drift(frame(spark, today, 4).select("path", "features"), first.pca)
     assert kept_share(first.pca, moments) == pytest.approx(measured.share, abs=1e-2)
 
 
