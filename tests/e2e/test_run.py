@@ -93,10 +93,13 @@ def test_a_second_release_computes_nothing(first: Finished, release: Any, tmp_pa
     assert second.ended() == "COMPLETED"
     published = runs.latest(Stores().of(OUTPUT), OUTPUT, second.name)
     assert published is not None
-    counts = manifest.read(published).as_dict()["photographs"]
+    document = manifest.read(published).as_dict()
+    counts = document["photographs"]
     assert (counts["known"], counts["computed"]) == (PHOTOGRAPHS, 0)
-    # and the executors had no network to build: nobody asked for one
-    assert not [event for event in second.events() if event["event"] == "stage" and event["stage"] == "features"]
+    # and there was no Spark, which would have asked for executors: the first run's table stands
+    assert not {"session", "features"} & {event["stage"] for event in second.events() if event["event"] == "stage"}
+    assert document["same_as"] == first.run.run_id
+    assert verger.load(published.folder).num_rows == PHOTOGRAPHS
 
 
 # Lines that the JVM and TensorFlow write by themselves.
