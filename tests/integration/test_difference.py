@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 # Tells as the process ends what it has imported and started.
-CONFESSION = """
+REPORT_IMPORTS = """
 import atexit, json, sys
 def confess():
     pyspark = sys.modules.get("pyspark")
@@ -107,7 +107,7 @@ def command(place: Path, *more: str, output: str = "out") -> list[str]:
 
 def told(place: Path, arguments: list[str]) -> list[dict[str, Any]]:
     """A run as a process of its own, which has to end well: its JSON lines, the last two of the end and of imports."""
-    code, stderr, lines = finished(start(*arguments, inject=CONFESSION, cwd=place))
+    code, stderr, lines = finished(start(*arguments, inject=REPORT_IMPORTS, cwd=place))
     assert code == 0, stderr
     return lines
 
@@ -527,7 +527,7 @@ def test_in_a_bucket_too_only_what_has_changed_is_done(place_in_bucket: Place) -
     bucket, client = place_in_bucket, place_in_bucket.server.client()
 
     def done(*more: str) -> tuple[dict[str, Any], dict[str, Any]]:
-        code, stderr, lines = finished(bucket.start(*more, inject=CONFESSION))
+        code, stderr, lines = finished(bucket.start(*more, inject=REPORT_IMPORTS))
         assert code == 0, stderr
         return lines[-2], lines[-1]
 

@@ -21,7 +21,7 @@ from verger.storage.stores import Stores
 KNOWN, NEW, BAD = 100, 40, 10
 
 # Tells as the process ends what it has loaded and started.
-CONFESSION = """
+REPORT_IMPORTS = """
 import atexit, json, sys
 def confess():
     pyspark = sys.modules.get("pyspark")
@@ -70,7 +70,9 @@ def test_a_run_started_again_is_refused_before_spark(place: Path) -> None:
     for _ in range(2):
         before = set((place / "out" / "runs").iterdir())
         arguments = ["--input", str(place / "in"), "--output", str(place / "out")]
-        process = verger("run", *arguments, "--backbone", "pixels", "--input-size", "8", inject=CONFESSION, cwd=place)
+        process = verger(
+            "run", *arguments, "--backbone", "pixels", "--input-size", "8", inject=REPORT_IMPORTS, cwd=place
+        )
         code, stderr, lines = finished(process)
         assert code == 6
         assert "verger: 10 of 40 new photographs were rejected" in stderr

@@ -102,7 +102,7 @@ class PhotographFolders(WalkPolicy):
             return False
         return True
 
-    def excuses(self, path: str) -> bool:
+    def ignores_permission_error(self, path: str) -> bool:
         below = path[self._start :]
         if _HIDDEN.search(below + "/"):
             self.ignored[HIDDEN_FOLDER] += 1
@@ -113,7 +113,7 @@ class PhotographFolders(WalkPolicy):
             return True
         return False
 
-    def met_again(self, folder: str) -> None:
+    def found_entered_folder(self, folder: str) -> None:
         self.ignored[REPEATED_FOLDER] += 1
 
     def found_broken_link(self, path: str) -> None:

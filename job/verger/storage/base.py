@@ -53,7 +53,7 @@ class WalkPolicy:
         """
         return True
 
-    def excuses(self, path: str) -> bool:
+    def ignores_permission_error(self, path: str) -> bool:
         """Whether the walk goes on although a file or folder may not be read.
 
         Parameters
@@ -63,7 +63,7 @@ class WalkPolicy:
         """
         return False
 
-    def met_again(self, folder: str) -> None:
+    def found_entered_folder(self, folder: str) -> None:
         """Hear of a folder that was entered before, by another path.
 
         Parameters

@@ -65,7 +65,7 @@ def _names(folder: str, root: str, policy: WalkPolicy, entered: set[int | str]) 
     try:
         identity = _identity(folder)
         if identity in entered:
-            policy.met_again(folder)
+            policy.found_entered_folder(folder)
             return []
         entered.add(identity)
         with os.scandir(os.fsencode(folder)) as found:
@@ -106,7 +106,7 @@ def _entry(path: str, policy: WalkPolicy, links: list[str]) -> Entry | None:
 
 def _is_excused(error: OSError, path: str, policy: WalkPolicy) -> bool:
     """Whether the walk goes on: what it met is gone, or is nothing that it needs."""
-    return error.errno in _ABSENT or (isinstance(error, PermissionError) and policy.excuses(path))
+    return error.errno in _ABSENT or (isinstance(error, PermissionError) and policy.ignores_permission_error(path))
 
 
 def _identity(folder: str) -> int | str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.storage.test_walking import as_nobody, files, open_folder
+from tests.unit.storage.test_walking import files, open_folder, without_root
 from verger.config import RunConfig
 from verger.errors import NothingToReadError, StoreError
 from verger.photographs.inventory import Inventory, from_entries, select, take
@@ -131,7 +131,7 @@ def test_only_hidden_and_excluded_folders_may_be_locked(
 ) -> None:
     files(open_folder, "apple/1.jpg", f"{folder}/2.jpg")
     os.chmod(open_folder / folder, 0)
-    with as_nobody():
+    with without_root():
         if passes:
             assert names(take(str(open_folder), Stores(), exclude), open_folder) == ["apple/1.jpg"]
             return
@@ -146,7 +146,7 @@ def test_a_plan_over_a_disk_with_a_locked_trash(open_folder: Path, exclude: tupl
     config = RunConfig(
         input=str(open_folder / "in"), output=str(open_folder / "out"), backbone="pixels", exclude=exclude
     )
-    with as_nobody():
+    with without_root():
         planned = plan(config)
     assert (planned.listed, planned.ignored) == (2, {HIDDEN_FOLDER: 1})
 

@@ -8,7 +8,7 @@ from PIL import Image
 
 from tests.inventories import Listed, report
 from tests.unit.storage.test_s3_inventory import put
-from tests.unit.storage.test_walking import as_nobody, files, open_folder
+from tests.unit.storage.test_walking import files, open_folder, without_root
 from verger.cli import main
 from verger.config import DoctorSettings
 from verger.errors import ExitCode, Reason, Rejection
@@ -141,7 +141,7 @@ def test_an_input_is_looked_at_as_a_run_does(config, open_folder):
     files(open_folder, "apple/1.jpg", "@eaDir/2.jpg", "private/3.jpg")
     for locked in ("@eaDir", "private"):
         os.chmod(open_folder / locked, 0)
-    with as_nobody():
+    with without_root():
         line = doctor._input(Stores(), str(open_folder), ("private",))
     assert line == f"{open_folder}, 1 photographs"
 

@@ -22,7 +22,7 @@ NOBODY = 65534
 
 
 @contextmanager
-def as_nobody() -> Iterator[None]:
+def without_root() -> Iterator[None]:
     """As a user whom permissions bind: root changes its effective user, for the kernel asks it for none."""
     user, group = os.geteuid(), os.getegid()
     if user != 0:
@@ -58,10 +58,10 @@ class Remembering(WalkPolicy):
         on_the_way = not self.only or self.only == folder or self.only.startswith(f"{folder}/")
         return on_the_way and os.path.basename(folder) != self.skipped
 
-    def excuses(self, path: str) -> bool:
+    def ignores_permission_error(self, path: str) -> bool:
         return os.path.basename(path) == self.skipped
 
-    def met_again(self, folder: str) -> None:
+    def found_entered_folder(self, folder: str) -> None:
         self.again.append(folder)
 
     def found_broken_link(self, path: str) -> None:
@@ -210,7 +210,7 @@ def test_links_that_lead_nowhere_are_told(tmp_path: Path) -> None:
 def test_a_folder_that_may_not_be_entered_ends_the_listing(open_folder: Path) -> None:
     files(open_folder, "a/1.jpg", "locked/2.jpg")
     os.chmod(open_folder / "locked", 0)
-    with as_nobody(), pytest.raises(StoreError) as caught:
+    with without_root(), pytest.raises(StoreError) as caught:
         found(open_folder)
     assert caught.value.what == f"{open_folder}/locked: Permission denied"
 
@@ -226,7 +226,7 @@ def test_a_folder_that_is_not_to_be_entered_need_not_be_readable(open_folder: Pa
     else:
         (open_folder / "behind" / "locked").rename(open_folder / "in" / "locked")
         os.chmod(open_folder / "in" / "locked", 0)
-    with as_nobody():
+    with without_root():
         assert found(open_folder / "in", Remembering(skipped="locked")) == ["a/1.jpg"]
         with pytest.raises(StoreError, match="locked: Permission denied"):
             found(open_folder / "in")
@@ -235,7 +235,7 @@ def test_a_folder_that_is_not_to_be_entered_need_not_be_readable(open_folder: Pa
 def test_an_input_that_cannot_be_looked_at_is_not_called_missing(open_folder: Path) -> None:
     files(open_folder, "locked/in/1.jpg")
     os.chmod(open_folder / "locked", 0)
-    with as_nobody(), pytest.raises(StoreError, match="Permission denied"):
+    with without_root(), pytest.raises(StoreError, match="Permission denied"):
         found(open_folder / "locked" / "in")
     with pytest.raises(NothingToReadError, match="does not exist"):
         found(open_folder / "absent")

@@ -201,7 +201,7 @@ def test_the_store_reads_the_same_after_a_kill_at_any_step(
 ) -> None:
     """Each write and delete of two compactions, a day apart, is broken off in turn."""
     with monkeypatch.context() as killing:
-        steps = dying_at(step, killing)
+        steps = killed_at(step, killing)
         with pytest.raises(Killed):
             compact(output)
             compact(output, hours=24)
@@ -214,7 +214,7 @@ def test_the_store_reads_the_same_after_a_kill_at_any_step(
     assert records(output) == []
 
 
-def dying_at(step: int, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def killed_at(step: int, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """From the step-th change of the store on, none happens; returns the changes as they are asked for."""
     from verger.storage.local import LocalStorage
 
