@@ -75,7 +75,7 @@ def write_projection(
     list of str
         The files, canonical.
     """
-    writer = PartWriter(_projection(features, pca, source), folder, name, buckets)
+    writer = PartWriter(_projection(features, pca, source), PROJECTION, folder, name, buckets)
     written = features.select("path", "version", "features").mapInArrow(writer, WRITTEN)
     return [row["file"] for row in written.collect()]
 

@@ -23,7 +23,6 @@ import pyarrow.compute as pc
 from verger.errors import StoreError
 from verger.photographs.difference import LOCATION
 from verger.sorting import aligned, keep_last
-from verger.spark.session import write_parquet
 from verger.spool import Spool
 from verger.storage.base import Entry, Storage
 from verger.storage.buckets import Bucket
@@ -33,6 +32,7 @@ from verger.tables.compaction_records import Record
 from verger.tables.feature_rows import FeatureRows
 from verger.tables.file_errors import retry_if_vanished
 from verger.tables.locations import Located
+from verger.tables.parts import WRITTEN, PartWriter
 from verger.tables.rows import KEY, anti_join, semi_join
 from verger.tables.schemas import FEATURES
 from verger.tables.selection import Selection, select_rows
@@ -239,7 +239,7 @@ class _Compaction:
             if merged:
                 with self._work.checked():
                     selection = self._selection(read, merged)
-                    _copy(self._work.spark, selection, self._work.buckets, self._storage.spark_uri(folder))
+                    _copy(self._work.spark, selection, self._work.buckets, folder)
             written = self._read_back(folder, read.rows, merged | spent)
         except BaseException:
             with suppress(StoreError):  # what is left are copies: the next compaction treats them as duplicates
@@ -290,18 +290,15 @@ class _Compaction:
         return path.removeprefix(join(self.store.folder, ""))
 
 
-def _copy(spark: SparkSession, selection: Selection, buckets: tuple[Bucket, ...], uri: str) -> None:
-    """Write rows to ``uri``, about TARGET_BYTES a file, without a shuffle: each task writes one file."""
+def _unchanged(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    return batches
+
+
+def _copy(spark: SparkSession, selection: Selection, buckets: tuple[Bucket, ...], folder: str) -> None:
+    """Write rows to a folder, about TARGET_BYTES a file: the Python worker of each task reads and writes."""
     files = small_files.count_outputs(sum(file.size for file in selection.files))
     rows = FeatureRows(spark, selection, buckets, tuple(FEATURES.names), max_tasks=files, open_cost=0)
-    unchanged = iter  # of the batches that a worker reads
-    write_parquet(rows.mapInArrow(unchanged, _features_ddl()), uri)
-
-
-def _features_ddl() -> str:
-    from pyspark.sql.pandas.types import from_arrow_schema
-
-    return str(from_arrow_schema(FEATURES).simpleString())
+    rows.mapInArrow(PartWriter(_unchanged, FEATURES, folder, "part", buckets), WRITTEN).collect()
 
 
 def _in_files(rows: pa.Table, files: Collection[str]) -> pa.ChunkedArray:

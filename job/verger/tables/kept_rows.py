@@ -44,7 +44,7 @@ def copy(source: Run, target: Run, removed: pa.Table, root: str) -> int:
     copied, number = 0, 0
     while first := next(labelled, None):
         path = target.path("projection", f"part-kept-{number:05d}.zstd.parquet")
-        copied += write_part(target.storage, path, chain([first], labelled), _FILE_ROWS)
+        copied += write_part(target.storage, path, PROJECTION, chain([first], labelled), _FILE_ROWS)
         number += 1
     return copied
 

@@ -1,10 +1,11 @@
-"""Files of a run's table, written where their rows are made: by Spark's Python workers, or by the driver."""
+"""Files of a table, written where their rows are made: by Spark's Python workers, or by the driver."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,20 +14,17 @@ from verger.storage.base import Storage
 from verger.storage.buckets import Bucket
 from verger.storage.stores import stores_of
 from verger.storage.uri import join
-from verger.tables.schemas import PROJECTION
 
 WRITTEN = "file string, rows bigint"
 """What `PartWriter` returns, in DDL: the file that a task wrote, and its rows."""
 
-_SETTINGS = {
-    "compression": "zstd",
-    "use_dictionary": False,
-    "column_encoding": {"pca_features.list.element": "BYTE_STREAM_SPLIT"},
-    "write_page_checksum": True,
-}
+# Bytes of a row group in memory: a writer holds one, and a reader too.
+_GROUP_BYTES = 32 << 20
 
 
-def write_part(storage: Storage, path: str, batches: Iterable[pa.RecordBatch], max_rows: int | None = None) -> int:
+def write_part(
+    storage: Storage, path: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch], max_rows: int | None = None
+) -> int:
     """Write rows of a table as one file, which appears when it is complete.
 
     Parameters
@@ -35,8 +33,10 @@ def write_part(storage: Storage, path: str, batches: Iterable[pa.RecordBatch], m
         The store that holds the file.
     path : str
         Canonical.
+    schema : pyarrow.Schema
+        Of the rows.
     batches : iterable of pyarrow.RecordBatch
-        Schema `PROJECTION`. No more of them are read than the file takes.
+        No more of them are read than the file takes.
     max_rows : int, optional
         The file ends with the batch that reaches it; default: with the last batch.
 
@@ -46,13 +46,41 @@ def write_part(storage: Storage, path: str, batches: Iterable[pa.RecordBatch], m
         Rows in the file.
     """
     rows = 0
-    with storage.stream(path) as file, pq.ParquetWriter(file, PROJECTION, **_SETTINGS) as writer:
-        for batch in batches:
-            writer.write_batch(batch)
-            rows += batch.num_rows
-            if max_rows is not None and rows >= max_rows:
-                break
+    with storage.stream(path) as file, pq.ParquetWriter(file, schema, **_settings(schema)) as writer:
+        for group in _row_groups(_first(batches, max_rows), schema):
+            writer.write_table(group, row_group_size=max(1, group.num_rows))
+            rows += group.num_rows
     return rows
+
+
+def _settings(schema: pa.Schema) -> dict[str, Any]:
+    """As Spark writes features and projections: zstd, floats as byte streams, no dictionary, checksums of pages."""
+    lists = {f"{field.name}.list.element": "BYTE_STREAM_SPLIT" for field in schema if pa.types.is_list(field.type)}
+    settings = {"compression": "zstd", "use_dictionary": False, "column_encoding": lists or None}
+    return settings | {"write_page_checksum": True}
+
+
+def _first(batches: Iterable[pa.RecordBatch], max_rows: int | None) -> Iterator[pa.RecordBatch]:
+    rows = 0
+    for batch in batches:
+        yield batch
+        rows += batch.num_rows
+        if max_rows is not None and rows >= max_rows:
+            return
+
+
+def _row_groups(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.Table]:
+    """The batches in groups of about _GROUP_BYTES."""
+    waiting: list[pa.RecordBatch] = []
+    size = 0
+    for batch in batches:
+        waiting.append(batch)
+        size += batch.nbytes
+        if size >= _GROUP_BYTES:
+            yield pa.Table.from_batches(waiting, schema)
+            waiting, size = [], 0
+    if waiting:
+        yield pa.Table.from_batches(waiting, schema)
 
 
 @dataclass(frozen=True)
@@ -64,7 +92,9 @@ class PartWriter:
     Attributes
     ----------
     function : callable, picklable
-        Takes record batches, and returns others with the schema `PROJECTION`.
+        Takes record batches, and returns those that are written.
+    schema : pyarrow.Schema
+        Of what it returns.
     folder : str
         Canonical folder of the table.
     name : str
@@ -74,6 +104,7 @@ class PartWriter:
     """
 
     function: Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
+    schema: pa.Schema
     folder: str
     name: str
     buckets: tuple[Bucket, ...]
@@ -100,5 +131,5 @@ class PartWriter:
         if first is None:
             return
         path = join(self.folder, f"{self.name}-{context.partitionId():05d}.zstd.parquet")
-        rows = write_part(stores_of(self.buckets).of(path), path, chain([first], made))
+        rows = write_part(stores_of(self.buckets).of(path), path, self.schema, chain([first], made))
         yield pa.record_batch({"file": pa.array([path]), "rows": pa.array([rows], pa.int64())})

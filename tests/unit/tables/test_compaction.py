@@ -37,9 +37,9 @@ def put(output: Path, file: str, *paths: str, value: float = 1, fingerprint: str
     return path
 
 
-def copied(_: Any, selection: Selection, buckets: Any, uri: str) -> None:
-    """What Spark does, for the few rows of these tests."""
-    folder = Path(uri.removeprefix("file://"))
+def copied(_: Any, selection: Selection, buckets: Any, target: str) -> None:
+    """What Spark's workers do, for the few rows of these tests."""
+    folder = Path(target)
     folder.mkdir()
     tables = []
     for file in selection.files:
@@ -234,8 +234,8 @@ def killed_at(step: int, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
         return perhaps
 
-    def half_copied(spark: Any, selection: Selection, buckets: Any, uri: str) -> None:
-        copied(spark, without_first(selection), buckets, uri)
+    def half_copied(spark: Any, selection: Selection, buckets: Any, folder: str) -> None:
+        copied(spark, without_first(selection), buckets, folder)
 
     def half_deleted(_: Any, path: str) -> None:
         if Path(path).is_dir():

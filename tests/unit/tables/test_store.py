@@ -370,12 +370,13 @@ def test_prune_keeps_the_newest_runs_and_those_of_pointers(tmp_path: Path) -> No
     writing = put(tmp_path, f"{running.run_id}-00000/_temporary/0/part-0.parquet", ("/p", "1"))
     magic = put(tmp_path, f"{died.run_id}-00001/__magic_job-0a/tasks/part-0.parquet", ("/p", "1"))
     compacting = put(tmp_path, "compacted-20260101T000000Z-0a0a0a/_temporary/0/part-0.parquet", ("/p", "1"))
+    copying = put(tmp_path, "wave=compacted-20260101T000000Z-0c0c0c/.part-00000.zstd.parquet.0a1b2c3d", ("/p", "1"))
     committed = [
         put(tmp_path, f"{died.run_id}-00000/part-1.parquet", ("/q", "1")),
         put(tmp_path, "compacted-20260101T000000Z-0b0b0b/part-2.parquet", ("/q", "1")),
     ]
     assert prune_runs(LocalStorage(), str(tmp_path), 1) == {"runs": 1, "unfinished": 1}
-    assert not any(path.exists() for path in (killed, magic, compacting))
+    assert not any(path.exists() for path in (killed, magic, compacting, copying))
     assert all(path.exists() for path in (writing, *committed))
     assert {run_id for run_id, _ in runs.run_ids(LocalStorage(), str(tmp_path))} == {
         named.run_id,
