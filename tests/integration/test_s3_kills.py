@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 import signal
 import time
-from datetime import UTC, datetime, timedelta
 
 import pytest
 
+import verger
 from tests.integration.runs import finished
 from tests.integration.s3_runs import COUNT, KILL_ALL, SLOW_PROJECTION, Place, Tables, kill_all
 from tests.integration.test_kills import SLOW_DECODER
-from verger.storage import uploads
-from verger.storage.stores import Stores
+from verger.errors import NothingToReadError
 
 pytestmark = [pytest.mark.required_in_ci, pytest.mark.slow]
 
@@ -89,18 +88,17 @@ def test_killed_at_a_named_point_the_next_run_is_whole(
     resumed(place, expected)
 
 
-def test_killed_as_half_of_the_projection_waits_for_its_commit(place: Place, expected: Tables) -> None:
-    """The one partition's file is uploaded and not completed, the other is not yet computed: nobody sees either."""
+def test_killed_with_half_of_the_projection_the_run_has_no_manifest(place: Place, expected: Tables) -> None:
+    """The one partition's file is written, the other is not yet computed: readers trust only a run with a manifest."""
     process = place.start(inject=SLOW_PROJECTION.format(seconds=60))
-    while not [key for key in place.uploads() if "/projection/part-00000" in key]:
+    while not (written := place.keys("out/runs/", ".parquet")):
         assert process.poll() is None, process.communicate()
         time.sleep(0.1)
     kill_all(process)
     assert process.wait() == -signal.SIGKILL
-    assert place.keys("out/runs/", ".parquet") == []
-    client = (stores := Stores()).client(stores.bucket(place.bucket))
-    stale = uploads.list_unfinished(client, place.output, datetime.now(UTC) + timedelta(minutes=1))
-    before = {upload.path for upload in stale}
-    assert before
+    assert [key.rpartition("/")[2] for key in written] == ["part-00000.zstd.parquet"]
+    assert list(place.documents("manifest.json")) == []
+    with pytest.raises(NothingToReadError):
+        verger.load(place.output)
     resumed(place, expected)
-    assert {f"s3://{place.bucket}/{key}" for key in place.uploads()} == before  # what doctor --fix removes
+    assert place.uploads() == []

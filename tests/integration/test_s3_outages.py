@@ -50,8 +50,8 @@ def extracting(process: subprocess.Popen[str]) -> None:
 
 
 def projecting(process: subprocess.Popen[str], place: Place) -> None:
-    """Wait until one half of the projection is uploaded, but not yet to be seen."""
-    while not [key for key in place.uploads() if "/projection/part-00000" in key]:
+    """Wait until one half of the projection is uploaded, in a run without a manifest."""
+    while not [key for key in place.keys("out/runs/", ".parquet") if "/projection/part-00000" in key]:
         assert process.poll() is None, process.communicate()
         time.sleep(0.1)
 
