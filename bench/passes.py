@@ -38,8 +38,9 @@ from verger.spark.session import session
 from verger.storage.local import LocalStorage
 from verger.storage.stores import Stores
 from verger.tables.feature_rows import FeatureRows
+from verger.tables.locations import locate
 from verger.tables.schemas import FEATURES
-from verger.tables.selection import Selection
+from verger.tables.selection import select_rows
 from verger.tables.store import FeatureStore
 
 FINGERPRINT = "bench-f32-000000000000"
@@ -138,7 +139,11 @@ def main() -> None:
         write_store(output, options.rows, options.dimension)
         config = RunConfig(input=f"{folder}/in", output=str(output), cores=options.cores, local_dir=f"{folder}/local")
         store = FeatureStore(LocalStorage(), str(output), FINGERPRINT)
-        selection: Selection = store.locate(store.known())
+        located, _ = locate(store, {})
+        rows_of, sizes = (
+            {name: getattr(file, what) for name, file in located.files.items()} for what in ("rows", "size")
+        )
+        selection = select_rows(located.rows.batches(), rows_of, sizes, f"{store.folder}/")
         files, pca = [file.path for file in selection.files], drawn_pca(options.dimension, options.components)
         written = (str(number) for number in range(1_000_000))
         with session(config, Stores(), config.output) as spark:

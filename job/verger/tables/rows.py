@@ -100,24 +100,6 @@ def is_gone(
     return gone
 
 
-def count_gone(known: pa.Table, source: str, present: pa.ChunkedArray, unseen: Sequence[str] = ()) -> int:
-    """Count the photographs of the store that are no longer in the input.
-
-    Parameters
-    ----------
-    known : pyarrow.Table
-        As `FeatureStore.known` gives it.
-    source, present, unseen
-        As in `is_gone`.
-
-    Returns
-    -------
-    int
-        Paths, each counted once whatever its number of versions.
-    """
-    return len(pc.unique(known["path"].filter(is_gone(known["path"], source, present, unseen))))
-
-
 def present_among(paths: pa.ChunkedArray, photographs: Spool) -> pa.ChunkedArray:
     """Of each path, whether it is one of the photographs.
 

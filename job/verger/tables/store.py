@@ -18,9 +18,8 @@ from verger.redaction import words
 from verger.storage.base import Entry, Storage
 from verger.storage.uri import join
 from verger.tables.file_errors import damaged, retry_if_vanished, unreadable
-from verger.tables.rows import KEY, deduplicate, parquet_bytes, semi_join
+from verger.tables.rows import KEY, deduplicate, parquet_bytes
 from verger.tables.schemas import FEATURES, REFUSED, REJECTED, REMEMBERED
-from verger.tables.selection import Selection, select_rows
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -131,24 +130,6 @@ class FeatureStore:
         """
         files, rows = self._scan(folder or self.folder, FEATURES, [*KEY, FILE, ROW])
         return files, rows.rename_columns([*KEY, "file", "row"])
-
-    def locate(self, photographs: pa.Table) -> Selection:
-        """The rows that hold the features of photographs, as far as there are any.
-
-        Parameters
-        ----------
-        photographs : pyarrow.Table
-            With the columns ``path`` and ``version``.
-
-        Returns
-        -------
-        Selection
-            One row a photograph version, of the file that `known` names.
-        """
-        files, rows = self.rows()
-        wanted = semi_join(deduplicate(rows, "file"), photographs)
-        rows_of = {entry.path: sum(table.num_rows for table in self._narrow[entry.path]) for entry in files}
-        return select_rows(wanted.to_batches(), rows_of, {entry.path: entry.size for entry in files})
 
     def rejected(self) -> pa.Table:
         """The permanent rejections of earlier runs with these decoders.
