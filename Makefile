@@ -85,9 +85,14 @@ lock: .venv-lock/.installed ## Compile requirements/*.in into *.lock (UPGRADE=--
 
 jars: .venv/.jars ## Fetch the jars with which Spark writes to S3 (image/pom.xml), by Maven
 
-bench-scale: .venv/.tools ## Measure what runs cost where little has changed, and full passes; half an hour, 2 GB of disk
+BENCH_PHOTOGRAPHS = $(addprefix --photographs ,$(wildcard $(VERGER_TEST_DATA)/fruits))
+
+bench-scale: .venv/.tools ## Measure what runs cost as the bucket grows, and draw docs/memory.svg; two hours, 15 GB of disk
 	$(BIN)/python bench/scale.py --json build/scale.json
 	$(BIN)/python bench/passes.py
+	$(BIN)/python bench/bucket_runs.py $(BENCH_PHOTOGRAPHS)
+	$(BIN)/python bench/commits.py 6a3a82e $(BENCH_PHOTOGRAPHS)
+	$(BIN)/python bench/whole_runs.py $(BENCH_PHOTOGRAPHS) --json build/whole_runs.json --chart docs/memory.svg
 
 image: ## Build the image, by Docker (IMAGE=NAME:TAG, ARGS='--build-arg WEIGHTS=...'; see docs/image.md)
 	@$(MACHINE) docker

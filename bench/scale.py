@@ -24,7 +24,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,6 +35,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from passes import photographs as drawn_features
+from processes import timed
 
 from verger.config import RunConfig
 from verger.network.backbones import resolve
@@ -94,60 +94,6 @@ def make_store(output: Path, paths: list[Path], dimension: int, fingerprint: str
         )
 
 
-class Memory:
-    """Peak memory of a process and of what it starts, by name, sampled from /proc."""
-
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        self.peaks: dict[str, int] = {}
-        self._process = process
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-        self._thread.start()
-
-    def _watch(self) -> None:
-        while self._process.poll() is None:
-            for identity, name in _tree(self._process.pid):
-                kind = "jvm" if name == "java" else "driver" if identity == self._process.pid else "workers"
-                self.peaks[kind] = max(self.peaks.get(kind, 0), _resident(identity))
-            time.sleep(0.2)
-
-
-def _tree(root: int) -> list[tuple[int, str]]:
-    """Process ids below a process, it included, with their names."""
-    parents = {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            fields = (folder / "stat").read_text()
-        except OSError:
-            continue
-        name, _, rest = fields.partition("(")[2].rpartition(")")
-        parents[int(folder.name)] = (int(rest.split()[1]), name)
-    found, waiting = [], [root]
-    while waiting:
-        parent = waiting.pop()
-        found += [(parent, parents[parent][1])] if parent in parents else []
-        waiting += [child for child, (above, _) in parents.items() if above == parent]
-    return found
-
-
-def _resident(identity: int) -> int:
-    try:
-        return int(Path(f"/proc/{identity}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, IndexError):
-        return 0
-
-
-def timed(command: list[str], **environment: str) -> dict[str, Any]:
-    """Seconds and peak memory of a process that must succeed."""
-    began = time.perf_counter()
-    with tempfile.TemporaryFile() as said:
-        process = subprocess.Popen(command, stdout=said, stderr=said, env=os.environ | environment)
-        memory = Memory(process)
-        if process.wait():
-            said.seek(0)
-            sys.exit(said.read().decode()[-4000:])
-    return {"seconds": time.perf_counter() - began, "memory": memory.peaks}
-
-
 def run(source: Path, output: Path, *options: str, opened: Path | None = None) -> dict[str, Any]:
     """`verger run` as a process; with a file for their names, stored files of features that it opened are counted."""
     command = [sys.executable, str(MAIN), "run", "--input", str(source), "--output", str(output), *PLAIN, *options]
@@ -197,7 +143,7 @@ def changed_runs(place: Path, rows: int, new: int, repeat: int) -> dict[str, Any
     return {
         kind: {
             "seconds": round(statistics.median(each["seconds"] for each in turns), 2),
-            "memory_mb": {name: round(size / 1e6) for name, size in turns[-1]["memory"].items()},
+            "memory_mb": {name: round(size / 1e6) for name, size in turns[-1]["memory"].peaks.items()},
             **({"opened": turns[-1]["opened"]} if "opened" in turns[-1] else {}),
         }
         for kind, turns in found.items()

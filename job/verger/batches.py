@@ -1,10 +1,14 @@
-"""Items in batches, and a sequence cut into slices of one length."""
+"""Items and rows in batches, and a sequence cut into slices of one length."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
 
 Item = TypeVar("Item")
 
@@ -41,6 +45,29 @@ def batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
     iterator = iter(items)
     while batch := list(islice(iterator, size)):
         yield batch
+
+
+def parquet_batches(file: pq.ParquetFile, size: int, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+    """Read a Parquet file as a stream, a row group at a time.
+
+    ``ParquetFile.iter_batches`` over the whole file keeps each row group that it has read until its end.
+
+    Parameters
+    ----------
+    file : pyarrow.parquet.ParquetFile
+        Open.
+    size : int
+        Rows of a batch at most, at least one.
+    columns : sequence of str, optional
+        Those that are read; default: all.
+
+    Yields
+    ------
+    pyarrow.RecordBatch
+        The rows in the order of the file, the columns too.
+    """
+    for group in range(file.num_row_groups):
+        yield from file.iter_batches(size, [group], None if columns is None else list(columns))
 
 
 def slices(length: int, size: int) -> list[slice]:

@@ -14,9 +14,10 @@ from verger.spool import MAX_BATCH_ROWS, Spool, SpoolWriter, spool
 Rows: TypeAlias = pa.Table | pa.RecordBatch
 
 # Rows that are sorted in memory. A path and what belongs to it take some 200 bytes.
-_RUN_ROWS = 4 * MAX_BATCH_ROWS
+_RUN_ROWS = 2 * MAX_BATCH_ROWS
 # Files of one level that are merged at once: a batch of each is in memory.
 _MAX_MERGED = 8
+_MERGED_ROWS = MAX_BATCH_ROWS // 4
 
 
 def aligned(
@@ -108,8 +109,15 @@ def merge(streams: Sequence[Iterable[Rows]], schema: pa.Schema, by: Sequence[str
         Sorted; rows with an equal first column come together.
     """
     order = [(name, "ascending") for name in by]
-    for tables in aligned(streams, [schema] * len(streams), by[0]):
+    sliced = [_sliced(stream) for stream in streams]
+    for tables in aligned(sliced, [schema] * len(streams), by[0]):
         yield pa.concat_tables(tables).sort_by(order)
+
+
+def _sliced(rows: Iterable[Rows]) -> Iterator[Rows]:
+    """In parts of _MERGED_ROWS, so that the copies that merging makes are small."""
+    for part in rows:
+        yield from (part.slice(start, _MERGED_ROWS) for start in range(0, part.num_rows, _MERGED_ROWS))
 
 
 class Sorter:

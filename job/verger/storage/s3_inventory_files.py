@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from verger.batches import parquet_batches
 from verger.errors import StoreError, UsageError
 from verger.redaction import words
 
@@ -117,7 +118,7 @@ def _parquet(file: pa.NativeFile, path: str, columns: tuple[str, ...]) -> Iterat
 
     with pq.ParquetFile(file) as opened:
         chosen = _chosen(opened.schema_arrow.names, path)
-        for rows in opened.iter_batches(_BATCH_ROWS, columns=list(chosen.values())):
+        for rows in parquet_batches(opened, _BATCH_ROWS, list(chosen.values())):
             yield _renamed(rows, chosen)
 
 

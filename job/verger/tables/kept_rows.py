@@ -15,7 +15,6 @@ from verger.tables.runs import Run
 from verger.tables.schemas import PROJECTION
 
 _FILE_ROWS = 1 << 20
-_BATCH_ROWS = 1 << 14
 
 
 def copy(source: Run, target: Run, removed: pa.Table, root: str) -> int:
@@ -38,8 +37,8 @@ def copy(source: Run, target: Run, removed: pa.Table, root: str) -> int:
         Rows that were copied.
     """
     keys = row_keys(removed)
-    batches = reader.projection(source).to_batches(batch_size=_BATCH_ROWS)
-    wanted = (batch.filter(pc.invert(pc.is_in(row_keys(batch), value_set=keys))) for batch in batches)
+    rows = reader.batches(source)
+    wanted = (batch.filter(pc.invert(pc.is_in(row_keys(batch), value_set=keys))) for batch in rows)
     labelled = (_labelled(batch, root) for batch in wanted if batch.num_rows)
     copied, number = 0, 0
     while first := next(labelled, None):

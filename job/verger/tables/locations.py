@@ -23,7 +23,7 @@ from verger.tables.snapshot import StoredFile
 from verger.tables.store import FeatureStore, parquet_files
 
 # Files whose narrow columns are read at the same time: each needs a round trip or two.
-_READERS, _READ_AHEAD = 16, 32
+_READERS, _READ_AHEAD = 8, 12
 # Of several files with a photograph version the last is taken: a compacted file comes after those that it replaces.
 _ORDER = [*KEY, "file"]
 

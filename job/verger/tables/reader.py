@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 
+from verger.batches import parquet_batches
 from verger.config import StoreSettings
 from verger.errors import NothingToReadError, StoreError
 from verger.sorting import Sorter
@@ -23,6 +26,8 @@ from verger.tables.store import FILE, FeatureStore, parquet_files
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_BATCH_ROWS = 1 << 13
 
 
 def projection(run: Run) -> ds.Dataset:
@@ -41,6 +46,31 @@ def projection(run: Run) -> ds.Dataset:
     storage = run.storage
     files = [entry.path for entry in parquet_files(storage, run.path("projection"))]
     return ds.dataset(files, schema=PROJECTION, filesystem=storage.arrow())
+
+
+def batches(run: Run, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
+    """The projection of a run as a stream, which takes as much memory for many rows as for few.
+
+    Parameters
+    ----------
+    run : Run
+        From whose folder ``projection`` the Parquet files are read.
+    columns : list of str, optional
+        Those of `PROJECTION` that are read; default: all.
+
+    Yields
+    ------
+    pyarrow.RecordBatch
+        Some thousands of rows, with these columns in this order. The checksums of pages are verified.
+    """
+    schema = PROJECTION if columns is None else pa.schema([PROJECTION.field(name) for name in columns])
+    for entry in parquet_files(run.storage, run.path("projection")):
+        with (
+            run.storage.arrow().open_input_file(entry.path) as opened,
+            pq.ParquetFile(opened, page_checksum_verification=True) as file,
+        ):
+            for batch in parquet_batches(file, _BATCH_ROWS, columns):
+                yield batch.select(schema.names).cast(schema)
 
 
 def verify(run: Run, rows: int, columns: int, scratch: str | None = None) -> None:
@@ -63,7 +93,7 @@ def verify(run: Run, rows: int, columns: int, scratch: str | None = None) -> Non
         A row is missing, is there twice, or has not ``columns`` finite numbers.
     """
     found, paths = 0, Sorter(pa.schema([PROJECTION.field("path")]), ["path"], scratch)
-    for batch in projection(run).to_batches(columns=["path", "pca_features"]):
+    for batch in batches(run, ["path", "pca_features"]):
         found += batch.num_rows
         paths.write(batch.select(["path"]))
         values, widths = pc.list_flatten(batch["pca_features"]), pc.list_value_length(batch["pca_features"])
@@ -94,7 +124,7 @@ def write_csv(run: Run, columns: int) -> None:
     schema = pa.schema([("path", pa.string()), ("label", pa.string()), *((name, pa.float32()) for name in names)])
     path = run.path("projection.csv")
     with run.storage.stream(path) as file, pacsv.CSVWriter(file, schema) as writer:
-        for batch in projection(run).to_batches(columns=["path", "label", "pca_features"]):
+        for batch in batches(run, ["path", "label", "pca_features"]):
             values = pc.list_flatten(batch["pca_features"]).to_numpy(zero_copy_only=False).reshape(-1, columns)
             parts = [batch["path"], batch["label"], *(pa.array(column) for column in values.T)]
             writer.write(pa.record_batch(parts, schema=schema))

@@ -10,6 +10,7 @@ from typing import Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from verger.batches import parquet_batches
 from verger.errors import StoreError
 from verger.photographs.difference import LOCATION
 from verger.photographs.inventory import SCHEMA as PHOTOGRAPHS
@@ -214,4 +215,4 @@ def _opened(storage: Storage, path: str, schema: pa.Schema) -> Iterator[pq.Parqu
 
 def _batches(storage: Storage, path: str, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     with _opened(storage, path, schema) as file:
-        yield from file.iter_batches(_BATCH_ROWS)
+        yield from parquet_batches(file, _BATCH_ROWS)

@@ -96,7 +96,7 @@ def _keys(run: Run) -> Iterator[pa.RecordBatch]:
         snapshot = Snapshot.open(run)
     except (NothingToReadError, StoreError):  # an older run, or one whose snapshot is lost
         sorter = Sorter(_KEYS, KEY)
-        for batch in reader.projection(run).to_batches(columns=KEY):
+        for batch in reader.batches(run, KEY):
             sorter.write(batch)
         return sorter.finish().batches()
     return (batch.select(KEY) for batch in snapshot.photographs())
