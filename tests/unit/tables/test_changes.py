@@ -117,7 +117,7 @@ class World:
         job = cast(Job, SimpleNamespace(run=run, config=self.config))
         listed = Listed(self.input(), {}, {})
         known = Compared(listed, cast(Any, None), self.store(), compared)
-        everything = pa.concat_tables([compared.rejected, rejected])
+        everything = spool(REJECTED, [pa.concat_tables([compared.rejected.to_table(), rejected]).sort_by("path")])
         standing = comparison.locate(job, Accepted(Extracted(known, 0, everything)))
         comparison.record(job, standing)
         assert_places_hold(self, pa.Table.from_batches(Snapshot.open(run).photographs()))
@@ -182,11 +182,10 @@ def outcome(world: World, found: Changes) -> dict[str, Any]:
     return {
         "photographs": photographs,
         "pending": found.pending.to_table().to_pylist(),
-        "rejected": found.rejected.to_pylist(),
-        "refused": sorted(map(str, found.refused.to_pylist())),
-        "tried": sorted(map(str, found.tried.to_pylist())),
+        "rejected": found.rejected.to_table().to_pylist(),
+        "refused": sorted(map(str, found.refused.to_table().to_pylist())),
         "files": sorted(found.files.items()),
-        "counts": (found.new, found.gone),
+        "counts": (found.new, found.new_rejected, found.gone),
     }
 
 
