@@ -116,12 +116,12 @@ def test_after_a_run_files_are_merged_only_where_they_are_many(output: Path, mon
     remember(output, "20261104T000000Z-d-000000", "/in/x", fingerprint="pixels-3-f32-000000000000")
     before = seen(output)
     monkeypatch.setattr(small_files, "MAX_SMALL_FILES", 8)
-    assert not compaction.is_due(LocalStorage(), str(output))
+    assert not compaction.is_due(LocalStorage(), str(output), lambda: NOON)
     assert compact(output, everything=False) == {}
     monkeypatch.setattr(small_files, "MAX_SMALL_FILES", 7)
-    assert compaction.is_due(LocalStorage(), str(output))
+    assert compaction.is_due(LocalStorage(), str(output), lambda: NOON)
     assert compact(output, everything=False) == {"files_before": 8, "files_after": 1, "rows": 10}
-    assert not compaction.is_due(LocalStorage(), str(output))  # those that are replaced do not count
+    assert not compaction.is_due(LocalStorage(), str(output), lambda: NOON)  # those that are replaced do not count
     assert seen(output) == before
 
 
