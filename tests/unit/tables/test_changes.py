@@ -29,7 +29,7 @@ from verger.storage.local import LocalStorage
 from verger.tables import locations, manifest, runs, snapshot
 from verger.tables.changes import Base, Changes, Input, find_base, find_changes, pointer_path
 from verger.tables.manifest import Manifest
-from verger.tables.pruning import Listing, prune_gone
+from verger.tables.pruning import Listing, prune_gone, prune_runs
 from verger.tables.rows import KEY
 from verger.tables.runs import Run
 from verger.tables.schemas import REJECTED
@@ -575,6 +575,23 @@ def test_a_run_that_was_pruned_is_no_base(known: World) -> None:
     assert base is not None
     LocalStorage().delete(base.run.path("manifest.json"))
     assert known.base() is None
+    assert not known.warnings
+
+
+def test_prune_deletes_the_last_run_of_another_selection(known: World) -> None:
+    """`--keep-runs` keeps no more than it says, and the next run like it finds all in the store."""
+    assert known.base() is not None
+    known.settings = {"max_photographs": 4}
+    last = known.run()
+    assert prune_runs(LocalStorage(), str(known.output), 1)["runs"] == 3
+    assert [run_id for run_id, _ in runs.run_ids(LocalStorage(), str(known.output))] == [last.run_id]
+    known.settings = {}
+    assert known.pointer().exists()
+    assert known.base() is None
+    found = find_changes(known.store(), known.input(), None)
+    assert (names_of(found), found.added, found.new) == ("", 9, 0)
+    known.finish(found)
+    assert known.base() is not None
     assert not known.warnings
 
 

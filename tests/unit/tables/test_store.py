@@ -166,10 +166,8 @@ def test_load_lists_again_after_a_file_was_deleted(tmp_path: Path, monkeypatch: 
     ("error", "is_vanished"),
     [
         (FileNotFoundError("part-0.parquet"), True),
-        (Exception("[FAILED_READ_FILE.FILE_NOT_EXIST] Encountered error while reading file file:///a"), True),
+        (Exception("PythonException: Traceback: FileNotFoundError: the stored file /out/a.parquet is gone"), True),
         (Exception("[FAILED_READ_FILE.NO_HINT] Encountered error while reading file file:///a"), False),
-        (Exception("[PATH_NOT_FOUND] Path does not exist: file:/a."), True),
-        (Exception("java.io.FileNotFoundException: File file:/a b does not exist"), True),
         (
             Exception("java.io.FileNotFoundException: /local/blockmgr-1/0c/shuffle_0_1_0.data (Permission denied)"),
             False,

@@ -101,10 +101,8 @@ def scree(report: Report) -> dict[str, Any]:
     lead = f"{title} of {manifest.features.dimension:,} features: {why}."
     if is_pca_reused(manifest):
         share = variance_kept_of_run(manifest)
-        lead += (
-            f" That is of run {pca.fitted_by}, which fitted them; how much they keep of these photographs' variance "
-        )
-        lead += "was not measured." if share is None else f"was measured too: {share:.1%}."
+        lead += f" That is of run {pca.fitted_by}, which fitted them; how much they keep of these photographs' "
+        lead += "variance was not measured." if share is None else f"variance was measured too: {share:.1%}."
         if share is None and pca.kept is not None:
             lead += f" They keep {pca.kept.share:.1%} of that of {pca.kept.n_photographs:,} new ones."
     if pca.retention:
