@@ -7,8 +7,9 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from tests.unit.tables.compactions import copied, put
 from tests.unit.tables.world import World, paths_of
-from verger.tables import locations, snapshot
+from verger.tables import compaction, locations, snapshot
 from verger.tables.store import FeatureStore
 
 
@@ -37,3 +38,15 @@ def known(world: World) -> World:
         world.photographs |= paths_of(*names)
         world.run()
     return world
+
+
+@pytest.fixture
+def output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Three waves; one photograph was computed twice. Compactions need no Spark, and batches are tiny."""
+    monkeypatch.setattr(compaction, "_copy", copied)
+    monkeypatch.setattr("verger.spool.MAX_BATCH_ROWS", 2)
+    monkeypatch.setattr("verger.sorting._RUN_ROWS", 3)
+    put(tmp_path, "20261101T000000Z-a-000000-00000/part-0.parquet", "/p", "/q")
+    put(tmp_path, "20261101T000000Z-a-000000-00001/part-1.parquet", "/r")
+    put(tmp_path, "20261102T000000Z-b-000000-00000/part-2.parquet", "/q", "/s", value=3)
+    return tmp_path
