@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import pyarrow as pa
+import pyarrow.dataset as ds
+
 from verger import __version__
 from verger.components.pca import Pca
 from verger.config import InsightSettings, RunConfig
 from verger.errors import NothingToReadError, StoreError
 from verger.pipeline import comparison, space, table
 from verger.pipeline.values import Accepted, Compared, Fitted, Job, Projected
+from verger.sorting import aligned
 from verger.tables import manifest
 from verger.tables.changes import Base
 from verger.tables.manifest import Manifest
+from verger.tables.rows import KEY
+from verger.tables.schemas import REFUSED
+from verger.tables.store import parquet_files
 
 
 def standing_base(job: Job, compared: Compared, fitted: Fitted | None) -> Base | None:
@@ -99,7 +106,24 @@ def is_same(job: Job, compared: Compared, base: Base) -> bool:
         and document.photographs.listed == outcome.counts.listed
         and document.rejected_by_reason == outcome.rejected_by_reason
         and document.labels == compared.listed.labels
+        and _rejects_the_same(compared, base)
     )
+
+
+def _rejects_the_same(compared: Compared, base: Base) -> bool:
+    """Whether the quarantine of the base run names the same photographs: as many may be others."""
+    rejected, storage = compared.changes.rejected, base.run.storage
+    if not rejected.num_rows:
+        return True
+    files = [entry.path for entry in parquet_files(storage, base.run.path("rejected"))]
+    if len(files) != 1:
+        return False
+    try:
+        before = ds.dataset(files, schema=REFUSED, filesystem=storage.arrow()).to_batches()
+        both = aligned([rejected.batches(KEY), before], [REFUSED, REFUSED], "path")
+        return all(today.equals(then) for today, then in both)
+    except (OSError, pa.ArrowInvalid):  # gone or damaged: it is written anew
+        return False
 
 
 def is_there(job: Job, base: Base) -> bool:
