@@ -13,10 +13,12 @@ from verger.photographs import difference
 from verger.photographs.difference import LOCATED
 from verger.photographs.images import decoders
 from verger.pipeline.values import Accepted, Compared, Job, Listed, Standing
+from verger.sorting import aligned
 from verger.spool import Spool, count, spool
 from verger.tables import changes, description, locations, snapshot
 from verger.tables.manifest_parts import SnapshotPart
 from verger.tables.rows import anti_join
+from verger.tables.schemas import REJECTED
 from verger.tables.snapshot import StoredFile
 from verger.tables.store import FeatureStore
 
@@ -132,7 +134,7 @@ def _without_vanished(photographs: Spool, present: pa.Array) -> Iterator[pa.Reco
         yield batch.set_column(column, "file", pc.if_else(there, batch["file"], pa.scalar(None, pa.string())))
 
 
-def _located(photographs: Iterable[pa.Table], rejected: pa.Table) -> Iterator[pa.Table]:
+def _located(photographs: Iterable[pa.Table], rejected: Spool) -> Iterator[pa.Table]:
     """Those with a location. Another run may have computed meanwhile what this one has rejected."""
-    for rows in photographs:
-        yield anti_join(rows.filter(pc.is_valid(rows["file"])), rejected)
+    for rows, not_these in aligned([photographs, rejected.batches()], [LOCATED, REJECTED], "path"):
+        yield anti_join(rows.filter(pc.is_valid(rows["file"])), not_these)

@@ -7,8 +7,6 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-import pyarrow as pa
-
 from verger.config import RunConfig
 from verger.insight.analysis import Analysis, preload
 from verger.photographs import inventory
@@ -17,6 +15,7 @@ from verger.pipeline.values import Analysed, Compared, Driver, Extracted, Job, L
 from verger.progress import Progress
 from verger.residency.nodes import check_executors
 from verger.residency.preflight import check_access, uris_by_role
+from verger.sorting import Sorter
 from verger.spark.failures import warn_on_error
 from verger.spark.metrics import Gauges
 from verger.spark.session import require_s3_support, session, uses_s3
@@ -25,6 +24,7 @@ from verger.storage.uri import bucket_name, require_disjoint
 from verger.tables import compaction
 from verger.tables.changes import Input
 from verger.tables.runs import new_run
+from verger.tables.schemas import REJECTED
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -158,8 +158,10 @@ def extract(job: Job, session: Session, compared: Compared, report: Callable[[in
         job.progress.warn,
     )
     done = extraction.run(compared.pending)
-    rejected = pa.concat_tables([compared.changes.rejected, done.rejected]).sort_by("path")
-    return Extracted(compared, done.computed, rejected)
+    rejected = Sorter(REJECTED, ["path"], job.config.local_dir)
+    for rows in (*compared.changes.rejected.batches(), done.rejected):
+        rejected.write(rows)
+    return Extracted(compared, done.computed, rejected.finish())
 
 
 def analyse(job: Job, driver: Driver, projected: Projected) -> Analysed:

@@ -106,8 +106,9 @@ def _tell(job: Job, origin: _Space, spark: SparkSession | None) -> Manifest:
         except TooManyRejectedError:
             record.count(compared.without_computing)
             raise
-        if base := unchanged.standing_base(job, compared, fitted):
-            return _publish_again(job, record, compared, base).manifest
+        base = unchanged.standing_base(job, compared, fitted)
+        if base and (again := _publish_again(job, record, compared, base)):
+            return again.manifest
         with stages.spark_session(job, spark) as session:
             record.shown_by(session, compared)
             extracted = record.extraction(stages.extract, session, compared)
@@ -126,15 +127,22 @@ def _tell(job: Job, origin: _Space, spark: SparkSession | None) -> Manifest:
         return published.manifest
 
 
-def _publish_again(job: Job, record: Recorder, compared: Compared, base: Base) -> Published:
-    """Publish a run whose table is that of the base run, and its classifier, audit and report if these are, too."""
+def _publish_again(job: Job, record: Recorder, compared: Compared, base: Base) -> Published | None:
+    """Publish a run whose table is that of the base run, and its classifier, audit and report if these are, too.
+
+    None where the base run has been pruned since it was found.
+    """
     accepted = quarantine.check_reject_ratio(job, compared.without_computing)
     record.count(compared.without_computing)
     if unchanged.is_same(job, compared, base):
+        if not unchanged.is_there(job, base):
+            return None
         published = record.publish_same(compared, base)
     else:
         driver = Driver()
         projected = record.stage("projection", "Copying the table", unchanged.copy_table, job, accepted, base)
+        if projected is None:
+            return None
         published = record.publish(driver, projected, stages.analyse(job, driver, projected))
     quarantine.forget_refusals(job, published.compared)
     return published
