@@ -16,7 +16,7 @@ from verger import pipeline
 from verger.pipeline import table, unchanged
 from verger.progress import Progress
 from verger.storage.local import LocalStorage
-from verger.tables import kept_rows, reader
+from verger.tables import reader
 from verger.tables.runs import Run
 
 if TYPE_CHECKING:
@@ -49,14 +49,14 @@ def before(module: Any, name: str, delete: Delete, monkeypatch: pytest.MonkeyPat
 
 def while_it_is_copied(delete: Delete, monkeypatch: pytest.MonkeyPatch) -> None:
     """The files of the table have been listed; none is open yet."""
-    projection = reader.projection
+    listed = reader.parquet_files
 
-    def opened(source: Run) -> Any:
-        dataset = projection(source)
+    def late(*arguments: Any) -> Any:
+        files = listed(*arguments)
         delete()
-        return dataset
+        return files
 
-    monkeypatch.setattr(kept_rows, "reader", type("late", (), {"projection": staticmethod(opened)}))
+    monkeypatch.setattr(reader, "parquet_files", late)
 
 
 MOMENTS: dict[str, Callable[[Delete, pytest.MonkeyPatch], None]] = {
