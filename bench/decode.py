@@ -228,7 +228,7 @@ def measure(asked: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "processor": processor(),
         "system": platform.platform(),
-        "versions": {name: version(name) for name in ("tensorflow", "pillow", "simplejpeg", "numpy")},
+        "versions": {name: version(name) for name in ("tensorflow-cpu", "pillow", "simplejpeg", "numpy")},
         "repeat": asked.repeat,
     }
     if asked.only != "quality":

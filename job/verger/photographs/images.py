@@ -14,12 +14,14 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import AvifImagePlugin, ExifTags, Image, ImageOps, TiffImagePlugin, UnidentifiedImageError, WebPImagePlugin
+from PIL import AvifImagePlugin, Image, TiffImagePlugin, UnidentifiedImageError, WebPImagePlugin
 
 from verger.errors import Reason, Rejection
 from verger.photographs import avif, jpeg, png, tiff
 from verger.photographs.memory import MemoryBudget, release_free_memory
+from verger.photographs.orientation import locate, turn_upright
 from verger.photographs.rgb import as_rgb
+from verger.photographs.squares import FITS
 
 MAX_BYTES = 256 * 2**20
 """Most bytes of a file that is decoded. An uncompressed 16-bit photograph of 40 megapixels has fewer."""
@@ -79,19 +81,16 @@ _NEEDED = {"PNG": png.without_metadata, "TIFF": tiff.without_lost_metadata, "AVI
 # HEIF and AVIF may both begin as "mif1"; the brands that follow tell which.
 _AVIF_BRAND = re.compile(rb"avi[fs]")
 
-# By setting: whether a JPEG may be decoded at a smaller size than its own.
-_DECODINGS = {"full": False, "scaled": True}
-# As shares of one: libjpeg decodes others too, but not by the CPU's vector instructions, so that it takes longer.
-_REDUCTIONS = (8, 4, 2)
 OVERSAMPLING = 2
 """A JPEG is never decoded at fewer pixels than so many for each that the network sees, in each direction."""
-# Orientations of EXIF that swap width and height, and those that move the right edge to the left, and the lower one up.
-_SIDEWAYS, _RIGHT_TO_LEFT, _UPSIDE_DOWN = (5, 6, 7, 8), (2, 3, 6, 7), (3, 4, 7, 8)
+
+# By setting: whether a JPEG may be decoded at a smaller size than its own.
+_DECODINGS = {"full": False, "scaled": True}
+# What its edges may be divided by. libjpeg also decodes 3/8, 5/8 and so on, but not with the CPU's vector instructions:
+# it takes as long as for the next larger of these, or longer. Pillow decodes the same sizes, and the same pixels.
+_REDUCTIONS = (8, 4, 2)
 
 _FILTERS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
-
-# Keys of Image.info that may hold an orientation.
-_ORIENTED_BY = {"exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif"}
 
 # Parts of the messages by which Pillow and libheif say that a file ends too early, or that they do not support it.
 _TRUNCATED = re.compile(r"truncated|end of file|insufficient|too small|cannot read full", re.IGNORECASE)
@@ -102,10 +101,6 @@ _UNSUPPORTED = re.compile(
 # Pillow warns about unusual metadata, which does no harm, and about many pixels, for which there is MAX_PIXELS.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 logging.getLogger("PIL").addHandler(logging.NullHandler())  # else Python would print its errors
-
-
-Box = tuple[float, float, float, float]
-"""Left, upper, right and lower edge of a part of an image, pixels."""
 
 
 class Decoded(NamedTuple):
@@ -156,7 +151,7 @@ def decode(data: bytes, size: int, resample: str = "bicubic", fit: str = "stretc
     Rejection
         For anything that is wrong with the file. Whatever a decoder raises becomes a Rejection.
     """
-    resampling, fitted, reduced = _FILTERS[resample], _FITS[fit], _DECODINGS[decoding]
+    resampling, fitted, reduced = _FILTERS[resample], FITS[fit], _DECODINGS[decoding]
     format = _format(data)
     try:
         data = _NEEDED[format](data) if format in _NEEDED else data
@@ -166,7 +161,7 @@ def decode(data: bytes, size: int, resample: str = "bicubic", fit: str = "stretc
             extent = _reduce(image, size, fit) if reduced else whole
             with _reserved(image, _pixels_held(image, data, whole)):
                 loaded = _loaded(image, format, data, whole)
-                upright, box, edges = _located(loaded, whole, extent)
+                upright, box, edges = locate(loaded, whole, extent)
                 return Decoded(np.asarray(fitted(as_rgb(upright), box, size, resampling)), *edges)
     except Rejection:
         raise
@@ -250,7 +245,7 @@ def _thumbnail(image: Image.Image, format: str, data: bytes, edge: int, quality:
         image.load()  # at the smaller size
     else:
         image = _loaded(image, format, data, image.size)
-    small = as_rgb(_upright(image))
+    small = as_rgb(turn_upright(image))
     small.thumbnail((edge, edge), Image.Resampling.BICUBIC)
     small.info = {}  # else Pillow would copy the photograph's comment
     sink = io.BytesIO()
@@ -319,72 +314,6 @@ def _loaded(image: Image.Image, format: str, data: bytes, whole: tuple[int, int]
     if format == "AVIF":
         image.info.pop("xmp", None)  # its orientation does not count, see without_exif
     return image
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    """Turn loaded pixels as EXIF or XMP says. Pillow has already turned a TIFF when it is loaded.
-
-    In a PNG the metadata may follow the pixels.
-    """
-    if image.info.keys() & _ORIENTED_BY:
-        try:
-            ImageOps.exif_transpose(image, in_place=True)
-        except MemoryError:
-            raise
-        except Exception:  # damaged metadata; where the orientation can be read, the pixels are turned by now
-            return image
-    return image
-
-
-def _located(
-    image: Image.Image, whole: tuple[int, int], extent: tuple[float, float]
-) -> tuple[Image.Image, Box, tuple[int, int]]:
-    """Turn loaded pixels upright; tell where in them the photograph is, and what size the whole of it has upright.
-
-    It is everywhere in them, but for the last column and row of a JPEG that was decoded at a smaller size.
-    """
-    if image.size == whole:
-        upright = _upright(image)
-        return upright, (0, 0, *upright.size), upright.size
-    orientation = _orientation(image)
-    upright = _upright(image)
-    if orientation in _SIDEWAYS:
-        whole, extent = whole[::-1], extent[::-1]
-    left = upright.width - extent[0] if orientation in _RIGHT_TO_LEFT else 0
-    top = upright.height - extent[1] if orientation in _UPSIDE_DOWN else 0
-    return upright, (left, top, left + extent[0], top + extent[1]), whole
-
-
-def _orientation(image: Image.Image) -> int:
-    """How `_upright` will turn an image, as EXIF counts; 1 is not at all."""
-    try:
-        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except MemoryError:
-        raise
-    except Exception:  # damaged metadata: it will not be turned either
-        return 1
-
-
-def _stretched(image: Image.Image, box: Box, size: int, resampling: Image.Resampling) -> Image.Image:
-    return image.resize((size, size), resampling, box)
-
-
-def _cropped(image: Image.Image, box: Box, size: int, resampling: Image.Resampling) -> Image.Image:
-    left, top, right, bottom = box
-    edge = min(right - left, bottom - top)
-    left, top = left + (right - left - edge) / 2, top + (bottom - top - edge) / 2
-    return image.resize((size, size), resampling, (left, top, left + edge, top + edge))
-
-
-def _padded(image: Image.Image, box: Box, size: int, resampling: Image.Resampling) -> Image.Image:
-    edges = box[2] - box[0], box[3] - box[1]
-    width, height = (max(1, round(edge * size / max(edges))) for edge in edges)
-    square = Image.new("RGB", (size, size), "white")
-    square.paste(image.resize((width, height), resampling, box), ((size - width) // 2, (size - height) // 2))
-    return square
-
-
-_FITS = {"stretch": _stretched, "crop": _cropped, "pad": _padded}
 
 
 def _rejection(format: str, data: bytes, error: Exception) -> Rejection:
