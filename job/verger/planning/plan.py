@@ -40,7 +40,7 @@ START_S = 6.0
 # A network's rate was measured on photographs of 100 x 100 pixels, of about so many bytes; larger ones take longer to
 # decode.
 BENCHMARK_BYTES = 6_000
-DECODED_BYTES_PER_S = 16e6  # JPEG, one core
+DECODED_BYTES_PER_S = {"full": 16e6, "scaled": 40e6}  # JPEG, one core; of bench/decode.py the ratio is 2.4 to 3.4
 # Files that are as large on average are mostly photographs of some megapixels, which take longer to decode than to
 # compute.
 LARGE_BYTES = 500_000
@@ -265,7 +265,10 @@ def _rate(history: list[Manifest], network: Network, mean_bytes: float) -> tuple
         return measured[0], "measured by the last run that computed enough here"
     if measured:
         return median(measured), f"the median of the last {len(measured)} runs that computed enough here"
-    seconds = 1 / network.photographs_per_s_per_core + max(0.0, mean_bytes - BENCHMARK_BYTES) / DECODED_BYTES_PER_S
+    seconds = (
+        1 / network.photographs_per_s_per_core
+        + max(0.0, mean_bytes - BENCHMARK_BYTES) / DECODED_BYTES_PER_S[network.decode]
+    )
     return 1 / seconds, "figures of Verger's benchmark; after a large run, that run's own"
 
 
