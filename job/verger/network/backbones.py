@@ -78,6 +78,8 @@ class Network:
         Filter by which photographs are resized.
     fit : {"stretch", "crop", "pad"}
         How photographs become square.
+    decode : {"full", "scaled"}
+        Whether a large JPEG is decoded at a smaller size than its own.
     recipe : Recipe
         The layers; empty for `pixels`.
     weights : Weights
@@ -91,6 +93,7 @@ class Network:
     precision: str
     resample: str
     fit: str
+    decode: str
     recipe: Recipe
     weights: Weights
 
@@ -118,7 +121,7 @@ class Network:
 
     def _content(self) -> dict[str, Any]:
         """All that features depend on, besides the photographs and the weights."""
-        return {
+        content = {
             "features_version": FEATURES_VERSION,
             "recipe": [str(operation) for operation in self.recipe],
             "preprocessing": str(_PREPROCESSING[self.backbone]),
@@ -129,6 +132,8 @@ class Network:
             "fit": self.fit,
             "precision": self.precision,
         }
+        # Stores that are older than the setting were decoded in full. Their fingerprints stay as they are.
+        return content if self.decode == "full" else content | {"decode": self.decode}
 
     def summary(self) -> dict[str, Any]:
         """The network's part of the manifest."""
@@ -231,6 +236,7 @@ def fitted_settings(output: str, fitted: Manifest, stores: Stores) -> dict[str, 
     """
     names = ("backbone", "pooling", "alpha", "input_size", "precision", "resample", "fit")
     settings: dict[str, Any] = {name: fitted.config[name] for name in names}
+    settings["decode"] = fitted.config.get("decode", "full")  # a run of Verger 0.1.0 may be older than the setting
     if settings["backbone"] != "pixels":
         settings["weights"] = description.find(stores.of(output), output, fitted.features.fingerprint, "weights.npz")
     return settings | {"weights_sha256": None}
@@ -274,7 +280,18 @@ def _network(
     recipe: Recipe,
     found: Weights,
 ) -> Network:
-    return Network(config.backbone, alpha, size, pooling, precision, config.resample, config.fit, recipe, found)
+    return Network(
+        config.backbone,
+        alpha,
+        size,
+        pooling,
+        precision,
+        config.resample,
+        config.fit,
+        config.decode,
+        recipe,
+        found,
+    )
 
 
 def _check_alpha(wanted: float | None, alpha: float, found: Weights) -> None:

@@ -310,6 +310,7 @@ class Extraction:
             input_size=network.input_size,
             resample=network.resample,
             fit=network.fit,
+            decode=network.decode,
             batch_size=config.batch_size,
             processed=processed,
             buckets=self._buckets,

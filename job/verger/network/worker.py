@@ -53,6 +53,8 @@ class Extractor:
         Filter by which photographs are resized.
     fit : {"stretch", "crop", "pad"}
         How photographs become square.
+    decode : {"full", "scaled"}
+        Whether a large JPEG is decoded at a smaller size than its own.
     batch_size : int
         Photographs per call of the network. Each worker holds at most three such batches in memory.
     processed : Accumulator of Processed
@@ -71,6 +73,7 @@ class Extractor:
     input_size: int
     resample: str
     fit: str
+    decode: str
     batch_size: int
     processed: Accumulator[Processed]
     buckets: tuple[Bucket, ...]
@@ -104,7 +107,7 @@ class Extractor:
                 raise Rejection(Reason.TOO_LARGE, f"{row['size']:,} bytes, the limit is {images.MAX_BYTES:,}")
             data = stores.of(row["path"]).read_version(row["path"], row["version"])
             row["sha256"] = hashlib.sha256(data).hexdigest()
-            return row, images.decode(data, self.input_size, self.resample, self.fit)
+            return row, images.decode(data, self.input_size, self.resample, self.fit, self.decode)
         except Rejection as rejection:
             return row, rejection
 

@@ -12,7 +12,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from verger.config import ComponentSettings, RunConfig, StoreSettings
+from verger.config import ComponentSettings, NetworkSettings, RunConfig, StoreSettings
 from verger.cores import available_cores
 from verger.errors import NothingToReadError, StoreError
 from verger.network.backbones import Network, resolve
@@ -40,7 +40,10 @@ START_S = 6.0
 # A network's rate was measured on photographs of 100 x 100 pixels, of about so many bytes; larger ones take longer to
 # decode.
 BENCHMARK_BYTES = 6_000
-DECODED_BYTES_PER_S = 16e6  # JPEG, one core
+DECODED_BYTES_PER_S = {"full": 16e6, "scaled": 40e6}  # JPEG, one core; of bench/decode.py the ratio is 2.4 to 3.4
+# Files that are as large on average are mostly photographs of some megapixels, which take longer to decode than to
+# compute.
+LARGE_BYTES = 500_000
 # The rate of a run of fewer photographs depends mostly on how long its workers took to start.
 MIN_MEASURED_PHOTOGRAPHS = 1000
 # So many finished runs are read, the newest, and at most so many of their rates are used.
@@ -83,7 +86,7 @@ class Plan:
     cost : Bill
         What these cost.
     warnings : list of str
-        What the user should know about the labels and the store.
+        What the user should know about the labels, the store and the size of the photographs.
     """
 
     input: str
@@ -167,6 +170,7 @@ def plan(config: RunConfig, nodes: int = 1, node_cores: int | None = None) -> Pl
         store, Input(source, found.photographs, chosen, found.excluded), base, config.local_dir
     )
     new, rejected = compared.pending, compared.rejected.num_rows
+    warnings += _decoding_warnings(config, new, known=chosen.num_rows - rejected - new.num_rows)
     node_cores = node_cores or config.cores or available_cores()
     history = _history(storage, output, network.fingerprint)
     rate, rate_source = _rate(history, network, _total_bytes(chosen) / chosen.num_rows)
@@ -218,6 +222,17 @@ def _total_bytes(photographs: Spool) -> int:
     return sum(pc.sum(batch["size"]).as_py() or 0 for batch in photographs.batches())
 
 
+def _decoding_warnings(config: NetworkSettings, new: Spool, known: int) -> list[str]:
+    """That large photographs can be decoded faster, where they are decoded in full."""
+    mean = _total_bytes(new) / new.num_rows if new.num_rows else 0
+    if config.decode == "scaled" or mean < LARGE_BYTES:
+        return []
+    anew = f"; it computes the {known:,} known ones anew, in a store of its own" if known else ""
+    return [
+        f"new photographs have {bytes_text(round(mean))} on average: --decode scaled decodes large JPEGs faster{anew}"
+    ]
+
+
 def _region_and_provider(
     stores: Stores, config: StoreSettings, output: str, region: str | None
 ) -> tuple[str | None, bool]:
@@ -250,7 +265,10 @@ def _rate(history: list[Manifest], network: Network, mean_bytes: float) -> tuple
         return measured[0], "measured by the last run that computed enough here"
     if measured:
         return median(measured), f"the median of the last {len(measured)} runs that computed enough here"
-    seconds = 1 / network.photographs_per_s_per_core + max(0.0, mean_bytes - BENCHMARK_BYTES) / DECODED_BYTES_PER_S
+    seconds = (
+        1 / network.photographs_per_s_per_core
+        + max(0.0, mean_bytes - BENCHMARK_BYTES) / DECODED_BYTES_PER_S[network.decode]
+    )
     return 1 / seconds, "figures of Verger's benchmark; after a large run, that run's own"
 
 

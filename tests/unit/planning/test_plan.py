@@ -137,6 +137,33 @@ class TestPlan:
         assert (plan(config).components, plan(config).components_source) == (3, "as set")
 
 
+class TestDecoding:
+    def test_large_photographs_that_are_decoded_in_full_are_told_of(self, config):
+        assert plan(config).warnings == []
+        for row in listed_photographs(config):
+            with open(row["path"], "ab") as file:
+                file.truncate(planning.LARGE_BYTES)
+        (warning,) = plan(config).warnings
+        assert "500.0 kB on average: --decode scaled" in warning and "anew" not in warning
+        assert plan(config.model_copy(update={"decode": "scaled"})).warnings == []
+
+    def test_that_known_photographs_are_computed_anew_is_told(self, config):
+        first, *others = listed_photographs(config)
+        store_rows(config, "features", [first | {"features": [0.0]}])
+        for row in others:
+            with open(row["path"], "ab") as file:
+                file.truncate(planning.LARGE_BYTES)
+        (warning,) = plan(config).warnings
+        assert "computes the 1 known ones anew" in warning
+
+    def test_nothing_is_told_where_nothing_is_new(self, config):
+        for row in listed_photographs(config):
+            with open(row["path"], "ab") as file:
+                file.truncate(planning.LARGE_BYTES)
+        store_rows(config, "features", [row | {"features": [0.0]} for row in listed_photographs(config)])
+        assert plan(config).warnings == []
+
+
 class TestRate:
     def test_the_rate_for_small_photographs_is_that_of_the_network(self, config):
         config = config.model_copy(update={"backbone": "mobilenet_v2", "weights": "random"})
@@ -148,6 +175,13 @@ class TestRate:
         with open(f"{config.input}/apple/0.png", "ab") as file:
             file.write(bytes(5 << 20))
         assert plan(config).photographs_per_s_per_core < resolve(config, Stores()).photographs_per_s_per_core / 10
+
+    def test_scaled_decoding_of_large_photographs_is_faster(self, config):
+        for row in listed_photographs(config):
+            with open(row["path"], "ab") as file:
+                file.truncate(5 << 20)
+        full, scaled = (plan(config.model_copy(update={"decode": way})) for way in ("full", "scaled"))
+        assert 2 < scaled.photographs_per_s_per_core / full.photographs_per_s_per_core < 3
 
     def test_a_rate_measured_by_a_run_of_this_output_is_preferred(self, config):
         finished_run(config, resolve(config, Stores()).fingerprint, 12.5)
