@@ -24,7 +24,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,6 +35,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from passes import photographs as drawn_features
+from processes import MAIN, timed
 
 from verger.config import RunConfig
 from verger.network.backbones import resolve
@@ -44,7 +44,6 @@ from verger.photographs.inventory import SCHEMA
 from verger.spool import spool
 from verger.storage.stores import Stores
 
-MAIN = Path(__file__).parents[1] / "job" / "main.py"
 FILE_ROWS = 40_000
 PLAIN = ["--no-classifier", "--no-audit", "--no-report"]
 
@@ -92,60 +91,6 @@ def make_store(output: Path, paths: list[Path], dimension: int, fingerprint: str
             use_dictionary=False,
             write_page_checksum=True,
         )
-
-
-class Memory:
-    """Peak memory of a process and of what it starts, by name, sampled from /proc."""
-
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        self.peaks: dict[str, int] = {}
-        self._process = process
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-        self._thread.start()
-
-    def _watch(self) -> None:
-        while self._process.poll() is None:
-            for identity, name in _tree(self._process.pid):
-                kind = "jvm" if name == "java" else "driver" if identity == self._process.pid else "workers"
-                self.peaks[kind] = max(self.peaks.get(kind, 0), _resident(identity))
-            time.sleep(0.2)
-
-
-def _tree(root: int) -> list[tuple[int, str]]:
-    """Process ids below a process, it included, with their names."""
-    parents = {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            fields = (folder / "stat").read_text()
-        except OSError:
-            continue
-        name, _, rest = fields.partition("(")[2].rpartition(")")
-        parents[int(folder.name)] = (int(rest.split()[1]), name)
-    found, waiting = [], [root]
-    while waiting:
-        parent = waiting.pop()
-        found += [(parent, parents[parent][1])] if parent in parents else []
-        waiting += [child for child, (above, _) in parents.items() if above == parent]
-    return found
-
-
-def _resident(identity: int) -> int:
-    try:
-        return int(Path(f"/proc/{identity}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, IndexError):
-        return 0
-
-
-def timed(command: list[str], **environment: str) -> dict[str, Any]:
-    """Seconds and peak memory of a process that must succeed."""
-    began = time.perf_counter()
-    with tempfile.TemporaryFile() as said:
-        process = subprocess.Popen(command, stdout=said, stderr=said, env=os.environ | environment)
-        memory = Memory(process)
-        if process.wait():
-            said.seek(0)
-            sys.exit(said.read().decode()[-4000:])
-    return {"seconds": time.perf_counter() - began, "memory": memory.peaks}
 
 
 def run(source: Path, output: Path, *options: str, opened: Path | None = None) -> dict[str, Any]:

@@ -1,0 +1,161 @@
+"""Processes that are measured: their seconds, their peak memory, and when each line of what they say came."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+MAIN = ROOT / "job" / "main.py"
+
+
+class Memory:
+    """Peak memory of a process and of what it starts, sampled from /proc.
+
+    Attributes
+    ----------
+    peaks : dict of str to int
+        Bytes: of the process itself (``driver``), its JVM (``jvm``), the largest other process below it (``workers``),
+        and the most that all of these others had together (``all workers``).
+    """
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self.peaks: dict[str, int] = {}
+        self._process = process
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+
+    def _watch(self) -> None:
+        while self._process.poll() is None:
+            workers = 0
+            for identity, name in tree(self._process.pid):
+                kind = "jvm" if name == "java" else "driver" if identity == self._process.pid else "workers"
+                size = resident(identity)
+                workers += size if kind == "workers" else 0
+                self._raise_to(kind, size)
+            self._raise_to("all workers", workers)
+            time.sleep(0.2)
+
+    def _raise_to(self, kind: str, size: int) -> None:
+        if size:
+            self.peaks[kind] = max(self.peaks.get(kind, 0), size)
+
+
+def tree(root: int) -> list[tuple[int, str]]:
+    """Process ids below a process, it included, with their names."""
+    parents = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = (folder / "stat").read_text()
+        except OSError:
+            continue
+        name, _, rest = fields.partition("(")[2].rpartition(")")
+        parents[int(folder.name)] = (int(rest.split()[1]), name)
+    found, waiting = [], [root]
+    while waiting:
+        parent = waiting.pop()
+        found += [(parent, parents[parent][1])] if parent in parents else []
+        waiting += [child for child, (above, _) in parents.items() if above == parent]
+    return found
+
+
+def resident(identity: int) -> int:
+    """Resident memory of a process, bytes; 0 where it has ended."""
+    try:
+        return int(Path(f"/proc/{identity}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, IndexError):
+        return 0
+
+
+def timed(command: list[str], **environment: str) -> dict[str, Any]:
+    """Seconds and peak memory of a process that must succeed."""
+    began = time.perf_counter()
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen(command, stdout=said, stderr=said, env=os.environ | environment)
+        memory = Memory(process)
+        if process.wait():
+            said.seek(0)
+            sys.exit(said.read().decode()[-4000:])
+    return {"seconds": time.perf_counter() - began, "memory": memory.peaks}
+
+
+def told(command: list[str], limit_s: float | None = None, must_succeed: bool = True, **environment: str) -> dict[str, Any]:
+    """Run a process and keep what it says, with the second at which each line came.
+
+    Parameters
+    ----------
+    command : list of str
+        The process. What it prints to stdout and stderr is read line by line.
+    limit_s : float, optional
+        Seconds after which it is killed, with all that it has started.
+    must_succeed : bool
+        Whether another exit code than 0 ends this program.
+    **environment : str
+        Variables that the process has beside those of this one.
+
+    Returns
+    -------
+    dict
+        ``seconds``, ``memory`` (bytes), ``exit_code``, ``timed_out``, ``began`` (time.time()), and ``lines``: pairs of
+        seconds since the start and text.
+    """
+    wall, began = time.time(), time.perf_counter()
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=os.environ | environment,
+        start_new_session=True,
+    )
+    memory, late = Memory(process), threading.Event()
+
+    def end() -> None:
+        late.set()
+        os.killpg(process.pid, signal.SIGKILL)
+
+    timer = threading.Timer(limit_s or 0, end)
+    if limit_s:
+        timer.start()
+    assert process.stdout is not None
+    lines = [(time.perf_counter() - began, line.decode(errors="replace").rstrip("\n")) for line in process.stdout]
+    process.wait()
+    timer.cancel()
+    seconds = time.perf_counter() - began
+    if must_succeed and process.returncode:
+        sys.exit(f"{' '.join(command)} ended with {process.returncode}:\n" + "\n".join(text for _, text in lines[-40:]))
+    return {
+        "seconds": seconds,
+        "memory": memory.peaks,
+        "exit_code": process.returncode,
+        "timed_out": late.is_set(),
+        "began": wall,
+        "lines": lines,
+    }
+
+
+def events(lines: list[tuple[float, str]]) -> list[tuple[float, dict[str, Any]]]:
+    """The JSON lines among what a run said, with the seconds at which they came."""
+    found = []
+    for second, text in lines:
+        if text.startswith('{"'):
+            found.append((second, json.loads(text)))
+    return found
+
+
+def last_json(lines: list[tuple[float, str]]) -> dict[str, Any]:
+    """The last JSON object among what a process said."""
+    return events(lines)[-1][1]
+
+
+def megabytes(memory: dict[str, int]) -> dict[str, int]:
+    """Peak memory in MB."""
+    return {kind: round(size / 1e6) for kind, size in memory.items()}
