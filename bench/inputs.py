@@ -8,7 +8,7 @@ import os
 import shutil
 import statistics
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +113,7 @@ def bfloat16_missing() -> str:
     return precision_warning("bfloat16")
 
 
-def in_turns(kinds: dict[str, Callable[[], Any]], repeat: int) -> dict[str, list[Any]]:
+def in_turns(kinds: Mapping[str, Callable[[], Any]], repeat: int) -> dict[str, list[Any]]:
     """What each kind returned, in turns: the first of every kind, then the second of every kind."""
     found: dict[str, list[Any]] = {name: [] for name in kinds}
     for turn in range(repeat):

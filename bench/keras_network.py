@@ -27,9 +27,7 @@ def keras_network(tensors: Mapping[str, np.ndarray], alpha: float | None, size: 
     """
     from keras.applications.mobilenet_v2 import MobileNetV2
 
-    model = MobileNetV2(
-        input_shape=(size, size, 3), alpha=alpha or 1.0, include_top=False, weights=None, pooling="avg"
-    )
+    model = MobileNetV2(input_shape=(size, size, 3), alpha=alpha or 1.0, include_top=False, weights=None, pooling="avg")
     for layer in model.layers:
         if layer.weights:
             layer.set_weights([tensor for name, tensor in tensors.items() if name.rpartition("/")[0] == layer.name])

@@ -3,8 +3,8 @@
     python bench/network_alone.py [--seconds 8] [--repeat 3] [--engines ENVIRONMENT] [--quick] [--json FILE]
 
 All engines have the same weights and the same photographs, decoded beforehand. Those of TensorFlow are
-`own_engines.py`, the others `other_engines.py`, in an environment that this program makes from requirements/engines.lock.
-Where that cannot be made, they are skipped, and the figures say why.
+`own_engines.py`, the others `other_engines.py`, in an environment that this program makes from
+requirements/engines.lock. Where that cannot be made, they are skipped, and the figures say why.
 """
 
 from __future__ import annotations
@@ -53,8 +53,12 @@ def write_network(path: Path, weights: str) -> None:
     ]
     arrays = {f"{name}/kernel": kernel for name, (kernel, _) in frozen.folded.items()}
     arrays |= {f"{name}/bias": bias for name, (_, bias) in frozen.folded.items()}
-    numbers = {"input_size": network.input_size, "dimension": network.dimension}
-    np.savez(path, layers=json.dumps(layers), **numbers, **arrays)
+    arrays |= {
+        "layers": np.asarray(json.dumps(layers)),
+        "input_size": np.asarray(network.input_size),
+        "dimension": np.asarray(network.dimension),
+    }
+    np.savez(path, allow_pickle=False, **arrays)
 
 
 def make_environment(folder: Path) -> Path:
@@ -125,9 +129,7 @@ def differences(folder: Path, names: list[str]) -> dict[str, float]:
     """How far the features of each engine are from those of ``folded``, as a share of the largest feature."""
     features = {name: np.load(folder / f"{name}.0.npy") for name in names}
     ours = features["folded"]
-    return {
-        name: float(f"{np.abs(found - ours).max() / np.abs(ours).max():.1e}") for name, found in features.items()
-    }
+    return {name: float(f"{np.abs(found - ours).max() / np.abs(ours).max():.1e}") for name, found in features.items()}
 
 
 def folded_alone(folder: Path, weights: str, seconds: float) -> float:

@@ -83,15 +83,14 @@ def extract(spark: SparkSession, folder: str, weights: str, partitions: int) -> 
         .load(folder)
         .withColumn("label", element_at(split(col("path"), "/"), -2))
     )
-    return images.repartition(partitions).select(
-        col("path"), col("label"), featurize_udf("content").alias("features")
-    )
+    return images.repartition(partitions).select(col("path"), col("label"), featurize_udf("content").alias("features"))
 
 
 def run(spark: SparkSession, options: argparse.Namespace) -> dict[str, Any]:
     """The job; seconds of each of its actions."""
     from pyspark.ml.feature import PCA
     from pyspark.ml.functions import array_to_vector
+    from pyspark.sql.functions import col
 
     seconds: dict[str, float] = {}
     features = timed(seconds, "prepare", lambda: extract(spark, options.input, options.weights, options.partitions))
@@ -99,7 +98,7 @@ def run(spark: SparkSession, options: argparse.Namespace) -> dict[str, Any]:
     timed(seconds, "features", lambda: features.write.mode("overwrite").parquet(stored))
     if options.form == "best":
         features = spark.read.parquet(stored)
-    vectors = features.withColumn("vector", array_to_vector("features"))
+    vectors = features.withColumn("vector", array_to_vector(col("features")))
     pca = PCA(k=options.components, inputCol="vector", outputCol="components")
     model = timed(seconds, "pca_fit", lambda: pca.fit(vectors))
     written = model.transform(vectors).select("path", "label", "components").write.mode("overwrite")

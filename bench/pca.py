@@ -22,9 +22,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
-from inputs import CORES, RunConfig, Stores, largest, median, parse, parser, tell
+from inputs import CORES, largest, median, parse, parser, tell
 from passes import FINGERPRINT, write_store
 from processes import told
+
+from verger.config import RunConfig
+from verger.storage.stores import Stores
 
 COMPONENTS = 50
 DRIVER_MEMORY = "2g"
@@ -51,14 +54,19 @@ def verger_fit(spark: Any, place: str, dimension: int) -> Any:
     from verger.tables.store import FeatureStore
 
     store = FeatureStore(LocalStorage(), f"{place}/out", FINGERPRINT)
-    located = locate(store, place)
-    rows_of, sizes = (
-        {name: getattr(file, what) for name, file in located.files.items()} for what in ("rows", "size")
-    )
+    located, _ = locate(store, {})
+    rows_of, sizes = ({name: getattr(file, what) for name, file in located.files.items()} for what in ("rows", "size"))
     selection = select_rows(located.rows.batches(), rows_of, sizes, f"{store.folder}/")
-    settings = {"variance": None, "components": COMPONENTS, "standardize": False, "solver": "auto", "seed": 0}
-    memory = RunConfig(input="/in", output="/out", driver_memory=DRIVER_MEMORY).driver_bytes
-    pca = fit(FeatureRows(spark, selection, ()), dimension=dimension, memory=memory, **settings).pca
+    pca = fit(
+        FeatureRows(spark, selection, ()),
+        dimension=dimension,
+        variance=None,
+        components=COMPONENTS,
+        standardize=False,
+        solver="auto",
+        seed=0,
+        memory=RunConfig(input="/in", output="/out", driver_memory=DRIVER_MEMORY).driver_bytes,
+    ).pca
     return pca.explained_variance_ratio, pca.solver
 
 
@@ -66,9 +74,10 @@ def mllib_fit(spark: Any, place: str, dimension: int) -> Any:
     """The same of MLlib's."""
     from pyspark.ml.feature import PCA
     from pyspark.ml.functions import array_to_vector
+    from pyspark.sql.functions import col
 
     frame = spark.read.option("recursiveFileLookup", "true").parquet(f"{place}/out/features/{FINGERPRINT}")
-    vectors = frame.select(array_to_vector("features").alias("vector"))
+    vectors = frame.select(array_to_vector(col("features")).alias("vector"))
     model = PCA(k=COMPONENTS, inputCol="vector", outputCol="components").fit(vectors)
     return model.explainedVariance.toArray(), "full SVD of the covariance"
 
@@ -111,7 +120,7 @@ def turn(kind: str, place: str, dimension: int, limit: float) -> Result:
     said = [json.loads(text) for _, text in done["lines"] if text.startswith('{"seconds"')]
     found: Result = {"memory": done["memory"], "process_s": done["seconds"]}
     if said:
-        return found | said[0]
+        return {**found, **said[0]}
     if done["timed_out"]:
         return found | {"failed": f"ended after {limit:.0f} s"}
     errors = [text for _, text in done["lines"] if "OutOfMemory" in text or "Error" in text]

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,13 @@ def timed(command: list[str], **environment: str) -> dict[str, Any]:
     return {"seconds": time.perf_counter() - began, "memory": memory.peaks}
 
 
-def told(command: list[str], limit_s: float | None = None, must_succeed: bool = True, **environment: str) -> dict[str, Any]:
+def told(
+    command: list[str],
+    limit_s: float | None = None,
+    must_succeed: bool = True,
+    until: Callable[[str], bool] | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
     """Run a process and keep what it says, with the second at which each line came.
 
     Parameters
@@ -98,14 +105,16 @@ def told(command: list[str], limit_s: float | None = None, must_succeed: bool = 
         Seconds after which it is killed, with all that it has started.
     must_succeed : bool
         Whether another exit code than 0 ends this program.
-    **environment : str
+    until : callable, optional
+        The process is killed at the first line for which this is true, which then counts as success.
+    environment : mapping of str to str, optional
         Variables that the process has beside those of this one.
 
     Returns
     -------
     dict
-        ``seconds``, ``memory`` (bytes), ``exit_code``, ``timed_out``, ``began`` (time.time()), and ``lines``: pairs of
-        seconds since the start and text.
+        ``seconds``, ``memory`` (bytes), ``exit_code``, ``timed_out``, ``began`` (time.time()), ``pid``, and ``lines``:
+        pairs of seconds since the start and text.
     """
     wall, began = time.time(), time.perf_counter()
     process = subprocess.Popen(
@@ -113,7 +122,7 @@ def told(command: list[str], limit_s: float | None = None, must_succeed: bool = 
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        env=os.environ | environment,
+        env={**os.environ, **(environment or {})},
         start_new_session=True,
     )
     memory, late = Memory(process), threading.Event()
@@ -126,11 +135,16 @@ def told(command: list[str], limit_s: float | None = None, must_succeed: bool = 
     if limit_s:
         timer.start()
     assert process.stdout is not None
-    lines = [(time.perf_counter() - began, line.decode(errors="replace").rstrip("\n")) for line in process.stdout]
+    lines, stopped = [], False
+    for line in process.stdout:
+        lines.append((time.perf_counter() - began, line.decode(errors="replace").rstrip("\n")))
+        if until is not None and not stopped and until(lines[-1][1]):
+            os.killpg(process.pid, signal.SIGKILL)
+            stopped = True
     process.wait()
     timer.cancel()
     seconds = time.perf_counter() - began
-    if must_succeed and process.returncode:
+    if must_succeed and process.returncode and not stopped:
         sys.exit(f"{' '.join(command)} ended with {process.returncode}:\n" + "\n".join(text for _, text in lines[-40:]))
     return {
         "seconds": seconds,
@@ -138,6 +152,7 @@ def told(command: list[str], limit_s: float | None = None, must_succeed: bool = 
         "exit_code": process.returncode,
         "timed_out": late.is_set(),
         "began": wall,
+        "pid": process.pid,
         "lines": lines,
     }
 
@@ -149,13 +164,3 @@ def events(lines: list[tuple[float, str]]) -> list[tuple[float, dict[str, Any]]]
         if text.startswith('{"'):
             found.append((second, json.loads(text)))
     return found
-
-
-def last_json(lines: list[tuple[float, str]]) -> dict[str, Any]:
-    """The last JSON object among what a process said."""
-    return events(lines)[-1][1]
-
-
-def megabytes(memory: dict[str, int]) -> dict[str, int]:
-    """Peak memory in MB."""
-    return {kind: round(size / 1e6) for kind, size in memory.items()}

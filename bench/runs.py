@@ -21,13 +21,12 @@ import json
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from inputs import (
-    PLAIN, bfloat16_missing, in_turns, largest, lay_photographs, many, median, parse, parser, tell
-)  # fmt: skip
+from inputs import PLAIN, bfloat16_missing, in_turns, largest, lay_photographs, many, median, parse, parser, tell
 from network_alone import folded_alone
 from processes import MAIN, events, told
 
@@ -35,10 +34,10 @@ HERE = Path(__file__).parent
 INTERVAL_S = 0.25  # of progress lines
 
 
-def verger_run(source: str, output: str, *options: str, **environment: str) -> dict[str, Any]:
+def verger_run(source: str, output: str, *options: str, environment: Mapping[str, str] | None = None) -> dict[str, Any]:
     """`verger run` as a process: what `processes.told` tells, and the run's own lines as ``events``."""
     command = [sys.executable, str(MAIN), "run", "--input", source, "--output", output]
-    done = told([*command, "--progress-interval", str(INTERVAL_S), *options], **environment)
+    done = told([*command, "--progress-interval", str(INTERVAL_S), *options], environment=environment)
     return done | {"events": events(done["lines"])}
 
 
@@ -119,10 +118,7 @@ def main() -> None:
         folder = Path(place)
         source, long = lay_photographs(folder / "in", options.photographs), many(options.quick)
         lay_photographs(folder / "long", long)
-        kinds: dict[str, Callable[[], Any]] = {
-            form: lambda form=form: notebook(folder, form, options)  # type: ignore[misc]
-            for form in options.forms
-        }
+        kinds: dict[str, Callable[[], Any]] = {form: partial(notebook, folder, form, options) for form in options.forms}
         kinds["plain"] = lambda: run(folder, "in", options, *PLAIN)
         kinds["default"] = lambda: run(folder, "in", options)
         if not missing:
