@@ -123,8 +123,16 @@ def turn(kind: str, place: str, dimension: int, limit: float) -> Result:
         return {**found, **said[0]}
     if done["timed_out"]:
         return found | {"failed": f"ended after {limit:.0f} s"}
-    errors = [text for _, text in done["lines"] if "OutOfMemory" in text or "Error" in text]
-    return found | {"failed": (errors or ["ended without a word"])[0].strip()[:200]}
+    return {**found, "failed": reason([text for _, text in done["lines"]])}
+
+
+def reason(lines: list[str]) -> str:
+    """Why a fit failed, from what its process said."""
+    for sign in ("OutOfMemoryError", "Error: ", "Error"):
+        said = [text.strip() for text in lines if sign in text]
+        if said:
+            return said[-1][:200]
+    return "ended without a word"
 
 
 def measure(place: str, dimension: int, options: argparse.Namespace) -> dict[str, list[Result]]:

@@ -38,8 +38,8 @@ class Memory:
         while self._process.poll() is None:
             workers = 0
             for identity, name in tree(self._process.pid):
-                kind = "jvm" if name == "java" else "driver" if identity == self._process.pid else "workers"
-                size = resident(identity)
+                kind = _kind(name, identity == self._process.pid)
+                size = resident(identity) if kind else 0
                 workers += size if kind == "workers" else 0
                 self._raise_to(kind, size)
             self._raise_to("all workers", workers)
@@ -48,6 +48,13 @@ class Memory:
     def _raise_to(self, kind: str, size: int) -> None:
         if size:
             self.peaks[kind] = max(self.peaks.get(kind, 0), size)
+
+
+def _kind(name: str, is_root: bool) -> str:
+    """Which process this is; empty for a child of the JVM that is not yet another program, and counts twice."""
+    if is_root:
+        return "driver"
+    return "jvm" if name == "java" else "workers" if name.startswith("python") else ""
 
 
 def tree(root: int) -> list[tuple[int, str]]:
