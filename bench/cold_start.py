@@ -165,7 +165,7 @@ def timeline(said: list[tuple[float, dict[str, Any]]], marks: list[str], began: 
         happened(f"{who} {what}", float(at) - began)
     for second, event in said:
         if event["event"] == "stage":
-            happened(f"stage: {event['stage']}", second)
+            happened(f"stage `{event['stage']}` begins", second)
         elif event["event"] == "progress" and event["done"]:
             happened("first photographs on the screen", second)
     return dict(sorted(found.items(), key=lambda pair: pair[1]))

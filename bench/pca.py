@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 import tempfile
 import time
@@ -128,10 +129,10 @@ def turn(kind: str, place: str, dimension: int, limit: float) -> Result:
 
 def reason(lines: list[str]) -> str:
     """Why a fit failed, from what its process said."""
-    for sign in ("OutOfMemoryError", "Error: ", "Error"):
-        said = [text.strip() for text in lines if sign in text]
-        if said:
-            return said[-1][:200]
+    for pattern in (r"java\.lang\.OutOfMemoryError(: [\w ]+)?", r"\S*Error: .{1,200}"):
+        found = [match[0] for match in map(re.compile(pattern).search, lines) if match]
+        if found:
+            return found[-1]
     return "ended without a word"
 
 

@@ -40,6 +40,7 @@ def page(figures: dict[str, Any]) -> str:
         **measured,
         why={name: f"Not measured: {_reason(parts.get(name))}." for name in PARTS},
         verdicts=verdicts(parts),
+        base=("verger", "python", "java"),
         run_names=NOTEBOOK | {name: text.replace("verger run", "`verger run`") for name, text in RUNS.items()},
         engine_names=ENGINES,
         pca_names=PCA_NAMES,
