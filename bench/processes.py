@@ -142,12 +142,17 @@ def told(
     if limit_s:
         timer.start()
     assert process.stdout is not None
-    lines, stopped = [], False
-    for line in process.stdout:
-        lines.append((time.perf_counter() - began, line.decode(errors="replace").rstrip("\n")))
-        if until is not None and not stopped and until(lines[-1][1]):
-            os.killpg(process.pid, signal.SIGKILL)
-            stopped = True
+    lines: list[tuple[float, str]] = []
+    stopped = False
+    try:
+        for line in process.stdout:
+            lines.append((time.perf_counter() - began, line.decode(errors="replace").rstrip("\n")))
+            if until is not None and not stopped and until(lines[-1][1]):
+                os.killpg(process.pid, signal.SIGKILL)
+                stopped = True
+    except BaseException:  # Ctrl-C does not reach a session of its own
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
     process.wait()
     timer.cancel()
     seconds = time.perf_counter() - began

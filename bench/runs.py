@@ -23,6 +23,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -54,17 +55,20 @@ def features_stage(said: list[tuple[float, dict[str, Any]]]) -> dict[str, float]
     dict
         ``seconds`` from the stage's line to that of the next stage, so with the last commit; ``first_s``, the second of
         the process in which the first photographs were shown; ``photographs_per_s`` of the whole stage; ``warm``: the
-        rate of the photographs after the first that were shown, last commit included.
+        rate of the photographs after the first that were shown, last commit included; ``longest_wait_s``: the most
+        between two lines that showed more photographs than before.
     """
     began = next(at for at, line in said if line.get("stage") == "features" and line["event"] == "stage")
     ended = next(at for at, line in said if at > began and line["event"] == "stage" and line["stage"] != "features")
     shown = [(at, line["done"]) for at, line in said if line["event"] == "progress" and line["done"]]
     (first_s, first), total = shown[0], shown[-1][1]
+    grown = [at for (at, done), (_, before) in zip(shown[1:], shown, strict=False) if done > before]
     return {
         "seconds": ended - began,
         "first_s": first_s,
         "photographs_per_s": total / (ended - began),
         "warm": (total - first) / (ended - first_s) if total > first else total / (ended - began),
+        "longest_wait_s": max((after - before for before, after in pairwise([first_s, *grown])), default=0.0),
     }
 
 

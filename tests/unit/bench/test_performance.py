@@ -19,7 +19,7 @@ def job(seconds: float, features: float) -> dict:
 
 
 def verger(seconds: float, features: float, warm: float = 180.0) -> dict:
-    rates = {"seconds": features, "first_s": 9.0, "photographs_per_s": 150.0, "warm": warm}
+    rates = {"seconds": features, "first_s": 9.0, "photographs_per_s": 150.0, "warm": warm, "longest_wait_s": 2.0}
     return job(seconds, features) | {"features": rates}
 
 

@@ -11,11 +11,25 @@ def test_the_features_stage_ends_with_the_next_stage_and_is_warm_from_the_first_
         (5.0, {"event": "stage", "stage": "features"}),
         (5.0, {"event": "progress", "stage": "features", "done": 0}),
         (9.0, {"event": "progress", "stage": "features", "done": 40}),
+        (11.0, {"event": "progress", "stage": "features", "done": 40}),
+        (12.0, {"event": "progress", "stage": "features", "done": 400}),
         (14.0, {"event": "progress", "stage": "features", "done": 1000}),
         (15.0, {"event": "stage", "stage": "components"}),
     ]
     found = importlib.import_module("runs").features_stage(said)
-    assert found == {"seconds": 10.0, "first_s": 9.0, "photographs_per_s": 100.0, "warm": 160.0}
+    rates = {"photographs_per_s": 100.0, "warm": 160.0}
+    assert found == {"seconds": 10.0, "first_s": 9.0, **rates, "longest_wait_s": 3.0}
+
+
+def test_photographs_that_are_all_shown_at_once_have_the_rate_of_the_whole_stage() -> None:
+    said = [
+        (5.0, {"event": "stage", "stage": "features"}),
+        (9.0, {"event": "progress", "stage": "features", "done": 50}),
+        (10.0, {"event": "stage", "stage": "components"}),
+    ]
+    found = importlib.import_module("runs").features_stage(said)
+    assert found["warm"] == found["photographs_per_s"] == 10.0
+    assert found["longest_wait_s"] == 0.0
 
 
 def test_a_timeline_has_the_first_time_of_everything_in_the_order_of_time() -> None:
