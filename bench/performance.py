@@ -81,7 +81,7 @@ def main() -> None:
     kept = options.docs / "performance.json"
     figures: dict[str, Any] = json.loads(kept.read_text()) if kept.exists() else {"parts": {}}
     if not options.page:
-        figures["parts"] = {name: figures["parts"].get(name) for name in PARTS if name not in options.only}
+        figures["parts"] = {name: part for name, part in figures["parts"].items() if name not in options.only}
         figures |= {
             "date": datetime.now(UTC).date().isoformat(),
             "machine": machine.describe(),
