@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import statistics
 import sys
 from collections.abc import Callable, Mapping
@@ -42,7 +43,8 @@ def parser(doc: str | None) -> argparse.ArgumentParser:
 
 
 def parse(made: argparse.ArgumentParser, arguments: list[str] | None = None) -> argparse.Namespace:
-    """The options; ``--quick`` makes numbers small."""
+    """The options; ``--quick`` makes numbers small. From here on SIGTERM ends what is measured, too."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     options = made.parse_args(arguments)
     if options.quick:
         options.photographs, options.repeat = min(options.photographs, 96), 1

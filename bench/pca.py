@@ -4,7 +4,7 @@
 
 All read the same Parquet files (made up, like a network's features), and find 50 components. Sessions have started, and
 modules are imported, before the clock starts; reading counts. Spark's driver has 2 GB, Verger's and MLlib's alike.
-scikit-learn's solver is its fastest exact one: ``covariance_eigh`` up to 4,096 features, ``full`` beyond. A fit that
+scikit-learn's solver is its fastest exact one: ``covariance_eigh`` up to 4,096 features, ``arpack`` beyond. A fit that
 takes longer than ``--limit`` seconds is ended. What fails or is ended, or takes more than a minute, has one turn.
 """
 
@@ -89,7 +89,7 @@ def sklearn_fit(_: Any, place: str, dimension: int) -> Any:
 
     table = pq.read_table(f"{place}/out/features/{FINGERPRINT}", columns=["features"])["features"].combine_chunks()
     rows = table.flatten().to_numpy().reshape(len(table), dimension)
-    solver = "covariance_eigh" if dimension <= 4096 else "full"
+    solver = "covariance_eigh" if dimension <= 4096 else "arpack"
     exact = rows.astype(np.float64) if dimension <= 4096 else rows
     return PCA(n_components=COMPONENTS, svd_solver=solver).fit(exact).explained_variance_ratio_, solver
 
@@ -145,6 +145,8 @@ def measure(place: str, dimension: int, options: argparse.Namespace) -> dict[str
                 continue
             print(f"bench: {kind}, {dimension} features, turn {number + 1}", file=sys.stderr, flush=True)
             turns.append(turn(kind, place, dimension, options.limit))
+            said = {name: turns[-1].get(name) for name in ("seconds", "failed", "memory")}
+            print(f"bench: {said}", file=sys.stderr, flush=True)
     return found
 
 
