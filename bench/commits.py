@@ -8,8 +8,8 @@ Both run with this environment's packages. In turns, told as medians:
 - **photograph**: milliseconds of one core for each photograph of the folder, of the stage of features of a run over all
   of them, less that of the small run: the difference leaves out what it takes to start.
 
-Report, classifier and audit are left out. By default the
-photographs are those of VERGER_TEST_DATA, or two thousand that are drawn.
+Report, classifier and audit are left out. By default the photographs are those of VERGER_TEST_DATA, or two thousand
+that are drawn.
 """
 
 from __future__ import annotations

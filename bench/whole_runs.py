@@ -30,7 +30,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1] / "job"))
 
 import numpy as np
-from inputs import fruits
+from inputs import fruits, lay_photographs
 from memory_chart import draw
 from PIL import Image, ImageEnhance
 from processes import MAIN, timed
@@ -113,7 +113,7 @@ def over_rows(place: Path, rows: int, new: int) -> list[dict[str, Any]]:
 def over_photographs(place: Path, count: int, originals: Path | None) -> dict[str, Any]:
     """A run that decodes and computes all of its photographs."""
     if originals is None:
-        synthetic.draw(str(originals := place / "drawn"), 1_000, seed=2)
+        lay_photographs(originals := place / "drawn", 1_000)
     make_real(place / "in", originals, count)
     return run("photographs", count, place / "in", place / "out")
 
