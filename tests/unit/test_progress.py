@@ -268,3 +268,53 @@ class TestJson:
             progress = Progress(stream, log_level="info", log_format=log_format)
             progress.fail(ExitCode.DEFECT, "internal error.", ValueError("wrong"))
             assert shown in stream.getvalue()
+
+
+class TestWaiting:
+    def test_each_change_is_one_line_with_its_numbers(self, stream):
+        progress = Progress(stream)
+        for _ in range(3):
+            progress.executors(2, 4, "2 pending: Insufficient memory")
+        progress.workers(1, 2)
+        assert [event | {"elapsed_s": 0} for event in events(stream)] == [
+            {
+                "event": "waiting", "waiting_for": "executors", "ready": 2, "total": 4,
+                "message": "2 of 4 executors are here; 2 pending: Insufficient memory", "elapsed_s": 0,
+            },
+            {
+                "event": "waiting", "waiting_for": "network", "ready": 1, "total": 2,
+                "message": "network loaded on 1 of 2 workers", "elapsed_s": 0,
+            },
+        ]  # fmt: skip
+
+    def test_a_line_says_that_all_are_here_and_that_one_is_lost_again(self, stream):
+        progress = Progress(stream)
+        for here in (0, 2, 2, 1):
+            progress.executors(here, 2)
+        assert [event["ready"] for event in events(stream)] == [0, 2, 1]
+
+    def test_a_network_stays_loaded(self, stream):
+        progress = Progress(stream)
+        for loaded in (0, 2, 1, 2):
+            progress.workers(loaded, 2)
+        assert [event["ready"] for event in events(stream)] == [0, 2]
+
+    def test_a_terminal_shows_it_beside_the_stage_and_below_the_bar(self):
+        stream = Terminal()
+        progress = Progress(stream)
+        with progress.stage("session", "Starting Spark"):
+            progress.executors(2, 4, "2 pending: Insufficient memory")
+        assert "Starting Spark … (2 of 4 executors are here; 2 pending: Insufficient memory)" in stream.getvalue()
+        stream.truncate(0)
+        with progress.stage("features"), progress.photographs(40):
+            progress.executors(4, 4)
+            progress.workers(1, 4)
+            progress.update(0, 0)
+        shown = stream.getvalue()
+        assert "network loaded on 1 of 4 workers" in shown
+        assert "executors are here" not in shown[shown.index("network loaded") :]
+
+    def test_with_a_verbose_log_a_terminal_gets_lines(self):
+        stream = Terminal()
+        Progress(stream, log_level="info").workers(1, 1)
+        assert stream.getvalue() == "network loaded on 1 of 1 worker\n"
