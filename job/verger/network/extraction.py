@@ -21,6 +21,7 @@ from verger.network.worker import Extractor, Processed, rejected_row
 from verger.photographs.inventory import SCHEMA
 from verger.spark.failures import crash_message, worker_lost
 from verger.spark.jobs import cancel_jobs_until
+from verger.spark.live_rows import LiveRows
 from verger.spark.session import write_parquet
 from verger.spool import Spool
 from verger.storage.buckets import Bucket
@@ -120,6 +121,11 @@ def rejected_table(rows: Iterable[tuple[Any, ...]]) -> pa.Table:
     return pa.Table.from_pylist(listed, schema=REJECTED)
 
 
+def _description(wave: str) -> str:
+    """By which Spark names the job of a wave."""
+    return f"features, wave {wave}"
+
+
 class Extraction:
     """Compute the features that the store lacks, in waves.
 
@@ -168,6 +174,7 @@ class Extraction:
         self._cores = spark.sparkContext.defaultParallelism
         self._frozen: Broadcast[Frozen] = spark.sparkContext.broadcast(network.freeze())
         self._in_flight: dict[str, Accumulator[Processed]] = {}
+        self._live_rows = LiveRows(spark)
         self._total = self._done = self._rejected = self._crashes = 0
         self._lock = threading.Lock()
         self._cancelled = threading.Event()
@@ -237,10 +244,12 @@ class Extraction:
         ended.set()
 
     def _progress(self) -> tuple[int, int]:
+        rows = self._live_rows.by_description()  # accumulators know only the tasks that have ended
         with self._lock:
-            in_flight = [processed.value for processed in self._in_flight.values()]
-            done = self._done + sum(done for done, _ in in_flight)
-            return done, self._rejected + sum(len(rejected) for _, rejected in in_flight)
+            in_flight = {name: processed.value for name, processed in self._in_flight.items()}
+            rejected = {name: len(rejections) for name, (_, rejections) in in_flight.items()}
+            done = [max(ended, rows.get(_description(name), 0) + rejected[name]) for name, (ended, _) in in_flight.items()]
+            return self._done + sum(done), self._rejected + sum(rejected.values())
 
     def _extract_rows(self, name: str, photographs: Spool, start: int, size: int) -> WaveResult:
         return self._extract(name, photographs.slice(start, size).select(SCHEMA.names))
@@ -266,7 +275,7 @@ class Extraction:
         with self._lock:
             self._in_flight[name] = processed
         try:
-            self._spark.sparkContext.setJobDescription(f"features, wave {name}")  # in Spark's UI
+            self._spark.sparkContext.setJobDescription(_description(name))  # in Spark's UI, too
             count = partition_count(photographs.num_rows, self._cores, self._config)
             partitioned = partition_round_robin(photographs, count)
             features = self._spark.createDataFrame(partitioned).mapInArrow(self._extractor(processed), FEATURES_DDL)
