@@ -153,7 +153,7 @@ class Progress:
             What the others wait for, such as "2 pending: Insufficient memory".
         """
         text = f"{here:,} of {wanted:,} executors are here"
-        self._wait(Wait("executors", here, wanted, f"{text}; {why}" if why else text))
+        self._wait(Wait("executors", here, wanted, redact(f"{text}; {why}" if why else text)))
 
     def workers(self, loaded: int, total: int) -> None:
         """Show how many workers have loaded the network. May be called before and during `photographs`, and again.

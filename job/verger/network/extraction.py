@@ -248,7 +248,9 @@ class Extraction:
         with self._lock:
             in_flight = {name: processed.value for name, processed in self._in_flight.items()}
             rejected = {name: len(rejections) for name, (_, rejections) in in_flight.items()}
-            done = [max(ended, rows.get(_description(name), 0) + rejected[name]) for name, (ended, _) in in_flight.items()]
+            done = [
+                max(ended, rows.get(_description(name), 0) + rejected[name]) for name, (ended, _) in in_flight.items()
+            ]
             return self._done + sum(done), self._rejected + sum(rejected.values())
 
     def _extract_rows(self, name: str, photographs: Spool, start: int, size: int) -> WaveResult:
