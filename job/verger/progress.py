@@ -58,7 +58,7 @@ class Progress:
     def __init__(
         self,
         stream: TextIO | None = None,
-        interval: float = 10.0,
+        interval: float = 5.0,
         log_level: str = "warning",
         log_format: str = "auto",
     ) -> None:
@@ -172,8 +172,8 @@ class Progress:
         if not self._waits.set(wait):
             return
         if self._console is None:
-            fields = {"waiting_for": wait.what, "ready": wait.ready, "total": wait.total, "message": wait.message}
-            self._event("waiting", **fields, elapsed_s=self._elapsed())
+            counts: dict[str, Any] = {"waiting_for": wait.what, "ready": wait.ready, "total": wait.total}
+            self._event("waiting", **counts, message=wait.message, elapsed_s=self._elapsed())
         elif self._log_level in ("debug", "info"):
             self.say(wait.message)
         elif spinner := self._spinner:
@@ -212,14 +212,18 @@ class Progress:
         dict
             The fields of a ``progress`` line; empty after the extraction.
         """
-        if self._meter is None:  # a late update changes nothing
+        meter = self._meter
+        if meter is None:  # a late update changes nothing
             return {}
-        self._meter.set(done, rejected)
-        return self._meter.fields()
+        is_first = 0 < done < meter.total and not meter.done
+        meter.set(done, rejected)
+        if is_first and self._console is None:  # at once
+            self._report(meter)
+        return meter.fields()
 
     @contextmanager
     def _lines(self, meter: Meter) -> Iterator[None]:
-        """One line at the start, one each interval, one at the end."""
+        """One line at the start, one each interval, one at the end; `update` adds one for the first photograph."""
         ended = threading.Event()
 
         def report() -> None:

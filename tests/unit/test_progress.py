@@ -102,7 +102,14 @@ class TestPhotographs:
         with progress.photographs(1):
             assert stream.three.wait(30)
 
-    def test_rate_and_time_left_are_of_the_last_half_minute(self, stream, monkeypatch):
+    def test_the_first_photographs_are_a_line_at_once(self, stream):
+        progress = Progress(stream, interval=3600)
+        with progress.photographs(40):
+            for done in (0, 8, 16):
+                progress.update(done, 0)
+            assert [event["done"] for event in events(stream)] == [0, 8]
+
+    def test_the_rate_is_of_the_last_half_minute(self, stream, monkeypatch):
         now = 0.0
         monkeypatch.setattr("verger.progress.time.monotonic", lambda: now)
         progress = Progress(stream, interval=3600)
@@ -111,7 +118,16 @@ class TestPhotographs:
                 progress.update(done, 0)
         last = events(stream)[-1]
         assert last["photographs_per_s"] == 10.0
-        assert last["eta_s"] == 78
+
+    def test_the_time_left_is_that_of_a_steady_rate(self, stream, monkeypatch):
+        now = 0.0
+        monkeypatch.setattr("verger.progress.time.monotonic", lambda: now)
+        progress = Progress(stream, interval=3600)
+        with progress.photographs(1000):
+            for now in range(18, 41, 2):  # 10 a second, after a start of 16 seconds
+                progress.update(10 * (now - 16), 0)
+        last = events(stream)[-1]
+        assert (last["done"], last["photographs_per_s"], last["eta_s"]) == (240, 10.0, 76)
 
     def test_counts_may_go_back_when_a_wave_is_repeated(self, stream):
         progress = Progress(stream, interval=3600)

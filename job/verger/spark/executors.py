@@ -90,7 +90,7 @@ class _Cluster:
 
 
 def _registered(context: SparkContext) -> int:
-    infos = context._jsc.sc().statusTracker().getExecutorInfos()  # type: ignore[attr-defined]
+    infos = context._jsc.sc().statusTracker().getExecutorInfos()
     return max(len(infos) - 1, 0)  # the driver is among them
 
 

@@ -42,7 +42,7 @@ class LiveRows:
             return {}
 
     def _counts(self) -> dict[str, int]:
-        store: Any = self._spark._jsparkSession.sharedState().statusStore()  # type: ignore[attr-defined]
+        store: Any = self._spark._jsparkSession.sharedState().statusStore()
         first = max(0, store.executionsCount() - _LATEST)
         executions = store.executionsList(first, _LATEST)
         counts: dict[str, int] = {}
