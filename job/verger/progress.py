@@ -156,7 +156,7 @@ class Progress:
         self._wait(Wait("executors", here, wanted, redact(f"{text}; {why}" if why else text)))
 
     def workers(self, loaded: int, total: int) -> None:
-        """Show how many workers have loaded the network. May be called before and during `photographs`, and again.
+        """Show how many workers have loaded the network, until the first photographs are done. May be called again.
 
         Parameters
         ----------
@@ -215,6 +215,8 @@ class Progress:
         meter = self._meter
         if meter is None:  # a late update changes nothing
             return {}
+        if done:
+            self._waits.end("network")
         is_first = 0 < done < meter.total and not meter.done
         meter.set(done, rejected)
         if is_first and self._console is None:  # at once

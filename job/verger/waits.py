@@ -34,6 +34,7 @@ class Waits:
 
     def __init__(self) -> None:
         self._latest: dict[str, Wait] = {}
+        self._over: set[str] = set()
         self._lock = threading.Lock()
 
     def set(self, wait: Wait) -> bool:
@@ -47,14 +48,27 @@ class Waits:
         Returns
         -------
         bool
-            Whether it says anything new. The network cannot become unloaded: fewer workers are nothing new.
+            Whether it says anything new. The network cannot become unloaded: fewer workers are nothing new. Nor is what
+            comes after `end`.
         """
         with self._lock:
             before = self._latest.get(wait.what)
-            if wait == before or (before and wait.what == "network" and wait.ready < before.ready):
+            if wait.what in self._over or wait == before or (before and wait.what == "network" and wait.ready < before.ready):
                 return False
             self._latest[wait.what] = wait
             return True
+
+    def end(self, what: Literal["executors", "network"]) -> None:
+        """Wait for a thing no more.
+
+        Parameters
+        ----------
+        what : {"executors", "network"}
+            The thing.
+        """
+        with self._lock:
+            self._over.add(what)
+            self._latest.pop(what, None)
 
     @property
     def text(self) -> str:

@@ -315,6 +315,16 @@ class TestWaiting:
             progress.workers(loaded, 2)
         assert [event["ready"] for event in events(stream)] == [0, 2]
 
+    def test_after_the_first_photographs_workers_are_told_of_no_more(self, stream):
+        progress = Progress(stream, interval=3600)
+        with progress.photographs(40):
+            progress.workers(1, 2)
+            progress.update(8, 0)
+            progress.workers(2, 2)
+            progress.executors(1, 2)
+        told = [event["waiting_for"] for event in events(stream) if event["event"] == "waiting"]
+        assert told == ["network", "executors"]
+
     def test_a_terminal_shows_it_beside_the_stage_and_below_the_bar(self):
         stream = Terminal()
         progress = Progress(stream)

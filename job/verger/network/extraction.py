@@ -93,8 +93,8 @@ class _ProcessedParam(AccumulatorParam[Processed]):
         return (value1[0] + value2[0], value1[1] + value2[1])
 
 
-class _WarningsParam(AccumulatorParam[frozenset[str]]):
-    """Collects the warnings of tasks, each once."""
+class _SetParam(AccumulatorParam[frozenset[str]]):
+    """Collects what tasks say, such as warnings, each once."""
 
     def zero(self, value: frozenset[str]) -> frozenset[str]:
         return frozenset()
@@ -147,6 +147,8 @@ class Extraction:
         How the buckets are reached that photographs may be in.
     warn : callable, optional
         Takes a warning, one line, of what a machine that computes features cannot serve; each once.
+    workers : callable, optional
+        Called as often as ``report`` with two numbers of workers: that have loaded the network, and that will.
     """
 
     def __init__(
@@ -159,6 +161,7 @@ class Extraction:
         report: Callable[[int, int], None],
         buckets: tuple[Bucket, ...] = (),
         warn: Callable[[str], None] = lambda _: None,
+        workers: Callable[[int, int], None] = lambda *_: None,
     ) -> None:
         self._spark = spark
         self._network = network
@@ -169,13 +172,15 @@ class Extraction:
         self._buckets = buckets
         self._warn = warn
         self._warnings: Accumulator[frozenset[str]]
-        self._warnings = spark.sparkContext.accumulator(frozenset(), _WarningsParam())
+        self._warnings = spark.sparkContext.accumulator(frozenset(), _SetParam())
         self._warned: frozenset[str] = frozenset()
+        self._workers = workers
+        self._loaded: Accumulator[frozenset[str]] = spark.sparkContext.accumulator(frozenset(), _SetParam())
         self._cores = spark.sparkContext.defaultParallelism
         self._frozen: Broadcast[Frozen] = spark.sparkContext.broadcast(network.freeze())
         self._in_flight: dict[str, Accumulator[Processed]] = {}
         self._live_rows = LiveRows(spark)
-        self._total = self._done = self._rejected = self._crashes = 0
+        self._total = self._wave_rows = self._done = self._rejected = self._crashes = 0
         self._lock = threading.Lock()
         self._cancelled = threading.Event()
 
@@ -198,7 +203,7 @@ class Extraction:
             There is too little memory or disk space.
         """
         self._total = photographs.num_rows
-        size = wave_size(self._config, self._cores, self._network.photographs_per_s_per_core)
+        self._wave_rows = size = wave_size(self._config, self._cores, self._network.photographs_per_s_per_core)
         # Two at a time: the next wave uses the cores that are idle during the last tasks and the commit of this one.
         with ThreadPoolExecutor(2, thread_name_prefix="verger-wave") as pool:
             waves = [
@@ -224,8 +229,14 @@ class Extraction:
             done, pending = wait(pending, timeout=0.5, return_when=FIRST_EXCEPTION)
             for wave in done:
                 wave.result()
+            self._count_workers()
             self._report(*self._progress())
             self._warn_once()
+
+    def _count_workers(self) -> None:
+        """Tell how many workers have loaded the network, as far as their first tasks have ended."""
+        needed = min(self._cores, partition_count(min(self._total, self._wave_rows), self._cores, self._config))
+        self._workers(min(len(self._loaded.value), needed), needed)
 
     def _warn_once(self) -> None:
         new, self._warned = self._warnings.value - self._warned, self._warnings.value
@@ -326,4 +337,5 @@ class Extraction:
             buckets=self._buckets,
             precision=network.precision,
             warnings=self._warnings,
+            loaded=self._loaded,
         )

@@ -157,6 +157,7 @@ def extract(job: Job, session: Session, compared: Compared, report: Callable[[in
         report,
         job.stores.buckets,
         job.progress.warn,
+        workers=job.progress.workers,
     )
     done = extraction.run(compared.pending)
     rejected = pa.concat_tables([compared.changes.rejected, done.rejected]).sort_by("path")
