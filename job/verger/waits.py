@@ -53,7 +53,11 @@ class Waits:
         """
         with self._lock:
             before = self._latest.get(wait.what)
-            if wait.what in self._over or wait == before or (before and wait.what == "network" and wait.ready < before.ready):
+            if (
+                wait.what in self._over
+                or wait == before
+                or (before and wait.what == "network" and wait.ready < before.ready)
+            ):
                 return False
             self._latest[wait.what] = wait
             return True

@@ -225,6 +225,7 @@ class Extraction:
     def _await(self, waves: list[Future[WaveResult]]) -> None:
         """Report until every wave is committed or one has failed. The timeout lets the main thread handle signals."""
         pending = set(waves)
+        self._count_workers()
         while pending:
             done, pending = wait(pending, timeout=0.5, return_when=FIRST_EXCEPTION)
             for wave in done:
@@ -293,9 +294,10 @@ class Extraction:
             partitioned = partition_round_robin(photographs, count)
             features = self._spark.createDataFrame(partitioned).mapInArrow(self._extractor(processed), FEATURES_DDL)
             write_parquet(features, self._store.spark_folder(self._run_id, name))
-        finally:
+        except BaseException:
             with self._lock:  # the halves of a failed wave are counted instead of it
                 del self._in_flight[name]
+            raise
         return self._commit(name, photographs.num_rows, rejected_table(processed.value[1]))
 
     def _reject_crash(self, name: str, photographs: pa.Table, crash: str) -> WaveResult:
@@ -318,7 +320,8 @@ class Extraction:
         permanent = [reason.value for reason in Reason if reason.permanent]
         kept = rejected.filter(pc.is_in(rejected["reason"], pa.array(permanent)))
         self._store.remember_rejected(self._run_id, name, kept)
-        with self._lock:
+        with self._lock:  # at once, so that the count never falls
+            self._in_flight.pop(name, None)
             self._done += total
             self._rejected += rejected.num_rows
         return WaveResult(total - rejected.num_rows, rejected)

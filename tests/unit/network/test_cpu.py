@@ -100,12 +100,13 @@ def test_an_arm_cpu_without_bf16_warns_of_bfloat16() -> None:
 
 
 def test_a_cpu_with_less_multiplies_slower_and_an_unknown_one_as_the_benchmark() -> None:
-    full, avx512, avx2 = (
-        Cpu.read(cpuinfo(flags), {}) for flags in (f"{AVX512} avx512_bf16", AVX512, AVX2)
-    )
+    full, avx512, avx2 = (Cpu.read(cpuinfo(flags), {}) for flags in (f"{AVX512} avx512_bf16", AVX512, AVX2))
     float32 = [one.multiplications_per_s("float32") for one in (full, avx512, avx2)]
     bfloat16 = [one.multiplications_per_s("bfloat16") for one in (full, avx512, avx2)]
     assert float32[0] == float32[1] > float32[2] > bfloat16[2]
     assert bfloat16[0] > float32[0] > bfloat16[1] > bfloat16[2]
     unknown = Cpu.read("", {})
-    assert [unknown.multiplications_per_s(precision) for precision in ("float32", "bfloat16")] == [float32[0], bfloat16[0]]
+    assert [unknown.multiplications_per_s(precision) for precision in ("float32", "bfloat16")] == [
+        float32[0],
+        bfloat16[0],
+    ]
