@@ -70,11 +70,11 @@ WHAT_IT_HAS = {
     cpuinfo(AVX2): "Intel(R) Xeon(R) CPU E5, with AVX2; float32 is about 2 times slower than with AVX-512; "
     "bfloat16 is emulated: about 1.5 times slower than float32",
     cpuinfo(AVX512, "Zen"): "Zen, with AVX2, AVX-512; float32 is as fast as in the benchmark; "
-    "bfloat16 is emulated: about 1.5 times slower than float32",
+    "bfloat16 is emulated: about 3 times slower than float32",
     cpuinfo(f"{AVX512} avx512_bf16 amx_tile amx_bf16", "Zen"): "Zen, with AVX2, AVX-512, AMX, bf16; "
     "float32 is as fast as in the benchmark; bfloat16 has instructions of its own",
     GRAVITON3: "Arm Neoverse V1, with NEON, SVE, bf16; float32 was not measured on such a CPU; "
-    "bfloat16 has instructions of its own",
+    "bfloat16 has instructions of its own, by which not every such CPU gains: compare both in a small run",
     GRAVITON2: "Arm Neoverse N1, with NEON; float32 was not measured on such a CPU; "
     "bfloat16 is emulated: about 1.5 times slower than float32",
     "": "its instructions are unknown here; nothing is said of its speed",
@@ -104,7 +104,7 @@ def test_a_cpu_with_less_multiplies_slower_and_an_unknown_one_as_the_benchmark()
     float32 = [one.multiplications_per_s("float32") for one in (full, avx512, avx2)]
     bfloat16 = [one.multiplications_per_s("bfloat16") for one in (full, avx512, avx2)]
     assert float32[0] == float32[1] > float32[2] > bfloat16[2]
-    assert bfloat16[0] > float32[0] > bfloat16[1] > bfloat16[2]
+    assert bfloat16[0] > float32[0] > bfloat16[1] == bfloat16[2]
     unknown = Cpu.read("", {})
     assert [unknown.multiplications_per_s(precision) for precision in ("float32", "bfloat16")] == [
         float32[0],
