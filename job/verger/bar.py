@@ -63,6 +63,8 @@ class _MeterColumn(TextColumn):
 
     def render(self, task: object) -> Text:
         fields = self._fields()
-        eta = fields["eta_s"]
+        rate, eta = fields["photographs_per_s"], fields["eta_s"]
+        if not fields["done"]:  # nothing is known yet
+            return Text("")
         left = "-:--:--" if eta is None else datetime.timedelta(seconds=eta)
-        return Text(f"{fields['photographs_per_s']:.0f}/s  {left} left  {fields['rejected']} rejected")
+        return Text(f"{rate:.{0 if rate >= 10 else 1}f}/s  {left} left  {fields['rejected']:,} rejected")

@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tests.integration.runs import config, photographs
 from verger import pipeline
 from verger.progress import Progress
 from verger.spark.live_rows import LiveRows
+from verger.spark.session import write_parquet
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -28,7 +30,7 @@ def rows_until(go_on: str) -> Any:
     def compute(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for _ in batches:
             for _ in range(3):
-                yield pa.record_batch({"value": pa.array(range(1000), pa.int64())})
+                yield pa.record_batch({"value": ["x" * 200] * 1000})  # more than Python's buffer takes
             while not Path(go_on).exists():
                 time.sleep(0.05)
 
@@ -36,28 +38,29 @@ def rows_until(go_on: str) -> Any:
 
 
 def test_rows_of_a_task_are_counted_while_it_runs(spark: SparkSession, tmp_path: Path) -> None:
-    go_on = tmp_path / "go on"
-    result: list[int] = []
+    go_on, wave = tmp_path / "go on", "features, wave of this test"
 
     def job() -> None:
-        spark.sparkContext.setJobDescription("features, wave of this test")
-        one = spark.createDataFrame(pa.table({"id": [1]}))
-        result.append(one.mapInArrow(rows_until(str(go_on)), "value long").count())
+        spark.sparkContext.setJobDescription(wave)
+        rows = spark.createDataFrame(pa.table({"id": [1]})).mapInArrow(rows_until(str(go_on)), "value string")
+        write_parquet(rows, str(tmp_path / "out"))
 
-    running, live, counts = threading.Thread(target=job), LiveRows(spark), {}
+    def seen(is_running: bool) -> int:
+        deadline = time.monotonic() + 60
+        while bool(rows := live.by_description().get(wave, 0)) != is_running and time.monotonic() < deadline:
+            time.sleep(0.1)
+        return rows
+
+    running, live = threading.Thread(target=job), LiveRows(spark)
     running.start()
     try:
-        deadline = time.monotonic() + 60
-        while not counts.get("features, wave of this test") and time.monotonic() < deadline:
-            counts = live.by_description()
-            time.sleep(0.1)
+        rows = seen(is_running=True)
     finally:
         go_on.touch()
         running.join()
-    # Arrow's batches are in Python's buffer and Java's; the task has not ended.
-    assert 1000 <= counts["features, wave of this test"] <= 3000
-    assert result == [3000]
-    assert "features, wave of this test" not in live.by_description()
+    assert 1000 <= rows <= 3000  # some batches may be in buffers
+    assert sum(pq.read_metadata(file).num_rows for file in (tmp_path / "out").glob("*.parquet")) == 3000
+    assert seen(is_running=False) == 0
 
 
 def test_without_a_jvm_nothing_is_counted() -> None:
@@ -92,9 +95,11 @@ def test_every_line_has_the_documented_fields(lines: list[dict[str, Any]]) -> No
 def test_the_first_lines_come_before_the_first_photograph(lines: list[dict[str, Any]]) -> None:
     events = [line for line in lines if line["event"] in ("waiting", "progress")]
     assert (events[0]["event"], events[0]["done"], events[0]["eta_s"]) == ("progress", 0, None)
-    assert events[1].items() >= {"event": "waiting", "waiting_for": "network", "ready": 0, "total": 2}.items()
-    assert events[1]["message"] == "network loaded on 0 of 2 workers"
+    waiting = next(number for number, line in enumerate(events) if line["event"] == "waiting")
+    assert events[waiting].items() >= {"waiting_for": "network", "ready": 0, "total": 2}.items()
+    assert events[waiting]["message"] == "network loaded on 0 of 2 workers"
     first = next(number for number, line in enumerate(events) if line.get("done"))
+    assert waiting < first
     assert all(line["event"] == "progress" for line in events[first:])
 
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyspark import AccumulatorParam
 
 from verger.config import ExtractionSettings
 from verger.errors import DoesNotFitError, Reason, Rejection, VergerError
+from verger.network.accumulators import ProcessedParam, SetParam
 from verger.network.backbones import Frozen, Network
 from verger.network.waves import partition_count, wave_size
 from verger.network.worker import Extractor, Processed, rejected_row
@@ -81,26 +81,6 @@ def partition_round_robin(photographs: pa.Table, partitions: int) -> pa.Table:
     by_size = photographs.sort_by([("size", "descending"), ("path", "ascending")])
     parts = [by_size.take(pa.array(range(first, by_size.num_rows, partitions))) for first in range(partitions)]
     return pa.Table.from_batches([part.combine_chunks().to_batches()[0] for part in parts if part.num_rows])
-
-
-class _ProcessedParam(AccumulatorParam[Processed]):
-    """Adds what tasks report as they end. A task that ran twice reports twice: see `rejected_table`."""
-
-    def zero(self, value: Processed) -> Processed:
-        return (0, ())
-
-    def addInPlace(self, value1: Processed, value2: Processed) -> Processed:
-        return (value1[0] + value2[0], value1[1] + value2[1])
-
-
-class _SetParam(AccumulatorParam[frozenset[str]]):
-    """Collects what tasks say, such as warnings, each once."""
-
-    def zero(self, value: frozenset[str]) -> frozenset[str]:
-        return frozenset()
-
-    def addInPlace(self, value1: frozenset[str], value2: frozenset[str]) -> frozenset[str]:
-        return value1 | value2
 
 
 def rejected_table(rows: Iterable[tuple[Any, ...]]) -> pa.Table:
@@ -172,10 +152,10 @@ class Extraction:
         self._buckets = buckets
         self._warn = warn
         self._warnings: Accumulator[frozenset[str]]
-        self._warnings = spark.sparkContext.accumulator(frozenset(), _SetParam())
+        self._warnings = spark.sparkContext.accumulator(frozenset(), SetParam())
         self._warned: frozenset[str] = frozenset()
         self._workers = workers
-        self._loaded: Accumulator[frozenset[str]] = spark.sparkContext.accumulator(frozenset(), _SetParam())
+        self._loaded: Accumulator[frozenset[str]] = spark.sparkContext.accumulator(frozenset(), SetParam())
         self._cores = spark.sparkContext.defaultParallelism
         self._frozen: Broadcast[Frozen] = spark.sparkContext.broadcast(network.freeze())
         self._in_flight: dict[str, Accumulator[Processed]] = {}
@@ -285,7 +265,7 @@ class Extraction:
         return WaveResult(first.computed + second.computed, pa.concat_tables([first.rejected, second.rejected]))
 
     def _run_job(self, name: str, photographs: pa.Table) -> WaveResult:
-        processed = self._spark.sparkContext.accumulator((0, ()), _ProcessedParam())
+        processed = self._spark.sparkContext.accumulator((0, ()), ProcessedParam())
         with self._lock:
             self._in_flight[name] = processed
         try:
