@@ -230,4 +230,4 @@ def test_the_first_check_that_fails_gives_the_exit_code(config, monkeypatch, cap
     with pytest.raises(SystemExit) as ended:
         main(["doctor", "--backbone", "pixels", "--cores", "1", "--driver-memory", "1m", *arguments])
     assert ended.value.code == code
-    assert capsys.readouterr().out.count("\n") == (0 if code is ExitCode.USAGE else 14)
+    assert capsys.readouterr().out.count("\n") == (0 if code is ExitCode.USAGE else 15)
