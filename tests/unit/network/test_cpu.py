@@ -72,7 +72,8 @@ WHAT_IT_HAS = {
     cpuinfo(AVX512, "Zen"): "Zen, with AVX2, AVX-512; float32 is as fast as in the benchmark; "
     "bfloat16 is emulated: about 3 times slower than float32",
     cpuinfo(f"{AVX512} avx512_bf16 amx_tile amx_bf16", "Zen"): "Zen, with AVX2, AVX-512, AMX, bf16; "
-    "float32 is as fast as in the benchmark; bfloat16 has instructions of its own",
+    "float32 is as fast as in the benchmark; "
+    "bfloat16 has instructions of its own, by which not every such CPU gains: compare both in a small run",
     GRAVITON3: "Arm Neoverse V1, with NEON, SVE, bf16; float32 was not measured on such a CPU; "
     "bfloat16 has instructions of its own, by which not every such CPU gains: compare both in a small run",
     GRAVITON2: "Arm Neoverse N1, with NEON; float32 was not measured on such a CPU; "
