@@ -258,7 +258,7 @@ class LogSettings(LogLevelSettings):
         "auto",
     )
     progress_interval: float = setting(
-        "Output", "Seconds between two progress lines if stderr is not a terminal.", 10.0, gt=0
+        "Output", "Seconds between two progress lines if stderr is not a terminal.", 5.0, gt=0
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from verger.config import NetworkSettings
 from verger.errors import UsageError, WeightsError
 from verger.network import mobilenet_v2, vgg16, weights
+from verger.network.cpu import BENCHMARK_MULTIPLICATIONS_PER_S, Cpu
 from verger.network.frozen import Frozen, Preprocessing
 from verger.network.recipe import Recipe, fold, multiplications, output_shape
 from verger.network.weights import Weights
@@ -53,8 +54,7 @@ _NETWORK_SIZE = 224
 # Both networks halve the input five times, so the last layers would have no pixels below this size.
 _LEAST_SIZE = 32
 _SHORT = {"float32": "f32", "bfloat16": "bf16"}
-# What one core does in the benchmark: multiplications, and photographs of 100x100 read and decoded.
-_MULTIPLICATIONS_PER_S = {"float32": 30e9, "bfloat16": 60e9}
+# Photographs of 100x100 that one core reads and decodes in the benchmark.
 _DECODED_PER_S = 600
 
 
@@ -105,9 +105,21 @@ class Network:
 
     @property
     def photographs_per_s_per_core(self) -> float:
-        """Expected photographs per second per core."""
-        computing = multiplications(self.recipe, self.input_size) / _MULTIPLICATIONS_PER_S[self.precision]
-        return 1 / (1 / _DECODED_PER_S + computing)
+        """Expected photographs per second per core, on the benchmark's machine."""
+        return self._rate(BENCHMARK_MULTIPLICATIONS_PER_S[self.precision])
+
+    def photographs_per_s_on(self, cpu: Cpu) -> float:
+        """Expected photographs per second per core, on a kind of CPU.
+
+        Parameters
+        ----------
+        cpu : Cpu
+            Its instructions decide how fast it multiplies.
+        """
+        return self._rate(cpu.multiplications_per_s(self.precision))
+
+    def _rate(self, multiplications_per_s: float) -> float:
+        return 1 / (1 / _DECODED_PER_S + multiplications(self.recipe, self.input_size) / multiplications_per_s)
 
     @cached_property
     def fingerprint(self) -> str:

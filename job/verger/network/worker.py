@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import socket
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -65,6 +67,8 @@ class Extractor:
         Of the network's convolutions.
     warnings : Accumulator of frozenset of str, optional
         Tells the driver what this machine cannot serve.
+    loaded : Accumulator of frozenset of str, optional
+        Tells the driver which workers have loaded the network, by `worker_name`.
     """
 
     frozen: Broadcast[Frozen]
@@ -79,6 +83,7 @@ class Extractor:
     buckets: tuple[Bucket, ...]
     precision: str = "float32"
     warnings: Accumulator[frozenset[str]] | None = None
+    loaded: Accumulator[frozenset[str]] | None = None
 
     def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Extract the features of one partition.
@@ -98,7 +103,10 @@ class Extractor:
         rows = (row for batch in batches for row in batch.to_pylist())
         outcomes = prefetch_map(partial(self._read, stores_of(self.buckets)), rows, _READERS, 2 * self.batch_size)
         for batch in batched(self._accepted(outcomes), self.batch_size):
-            yield self._infer(batch)
+            features = self._infer(batch)
+            if self.loaded is not None:
+                self.loaded.add(frozenset({worker_name()}))
+            yield features
 
     def _read(self, stores: Stores, row: dict[str, Any]) -> tuple[dict[str, Any], images.Decoded | Rejection]:
         """Read and decode one photograph."""
@@ -150,6 +158,17 @@ def _built(fingerprint: str, frozen: Broadcast[Frozen]) -> Infer:
         _networks.clear()  # a worker serves one network at a time
         _networks[fingerprint] = build(frozen.value, threads=1)
     return _networks[fingerprint]
+
+
+def worker_name() -> str:
+    """By which the driver distinguishes the worker processes of its executors.
+
+    Returns
+    -------
+    str
+        Host and process id. Two containers of one host have host names of their own.
+    """
+    return f"{socket.gethostname()}:{os.getpid()}"
 
 
 def rejected_row(row: dict[str, Any], rejection: Rejection) -> tuple[Any, ...]:

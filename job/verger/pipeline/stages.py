@@ -16,6 +16,7 @@ from verger.progress import Progress
 from verger.residency.nodes import check_executors
 from verger.residency.preflight import check_access, uris_by_role
 from verger.sorting import Sorter
+from verger.spark.executors import watch_executors
 from verger.spark.failures import warn_on_error
 from verger.spark.metrics import Gauges
 from verger.spark.session import require_s3_support, session, uses_s3
@@ -113,7 +114,7 @@ def spark_session(job: Job, given: SparkSession | None) -> Iterator[Session]:
         As `verger.residency.nodes.check_executors`.
     """
     config, output = job.config, job.run.output
-    with ExitStack() as stack:
+    with ExitStack() as stack, watch_executors(job.progress.executors):  # not when Spark stops: they leave then
         gauges = None
         if given is None:
             preload(config)
@@ -156,6 +157,7 @@ def extract(job: Job, session: Session, compared: Compared, report: Callable[[in
         report,
         job.stores.buckets,
         job.progress.warn,
+        workers=job.progress.workers,
     )
     done = extraction.run(compared.pending)
     rejected = Sorter(REJECTED, ["path"], job.config.local_dir)

@@ -16,6 +16,7 @@ from verger.config import ComponentSettings, NetworkSettings, RunConfig, StoreSe
 from verger.cores import available_cores
 from verger.errors import NothingToReadError, StoreError
 from verger.network.backbones import Network, resolve
+from verger.network.cpu import Cpu, precision_warning
 from verger.photographs import inventory
 from verger.photographs.images import decoders
 from verger.photographs.labels import label_warnings
@@ -75,6 +76,8 @@ class Plan:
         Photographs that one core computes in a second.
     rate_source : str
         Where that rate comes from.
+    cpu : str
+        What this machine's CPU has, and what that means for the speed.
     seconds : float
         Wall time until the last feature is computed.
     components : int
@@ -105,6 +108,7 @@ class Plan:
     node_cores: int
     photographs_per_s_per_core: float
     rate_source: str
+    cpu: str
     seconds: float
     components: int
     components_source: str
@@ -173,7 +177,10 @@ def plan(config: RunConfig, nodes: int = 1, node_cores: int | None = None) -> Pl
     warnings += _decoding_warnings(config, new, known=chosen.num_rows - rejected - new.num_rows)
     node_cores = node_cores or config.cores or available_cores()
     history = _history(storage, output, network.fingerprint)
-    rate, rate_source = _rate(history, network, _total_bytes(chosen) / chosen.num_rows)
+    cpu = Cpu.read()
+    if network.recipe and (warning := precision_warning(network.precision)):
+        warnings.append(warning)
+    rate, rate_source = _rate(history, network, cpu, _total_bytes(chosen) / chosen.num_rows)
     components, components_source = _components(history, config, network, chosen.num_rows)
     core_s = new.num_rows / rate
     seconds = START_S + core_s / (nodes * node_cores)
@@ -209,6 +216,7 @@ def plan(config: RunConfig, nodes: int = 1, node_cores: int | None = None) -> Pl
         node_cores=node_cores,
         photographs_per_s_per_core=round(rate, 2),
         rate_source=rate_source,
+        cpu=cpu.describe(),
         seconds=round(seconds, 1),
         components=components,
         components_source=components_source,
@@ -254,7 +262,7 @@ def _history(storage: Storage, output: str, fingerprint: str) -> list[Manifest]:
     return [document for document in documents if document.features.fingerprint == fingerprint]
 
 
-def _rate(history: list[Manifest], network: Network, mean_bytes: float) -> tuple[float, str]:
+def _rate(history: list[Manifest], network: Network, cpu: Cpu, mean_bytes: float) -> tuple[float, str]:
     """Photographs a second and core, measured by this output's runs if possible, and where that rate comes from."""
     measured = [
         document.throughput.photographs_per_s_per_core
@@ -265,11 +273,10 @@ def _rate(history: list[Manifest], network: Network, mean_bytes: float) -> tuple
         return measured[0], "measured by the last run that computed enough here"
     if measured:
         return median(measured), f"the median of the last {len(measured)} runs that computed enough here"
-    seconds = (
-        1 / network.photographs_per_s_per_core
-        + max(0.0, mean_bytes - BENCHMARK_BYTES) / DECODED_BYTES_PER_S[network.decode]
-    )
-    return 1 / seconds, "figures of Verger's benchmark; after a large run, that run's own"
+    decoding = max(0.0, mean_bytes - BENCHMARK_BYTES) / DECODED_BYTES_PER_S[network.decode]
+    seconds = 1 / network.photographs_per_s_on(cpu) + decoding
+    source = "figures of Verger's benchmark, for CPUs like this machine's; after a large run, that run's own"
+    return 1 / seconds, source
 
 
 def _components(
@@ -308,6 +315,7 @@ def _facts(planned: Plan) -> Table:
         "Labels": f"{len(planned.labels):,} ({_largest_counts(planned.labels)})",
         "Work": f"about {planned.workload.core_hours:,.3g} core hours, at {planned.photographs_per_s_per_core:,.1f} "
         f"photographs/s a core ({planned.rate_source})",
+        "CPU": planned.cpu,
         "Time": f"about {estimated_seconds_text(planned.seconds)} on {planned.nodes:,} x {planned.node_cores} cores",
     }
     for name, value in rows.items():

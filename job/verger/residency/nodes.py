@@ -8,20 +8,19 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from verger import redaction
 from verger.config import ResidencySettings
 from verger.errors import ResidencyError
 from verger.residency import regions
+from verger.spark import pods
 from verger.spark.jobs import cancel_jobs_until
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 LABEL = "topology.kubernetes.io/region"
-NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 PATIENCE_S = 30  # how long Kubernetes may fail to answer before the run ends
 _RELIST_S = 10  # a watch is restarted this often, and then lists every pod again
@@ -125,7 +124,7 @@ class Executors:
         self._refusal: ResidencyError | None = None
         self._ended = threading.Event()
         self._watching = False
-        self._selector = f"spark-role=executor,spark-app-selector={self._context.applicationId}"
+        self._selector = pods.selector(self._context.applicationId)
 
     @property
     def evidence(self) -> list[str]:
@@ -217,25 +216,17 @@ class _Cluster:
     """Kubernetes' API, with the permissions of this pod's service account."""
 
     def __init__(self) -> None:
-        from kubernetes import client
-        from kubernetes.config import load_incluster_config
-
-        settings, load = client.Configuration(), cast(Any, load_incluster_config)
         try:
-            load(settings)
-            self.namespace = NAMESPACE_FILE.read_text().strip()
+            self._api, self.namespace = pods.connect()
         except Exception as error:  # ConfigException of the kubernetes package, or OSError
             why = str(error).rstrip(".")
             raise ResidencyError(
                 f"--verify-nodes is for runs in a Kubernetes cluster, and this process is not in a pod ({why})",
                 "Leave it out, or let the pod mount its service account's token",
             ) from None
-        for token in (settings.api_key or {}).values():
-            redaction.remember(token.partition(" ")[2])
+        for token in (self._api.api_client.configuration.api_key or {}).values():
             if kind := redaction.bad_character(token.partition(" ")[2]):
                 raise ResidencyError(f"the token of the pod's service account holds {kind}", "Mount it without")
-        settings.retries = False
-        self._api: Any = client.CoreV1Api(client.ApiClient(settings))
 
     def pod(self, name: str) -> Any:
         with _translate_errors("get", "pods"):

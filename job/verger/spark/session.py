@@ -45,6 +45,10 @@ SETTINGS = {
     # Otherwise oneDNN may compute in bfloat16 what the fingerprint calls float32.
     "spark.executorEnv.ONEDNN_DEFAULT_FPMATH_MODE": "STRICT",
     "spark.ui.showConsoleProgress": "false",
+    # With each heartbeat an executor tells how many photographs it has computed: see `verger.spark.live_rows`. It may
+    # miss heartbeats for ten minutes, as by default, before it ends itself.
+    "spark.executor.heartbeatInterval": "2s",
+    "spark.executor.heartbeat.maxFailures": "300",
     # No _SUCCESS: a table's folder holds Parquet files and nothing else, as many readers take every file.
     "spark.hadoop.mapreduce.fileoutputcommitter.marksuccessfuljobs": "false",
     # Instead of .crc files, which only a disk had: Parquet has a checksum of every page, which Spark writes.

@@ -15,6 +15,7 @@ import verger
 from verger.cli import main
 from verger.config import RunConfig
 from verger.errors import NothingToReadError, UsageError
+from verger.network import cpu
 from verger.network.backbones import resolve
 from verger.photographs import inventory
 from verger.photographs.images import decoders
@@ -165,6 +166,33 @@ class TestDecoding:
 
 
 class TestRate:
+    @pytest.fixture(autouse=True)
+    def cpuinfo(self, monkeypatch, tmp_path) -> Path:
+        """This machine is taken to have the benchmark's CPU, whatever it has."""
+        file = tmp_path / "cpuinfo"
+        file.write_text("processor : 0\nmodel name : Zen 4\nflags : fpu avx avx2 avx512f avx512_vnni avx512_bf16\n")
+        monkeypatch.setattr(cpu, "_CPUINFO", file)
+        for name in ("ONEDNN_MAX_CPU_ISA", "TF_ENABLE_ONEDNN_OPTS"):
+            monkeypatch.delenv(name, raising=False)
+        return file
+
+    def test_a_cpu_without_avx512_and_bf16_takes_longer_and_is_told(self, config, cpuinfo):
+        network = {"backbone": "mobilenet_v2", "weights": "random"}
+        rates = {}
+        for precision in ("float32", "bfloat16"):
+            asked = config.model_copy(update=network | {"precision": precision})
+            fast = plan(asked)
+            assert "Zen 4, with AVX2, AVX-512, bf16" in fast.cpu and fast.warnings == plan(config).warnings
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(cpu, "_read", lambda: "model name : An older CPU\nflags : avx avx2\n")
+                slow = plan(asked)
+            rates[precision] = slow.photographs_per_s_per_core
+            assert slow.photographs_per_s_per_core < 0.6 * fast.photographs_per_s_per_core
+            warned = [warning for warning in slow.warnings if "bfloat16 is emulated on a CPU (An older CPU)" in warning]
+            assert len(warned) == (precision == "bfloat16")
+            assert "An older CPU, with AVX2" in slow.cpu
+        assert rates["bfloat16"] < rates["float32"]
+
     def test_the_rate_for_small_photographs_is_that_of_the_network(self, config):
         config = config.model_copy(update={"backbone": "mobilenet_v2", "weights": "random"})
         assert plan(config).photographs_per_s_per_core == pytest.approx(
