@@ -16,7 +16,7 @@ from verger.config import ExtractionSettings
 from verger.errors import DoesNotFitError, Reason, Rejection, VergerError
 from verger.network.accumulators import ProcessedParam, SetParam
 from verger.network.backbones import Frozen, Network
-from verger.network.waves import partition_count, wave_size
+from verger.network.waves import first_tasks, partition_count, wave_size
 from verger.network.worker import Extractor, Processed, rejected_row
 from verger.photographs.inventory import SCHEMA
 from verger.spark.failures import crash_message, worker_lost
@@ -33,9 +33,15 @@ if TYPE_CHECKING:
     from pyspark.accumulators import Accumulator
     from pyspark.sql import SparkSession
 
+    from verger.network.loading import NetworkLoading
+
 # A decoder may crash the worker process on a damaged photograph. More crashes than this, and than the run may reject,
 # mean that memory is too small. To look for each such photograph would then take too long.
 _MAX_WORKER_CRASHES = 10
+
+_REPORT_S = 0.25
+_WAVE = "{:05d}"
+_FIRST_WAVE = _WAVE.format(0)
 
 # schemas.FEATURES in Spark's notation.
 FEATURES_DDL = (
@@ -122,13 +128,15 @@ class Extraction:
     config : ExtractionSettings
         Batch size, wave size, partitions, and the share of photographs that may be rejected.
     report : callable
-        Called about twice a second with two numbers of photographs: processed so far, and rejected of these.
+        Called four times a second with two numbers of photographs: processed so far, and rejected of these.
     buckets : tuple of Bucket
         How the buckets are reached that photographs may be in.
     warn : callable, optional
         Takes a warning, one line, of what a machine that computes features cannot serve; each once.
     workers : callable, optional
         Called as often as ``report`` with two numbers of workers: that have loaded the network, and that will.
+    loading : NetworkLoading, optional
+        The same network, which workers load already.
     """
 
     def __init__(
@@ -142,6 +150,7 @@ class Extraction:
         buckets: tuple[Bucket, ...] = (),
         warn: Callable[[str], None] = lambda _: None,
         workers: Callable[[int, int], None] = lambda *_: None,
+        loading: NetworkLoading | None = None,
     ) -> None:
         self._spark = spark
         self._network = network
@@ -155,9 +164,11 @@ class Extraction:
         self._warnings = spark.sparkContext.accumulator(frozenset(), SetParam())
         self._warned: frozenset[str] = frozenset()
         self._workers = workers
-        self._loaded: Accumulator[frozenset[str]] = spark.sparkContext.accumulator(frozenset(), SetParam())
+        self._loaded: Accumulator[frozenset[str]]
+        self._loaded = loading.loaded if loading else spark.sparkContext.accumulator(frozenset(), SetParam())
         self._cores = spark.sparkContext.defaultParallelism
-        self._frozen: Broadcast[Frozen] = spark.sparkContext.broadcast(network.freeze())
+        self._frozen: Broadcast[Frozen]
+        self._frozen = loading.frozen if loading else spark.sparkContext.broadcast(network.freeze())
         self._in_flight: dict[str, Accumulator[Processed]] = {}
         self._live_rows = LiveRows(spark)
         self._total = self._wave_rows = self._done = self._rejected = self._crashes = 0
@@ -187,7 +198,7 @@ class Extraction:
         # Two at a time: the next wave uses the cores that are idle during the last tasks and the commit of this one.
         with ThreadPoolExecutor(2, thread_name_prefix="verger-wave") as pool:
             waves = [
-                pool.submit(self._extract_rows, f"{number:05d}", photographs, start, size)
+                pool.submit(self._extract_rows, _WAVE.format(number), photographs, start, size)
                 for number, start in enumerate(range(0, photographs.num_rows, size))
             ]
             try:
@@ -207,7 +218,7 @@ class Extraction:
         pending = set(waves)
         self._count_workers()
         while pending:
-            done, pending = wait(pending, timeout=0.5, return_when=FIRST_EXCEPTION)
+            done, pending = wait(pending, timeout=_REPORT_S, return_when=FIRST_EXCEPTION)
             for wave in done:
                 wave.result()
             self._count_workers()
@@ -270,8 +281,7 @@ class Extraction:
             self._in_flight[name] = processed
         try:
             self._spark.sparkContext.setJobDescription(_description(name))  # in Spark's UI, too
-            count = partition_count(photographs.num_rows, self._cores, self._config)
-            partitioned = partition_round_robin(photographs, count)
+            partitioned = self._partitioned(name, photographs)
             features = self._spark.createDataFrame(partitioned).mapInArrow(self._extractor(processed), FEATURES_DDL)
             write_parquet(features, self._store.spark_folder(self._run_id, name))
         except BaseException:
@@ -279,6 +289,18 @@ class Extraction:
                 del self._in_flight[name]
             raise
         return self._commit(name, photographs.num_rows, rejected_table(processed.value[1]))
+
+    def _partitioned(self, name: str, photographs: pa.Table) -> pa.Table:
+        """A chunk for each task. The first tasks of a run are small, so that its first photographs appear at once."""
+        first = first_tasks(photographs.num_rows, self._cores, self._config) if name == _FIRST_WAVE else 0
+        head, rest = photographs.slice(0, first * self._config.batch_size), photographs
+        if first:
+            rest = photographs.slice(head.num_rows)
+        count = partition_count(rest.num_rows, self._cores, self._config)
+        partitioned = partition_round_robin(rest, count)
+        if not first:
+            return partitioned
+        return pa.concat_tables([partition_round_robin(head, first), partitioned])
 
     def _reject_crash(self, name: str, photographs: pa.Table, crash: str) -> WaveResult:
         """Reject the one photograph on which a Python worker died, perhaps with words."""

@@ -135,7 +135,8 @@ class Extractor:
         pixels = np.zeros((self.batch_size, self.input_size, self.input_size, 3), np.uint8)
         for position, (_, decoded) in enumerate(batch):
             pixels[position] = decoded.rgb
-        features = _built(self.fingerprint, self.frozen)(pixels)[: len(batch)]
+        infer, _ = built(self.fingerprint, self.frozen)
+        features = infer(pixels)[: len(batch)]
         rows = [row for row, _ in batch]
         offsets = np.arange(0, (len(batch) + 1) * self.dimension, self.dimension, dtype=np.int32)
         columns: dict[str, Any] = {name: [row[name] for row in rows] for name in ("path", "label", "split", "version")}
@@ -152,12 +153,26 @@ class Extractor:
 _networks: dict[str, Infer] = {}
 
 
-def _built(fingerprint: str, frozen: Broadcast[Frozen]) -> Infer:
-    """The network of this worker process, built at the first call."""
-    if fingerprint not in _networks:
-        _networks.clear()  # a worker serves one network at a time
+def built(fingerprint: str, frozen: Broadcast[Frozen]) -> tuple[Infer, bool]:
+    """The network of this worker process, built at the first call.
+
+    Parameters
+    ----------
+    fingerprint : str
+        The network's. A worker process keeps one network at a time.
+    frozen : Broadcast of Frozen
+        What it is built from; not read where it is built already.
+
+    Returns
+    -------
+    tuple of (callable, bool)
+        The network, and whether it was built by this call.
+    """
+    new = fingerprint not in _networks
+    if new:
+        _networks.clear()
         _networks[fingerprint] = build(frozen.value, threads=1)
-    return _networks[fingerprint]
+    return _networks[fingerprint], new
 
 
 def worker_name() -> str:

@@ -30,6 +30,8 @@ from verger.tables.store import FeatureStore
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+    from verger.network.loading import NetworkLoading
+
 
 @dataclass(frozen=True)
 class Job:
@@ -236,9 +238,12 @@ class Session(Driver):
     ----------
     spark : SparkSession
         The run's own session, or the one that its caller gave.
+    loading : NetworkLoading, optional
+        The network of the run, where workers have begun to load it.
     """
 
     spark: SparkSession = field(kw_only=True)
+    loading: NetworkLoading | None = None
 
 
 @dataclass(frozen=True)

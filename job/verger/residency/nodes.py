@@ -18,7 +18,7 @@ from verger.spark import pods
 from verger.spark.jobs import cancel_jobs_until
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from pyspark import SparkContext
 
 LABEL = "topology.kubernetes.io/region"
 
@@ -64,7 +64,7 @@ def check_driver(settings: ResidencySettings) -> str:
 
 
 @contextmanager
-def check_executors(spark: SparkSession, settings: ResidencySettings) -> Iterator[Executors]:
+def check_executors(context: SparkContext, settings: ResidencySettings) -> Iterator[Executors]:
     """Check the region of every executor's node: of those that run now, and of others as they start.
 
     If a region is not allowed, or unknown, the run ends: Spark's jobs are cancelled, and the context raises the
@@ -72,7 +72,7 @@ def check_executors(spark: SparkSession, settings: ResidencySettings) -> Iterato
 
     Parameters
     ----------
-    spark : SparkSession
+    context : SparkContext
         Its application id selects the executors' pods.
     settings : ResidencySettings
         ``verify_nodes`` turns the check on; opt-ins and ``node_region`` allow regions besides AWS's in the EU.
@@ -87,8 +87,8 @@ def check_executors(spark: SparkSession, settings: ResidencySettings) -> Iterato
     ResidencyError
         A node is outside the EU, its region is unknown, or the executors do not run in Kubernetes.
     """
-    executors = Executors(spark, settings)
-    master = spark.sparkContext.master or ""
+    executors = Executors(context, settings)
+    master = context.master or ""
     if not settings.verify_nodes or master.startswith("local"):
         yield executors
         return
@@ -106,7 +106,7 @@ class Executors:
 
     Parameters
     ----------
-    spark : SparkSession
+    context : SparkContext
         The application whose executors are meant; a refusal cancels its jobs.
     settings : ResidencySettings
         ``allow_london``, ``allow_zurich`` and ``node_region`` allow regions besides AWS's in the EU.
@@ -117,9 +117,9 @@ class Executors:
         Pod to region, of all executors that were checked.
     """
 
-    def __init__(self, spark: SparkSession, settings: ResidencySettings) -> None:
+    def __init__(self, context: SparkContext, settings: ResidencySettings) -> None:
         self.regions: dict[str, str] = {}
-        self._context = spark.sparkContext
+        self._context = context
         self._settings = settings
         self._refusal: ResidencyError | None = None
         self._ended = threading.Event()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -129,7 +129,13 @@ class Changes:
     files: dict[str, StoredFile]
 
 
-def find_changes(store: FeatureStore, found: Input, base: Base | None, scratch: str | None = None) -> Changes:
+def find_changes(
+    store: FeatureStore,
+    found: Input,
+    base: Base | None,
+    scratch: str | None = None,
+    first_pending: Callable[[], object] = lambda: None,
+) -> Changes:
     """Compare the photographs of a run with its base run and with what is stored.
 
     With a base run, the files of the feature store that it knew are not opened; without one, the narrow columns of all
@@ -145,6 +151,8 @@ def find_changes(store: FeatureStore, found: Input, base: Base | None, scratch: 
         As `find_base` gives it. Where its snapshot cannot be read, there is a warning, and the way without it is gone.
     scratch : str, optional
         Folder for temporary files.
+    first_pending : callable, optional
+        Called when the first photographs that are to be computed are found; it may be called again.
 
     Returns
     -------
@@ -153,10 +161,10 @@ def find_changes(store: FeatureStore, found: Input, base: Base | None, scratch: 
     """
     if base is not None:
         try:
-            return _Comparison(store, found, base, scratch).changes()
+            return _Comparison(store, found, base, scratch).changes(first_pending)
         except (StoreError, NothingToReadError) as error:
             store.warn(f"the snapshot of run {base.run.run_id} was not used: {error.line}")
-    return _Comparison(store, found, None, scratch).changes()
+    return _Comparison(store, found, None, scratch).changes(first_pending)
 
 
 class _Comparison:
@@ -166,7 +174,7 @@ class _Comparison:
         self._store, self._found, self._base, self._scratch = store, found, base, scratch
         self._new = self._new_rejected = self._added = self._gone = 0
 
-    def changes(self) -> Changes:
+    def changes(self, first_pending: Callable[[], object]) -> Changes:
         """Compare everything once."""
         known = dict(self._base.snapshot.files) if self._base else {}
         located, present = locations.locate(self._store, known, self._scratch)
@@ -178,6 +186,8 @@ class _Comparison:
             streams = [photographs, remembered.batches(), refused.batches()]
             for rows in aligned(streams, [LOCATED, REMEMBERED, rejections.PLACED], "path"):
                 rejected, pending = self._split(*rows)
+                if pending.num_rows:
+                    first_pending()
                 writers["rejected"].write(rejected)
                 writers["pending"].write(pending)
             spools = {name: writer.finish() for name, writer in writers.items()}

@@ -280,3 +280,16 @@ class TestReport:
             for settings in (config(), config(inventory="/reports"))
         }
         assert len(pointers) == 1
+
+
+def test_the_first_photograph_is_told_before_the_rest_is_listed(tmp_path: Path) -> None:
+    for name in ("a.txt", "b.JPG", "c.png"):
+        (tmp_path / name).touch()
+    seen: list[str] = []
+    assert take(str(tmp_path), Stores(), first=lambda: seen.append("first")).photographs.num_rows == 2
+    assert seen == ["first"]
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "a.txt").touch()
+    with pytest.raises(NothingToReadError):
+        take(str(tmp_path / "notes"), Stores(), first=lambda: seen.append("again"))
+    assert seen == ["first"]

@@ -47,7 +47,7 @@ CONFIG = RunConfig(input="i", output="o", verify_nodes=True)
 
 
 def checked(spark: Spark, config: RunConfig = CONFIG) -> contextlib.AbstractContextManager[nodes.Executors]:
-    return nodes.check_executors(spark, config)  # type: ignore[arg-type]
+    return nodes.check_executors(spark.sparkContext, config)  # type: ignore[arg-type]
 
 
 def wait_for(condition: Any) -> None:
