@@ -112,7 +112,7 @@ def processes_of(folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("more", "code"), [(("--verify-nodes",), 4), (("--input", "nowhere"), 3), (("--weights", "none.h5"), 7)]
+    ("more", "code"), [(("--verify-nodes",), 5), (("--input", "nowhere"), 3), (("--weights", "none.h5"), 7)]
 )
 def test_a_run_that_is_refused_starts_nothing(place: Path, more: tuple[str, ...], code: int) -> None:
     given = ["run", "--input", str(place / "in"), "--output", str(place / "out"), *more]
