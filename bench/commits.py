@@ -8,7 +8,7 @@ Both run with this environment's packages. In turns, told as medians:
 - **photograph**: milliseconds of one core for each photograph of the folder, of the stage of features of a run over all
   of them, less that of the small run: the difference leaves out what it takes to start.
 
-Report, classifier and audit are left out. By default the photographs are those of VERGER_TEST_DATA, or two thousand
+Report and classifier are left out. By default the photographs are those of VERGER_TEST_DATA, or two thousand
 that are drawn.
 """
 
@@ -32,7 +32,7 @@ from processes import timed
 from verger.photographs import synthetic
 
 HERE = Path(__file__).parents[1]
-PLAIN = ["--no-report", "--no-classifier", "--no-audit"]
+PLAIN = ["--no-report", "--no-classifier"]
 
 
 def run(tree: Path, source: Path, place: Path) -> dict[str, float]:
@@ -44,7 +44,7 @@ def run(tree: Path, source: Path, place: Path) -> dict[str, float]:
     return {
         "seconds": done["seconds"],
         "features": manifest["timings_s"]["features"],
-        "photographs": manifest["counts"]["computed"],
+        "photographs": manifest["photographs"]["computed"],
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -41,6 +42,15 @@ def dies(*_):
 loading.Loader.__call__ = dies
 """
 
+TELLS_OF_LOADING = """
+from verger.network import loading
+prepare = loading.NetworkLoading.__init__
+def told(*arguments):
+    open("loading", "w").close()
+    prepare(*arguments)
+loading.NetworkLoading.__init__ = told
+"""
+
 TELLS_OF_JVM = """
 from verger.spark import jvm
 def launched(*_):
@@ -72,6 +82,17 @@ def test_the_spark_of_a_first_run_starts_beside_the_listing(place: Path) -> None
 def test_workers_that_die_as_they_load_the_network_do_not_fail_the_run(place: Path) -> None:
     code, stderr, _ = finished(start(*arguments(place), inject=LOADING_DIES, cwd=place))
     assert code == 0, stderr
+    assert verger.load(str(place / "out")).num_rows == 12
+
+
+def test_no_network_is_loaded_where_all_features_are_stored(place: Path) -> None:
+    for without_base in (False, True):
+        if without_base:
+            shutil.rmtree(place / "out" / "snapshots")
+        code, stderr, _ = finished(start(*arguments(place), inject=TELLS_OF_LOADING, cwd=place))
+        assert code == 0, stderr
+        assert (place / "loading").exists() is not without_base
+        (place / "loading").unlink(missing_ok=True)
     assert verger.load(str(place / "out")).num_rows == 12
 
 

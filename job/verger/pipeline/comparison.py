@@ -52,7 +52,7 @@ def compare(job: Job, listed: Listed, network: Network, first_pending: Callable[
 
 
 def is_first(job: Job, network: Network) -> bool:
-    """Whether no finished run has had this run's input, selection and features: then its photographs are new.
+    """Whether the store has no such features, and no finished run was like this one: then all photographs are new.
 
     Parameters
     ----------
@@ -61,8 +61,10 @@ def is_first(job: Job, network: Network) -> bool:
     network : Network
         Whose features are meant.
     """
-    pointer = changes.pointer_path(job.run.output, job.config.input, job.config, network.fingerprint)
-    return not job.run.storage.exists(pointer)
+    run = job.run
+    pointer = changes.pointer_path(run.output, job.config.input, job.config, network.fingerprint)
+    store = FeatureStore(run.storage, run.output, network.fingerprint)
+    return not run.storage.exists(pointer) and not run.storage.exists(store.folder)
 
 
 def locate(job: Job, accepted: Accepted) -> Standing:
