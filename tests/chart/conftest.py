@@ -121,11 +121,17 @@ class Helm:
 
 
 KINDS = {
-    "v1": {"configmaps": "ConfigMap", "pods": "Pod", "serviceaccounts": "ServiceAccount"},
+    "v1": {"configmaps": "ConfigMap", "pods": "Pod", "serviceaccounts": "ServiceAccount", "services": "Service"},
     "discovery.k8s.io/v1": {"endpointslices": "EndpointSlice"},
     "networking.k8s.io/v1": {"networkpolicies": "NetworkPolicy"},
     "rbac.authorization.k8s.io/v1": {"roles": "Role", "rolebindings": "RoleBinding"},
     "sparkoperator.k8s.io/v1beta2": {"sparkapplications": "SparkApplication"},
+}
+SERVICE = {
+    "apiVersion": "v1",
+    "kind": "Service",
+    "metadata": {"name": "kubernetes"},
+    "spec": {"clusterIPs": ["10.96.0.1", "fd00::1"], "ports": [{"name": "https", "port": 443}]},
 }
 API_SERVER = {
     "endpoints": [{"addresses": ["172.18.0.2"]}, {"addresses": ["172.18.0.3"]}],
@@ -161,6 +167,7 @@ def cluster(says: Object = API_SERVER) -> Iterator[tuple[str, ...]]:
             **says,
         }
         known["/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes"] = found
+        known["/api/v1/namespaces/default/services/kubernetes"] = SERVICE
     nothing = {"apiVersion": "v1", "kind": "Status", "status": "Failure", "reason": "NotFound", "code": 404}
 
     def answer(request: Request) -> Answer:

@@ -1,5 +1,7 @@
 """What a release may not say is refused before anything is made, in words that name the value."""
 
+import ipaddress
+
 import pytest
 
 from tests.chart.conftest import LEAST, merge_values, nested
@@ -49,6 +51,16 @@ REFUSED = [
     ("run.endpoint_url", "http://store.store:9000", "networkPolicy.store: say where the store"),
     ("networkPolicy.apiServer.addresses", [], "networkPolicy.apiServer.addresses: give the API server's CIDRs"),
     ("networkPolicy.apiServer.addresses", ["10.0.0.1"], "/networkPolicy/apiServer/addresses/0"),
+    ("networkPolicy.apiServer.addresses", ["10.0.0.256/16"], "networkPolicy.apiServer.addresses: 10.0.0.256/16 is no"),
+    ("networkPolicy.apiServer.clusterIPs", ["10.100.0.0/16"], "networkPolicy.apiServer.clusterIPs: 10.100.0.0/16 is no"),
+    ("networkPolicy.store.addresses", ["10.0.0.0/33"], "networkPolicy.store.addresses: 10.0.0.0/33 is no CIDR"),
+    ("networkPolicy.store.addresses", ["10.0.0/8"], "networkPolicy.store.addresses: 10.0.0/8 is no CIDR"),
+    ("networkPolicy.store.addresses", ["10.00.0.0/8"], "networkPolicy.store.addresses: 10.00.0.0/8 is no CIDR"),
+    ("networkPolicy.store.except", ["0.0.0.0/0"], "networkPolicy.store.except: 0.0.0.0/0 is every address"),
+    ("networkPolicy.store.except", ["fe80::/129"], "networkPolicy.store.except: fe80::/129 is no CIDR"),
+    ("networkPolicy.dns.addresses", ["fd00::1::2/64"], "networkPolicy.dns.addresses: fd00::1::2/64 is no CIDR"),
+    ("networkPolicy.dns.addresses", ["fd00:1/64"], "networkPolicy.dns.addresses: fd00:1/64 is no CIDR"),
+    ("networkPolicy.dns.addresses", [":::/64"], "networkPolicy.dns.addresses: :::/64 is no CIDR"),
     ("metrics.enabled", True, "metrics.namespaceLabels: say from which namespace"),
     # what belongs together
     ("command", "delete", "/command"),
@@ -146,6 +158,15 @@ def test_a_compaction_needs_no_input(helm):
     values = merge_values(LEAST, {"command": "compact"})
     values["run"] = {"output": "s3://results/verger"}
     assert helm.template(values, least=False).returncode == 0
+
+
+@pytest.mark.parametrize("block", [
+    "0.0.0.0/0", "10.0.0.7/8", "255.255.255.255/32", "::/0", "::1/128", "fd00::/8", "2001:DB8:0:0:0:0:0:1/64", "1::/16",
+    "1:2:3:4:5:6:7::/112",
+])  # fmt: skip
+def test_a_cidr_that_kubernetes_accepts_is_accepted(helm3, block):
+    ipaddress.ip_network(block, strict=False)
+    helm3.render(nested("networkPolicy.dns.addresses", [block]))
 
 
 @pytest.mark.parametrize("key", [

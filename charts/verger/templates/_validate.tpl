@@ -10,6 +10,7 @@
 {{- include "verger.validateSparkConf" . }}
 {{- include "verger.validateLabels" . }}
 {{- include "verger.validateNodeSelectors" . }}
+{{- include "verger.validateAddresses" . }}
 {{- if eq .Values.image.tag "latest" }}
 {{- fail "image.tag: latest is refused, because it would not say later which version ran; name a version" }}
 {{- end }}
