@@ -30,6 +30,7 @@ Object = dict[str, Any]
 # What no release can do without, where there is no cluster to be asked.
 LEAST: Object = {
     "run": {"input": "s3://photographs/fruit", "output": "s3://results/verger"},
+    "image": {"repository": "verger"},
     "networkPolicy": {"apiServer": {"addresses": ["10.0.0.1/32"]}},
 }
 
@@ -73,6 +74,11 @@ class Objects(list[Object]):
         """What the operator is told."""
         spec: Object = self.one("SparkApplication")["spec"]
         return spec
+
+    def metadata(self, role: str) -> Object:
+        """Labels and annotations of the pod of driver, executor or doctor."""
+        found: Object = (self.one("Pod") if role == "doctor" else self.spec[role]["template"])["metadata"]
+        return found
 
     def pod(self, role: str) -> Object:
         """The pod of driver or executor, as its template says, or that of the doctor."""

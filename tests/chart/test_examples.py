@@ -34,10 +34,20 @@ def test_each_example_renders_a_valid_run_configuration(helm3, example):
     RunConfig(**yaml.safe_load(helm3.render(example).config))
 
 
+def test_executors_of_an_example_fit_nodes_with_as_many_cores(example):
+    """The kubelet and daemons take a part of a node: 80 m of 4 vCPUs on EKS, and some 200 m for its add-ons."""
+    executor = example.get("executor", {})
+    if (cores := executor.get("cores", 1)) > 1:
+        assert int(executor["coreRequest"].removesuffix("m")) <= 1000 * cores - 300
+        assert executor["spreadOverNodes"] is False
+
+
 @pytest.mark.parametrize("more", [
     {"command": "project", "fittedRun": "s3://results/verger"},
     {"command": "compact"},
-    {"suspend": True, "timeToLiveSeconds": 3600, "deadlineSeconds": None, "retries": 0},
+    {"suspend": True, "timeToLiveSeconds": 3600, "deadlineSeconds": None, "retries": 0, "totalDeadlineSeconds": 60},
+    {role: {"ephemeralStorageRequest": "1Gi", "ephemeralStorageLimit": "2Gi", "emptyDirSizeLimit": "1Gi"}
+     for role in ("driver", "executor")},
     {"caBundle": {"configMap": "authority"}, "credentials": {"existingSecret": "keys", "podIdentity": True}},
     {"run": {"verify_nodes": True, "allow_london": "an adequacy decision"}},
     {"metrics": {"enabled": True, "namespaceLabels": {"a": "b"}}},

@@ -9,6 +9,10 @@ from tests.chart.conftest import PODS, ROLES, container
 
 pytestmark = pytest.mark.required_in_ci
 
+NOT_TO_BE_EVICTED = {
+    "karpenter.sh/do-not-disrupt": "true",
+    "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
+}
 KEPT = {
     "run": {"allow_london": "an adequacy decision", "region": "eu-west-3"},
     "credentials": {"existingSecret": "store-keys", "podIdentity": True},
@@ -80,10 +84,45 @@ def test_the_container_has_the_name_that_spark_expects(helm3, role):
 @pytest.mark.parametrize("role", ROLES)
 def test_pods_have_their_roles_label_and_the_added_ones(helm3, role):
     objects = helm3.render({role: {"labels": {"team": "fruit"}, "annotations": {"note": "x"}}})
-    metadata = objects.spec[role]["template"]["metadata"]
+    metadata = objects.metadata(role)
     assert metadata["labels"]["app.kubernetes.io/component"] == role
     assert metadata["labels"]["team"] == "fruit"
-    assert metadata["annotations"] == {"note": "x"}
+    assert metadata["annotations"].items() >= {"note": "x"}.items()
+
+
+def test_the_doctor_has_the_drivers_labels_and_annotations(helm3):
+    """Admission and billing that ask for a label would let the driver pass, and not the doctor."""
+    driver = {"labels": {"team": "fruit"}, "annotations": {"note": "x", "helm.sh/hook": "post-install"}}
+    metrics = {"enabled": True, "namespaceLabels": {"a": "b"}}
+    metadata = helm3.render({"driver": driver, "metrics": metrics}).metadata("doctor")
+    assert metadata["labels"]["app.kubernetes.io/component"] == "doctor"
+    assert metadata["labels"]["team"] == "fruit"
+    assert metadata["annotations"] == {
+        **NOT_TO_BE_EVICTED,
+        "note": "x",
+        "helm.sh/hook": "test",
+        "helm.sh/hook-delete-policy": "before-hook-creation",
+    }
+
+
+@pytest.mark.parametrize("role", ["driver", "doctor"])
+def test_the_driver_is_not_evicted_to_save_a_node(helm3, role):
+    assert helm3.render().metadata(role)["annotations"].items() >= NOT_TO_BE_EVICTED.items()
+    allowed = {"karpenter.sh/do-not-disrupt": "false"}
+    annotations = helm3.render({"driver": {"annotations": allowed}}).metadata(role)["annotations"]
+    assert annotations.items() >= {**NOT_TO_BE_EVICTED, **allowed}.items()
+
+
+def test_executors_may_be_evicted(helm3):
+    assert "annotations" not in helm3.render().metadata("executor")
+
+
+@pytest.mark.parametrize("role", PODS)
+def test_the_size_of_writable_folders_can_be_limited(helm3, role):
+    values = {named: {"emptyDirSizeLimit": "8Gi"} for named in ROLES}
+    volumes = {volume["name"]: volume for volume in helm3.render(values).pod(role)["volumes"]}
+    for name in ("verger-tmp", "verger-work"):
+        assert volumes[name]["emptyDir"] == {"sizeLimit": "8Gi"}
 
 
 def test_the_application_has_no_component_label(helm3):

@@ -115,7 +115,7 @@ REFUSED = [
     ("image.repository", "registry.example/verger:1", "/image/repository"),
     ("image.repository", "verger:1", "/image/repository"),
     ("image.repository", f"registry.example:5000/verger@sha256:{64 * 'a'}", "/image/repository"),
-    ("image.repository", "", "/image/repository"),
+    ("image.repository", "", "image.repository: is required"),
     ("image.digest", "sha256:abc", "/image/digest"),
     ("image.digest", 64 * "a", "/image/digest"),
     ("image.pullSecrets", [""], "/image/pullSecrets/0"),

@@ -11,6 +11,9 @@
 {{- include "verger.validateLabels" . }}
 {{- include "verger.validateNodeSelectors" . }}
 {{- include "verger.validateAddresses" . }}
+{{- if not .Values.image.repository }}
+{{- fail "image.repository: is required: the registry and name under which nodes pull the image, such as 111122223333.dkr.ecr.eu-west-3.amazonaws.com/verger" }}
+{{- end }}
 {{- if eq .Values.image.tag "latest" }}
 {{- fail "image.tag: latest is refused, because it would not say later which version ran; name a version" }}
 {{- end }}
