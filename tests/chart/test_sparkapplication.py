@@ -91,7 +91,6 @@ class TestResources:
         size = f"{mebibytes(driver['memory']) + mebibytes(driver['memoryOverhead'])}Mi"
         assert container(objects.pod("doctor"))["resources"]["limits"]["memory"] == size
 
-
     @pytest.mark.parametrize("role", PODS)
     def test_disk_can_be_requested_and_limited(self, helm3, role):
         named = role if role in ROLES else "driver"

@@ -10,6 +10,7 @@
 {{- include "verger.validateSparkConf" . }}
 {{- include "verger.validateLabels" . }}
 {{- include "verger.validateNodeSelectors" . }}
+{{- include "verger.validatePods" . }}
 {{- include "verger.validateAddresses" . }}
 {{- if not .Values.image.repository }}
 {{- fail "image.repository: is required: the registry and name under which nodes pull the image, such as 111122223333.dkr.ecr.eu-west-3.amazonaws.com/verger" }}
