@@ -49,6 +49,9 @@ def test_executors_of_an_example_fit_nodes_with_as_many_cores(example):
     {role: {"ephemeralStorageRequest": "1Gi", "ephemeralStorageLimit": "2Gi", "emptyDirSizeLimit": "1Gi"}
      for role in ("driver", "executor")},
     {"caBundle": {"configMap": "authority"}, "credentials": {"existingSecret": "keys", "podIdentity": True}},
+    {role: {"extraEnv": [{"name": "A", "value": "b"}], "extraEnvFrom": [{"secretRef": {"name": "keys"}}],
+            "volumes": [{"name": "w", "persistentVolumeClaim": {"claimName": "w"}}],
+            "volumeMounts": [{"name": "w", "mountPath": "/w", "readOnly": True}]} for role in ("driver", "executor")},
     {"run": {"verify_nodes": True, "allow_london": "an adequacy decision"}},
     {"metrics": {"enabled": True, "namespaceLabels": {"a": "b"}}},
     {"securityContext": {"runAsUser": None, "runAsGroup": None, "fsGroup": None}},

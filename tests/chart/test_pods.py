@@ -76,6 +76,33 @@ def test_added_volumes_of_the_driver_are_not_the_executors(helm3):
     assert "weights" not in json.dumps(objects.pod("executor"))
 
 
+def test_added_volumes_of_executors_are_not_the_drivers(helm3):
+    added = {
+        "volumes": [{"name": "spark-local-dir-1", "emptyDir": {"sizeLimit": "50Gi"}}],
+        "volumeMounts": [{"name": "spark-local-dir-1", "mountPath": "/var/data/local"}],
+    }
+    objects = helm3.render({"executor": added})
+    pod = objects.pod("executor")
+    assert added["volumes"][0] in pod["volumes"]
+    assert added["volumeMounts"][0] in container(pod)["volumeMounts"]
+    assert "spark-local-dir-1" not in json.dumps(objects.pod("driver"))
+
+
+@pytest.mark.parametrize("role", PODS)
+def test_variables_can_be_added_to_the_environment(helm3, role):
+    named = role if role in ROLES else "driver"
+    (other,) = {*ROLES} - {named}
+    literal = {"name": "MALLOC_ARENA_MAX", "value": "2"}
+    secret = {"name": "API_TOKEN", "valueFrom": {"secretKeyRef": {"name": "api", "key": "token"}}}
+    every = {"prefix": "OTHER_", "configMapRef": {"name": "variables"}}
+    objects = helm3.render({named: {"extraEnv": [literal, secret], "extraEnvFrom": [every]}})
+    added = container(objects.pod(role))
+    assert literal in added["env"]
+    assert secret in added["env"]
+    assert added["envFrom"] == [every]
+    assert "MALLOC_ARENA_MAX" not in json.dumps(objects.pod(other))
+
+
 @pytest.mark.parametrize("role", ROLES)
 def test_the_container_has_the_name_that_spark_expects(helm3, role):
     assert container(helm3.render().pod(role))["name"] == f"spark-kubernetes-{role}"

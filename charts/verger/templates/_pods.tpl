@@ -155,6 +155,13 @@ env:
   - name: AWS_CA_BUNDLE
     value: /etc/verger-ca/ca.crt
   {{- end }}
+  {{- with $pod.extraEnv }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- with $pod.extraEnvFrom }}
+envFrom:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
 volumeMounts:
   - name: verger-tmp
     mountPath: /tmp
@@ -170,10 +177,8 @@ volumeMounts:
     mountPath: /etc/verger-ca
     readOnly: true
   {{- end }}
-  {{- if eq .role "driver" }}
-  {{- with .root.Values.driver.volumeMounts }}
+  {{- with $pod.volumeMounts }}
   {{- toYaml . | nindent 2 }}
-  {{- end }}
   {{- end }}
 {{- end }}
 
@@ -211,9 +216,7 @@ limits:
         path: ca.crt
 {{- end }}
 {{- end }}
-{{- if eq .role "driver" }}
-{{- with .root.Values.driver.volumes }}
+{{- with (index .root.Values .role).volumes }}
 {{ toYaml . }}
-{{- end }}
 {{- end }}
 {{- end }}

@@ -6,6 +6,7 @@
 {{- include "verger.validateSizes" (merge (dict "memory" (ternary $.Values.run.driver_memory $pod.memory (eq $role "driver"))) $given) }}
 {{- include "verger.validateVolumes" $given }}
 {{- include "verger.validateExpressions" $given }}
+{{- include "verger.validateEnvironment" $given }}
 {{- include "verger.validateTolerations" (dict "name" (printf "%s.tolerations" $role) "tolerations" $pod.tolerations) }}
 {{- end }}
 {{- include "verger.validateTolerations" (dict "name" "spot.tolerations" "tolerations" .Values.spot.tolerations) }}
@@ -100,6 +101,40 @@
 {{- end }}
 {{- if and (hasKey . "tolerationSeconds") (ne (.effect | default "") "NoExecute") }}
 {{- fail (printf "%s: %s: tolerationSeconds is for the effect NoExecute" $name (.key | default "any key")) }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* Variables that the chart, Spark or a value sets already, and keys that everybody could read who may read pods. */}}
+{{- define "verger.validateEnvironment" -}}
+{{- $role := .role }}
+{{- $taken := dict
+  "^(_?SPARK_|PYSPARK_|HOME$|TMPDIR$)" "the image or Spark sets it"
+  "^VERGER_" "settings are values under run"
+  "^(AWS_ENDPOINT_URL|AWS_(DEFAULT_)?REGION$)" "it is run.endpoint_url or run.region"
+  "^AWS_(ACCESS_KEY_ID|SECRET_ACCESS_KEY|SESSION_TOKEN)$" "keys belong into credentials.existingSecret"
+  "^AWS_CA_BUNDLE$" "it is caBundle.configMap"
+}}
+{{- $names := list }}
+{{- range .pod.extraEnv }}
+{{- $name := .name }}
+{{- range $pattern, $why := $taken }}
+{{- if regexMatch $pattern $name }}{{ fail (printf "%s.extraEnv: %s is refused: %s" $role $name $why) }}{{ end }}
+{{- end }}
+{{- if has $name $names }}
+{{- fail (printf "%s.extraEnv: %s is given twice" $role $name) }}
+{{- end }}
+{{- $names = append $names $name }}
+{{- if and .valueFrom (hasKey . "value") }}
+{{- fail (printf "%s.extraEnv: %s: give value or valueFrom, not both" $role $name) }}
+{{- end }}
+{{- if and (hasKey . "value") (regexMatch "(?i)secret|password|token|access_?key" $name) }}
+{{- fail (printf "%s.extraEnv: %s: a secret belongs into a Secret; name it in valueFrom.secretKeyRef" $role $name) }}
+{{- end }}
+{{- end }}
+{{- range .pod.extraEnvFrom }}
+{{- if not (or .configMapRef .secretRef) }}
+{{- fail (printf "%s.extraEnvFrom: name a ConfigMap in configMapRef or a Secret in secretRef" $role) }}
 {{- end }}
 {{- end }}
 {{- end }}
