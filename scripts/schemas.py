@@ -103,12 +103,14 @@ def operator(folder: Path, definitions: Schema) -> None:
     """Write the operator's kinds, with pod templates that are looked into."""
     version = yaml.safe_load(CHART.read_text())["annotations"]["verger/spark-operator"]
     chart = module("github.com/kubeflow/spark-operator/v2", f"v{version}") / "charts" / "spark-operator-chart"
-    for path in sorted(chart.glob("crds/*_sparkapplications.yaml")):
+    for path in sorted(chart.glob("crds/*sparkapplications.yaml")):
         crd = yaml.safe_load(path.read_text())["spec"]
         for known in crd["versions"]:
             schema = known["schema"]["openAPIV3Schema"]
             schema["properties"]["metadata"] = {"$ref": f"#/definitions/{OBJECT_META}"}
             spec = schema["properties"]["spec"]["properties"]
+            if "schedule" in spec:
+                spec = spec["template"]["properties"]
             for role in ("driver", "executor"):
                 spec[role]["properties"]["template"] = {"$ref": f"#/definitions/{POD_TEMPLATE}"}
             strict(schema)

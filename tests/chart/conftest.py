@@ -72,8 +72,9 @@ class Objects(list[Object]):
     @property
     def spec(self) -> Object:
         """What the operator is told."""
-        spec: Object = self.one("SparkApplication")["spec"]
-        return spec
+        (application,) = [item for item in self if item["kind"].endswith("SparkApplication")]
+        spec: Object = application["spec"]
+        return spec["template"] if application["kind"] == "ScheduledSparkApplication" else spec
 
     def metadata(self, role: str) -> Object:
         """Labels and annotations of the pod of driver, executor or doctor."""
@@ -131,7 +132,10 @@ KINDS = {
     "discovery.k8s.io/v1": {"endpointslices": "EndpointSlice"},
     "networking.k8s.io/v1": {"networkpolicies": "NetworkPolicy"},
     "rbac.authorization.k8s.io/v1": {"roles": "Role", "rolebindings": "RoleBinding"},
-    "sparkoperator.k8s.io/v1beta2": {"sparkapplications": "SparkApplication"},
+    "sparkoperator.k8s.io/v1beta2": {
+        "sparkapplications": "SparkApplication",
+        "scheduledsparkapplications": "ScheduledSparkApplication",
+    },
 }
 SERVICE = {
     "apiVersion": "v1",

@@ -52,6 +52,7 @@ def test_executors_of_an_example_fit_nodes_with_as_many_cores(example):
     {role: {"extraEnv": [{"name": "A", "value": "b"}], "extraEnvFrom": [{"secretRef": {"name": "keys"}}],
             "volumes": [{"name": "w", "persistentVolumeClaim": {"claimName": "w"}}],
             "volumeMounts": [{"name": "w", "mountPath": "/w", "readOnly": True}]} for role in ("driver", "executor")},
+    {"schedule": {"cron": "0 3 * * *", "timeZone": "Europe/Paris"}, "applicationLabels": {"a": "b"}},
     {"run": {"verify_nodes": True, "allow_london": "an adequacy decision"}},
     {"metrics": {"enabled": True, "namespaceLabels": {"a": "b"}}},
     {"securityContext": {"runAsUser": None, "runAsGroup": None, "fsGroup": None}},
@@ -71,8 +72,9 @@ def test_the_whole_values_file_is_accepted(helm, check_objects):
     check_objects(helm.render(merge_values(yaml.safe_load((CHART / "values.yaml").read_text()), LEAST)))
 
 
+@pytest.mark.parametrize("cron", ["", "@daily"])
 @pytest.mark.parametrize("role", ["driver", "executor"])
-def test_the_schemas_find_an_unknown_field_in_a_pod_template(helm3: Helm, schemas: Path, role: str):
-    objects: Objects = helm3.render()
+def test_the_schemas_find_an_unknown_field_in_a_pod_template(helm3: Helm, schemas: Path, role: str, cron: str):
+    objects: Objects = helm3.render({"schedule": {"cron": cron}})
     objects.pod(role)["nodSelector"] = {"a": "b"}
     assert "nodSelector" in invalid(objects, schemas)

@@ -20,6 +20,13 @@ def test_a_release_name_that_is_no_dns_label_is_refused(helm, name):
     assert f'release name "{name}": must be a DNS-1035 label of at most 53' in helm.refuses(release=name)
 
 
+def test_a_scheduled_releases_name_leaves_room_for_the_time(helm3):
+    """The operator appends a hyphen and 19 digits of nanoseconds, and takes 63 characters."""
+    helm3.render(nested("schedule.cron", "@daily"), release=43 * "x")
+    said = helm3.refuses(nested("schedule.cron", "@daily"), release=44 * "x")
+    assert "must have at most 43 characters with schedule.cron" in said
+
+
 @pytest.mark.parametrize("name", ["x" * 54, "Orchard", "run_1", "run-"])
 def test_names_that_helm_forbids_are_refused_by_helm(helm, name):
     assert "release name" in helm.refuses(release=name)

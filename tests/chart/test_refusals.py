@@ -131,6 +131,12 @@ REFUSED = [
     ),
     ("securityContext.runAsUser", 0, "/securityContext/runAsUser"),
     ("securityContext.privileged", True, "'privileged'"),
+    ("applicationLabels.app\\.kubernetes\\.io/name", "x", "applicationLabels: app.kubernetes.io/name is reserved"),
+    ("applicationLabels.queue", "of the team", "/applicationLabels/queue"),
+    ("schedule.cron", "every night", "/schedule/cron"),
+    ("schedule.cron", "0 0 3 * * *", "/schedule/cron"),
+    ("schedule.timeZone", "", "/schedule/timeZone"),
+    ("schedule.successfulRunHistoryLimit", 0, "/schedule/successfulRunHistoryLimit"),
     # units, counts, names
     ("image.repository", "registry.example/verger:1", "/image/repository"),
     ("image.repository", "verger:1", "/image/repository"),

@@ -146,3 +146,31 @@ class TestTime:
         assert spec["driver"]["template"]["spec"]["terminationGracePeriodSeconds"] == 90
         # Spark 4.3 overwrites an executor's by this setting
         assert spec["sparkConf"]["spark.kubernetes.executor.terminationGracePeriodSeconds"] == "120s"
+
+
+SCHEDULE = {"schedule": {"cron": "*/5 * * * *", "timeZone": "Europe/Paris"}}
+
+
+class TestSchedule:
+    def test_a_scheduled_run_is_the_run_of_a_release_without_a_schedule(self, helm3):
+        assert helm3.render(SCHEDULE).spec == helm3.render().spec
+
+    def test_runs_do_not_overlap(self, helm3):
+        scheduled = helm3.render(SCHEDULE).one("ScheduledSparkApplication")["spec"]
+        assert scheduled["concurrencyPolicy"] == "Forbid"
+        assert (scheduled["schedule"], scheduled["timeZone"]) == ("*/5 * * * *", "Europe/Paris")
+        assert (scheduled["successfulRunHistoryLimit"], scheduled["failedRunHistoryLimit"]) == (1, 1)
+
+    @pytest.mark.parametrize("suspend", [False, True])
+    def test_a_schedule_can_be_suspended(self, helm3, suspend):
+        objects = helm3.render({**SCHEDULE, "suspend": suspend})
+        assert objects.one("ScheduledSparkApplication")["spec"]["suspend"] is suspend
+        assert "suspend" not in objects.spec
+
+    @pytest.mark.parametrize("cron", ["", "@daily", "@every 10m", "0 3 * * mon-fri", "15,45 */2 1 1 ?"])
+    def test_labels_of_the_application_reach_it_alone(self, helm3, cron):
+        queue = {"kueue.x-k8s.io/queue-name": "fruit"}
+        objects = helm3.render({"schedule": {"cron": cron}, "applicationLabels": queue})
+        kind = "ScheduledSparkApplication" if cron else "SparkApplication"
+        assert objects.one(kind)["metadata"]["labels"].items() >= queue.items()
+        assert not [role for role in PODS if queue.keys() & objects.metadata(role)["labels"].keys()]

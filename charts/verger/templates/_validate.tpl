@@ -6,6 +6,9 @@
 {{- if not (regexMatch "^[a-z]([-a-z0-9]{0,51}[a-z0-9])?$" .Release.Name) }}
 {{- fail (printf "release name %q: must be a DNS-1035 label of at most 53 characters (a-z, 0-9 and -, the first a letter, the last none of -), since pods and services are named after it" .Release.Name) }}
 {{- end }}
+{{- if and .Values.schedule.cron (gt (len .Release.Name) 43) }}
+{{- fail (printf "release name %q: must have at most 43 characters with schedule.cron, since each run is named after it and the time" .Release.Name) }}
+{{- end }}
 {{- include "verger.validateRun" . }}
 {{- include "verger.validateSparkConf" . }}
 {{- include "verger.validateLabels" . }}
@@ -93,10 +96,16 @@
 {{/* Policies, the operator and Spark know pods by these. */}}
 {{- define "verger.validateLabels" -}}
 {{- range $role := list "driver" "executor" }}
-{{- range $label, $_ := (index $.Values $role).labels }}
-{{- if regexMatch "^(app\\.kubernetes\\.io|helm\\.sh|sparkoperator\\.k8s\\.io)/|^spark-" $label }}
-{{- fail (printf "%s.labels: %s is reserved; it identifies the pods" $role $label) }}
+{{- include "verger.validateReserved" (dict "name" (printf "%s.labels" $role) "labels" (index $.Values $role).labels) }}
 {{- end }}
+{{- include "verger.validateReserved" (dict "name" "applicationLabels" "labels" .Values.applicationLabels) }}
+{{- end }}
+
+{{- define "verger.validateReserved" -}}
+{{- $name := .name }}
+{{- range $label, $_ := .labels }}
+{{- if regexMatch "^(app\\.kubernetes\\.io|helm\\.sh|sparkoperator\\.k8s\\.io)/|^spark-" $label }}
+{{- fail (printf "%s: %s is reserved; it identifies the pods" $name $label) }}
 {{- end }}
 {{- end }}
 {{- end }}
