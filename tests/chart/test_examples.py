@@ -55,6 +55,8 @@ def test_executors_of_an_example_fit_nodes_with_as_many_cores(example):
     {"schedule": {"cron": "0 3 * * *", "timeZone": "Europe/Paris"}, "applicationLabels": {"a": "b"}},
     {"run": {"verify_nodes": True, "allow_london": "an adequacy decision"}},
     {"metrics": {"enabled": True, "namespaceLabels": {"a": "b"}}},
+    {"metrics": {"enabled": True, "namespaceLabels": {"a": "b"}, "podMonitor": {"enabled": True, "labels": {"a": "b"}},
+                 "prometheusRule": {"enabled": True, "labels": {"a": "b"}}}},
     {"securityContext": {"runAsUser": None, "runAsGroup": None, "fsGroup": None}},
     {"image": {"pullSecrets": ["registry"]}, "sparkConf": {"spark.kubernetes.allocation.batch.size": "10"}},
     {"spot": {"enabled": True, "tolerations": [{"key": "spot", "operator": "Exists"}]}},

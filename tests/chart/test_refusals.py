@@ -66,6 +66,9 @@ REFUSED = [
     ("networkPolicy.dns.addresses", ["fd00:1/64"], "networkPolicy.dns.addresses: fd00:1/64 is no CIDR"),
     ("networkPolicy.dns.addresses", [":::/64"], "networkPolicy.dns.addresses: :::/64 is no CIDR"),
     ("metrics.enabled", True, "metrics.namespaceLabels: say from which namespace"),
+    ("metrics.podMonitor.enabled", True, "metrics.podMonitor.enabled: needs metrics.enabled"),
+    ("metrics.prometheusRule.enabled", True, "metrics.prometheusRule.enabled: needs metrics.enabled"),
+    ("metrics.podMonitor.interval", "15", "/metrics/podMonitor/interval"),
     # what belongs together
     ("command", "delete", "/command"),
     ("command", "project", "fittedRun: is required"),

@@ -24,6 +24,11 @@
 {{- if and .Values.metrics.enabled (not .Values.metrics.namespaceLabels) }}
 {{- fail "metrics.namespaceLabels: say from which namespace Prometheus reads, such as kubernetes.io/metadata.name: monitoring" }}
 {{- end }}
+{{- range $name := list "podMonitor" "prometheusRule" }}
+{{- if and (index $.Values.metrics $name).enabled (not $.Values.metrics.enabled) }}
+{{- fail (printf "metrics.%s.enabled: needs metrics.enabled, or Prometheus could not reach the driver" $name) }}
+{{- end }}
+{{- end }}
 {{- if eq (include "verger.regions" .) "[]" }}
 {{- fail "residency.regions: is empty, and run.allow_london, run.allow_zurich and run.node_region add none: no node would do" }}
 {{- end }}
