@@ -52,6 +52,7 @@ def test_executors_of_an_example_fit_nodes_with_as_many_cores(example):
     {role: {"extraEnv": [{"name": "A", "value": "b"}], "extraEnvFrom": [{"secretRef": {"name": "keys"}}],
             "volumes": [{"name": "w", "persistentVolumeClaim": {"claimName": "w"}}],
             "volumeMounts": [{"name": "w", "mountPath": "/w", "readOnly": True}]} for role in ("driver", "executor")},
+    {"proxy": {"url": "http://proxy.example:3128", "noProxy": "a.example", "addresses": ["10.0.9.0/24"]}},
     {"schedule": {"cron": "0 3 * * *", "timeZone": "Europe/Paris"}, "applicationLabels": {"a": "b"}},
     {"run": {"verify_nodes": True, "allow_london": "an adequacy decision"}},
     {"metrics": {"enabled": True, "namespaceLabels": {"a": "b"}}},

@@ -89,6 +89,26 @@ def test_added_volumes_of_executors_are_not_the_drivers(helm3):
 
 
 @pytest.mark.parametrize("role", PODS)
+def test_pods_use_the_proxy_for_the_store_and_not_for_the_cluster(helm3, role):
+    proxy = {"url": "http://proxy.example:3128/", "noProxy": "store.example", "addresses": ["10.0.9.0/24"]}
+    objects = helm3.render({"proxy": proxy})
+    environment = {entry["name"]: entry.get("value") for entry in container(objects.pod(role))["env"]}
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):
+        assert environment[name] == "http://proxy.example:3128"
+    assert environment["NO_PROXY"] == environment["no_proxy"]
+    without = set(environment["NO_PROXY"].split(","))
+    assert {"store.example", ".svc", "$(KUBERNETES_SERVICE_HOST)", "169.254.170.23"} <= without
+    settings = objects.spec["sparkConf"]
+    assert settings["spark.hadoop.fs.s3a.proxy.host"] == "proxy.example"
+    assert settings["spark.hadoop.fs.s3a.proxy.port"] == "3128"
+
+
+@pytest.mark.parametrize("role", PODS)
+def test_without_a_proxy_no_variable_names_one(helm3, role):
+    assert "proxy" not in json.dumps(helm3.render().pod(role)).lower()
+
+
+@pytest.mark.parametrize("role", PODS)
 def test_variables_can_be_added_to_the_environment(helm3, role):
     named = role if role in ROLES else "driver"
     (other,) = {*ROLES} - {named}

@@ -184,6 +184,16 @@ def test_the_pod_identity_agent_is_allowed_where_it_is_used(helm3):
     assert flows(objects, "executor") == OF_ALL | OF_EXECUTORS | agent
 
 
+@pytest.mark.parametrize("role", ["driver", "executor"])
+def test_a_proxy_is_reached_in_the_stores_place(helm3, role):
+    """On any cluster the rest is as without it."""
+    proxy = {"proxy": {"url": "http://proxy.example:3128/", "addresses": ["10.0.9.0/24"]}}
+    reached = flows(helm3.render(merge_values(IN_CLUSTER, proxy)), role)
+    directly = ("to", STORE, 9000, "TCP")
+    expected = OF_ALL | (OF_THE_DRIVER if role == "driver" else OF_EXECUTORS)
+    assert reached == expected - {directly} | {("to", "10.0.9.0/24", 3128, "TCP")}
+
+
 def test_metrics_can_be_read_from_the_given_namespace_only(helm3):
     metrics = {"metrics": {"enabled": True, "namespaceLabels": {"team": "operations"}}}
     objects = helm3.render(merge_values(IN_CLUSTER, metrics))

@@ -29,6 +29,11 @@ sparkConf:
   spark.network.crypto.enabled: "true"
   spark.network.crypto.cipher: AES/GCM/NoPadding
   spark.ui.killEnabled: "false"
+  {{- with .Values.proxy.url }}
+  # S3A does not read the variables that boto3 does.
+  spark.hadoop.fs.s3a.proxy.host: {{ regexReplaceAll "^http://|:[0-9]+/?$" . "" | quote }}
+  spark.hadoop.fs.s3a.proxy.port: {{ regexFind "[0-9]+$" (trimSuffix "/" .) | quote }}
+  {{- end }}
   # The one thing about executors' pods that Spark takes from here and not from their template.
   spark.kubernetes.executor.terminationGracePeriodSeconds: {{ printf "%ds" (int64 .Values.executor.terminationGracePeriodSeconds) }}
   {{- range $key, $value := .Values.sparkConf }}

@@ -155,6 +155,19 @@ env:
   - name: AWS_CA_BUNDLE
     value: /etc/verger-ca/ca.crt
   {{- end }}
+  {{- with .root.Values.proxy }}
+  {{- if .url }}
+  {{- $without := "localhost,127.0.0.1,169.254.169.254,169.254.170.23,kubernetes.default.svc,.svc,.cluster.local,$(KUBERNETES_SERVICE_HOST)" }}
+  {{- with .noProxy }}{{ $without = printf "%s,%s" $without . }}{{ end }}
+  {{- $address := trimSuffix "/" .url }}
+  {{- range $name, $value := dict "HTTP_PROXY" $address "HTTPS_PROXY" $address "NO_PROXY" $without }}
+  - name: {{ $name }}
+    value: {{ $value | quote }}
+  - name: {{ lower $name }}
+    value: {{ $value | quote }}
+  {{- end }}
+  {{- end }}
+  {{- end }}
   {{- with $pod.extraEnv }}
   {{- toYaml . | nindent 2 }}
   {{- end }}

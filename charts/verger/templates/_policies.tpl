@@ -127,3 +127,14 @@
 {{- define "verger.block" -}}
 {{ . }}/{{ ternary 128 32 (contains ":" .) }}
 {{- end }}
+
+{{/* A proxy, which goes to the store in the pods' place. */}}
+{{- define "verger.toProxy" -}}
+- to:
+    {{- range .Values.proxy.addresses }}
+    - ipBlock:
+        cidr: {{ . | quote }}
+    {{- end }}
+  ports:
+    - {protocol: TCP, port: {{ regexFind "[0-9]+$" (trimSuffix "/" .Values.proxy.url) }}}
+{{- end }}

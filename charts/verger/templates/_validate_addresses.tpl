@@ -1,5 +1,13 @@
 {{/* Addresses that Kubernetes would refuse, after helm has made half of a release. */}}
 {{- define "verger.validateAddresses" -}}
+{{- if and .Values.proxy.url (not .Values.proxy.addresses) .Values.networkPolicy.enabled }}
+{{- fail (printf "proxy.addresses: give the CIDRs of %s, which pods may reach; or networkPolicy.enabled: false" .Values.proxy.url) }}
+{{- end }}
+{{- range .Values.proxy.addresses }}
+{{- if not (include "verger.isBlock" .) }}
+{{- fail (printf "proxy.addresses: %s is no CIDR, such as 10.0.0.0/16 or fd00::/64" .) }}
+{{- end }}
+{{- end }}
 {{- with .Values.networkPolicy }}
 {{- range $name, $blocks := dict "apiServer.addresses" .apiServer.addresses "store.addresses" .store.addresses "store.except" .store.except "dns.addresses" .dns.addresses }}
 {{- range $blocks }}

@@ -9,7 +9,19 @@
 {{- include "verger.validateEnvironment" $given }}
 {{- include "verger.validateTolerations" (dict "name" (printf "%s.tolerations" $role) "tolerations" $pod.tolerations) }}
 {{- end }}
+{{- include "verger.validateAccounts" . }}
 {{- include "verger.validateTolerations" (dict "name" "spot.tolerations" "tolerations" .Values.spot.tolerations) }}
+{{- end }}
+
+{{- define "verger.validateAccounts" -}}
+{{- $driver := include "verger.serviceAccount" (list . "driver") }}
+{{- range $role := list "driver" "executor" }}
+{{- $account := (index $.Values $role).serviceAccount }}
+{{- $name := include "verger.serviceAccount" (list $ $role) }}
+{{- if and $account.create (or (eq $name "default") (and (eq $role "executor") (eq $name $driver))) }}
+{{- fail (printf "%s.serviceAccount.name: %s is a name that is taken; with create: false an account that exists is used" $role $name) }}
+{{- end }}
+{{- end }}
 {{- end }}
 
 {{- define "verger.validateSizes" -}}
@@ -114,6 +126,7 @@
   "^(AWS_ENDPOINT_URL|AWS_(DEFAULT_)?REGION$)" "it is run.endpoint_url or run.region"
   "^AWS_(ACCESS_KEY_ID|SECRET_ACCESS_KEY|SESSION_TOKEN)$" "keys belong into credentials.existingSecret"
   "^AWS_CA_BUNDLE$" "it is caBundle.configMap"
+  "(?i)^(https?|no)_proxy$" "it is proxy.url or proxy.noProxy"
 }}
 {{- $names := list }}
 {{- range .pod.extraEnv }}
