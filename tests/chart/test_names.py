@@ -83,7 +83,7 @@ def test_values_like_yaml_literals_stay_strings(helm, check_objects, word):
             "credentials": {"existingSecret": word},
             "caBundle": {"configMap": word, "key": word},
             "driver": role,
-            "executor": role,
+            "executor": role | {"serviceAccount": {"create": False, "name": word}},
             "spot": {"enabled": True, "nodeLabels": {word: word}},
             "networkPolicy": {"store": {"namespace": word, "podLabels": {word: word}}, "dns": {"namespace": word}},
             "metrics": {"enabled": True, "namespaceLabels": {word: word}},
@@ -92,5 +92,6 @@ def test_values_like_yaml_literals_stay_strings(helm, check_objects, word):
         word,
     )
     check_objects(objects)
+    assert objects.spec["executor"]["serviceAccount"] == word
     assert objects.spec["driver"]["serviceAccount"] == objects.pod("executor")["priorityClassName"] == word
     assert objects.pod("driver")["imagePullSecrets"] == [{"name": word}]
