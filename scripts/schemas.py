@@ -3,7 +3,7 @@
     python scripts/schemas.py FOLDER
     kubeconform -strict -schema-location 'FOLDER/{{.ResourceKind}}{{.KindSuffix}}.json' rendered.yaml
 
-They are made of the sources of Kubernetes and of the operator, which Go fetches as modules and checks: no schema is
+They are made of the sources of Kubernetes and of the operators, which Go fetches as modules and checks: no schema is
 copied, and none comes from a server that may change it. A field that the API does not know is an error. So it is in the
 pod templates of a SparkApplication, in which the operator's CRD itself takes anything.
 """
@@ -20,6 +20,7 @@ from typing import Any
 import yaml
 
 KUBERNETES = "v1.33.13"
+PROMETHEUS_OPERATOR = "v0.85.0"
 CHART = Path(__file__).parents[1] / "charts" / "verger" / "Chart.yaml"
 # What the chart renders, and may come to render, and what manifests/kind asks for.
 KINDS = {
@@ -103,14 +104,29 @@ def operator(folder: Path, definitions: Schema) -> None:
     """Write the operator's kinds, with pod templates that are looked into."""
     version = yaml.safe_load(CHART.read_text())["annotations"]["verger/spark-operator"]
     chart = module("github.com/kubeflow/spark-operator/v2", f"v{version}") / "charts" / "spark-operator-chart"
-    for path in sorted(chart.glob("crds/*_sparkapplications.yaml")):
+    for path in sorted(chart.glob("crds/*sparkapplications.yaml")):
         crd = yaml.safe_load(path.read_text())["spec"]
         for known in crd["versions"]:
             schema = known["schema"]["openAPIV3Schema"]
             schema["properties"]["metadata"] = {"$ref": f"#/definitions/{OBJECT_META}"}
             spec = schema["properties"]["spec"]["properties"]
+            if "schedule" in spec:
+                spec = spec["template"]["properties"]
             for role in ("driver", "executor"):
                 spec[role]["properties"]["template"] = {"$ref": f"#/definitions/{POD_TEMPLATE}"}
+            strict(schema)
+            write(folder, crd["names"]["kind"], crd["group"], known["name"], schema, definitions)
+
+
+def monitoring(folder: Path, definitions: Schema) -> None:
+    """Write the kinds of the Prometheus operator that the chart may render."""
+    source = module("github.com/prometheus-operator/prometheus-operator", PROMETHEUS_OPERATOR)
+    for name in ("podmonitors", "prometheusrules"):
+        path = source / "example" / "prometheus-operator-crd" / f"monitoring.coreos.com_{name}.yaml"
+        crd = yaml.safe_load(path.read_text())["spec"]
+        for known in crd["versions"]:
+            schema = known["schema"]["openAPIV3Schema"]
+            schema["properties"]["metadata"] = {"$ref": f"#/definitions/{OBJECT_META}"}
             strict(schema)
             write(folder, crd["names"]["kind"], crd["group"], known["name"], schema, definitions)
 
@@ -121,7 +137,9 @@ def main() -> None:
     parser.add_argument("folder", type=Path, metavar="FOLDER")
     folder: Path = parser.parse_args().folder
     folder.mkdir(parents=True, exist_ok=True)
-    operator(folder, kubernetes(folder))
+    definitions = kubernetes(folder)
+    operator(folder, definitions)
+    monitoring(folder, definitions)
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ Object = dict[str, Any]
 # What no release can do without, where there is no cluster to be asked.
 LEAST: Object = {
     "run": {"input": "s3://photographs/fruit", "output": "s3://results/verger"},
+    "image": {"repository": "verger"},
     "networkPolicy": {"apiServer": {"addresses": ["10.0.0.1/32"]}},
 }
 
@@ -71,8 +72,14 @@ class Objects(list[Object]):
     @property
     def spec(self) -> Object:
         """What the operator is told."""
-        spec: Object = self.one("SparkApplication")["spec"]
-        return spec
+        (application,) = [item for item in self if item["kind"].endswith("SparkApplication")]
+        spec: Object = application["spec"]
+        return spec["template"] if application["kind"] == "ScheduledSparkApplication" else spec
+
+    def metadata(self, role: str) -> Object:
+        """Labels and annotations of the pod of driver, executor or doctor."""
+        found: Object = (self.one("Pod") if role == "doctor" else self.spec[role]["template"])["metadata"]
+        return found
 
     def pod(self, role: str) -> Object:
         """The pod of driver or executor, as its template says, or that of the doctor."""
@@ -121,11 +128,20 @@ class Helm:
 
 
 KINDS = {
-    "v1": {"configmaps": "ConfigMap", "pods": "Pod", "serviceaccounts": "ServiceAccount"},
+    "v1": {"configmaps": "ConfigMap", "pods": "Pod", "serviceaccounts": "ServiceAccount", "services": "Service"},
     "discovery.k8s.io/v1": {"endpointslices": "EndpointSlice"},
     "networking.k8s.io/v1": {"networkpolicies": "NetworkPolicy"},
     "rbac.authorization.k8s.io/v1": {"roles": "Role", "rolebindings": "RoleBinding"},
-    "sparkoperator.k8s.io/v1beta2": {"sparkapplications": "SparkApplication"},
+    "sparkoperator.k8s.io/v1beta2": {
+        "sparkapplications": "SparkApplication",
+        "scheduledsparkapplications": "ScheduledSparkApplication",
+    },
+}
+SERVICE = {
+    "apiVersion": "v1",
+    "kind": "Service",
+    "metadata": {"name": "kubernetes"},
+    "spec": {"clusterIPs": ["10.96.0.1", "fd00::1"], "ports": [{"name": "https", "port": 443}]},
 }
 API_SERVER = {
     "endpoints": [{"addresses": ["172.18.0.2"]}, {"addresses": ["172.18.0.3"]}],
@@ -161,6 +177,7 @@ def cluster(says: Object = API_SERVER) -> Iterator[tuple[str, ...]]:
             **says,
         }
         known["/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes"] = found
+        known["/api/v1/namespaces/default/services/kubernetes"] = SERVICE
     nothing = {"apiVersion": "v1", "kind": "Status", "status": "Failure", "reason": "NotFound", "code": 404}
 
     def answer(request: Request) -> Answer:

@@ -1,9 +1,17 @@
 """Who pods are, and what they may ask of Kubernetes: drivers the least, executors nothing."""
 
+import json
+from fnmatch import fnmatchcase
+
 import pytest
+import yaml
+
+from tests.chart.conftest import NAMESPACE
+from tests.conftest import ROOT
 
 pytestmark = pytest.mark.required_in_ci
 
+AWS = ROOT / "manifests" / "aws"
 ARN = {"eks.amazonaws.com/role-arn": "arn:aws:iam::111122223333:role/verger"}
 # What Spark 4.3's driver calls, by its sources, and what --verify-nodes looks at.
 NEEDED = {
@@ -86,3 +94,39 @@ def test_existing_service_accounts_can_be_used(helm3):
 def test_rbac_can_be_left_to_the_cluster(helm3):
     objects = helm3.render({"rbac": {"create": False}, "run": {"verify_nodes": True}})
     assert not [item["kind"] for item in objects if "Role" in item["kind"]]
+
+
+def trusted(account):
+    """Whether the trust policy that we ship lets a service account of the namespace take the role."""
+    text = (AWS / "trust-irsa.json").read_text().replace("NAMESPACE", NAMESPACE)
+    (statement,) = json.loads(text)["Statement"]
+    assert statement["Condition"]["StringEquals"] == {"ISSUER:aud": "sts.amazonaws.com"}
+    patterns = statement["Condition"]["StringLike"]["ISSUER:sub"]
+    return any(fnmatchcase(f"system:serviceaccount:{account}", pattern) for pattern in patterns)
+
+
+@pytest.mark.parametrize("release", ["orchard-1", "orchard-2"])
+def test_the_trust_policy_holds_for_every_release(helm3, release):
+    accounts = helm3.render(release=release).names("ServiceAccount")
+    assert len(accounts) == 2
+    assert all(trusted(f"{NAMESPACE}:{account}") for account in accounts)
+
+
+@pytest.mark.parametrize("account", ["other:orchard-1-driver", f"{NAMESPACE}:default", f"{NAMESPACE}:driver"])
+def test_the_trust_policy_holds_for_no_other_account(account):
+    assert not trusted(account)
+
+
+def test_the_accounts_that_outlive_releases_are_valid_and_those_of_the_example(check_objects):
+    accounts = list(yaml.safe_load_all((AWS / "service-accounts.yaml").read_text()))
+    check_objects(accounts)
+    example = yaml.safe_load((ROOT / "charts/verger/ci/eks-pod-identity-values.yaml").read_text())
+    named = {example[role]["serviceAccount"]["name"] for role in ("driver", "executor")}
+    assert {account["metadata"]["name"] for account in accounts} == named
+    assert all(trusted(f"{account['metadata']['namespace']}:{account['metadata']['name']}") for account in accounts)
+
+
+def test_the_trust_policy_of_pod_identity_trusts_its_service():
+    (statement,) = json.loads((AWS / "trust-pod-identity.json").read_text())["Statement"]
+    assert statement["Principal"] == {"Service": "pods.eks.amazonaws.com"}
+    assert set(statement["Action"]) == {"sts:AssumeRole", "sts:TagSession"}

@@ -21,6 +21,12 @@ def test_the_manifests_for_kind_are_valid(check_objects):
     check_objects(documents("namespace.yaml") + documents("store.yaml"))
 
 
+def test_the_operator_gets_no_account_for_pods():
+    """The chart's have fewer rights."""
+    spark = yaml.safe_load((MANIFESTS / "operator-values.yaml").read_text())["spark"]
+    assert spark["serviceAccount"]["create"] is spark["rbac"]["create"] is False
+
+
 def test_the_values_for_kind_name_the_store():
     values = yaml.safe_load((CHART / "ci" / "kind-values.yaml").read_text())
     store = documents("store.yaml")

@@ -20,6 +20,13 @@ def test_a_release_name_that_is_no_dns_label_is_refused(helm, name):
     assert f'release name "{name}": must be a DNS-1035 label of at most 53' in helm.refuses(release=name)
 
 
+def test_a_scheduled_releases_name_leaves_room_for_the_time(helm3):
+    """The operator appends a hyphen and 19 digits of nanoseconds, and takes 63 characters."""
+    helm3.render(nested("schedule.cron", "@daily"), release=43 * "x")
+    said = helm3.refuses(nested("schedule.cron", "@daily"), release=44 * "x")
+    assert "must have at most 43 characters with schedule.cron" in said
+
+
 @pytest.mark.parametrize("name", ["x" * 54, "Orchard", "run_1", "run-"])
 def test_names_that_helm_forbids_are_refused_by_helm(helm, name):
     assert "release name" in helm.refuses(release=name)
@@ -76,7 +83,7 @@ def test_values_like_yaml_literals_stay_strings(helm, check_objects, word):
             "credentials": {"existingSecret": word},
             "caBundle": {"configMap": word, "key": word},
             "driver": role,
-            "executor": role,
+            "executor": role | {"serviceAccount": {"create": False, "name": word}},
             "spot": {"enabled": True, "nodeLabels": {word: word}},
             "networkPolicy": {"store": {"namespace": word, "podLabels": {word: word}}, "dns": {"namespace": word}},
             "metrics": {"enabled": True, "namespaceLabels": {word: word}},
@@ -85,5 +92,6 @@ def test_values_like_yaml_literals_stay_strings(helm, check_objects, word):
         word,
     )
     check_objects(objects)
+    assert objects.spec["executor"]["serviceAccount"] == word
     assert objects.spec["driver"]["serviceAccount"] == objects.pod("executor")["priorityClassName"] == word
     assert objects.pod("driver")["imagePullSecrets"] == [{"name": word}]

@@ -84,6 +84,11 @@ def test_executors_are_spread_over_nodes(helm3):
     assert term["podAffinityTerm"]["labelSelector"]["matchLabels"]["app.kubernetes.io/instance"] == "orchard"
 
 
+def test_executors_may_share_a_node_without_a_preference(helm3):
+    """Karpenter takes a preference for a requirement first, and buys a node an executor."""
+    assert "podAntiAffinity" not in helm3.render(nested("executor.spreadOverNodes", False)).pod("executor")["affinity"]
+
+
 @pytest.mark.parametrize("enabled", [False, True])
 @pytest.mark.parametrize("role", ["driver", "doctor"])
 def test_the_driver_never_runs_on_spot_nodes(helm3, role, enabled):

@@ -50,3 +50,15 @@ def test_notes_say_how_to_test_and_resume_a_suspended_release(helm):
 
 def test_lines_of_notes_have_at_most_120_characters(helm):
     assert max(map(len, notes(helm, {"suspend": True}).splitlines())) <= 120
+
+
+@pytest.mark.parametrize("suspend", [False, True])
+def test_notes_of_a_schedule_say_how_to_find_its_runs(helm, suspend):
+    said = notes(helm, {"schedule": {"cron": "0 3 * * *"}, "suspend": suspend})
+    assert "scheduled, `0 3 * * *` (UTC)" in said
+    assert "kubectl -n verger get scheduledsparkapplication orchard" in said
+    assert "kubectl -n verger get pod RUN-driver -o jsonpath='{..terminated.message}" in said
+    assert "s3://results/verger/names/orchard.json" in said
+    assert ("patch scheduledsparkapplication orchard" in said) is suspend
+    assert "orchard-driver" not in said
+    assert max(map(len, said.splitlines())) <= 120

@@ -9,6 +9,10 @@ from tests.chart.conftest import PODS, ROLES, container
 
 pytestmark = pytest.mark.required_in_ci
 
+NOT_TO_BE_EVICTED = {
+    "karpenter.sh/do-not-disrupt": "true",
+    "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
+}
 KEPT = {
     "run": {"allow_london": "an adequacy decision", "region": "eu-west-3"},
     "credentials": {"existingSecret": "store-keys", "podIdentity": True},
@@ -72,6 +76,53 @@ def test_added_volumes_of_the_driver_are_not_the_executors(helm3):
     assert "weights" not in json.dumps(objects.pod("executor"))
 
 
+def test_added_volumes_of_executors_are_not_the_drivers(helm3):
+    added = {
+        "volumes": [{"name": "spark-local-dir-1", "emptyDir": {"sizeLimit": "50Gi"}}],
+        "volumeMounts": [{"name": "spark-local-dir-1", "mountPath": "/var/data/local"}],
+    }
+    objects = helm3.render({"executor": added})
+    pod = objects.pod("executor")
+    assert added["volumes"][0] in pod["volumes"]
+    assert added["volumeMounts"][0] in container(pod)["volumeMounts"]
+    assert "spark-local-dir-1" not in json.dumps(objects.pod("driver"))
+
+
+@pytest.mark.parametrize("role", PODS)
+def test_pods_use_the_proxy_for_the_store_and_not_for_the_cluster(helm3, role):
+    proxy = {"url": "http://proxy.example:3128/", "noProxy": "store.example", "addresses": ["10.0.9.0/24"]}
+    objects = helm3.render({"proxy": proxy})
+    environment = {entry["name"]: entry.get("value") for entry in container(objects.pod(role))["env"]}
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):
+        assert environment[name] == "http://proxy.example:3128"
+    assert environment["NO_PROXY"] == environment["no_proxy"]
+    without = set(environment["NO_PROXY"].split(","))
+    assert {"store.example", ".svc", "$(KUBERNETES_SERVICE_HOST)", "169.254.170.23"} <= without
+    settings = objects.spec["sparkConf"]
+    assert settings["spark.hadoop.fs.s3a.proxy.host"] == "proxy.example"
+    assert settings["spark.hadoop.fs.s3a.proxy.port"] == "3128"
+
+
+@pytest.mark.parametrize("role", PODS)
+def test_without_a_proxy_no_variable_names_one(helm3, role):
+    assert "proxy" not in json.dumps(helm3.render().pod(role)).lower()
+
+
+@pytest.mark.parametrize("role", PODS)
+def test_variables_can_be_added_to_the_environment(helm3, role):
+    named = role if role in ROLES else "driver"
+    (other,) = {*ROLES} - {named}
+    literal = {"name": "MALLOC_ARENA_MAX", "value": "2"}
+    secret = {"name": "API_TOKEN", "valueFrom": {"secretKeyRef": {"name": "api", "key": "token"}}}
+    every = {"prefix": "OTHER_", "configMapRef": {"name": "variables"}}
+    objects = helm3.render({named: {"extraEnv": [literal, secret], "extraEnvFrom": [every]}})
+    added = container(objects.pod(role))
+    assert literal in added["env"]
+    assert secret in added["env"]
+    assert added["envFrom"] == [every]
+    assert "MALLOC_ARENA_MAX" not in json.dumps(objects.pod(other))
+
+
 @pytest.mark.parametrize("role", ROLES)
 def test_the_container_has_the_name_that_spark_expects(helm3, role):
     assert container(helm3.render().pod(role))["name"] == f"spark-kubernetes-{role}"
@@ -80,10 +131,45 @@ def test_the_container_has_the_name_that_spark_expects(helm3, role):
 @pytest.mark.parametrize("role", ROLES)
 def test_pods_have_their_roles_label_and_the_added_ones(helm3, role):
     objects = helm3.render({role: {"labels": {"team": "fruit"}, "annotations": {"note": "x"}}})
-    metadata = objects.spec[role]["template"]["metadata"]
+    metadata = objects.metadata(role)
     assert metadata["labels"]["app.kubernetes.io/component"] == role
     assert metadata["labels"]["team"] == "fruit"
-    assert metadata["annotations"] == {"note": "x"}
+    assert metadata["annotations"].items() >= {"note": "x"}.items()
+
+
+def test_the_doctor_has_the_drivers_labels_and_annotations(helm3):
+    """Admission and billing that ask for a label would let the driver pass, and not the doctor."""
+    driver = {"labels": {"team": "fruit"}, "annotations": {"note": "x", "helm.sh/hook": "post-install"}}
+    metrics = {"enabled": True, "namespaceLabels": {"a": "b"}}
+    metadata = helm3.render({"driver": driver, "metrics": metrics}).metadata("doctor")
+    assert metadata["labels"]["app.kubernetes.io/component"] == "doctor"
+    assert metadata["labels"]["team"] == "fruit"
+    assert metadata["annotations"] == {
+        **NOT_TO_BE_EVICTED,
+        "note": "x",
+        "helm.sh/hook": "test",
+        "helm.sh/hook-delete-policy": "before-hook-creation",
+    }
+
+
+@pytest.mark.parametrize("role", ["driver", "doctor"])
+def test_the_driver_is_not_evicted_to_save_a_node(helm3, role):
+    assert helm3.render().metadata(role)["annotations"].items() >= NOT_TO_BE_EVICTED.items()
+    allowed = {"karpenter.sh/do-not-disrupt": "false"}
+    annotations = helm3.render({"driver": {"annotations": allowed}}).metadata(role)["annotations"]
+    assert annotations.items() >= {**NOT_TO_BE_EVICTED, **allowed}.items()
+
+
+def test_executors_may_be_evicted(helm3):
+    assert "annotations" not in helm3.render().metadata("executor")
+
+
+@pytest.mark.parametrize("role", PODS)
+def test_the_size_of_writable_folders_can_be_limited(helm3, role):
+    values = {named: {"emptyDirSizeLimit": "8Gi"} for named in ROLES}
+    volumes = {volume["name"]: volume for volume in helm3.render(values).pod(role)["volumes"]}
+    for name in ("verger-tmp", "verger-work"):
+        assert volumes[name]["emptyDir"] == {"sizeLimit": "8Gi"}
 
 
 def test_the_application_has_no_component_label(helm3):

@@ -8,9 +8,11 @@ from tests.chart.conftest import cluster, merge_values
 
 pytestmark = pytest.mark.required_in_ci
 
-# What any address is not: a node's own services, of which one hands out the node's role.
-NOT_THERE = {"0.0.0.0/0": ["169.254.0.0/16"], "::/0": ["fe80::/10", "fd00:ec2::254/128"]}
-EVERYWHERE = set(NOT_THERE)
+# What any address never includes: a node's own services, of which one hands out the node's role.
+OF_NODES = {"0.0.0.0/0": ["169.254.0.0/16"], "::/0": ["fe80::/10", "fd00:ec2::254/128"]}
+PRIVATE = {"0.0.0.0/0": ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10"], "::/0": ["fc00::/7"]}
+NOT_THERE = {block: OF_NODES[block] + PRIVATE[block] for block in OF_NODES}
+EVERYWHERE = set(OF_NODES)
 IN_CLUSTER = {
     "run": {"endpoint_url": "http://store.store:9000", "store_location": "eu"},
     "networkPolicy": {"store": {"namespace": "store", "podLabels": {"app": "store"}}},
@@ -53,7 +55,7 @@ def flows(objects, role):
 
 def named(peer, labels):
     if "ipBlock" in peer:
-        assert peer["ipBlock"].get("except") == NOT_THERE.get(peer["ipBlock"]["cidr"])
+        assert {*OF_NODES.get(peer["ipBlock"]["cidr"], ())} <= {*peer["ipBlock"].get("except", ())}
         return {peer["ipBlock"]["cidr"]}
     if "namespaceSelector" in peer:
         return {json.dumps(peer["namespaceSelector"]["matchLabels"]) + json.dumps(peer.get("podSelector", {}))}
@@ -63,7 +65,10 @@ def named(peer, labels):
 
 DNS = '{"kubernetes.io/metadata.name": "kube-system"}{"matchLabels": {"k8s-app": "kube-dns"}}'
 STORE = '{"kubernetes.io/metadata.name": "store"}{"matchLabels": {"app": "store"}}'
-OF_ALL = {("to", DNS, 53, "UDP"), ("to", DNS, 53, "TCP"), ("to", STORE, 9000, "TCP")}
+CACHE = "169.254.20.10/32"
+OF_ALL = {("to", who, 53, protocol) for who in (DNS, CACHE) for protocol in ("UDP", "TCP")} | {
+    ("to", STORE, 9000, "TCP")
+}
 OF_THE_DRIVER = {
     ("from", "executor", 7078, "TCP"),
     ("from", "executor", 7079, "TCP"),
@@ -77,6 +82,13 @@ OF_EXECUTORS = {
     ("to", "driver", 7079, "TCP"),
     ("to", "executor", 7079, "TCP"),
 }
+
+
+def excepted(objects, role):
+    """What the blocks of any address do not include."""
+    policy = objects.one("NetworkPolicy", f"orchard-{role}")["spec"]
+    blocks = [peer["ipBlock"] for rule in policy["egress"] for peer in rule["to"] if "ipBlock" in peer]
+    return {block["cidr"]: set(block["except"]) for block in blocks if "except" in block}
 
 
 def to_the_store(objects, role):
@@ -112,6 +124,27 @@ class TestStore:
     def test_aws_is_allowed_at_any_public_address(self, helm3, role, endpoint):
         objects = helm3.render({"run": {"endpoint_url": endpoint}})
         assert to_the_store(objects, role) == {(block, 443) for block in EVERYWHERE}
+
+    @pytest.mark.parametrize("role", ["driver", "executor"])
+    def test_any_address_on_aws_does_not_include_private_networks(self, helm3, role):
+        """The API server and every service of the VPC listen on 443 too."""
+        assert excepted(helm3.render(), role) == {block: set(NOT_THERE[block]) for block in EVERYWHERE}
+
+    def test_what_any_address_excludes_can_be_set(self, helm3):
+        objects = helm3.render({"networkPolicy": {"store": {"except": ["10.0.0.0/16", "fd00::/64"]}}})
+        own = {"0.0.0.0/0": {"10.0.0.0/16"}, "::/0": {"fd00::/64"}}
+        assert excepted(objects, "driver") == {block: own[block] | set(OF_NODES[block]) for block in EVERYWHERE}
+
+    def test_a_nodes_own_services_are_excluded_always(self, helm3):
+        objects = helm3.render({"networkPolicy": {"store": {"except": [], "addresses": ["0.0.0.0/0", "10.0.5.0/24"]}}})
+        assert excepted(objects, "driver")["0.0.0.0/0"] == {"169.254.0.0/16"}
+        assert ("10.0.5.0/24", 443) in to_the_store(objects, "driver")
+
+    def test_an_interface_endpoint_needs_its_addresses(self, helm3):
+        run = {"endpoint_url": "https://bucket.vpce-0a1b-cd.s3.eu-west-3.vpce.amazonaws.com", "region": "eu-west-3"}
+        assert "networkPolicy.store.addresses: give the subnets" in helm3.refuses({"run": run})
+        objects = helm3.render({"run": run, "networkPolicy": {"store": {"addresses": ["10.0.5.0/24"]}}})
+        assert to_the_store(objects, "driver") == {("10.0.5.0/24", 443)}
 
     @pytest.mark.parametrize("role", ["driver", "executor"])
     def test_addresses_can_be_given_for_aws_too(self, helm3, role):
@@ -151,6 +184,16 @@ def test_the_pod_identity_agent_is_allowed_where_it_is_used(helm3):
     assert flows(objects, "executor") == OF_ALL | OF_EXECUTORS | agent
 
 
+@pytest.mark.parametrize("role", ["driver", "executor"])
+def test_a_proxy_is_reached_in_the_stores_place(helm3, role):
+    """On any cluster the rest is as without it."""
+    proxy = {"proxy": {"url": "http://proxy.example:3128/", "addresses": ["10.0.9.0/24"]}}
+    reached = flows(helm3.render(merge_values(IN_CLUSTER, proxy)), role)
+    directly = ("to", STORE, 9000, "TCP")
+    expected = OF_ALL | (OF_THE_DRIVER if role == "driver" else OF_EXECUTORS)
+    assert reached == expected - {directly} | {("to", "10.0.9.0/24", 3128, "TCP")}
+
+
 def test_metrics_can_be_read_from_the_given_namespace_only(helm3):
     metrics = {"metrics": {"enabled": True, "namespaceLabels": {"team": "operations"}}}
     objects = helm3.render(merge_values(IN_CLUSTER, metrics))
@@ -161,9 +204,16 @@ def test_metrics_can_be_read_from_the_given_namespace_only(helm3):
     assert "annotations" not in objects.spec["executor"]["template"]["metadata"]
 
 
-def test_a_dns_cache_on_the_nodes_is_allowed(helm3):
-    objects = helm3.render(merge_values(IN_CLUSTER, {"networkPolicy": {"dns": {"addresses": ["169.254.20.10/32"]}}}))
-    assert ("to", "169.254.20.10/32", 53, "UDP") in flows(objects, "executor")
+@pytest.mark.parametrize("role", ["driver", "executor", "doctor"])
+def test_a_dns_cache_on_the_nodes_is_allowed(helm3, role):
+    assert ("to", CACHE, 53, "UDP") in flows(helm3.render(IN_CLUSTER), role)
+
+
+def test_dns_at_an_address_is_allowed_beside_its_pods(helm3):
+    """On EKS Auto Mode the nodes answer at the ClusterIP, and no pod has the label."""
+    given = merge_values(IN_CLUSTER, {"networkPolicy": {"dns": {"addresses": ["172.20.0.10/32", CACHE]}}})
+    reached = flows(helm3.render(given), "executor")
+    assert {who for _, who, port, _ in reached if port == 53} == {DNS, CACHE, "172.20.0.10/32"}
 
 
 def test_the_port_of_dns_can_be_set(helm3):
@@ -184,6 +234,25 @@ class TestApiServer:
         found = {("to", "172.18.0.2/32", 6443, "TCP"), ("to", "172.18.0.3/32", 6443, "TCP")}
         assert found <= flows(objects, "driver")
         assert not found & flows(objects, "executor")
+
+    def test_the_services_own_address_is_looked_up_too(self, helm):
+        """Agents that filter before they translate addresses see it, and not those of the endpoints."""
+        given = merge_values(IN_CLUSTER, {"networkPolicy": {"apiServer": {"addresses": []}}})
+        with cluster() as where:
+            objects = helm.render(given, "--dry-run=server", "--disable-openapi-validation", *where)
+        found = {("to", "10.96.0.1/32", 443, "TCP"), ("to", "fd00::1/128", 443, "TCP")}
+        assert found <= flows(objects, "driver")
+        assert not found & flows(objects, "executor")
+
+    @pytest.mark.parametrize("role", ["driver", "doctor"])
+    def test_the_services_own_address_can_be_given(self, helm3, role):
+        given = {"networkPolicy": {"apiServer": {"clusterIPs": ["10.100.0.1", "fd00::1"], "port": 6443}}}
+        reached = flows(helm3.render(given), role)
+        assert {
+            ("to", "10.0.0.1/32", 6443, "TCP"),
+            ("to", "10.100.0.1/32", 443, "TCP"),
+            ("to", "fd00::1/128", 443, "TCP"),
+        } <= reached
 
     def test_a_cluster_that_reports_no_address_is_an_error(self, helm3):
         with cluster(says={}) as where:

@@ -1,5 +1,7 @@
 """What a release may not say is refused before anything is made, in words that name the value."""
 
+import ipaddress
+
 import pytest
 
 from tests.chart.conftest import LEAST, merge_values, nested
@@ -49,7 +51,29 @@ REFUSED = [
     ("run.endpoint_url", "http://store.store:9000", "networkPolicy.store: say where the store"),
     ("networkPolicy.apiServer.addresses", [], "networkPolicy.apiServer.addresses: give the API server's CIDRs"),
     ("networkPolicy.apiServer.addresses", ["10.0.0.1"], "/networkPolicy/apiServer/addresses/0"),
+    ("networkPolicy.apiServer.addresses", ["10.0.0.256/16"], "networkPolicy.apiServer.addresses: 10.0.0.256/16 is no"),
+    (
+        "networkPolicy.apiServer.clusterIPs",
+        ["10.100.0.0/16"],
+        "networkPolicy.apiServer.clusterIPs: 10.100.0.0/16 is no",
+    ),
+    ("networkPolicy.store.addresses", ["10.0.0.0/33"], "networkPolicy.store.addresses: 10.0.0.0/33 is no CIDR"),
+    ("networkPolicy.store.addresses", ["10.0.0/8"], "networkPolicy.store.addresses: 10.0.0/8 is no CIDR"),
+    ("networkPolicy.store.addresses", ["10.00.0.0/8"], "networkPolicy.store.addresses: 10.00.0.0/8 is no CIDR"),
+    ("networkPolicy.store.except", ["0.0.0.0/0"], "networkPolicy.store.except: 0.0.0.0/0 is every address"),
+    ("networkPolicy.store.except", ["fe80::/129"], "networkPolicy.store.except: fe80::/129 is no CIDR"),
+    ("networkPolicy.dns.addresses", ["fd00::1::2/64"], "networkPolicy.dns.addresses: fd00::1::2/64 is no CIDR"),
+    ("networkPolicy.dns.addresses", ["fd00:1/64"], "networkPolicy.dns.addresses: fd00:1/64 is no CIDR"),
+    ("networkPolicy.dns.addresses", [":::/64"], "networkPolicy.dns.addresses: :::/64 is no CIDR"),
+    ("proxy.url", "http://user:word@proxy:3128", "/proxy/url"),
+    ("proxy.url", "proxy:3128", "/proxy/url"),
+    ("proxy.url", "http://proxy:3128", "proxy.addresses: give the CIDRs of http://proxy:3128"),
+    ("proxy", {"url": "http://proxy:3128", "addresses": ["10.0.0/8"]}, "proxy.addresses: 10.0.0/8 is no CIDR"),
+    ("driver.extraEnv", [{"name": "https_proxy", "value": "http://a:1"}], "driver.extraEnv: https_proxy is refused"),
     ("metrics.enabled", True, "metrics.namespaceLabels: say from which namespace"),
+    ("metrics.podMonitor.enabled", True, "metrics.podMonitor.enabled: needs metrics.enabled"),
+    ("metrics.prometheusRule.enabled", True, "metrics.prometheusRule.enabled: needs metrics.enabled"),
+    ("metrics.podMonitor.interval", "15", "/metrics/podMonitor/interval"),
     # what belongs together
     ("command", "delete", "/command"),
     ("command", "project", "fittedRun: is required"),
@@ -97,13 +121,35 @@ REFUSED = [
     ("executor.labels.spark-role", "driver", "executor.labels: spark-role is reserved"),
     ("driver.affinity", {}, "'affinity'"),
     ("driver.env", [], "'env'"),
+    ("driver.extraEnv", [{"name": "A-B", "value": "c"}], "/driver/extraEnv/0/name"),
+    ("driver.extraEnv", [{"name": "A", "value": 1}], "/driver/extraEnv/0/value"),
+    ("driver.extraEnv", [{"name": "VERGER_INPUT", "value": "s3://a/b"}], "driver.extraEnv: VERGER_INPUT is refused"),
+    ("executor.extraEnv", [{"name": "SPARK_USER", "value": "x"}], "executor.extraEnv: SPARK_USER is refused"),
+    ("executor.extraEnv", [{"name": "HOME", "value": "/"}], "executor.extraEnv: HOME is refused"),
+    ("driver.extraEnv", [{"name": "AWS_REGION", "value": "us-east-1"}], "run.region"),
+    ("driver.extraEnv", [{"name": "AWS_SECRET_ACCESS_KEY", "value": "x"}], "credentials.existingSecret"),
+    ("driver.extraEnv", [{"name": "API_TOKEN", "value": "x"}], "driver.extraEnv: API_TOKEN: a secret belongs into"),
+    ("driver.extraEnv", 2 * [{"name": "A", "value": "x"}], "driver.extraEnv: A is given twice"),
+    ("driver.extraEnv", [{"name": "A", "value": "x", "valueFrom": {"fieldRef": {}}}], "not both"),
+    ("executor.extraEnvFrom", [{"prefix": "A_"}], "executor.extraEnvFrom: name a ConfigMap"),
+    (
+        "executor.volumeMounts",
+        [{"name": "a", "mountPath": "/a"}],
+        "executor.volumeMounts: a is none of executor.volumes",
+    ),
     ("securityContext.runAsUser", 0, "/securityContext/runAsUser"),
     ("securityContext.privileged", True, "'privileged'"),
+    ("applicationLabels.app\\.kubernetes\\.io/name", "x", "applicationLabels: app.kubernetes.io/name is reserved"),
+    ("applicationLabels.queue", "of the team", "/applicationLabels/queue"),
+    ("schedule.cron", "every night", "/schedule/cron"),
+    ("schedule.cron", "0 0 3 * * *", "/schedule/cron"),
+    ("schedule.timeZone", "", "/schedule/timeZone"),
+    ("schedule.successfulRunHistoryLimit", 0, "/schedule/successfulRunHistoryLimit"),
     # units, counts, names
     ("image.repository", "registry.example/verger:1", "/image/repository"),
     ("image.repository", "verger:1", "/image/repository"),
     ("image.repository", f"registry.example:5000/verger@sha256:{64 * 'a'}", "/image/repository"),
-    ("image.repository", "", "/image/repository"),
+    ("image.repository", "", "image.repository: is required"),
     ("image.digest", "sha256:abc", "/image/digest"),
     ("image.digest", 64 * "a", "/image/digest"),
     ("image.pullSecrets", [""], "/image/pullSecrets/0"),
@@ -121,6 +167,70 @@ REFUSED = [
     ("driver.coreRequest", "half", "/driver/coreRequest"),
     ("executor.instances", 0, "/executor/instances"),
     ("executor.cores", 0, "/executor/cores"),
+    # what Kubernetes or Spark would refuse later
+    ("executor.coreLimit", "500m", "executor.coreLimit: 500m is less than the request, 1"),
+    ("driver", {"coreRequest": "1.5", "coreLimit": "1"}, "driver.coreLimit: 1 is less than the request, 1.5"),
+    (
+        "executor",
+        {"ephemeralStorageRequest": "1Gi", "ephemeralStorageLimit": "1G"},
+        "executor.ephemeralStorageLimit: 1G",
+    ),
+    ("driver.ephemeralStorageRequest", "8gb", "/driver/ephemeralStorageRequest"),
+    ("driver.emptyDirSizeLimit", "0", "/driver/emptyDirSizeLimit"),
+    ("executor.memory", "100m", "executor.memory: 100m is less than 450m"),
+    ("run.driver_memory", "2000g", "run.driver_memory: 2000g is more than 1024g"),
+    ("executor.memoryOverhead", "2000000m", "executor.memoryOverhead: 2000000m is more than 1024g"),
+    ("driver.labels.team", "fruit and vegetables", "/driver/labels/team"),
+    ("driver.labels.team", 64 * "x", "/driver/labels/team"),
+    ("executor.labels.of the team", "fruit", "'of the team'"),
+    ("executor.annotations.-note", "x", "'-note'"),
+    ("driver.nodeSelector.pool", "a/b", "/driver/nodeSelector/pool"),
+    ("spot.nodeLabels.lifecycle", "-spot", "/spot/nodeLabels/lifecycle"),
+    ("metrics.namespaceLabels.team", "a b", "/metrics/namespaceLabels/team"),
+    ("networkPolicy.store.podLabels.app", "a b", "/networkPolicy/store/podLabels/app"),
+    ("driver.nodeExpressions", [{"key": "a", "operator": "in", "values": ["b"]}], "/driver/nodeExpressions/0/operator"),
+    ("driver.nodeExpressions", [{"key": "a"}], "'operator'"),
+    ("driver.nodeExpressions", [{"key": "a", "operator": "In"}], "driver.nodeExpressions: a: operator In needs values"),
+    ("executor.nodeExpressions", [{"key": "a", "operator": "Exists", "values": ["b"]}], "Exists takes no values"),
+    ("executor.nodeExpressions", [{"key": "a", "operator": "Gt", "values": ["b"]}], "Gt needs one whole number"),
+    ("executor.nodeExpressions", [{"key": "a", "operator": "Gt", "values": []}], "Gt needs one whole number"),
+    ("driver.tolerations", [{"key": "a", "effect": "NoRun"}], "/driver/tolerations/0/effect"),
+    ("driver.tolerations", [{"key": "a", "operator": "exists"}], "/driver/tolerations/0/operator"),
+    ("executor.tolerations", [{"key": "a", "operator": "Exists", "value": "b"}], "executor.tolerations: a: operator"),
+    ("spot.tolerations", [{"value": "b"}], "spot.tolerations: without a key"),
+    ("spot.tolerations", [{"key": "a", "tolerationSeconds": 5}], "spot.tolerations: a: tolerationSeconds"),
+    ("executor.topologySpreadConstraints", [{"maxSkew": 1}], "'topologyKey'"),
+    (
+        "executor.topologySpreadConstraints",
+        [{"maxSkew": 0, "topologyKey": "a", "whenUnsatisfiable": "ScheduleAnyway"}],
+        "/executor/topologySpreadConstraints/0/maxSkew",
+    ),
+    ("driver.serviceAccount.name", "default", "driver.serviceAccount.name: default is a name that is taken"),
+    (
+        "executor.serviceAccount.name",
+        "orchard-driver",
+        "executor.serviceAccount.name: orchard-driver is a name that is",
+    ),
+    ("driver.volumes", [{"name": "a", "hostPath": {"path": "/"}}], "driver.volumes: hostPath is refused"),
+    ("driver.volumes", [{"name": "a", "nfs": {"server": "s", "path": "/"}}], "driver.volumes: nfs is refused"),
+    ("driver.volumes", [{"name": "a"}], "driver.volumes: a must be exactly one of"),
+    ("driver.volumes", [{"name": "a", "emptyDir": {}, "secret": {}}], "driver.volumes: a must be exactly one of"),
+    ("driver.volumes", [{"emptyDir": {}}], "'name'"),
+    ("driver.volumes", [{"name": "A_", "emptyDir": {}}], "/driver/volumes/0/name"),
+    ("driver.volumes", [{"name": "verger-tmp", "emptyDir": {}}], "driver.volumes: verger-tmp is a name that is taken"),
+    ("driver.volumes", 2 * [{"name": "a", "emptyDir": {}}], "driver.volumes: a is a name that is taken"),
+    ("driver.volumeMounts", [{"name": "a", "mountPath": "/a"}], "driver.volumeMounts: a is none of driver.volumes"),
+    ("driver.volumeMounts", [{"name": "a", "mountPath": "a"}], "/driver/volumeMounts/0/mountPath"),
+    (
+        "driver",
+        {"volumes": [{"name": "a", "emptyDir": {}}], "volumeMounts": [{"name": "a", "mountPath": "/tmp/"}]},
+        "driver.volumeMounts: /tmp/ is a path that is taken",
+    ),
+    (
+        "driver",
+        {"volumes": [{"name": "a", "emptyDir": {}}], "volumeMounts": 2 * [{"name": "a", "mountPath": "/a"}]},
+        "driver.volumeMounts: /a is a path that is taken",
+    ),
     ("retries", -1, "/retries"),
     ("deadlineSeconds", 0, "/deadlineSeconds"),
     ("timeToLiveSeconds", "1h", "/timeToLiveSeconds"),
@@ -146,6 +256,15 @@ def test_a_compaction_needs_no_input(helm):
     values = merge_values(LEAST, {"command": "compact"})
     values["run"] = {"output": "s3://results/verger"}
     assert helm.template(values, least=False).returncode == 0
+
+
+@pytest.mark.parametrize("block", [
+    "0.0.0.0/0", "10.0.0.7/8", "255.255.255.255/32", "::/0", "::1/128", "fd00::/8", "2001:DB8:0:0:0:0:0:1/64", "1::/16",
+    "1:2:3:4:5:6:7::/112",
+])  # fmt: skip
+def test_a_cidr_that_kubernetes_accepts_is_accepted(helm3, block):
+    ipaddress.ip_network(block, strict=False)
+    helm3.render(nested("networkPolicy.dns.addresses", [block]))
 
 
 @pytest.mark.parametrize("key", [

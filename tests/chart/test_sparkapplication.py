@@ -1,10 +1,11 @@
 """What the operator is told beside the pods: the command, their size, and how long and how often."""
 
+import json
 import re
 
 import pytest
 
-from tests.chart.conftest import ROLES, container, nested
+from tests.chart.conftest import PODS, ROLES, container, nested
 from verger.planning.doctor import WORKER_BYTES
 
 pytestmark = pytest.mark.required_in_ci
@@ -90,6 +91,27 @@ class TestResources:
         size = f"{mebibytes(driver['memory']) + mebibytes(driver['memoryOverhead'])}Mi"
         assert container(objects.pod("doctor"))["resources"]["limits"]["memory"] == size
 
+    @pytest.mark.parametrize("role", PODS)
+    def test_disk_can_be_requested_and_limited(self, helm3, role):
+        named = role if role in ROLES else "driver"
+        assert "ephemeral-storage" not in json.dumps(helm3.render().pod(role))
+        given = {named: {"ephemeralStorageRequest": "4Gi", "ephemeralStorageLimit": "8Gi"}}
+        resources = container(helm3.render(given).pod(role))["resources"]
+        assert resources["requests"]["ephemeral-storage"] == "4Gi"
+        assert resources["limits"]["ephemeral-storage"] == "8Gi"
+        # those that Spark adds to a template's are not in it
+        assert ("cpu" in resources["requests"]) is (role == "doctor")
+
+
+class TestSecurity:
+    def test_pods_of_a_run_know_one_another_and_encrypt_what_they_send(self, helm3):
+        settings = helm3.render().spec["sparkConf"]
+        assert settings["spark.authenticate"] == "true"
+        assert settings["spark.network.crypto.enabled"] == "true"
+
+    def test_the_ui_cannot_end_a_run(self, helm3):
+        assert helm3.render().spec["sparkConf"]["spark.ui.killEnabled"] == "false"
+
 
 class TestTime:
     def test_a_run_that_fails_is_tried_again_twice(self, helm3):
@@ -100,6 +122,16 @@ class TestTime:
         assert helm3.render().pod("driver")["activeDeadlineSeconds"] == 86_400
         assert helm3.render({"deadlineSeconds": 1_000_000}).pod("driver")["activeDeadlineSeconds"] == 1_000_000
         assert "activeDeadlineSeconds" not in helm3.render({"deadlineSeconds": None}).pod("driver")
+
+    @pytest.mark.parametrize(
+        ("total", "deadline", "retries", "attempt"),
+        [(3000, 86_400, 2, 993), (3000, None, 2, 993), (3000, 600, 2, 600), (3600, 86_400, 0, 3600), (5, 600, 2, 1)],
+    )
+    def test_all_attempts_together_have_a_deadline(self, helm3, total, deadline, retries, attempt):
+        given = {"totalDeadlineSeconds": total, "deadlineSeconds": deadline, "retries": retries}
+        assert helm3.render(given).pod("driver")["activeDeadlineSeconds"] == attempt
+        # with the operator's pauses between them
+        assert (retries + 1) * attempt + 10 * retries <= max(total, 23)
 
     def test_a_finished_application_is_kept_unless_a_time_to_live_is_set(self, helm3):
         assert "timeToLiveSeconds" not in helm3.render().spec
@@ -114,3 +146,31 @@ class TestTime:
         assert spec["driver"]["template"]["spec"]["terminationGracePeriodSeconds"] == 90
         # Spark 4.3 overwrites an executor's by this setting
         assert spec["sparkConf"]["spark.kubernetes.executor.terminationGracePeriodSeconds"] == "120s"
+
+
+SCHEDULE = {"schedule": {"cron": "*/5 * * * *", "timeZone": "Europe/Paris"}}
+
+
+class TestSchedule:
+    def test_a_scheduled_run_is_the_run_of_a_release_without_a_schedule(self, helm3):
+        assert helm3.render(SCHEDULE).spec == helm3.render().spec
+
+    def test_runs_do_not_overlap(self, helm3):
+        scheduled = helm3.render(SCHEDULE).one("ScheduledSparkApplication")["spec"]
+        assert scheduled["concurrencyPolicy"] == "Forbid"
+        assert (scheduled["schedule"], scheduled["timeZone"]) == ("*/5 * * * *", "Europe/Paris")
+        assert (scheduled["successfulRunHistoryLimit"], scheduled["failedRunHistoryLimit"]) == (1, 1)
+
+    @pytest.mark.parametrize("suspend", [False, True])
+    def test_a_schedule_can_be_suspended(self, helm3, suspend):
+        objects = helm3.render({**SCHEDULE, "suspend": suspend})
+        assert objects.one("ScheduledSparkApplication")["spec"]["suspend"] is suspend
+        assert "suspend" not in objects.spec
+
+    @pytest.mark.parametrize("cron", ["", "@daily", "@every 10m", "0 3 * * mon-fri", "15,45 */2 1 1 ?"])
+    def test_labels_of_the_application_reach_it_alone(self, helm3, cron):
+        queue = {"kueue.x-k8s.io/queue-name": "fruit"}
+        objects = helm3.render({"schedule": {"cron": cron}, "applicationLabels": queue})
+        kind = "ScheduledSparkApplication" if cron else "SparkApplication"
+        assert objects.one(kind)["metadata"]["labels"].items() >= queue.items()
+        assert not [role for role in PODS if queue.keys() & objects.metadata(role)["labels"].keys()]

@@ -74,6 +74,16 @@ matchExpressions:
 {{- end }}
 {{- end }}
 
+{{/* Seconds of one attempt, or nothing: its share of them all, between which the operator waits for ten seconds. */}}
+{{- define "verger.deadline" -}}
+{{- $deadline := .Values.deadlineSeconds }}
+{{- with .Values.totalDeadlineSeconds }}
+{{- $share := max 1 (div (sub (int64 .) (mul 10 (int64 $.Values.retries))) (add1 (int64 $.Values.retries))) }}
+{{- $deadline = ternary $share (min $share (int64 ($deadline | default $share))) (kindIs "invalid" $deadline) }}
+{{- end }}
+{{- with $deadline }}{{ int64 . }}{{ end }}
+{{- end }}
+
 {{/* Regions on whose nodes pods may run: those of the values, and what `run` opts in to. */}}
 {{- define "verger.regions" -}}
 {{- $regions := .Values.residency.regions }}

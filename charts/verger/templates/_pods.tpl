@@ -3,15 +3,22 @@
 
 {{- define "verger.podMetadata" -}}
 {{- $pod := index .root.Values .role -}}
+{{- $component := .component | default .role -}}
 labels:
   {{- with $pod.labels }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
   {{- include "verger.labels" .root | nindent 2 }}
-  app.kubernetes.io/component: {{ .component | default .role }}
+  app.kubernetes.io/component: {{ $component }}
 {{- $annotations := $pod.annotations }}
-{{- if and (eq .role "driver") .root.Values.metrics.enabled }}
+{{- if eq .role "driver" }}
+{{- $annotations = merge (dict) $annotations (dict "karpenter.sh/do-not-disrupt" "true" "cluster-autoscaler.kubernetes.io/safe-to-evict" "false") }}
+{{- end }}
+{{- if and (eq $component "driver") .root.Values.metrics.enabled }}
 {{- $annotations = merge (dict "prometheus.io/scrape" "true" "prometheus.io/port" "4040" "prometheus.io/path" "/metrics/prometheus") $annotations }}
+{{- end }}
+{{- if eq $component "doctor" }}{{/* not hook-succeeded: helm 3 could not show its log then */}}
+{{- $annotations = merge (dict "helm.sh/hook" "test" "helm.sh/hook-delete-policy" "before-hook-creation") $annotations }}
 {{- end }}
 {{- with $annotations }}
 annotations:
@@ -101,7 +108,7 @@ nodeAffinity:
     {{- end }}
   {{- end }}
   {{- end }}
-{{- if eq .role "executor" }}
+{{- if and (eq .role "executor") .root.Values.executor.spreadOverNodes }}
 podAntiAffinity:
   preferredDuringSchedulingIgnoredDuringExecution:
     - weight: 100
@@ -114,12 +121,17 @@ podAntiAffinity:
 
 {{/* The container but its name, image, arguments and resources. */}}
 {{- define "verger.container" -}}
+{{- $pod := index .root.Values .role -}}
 securityContext:
   allowPrivilegeEscalation: false
   readOnlyRootFilesystem: true
   capabilities:
     drop: [ALL]
 terminationMessagePolicy: FallbackToLogsOnError
+{{- if and (not .component) (or $pod.ephemeralStorageRequest $pod.ephemeralStorageLimit) }}
+resources: # Spark adds cores and memory
+  {{- include "verger.storageResources" . | nindent 2 }}
+{{- end }}
 env:
   - name: HOME
     value: /tmp
@@ -143,6 +155,26 @@ env:
   - name: AWS_CA_BUNDLE
     value: /etc/verger-ca/ca.crt
   {{- end }}
+  {{- with .root.Values.proxy }}
+  {{- if .url }}
+  {{- $without := "localhost,127.0.0.1,169.254.169.254,169.254.170.23,kubernetes.default.svc,.svc,.cluster.local,$(KUBERNETES_SERVICE_HOST)" }}
+  {{- with .noProxy }}{{ $without = printf "%s,%s" $without . }}{{ end }}
+  {{- $address := trimSuffix "/" .url }}
+  {{- range $name, $value := dict "HTTP_PROXY" $address "HTTPS_PROXY" $address "NO_PROXY" $without }}
+  - name: {{ $name }}
+    value: {{ $value | quote }}
+  - name: {{ lower $name }}
+    value: {{ $value | quote }}
+  {{- end }}
+  {{- end }}
+  {{- end }}
+  {{- with $pod.extraEnv }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- with $pod.extraEnvFrom }}
+envFrom:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
 volumeMounts:
   - name: verger-tmp
     mountPath: /tmp
@@ -158,18 +190,30 @@ volumeMounts:
     mountPath: /etc/verger-ca
     readOnly: true
   {{- end }}
-  {{- if eq .role "driver" }}
-  {{- with .root.Values.driver.volumeMounts }}
+  {{- with $pod.volumeMounts }}
   {{- toYaml . | nindent 2 }}
-  {{- end }}
   {{- end }}
 {{- end }}
 
+{{- define "verger.storageResources" -}}
+{{- $pod := index .root.Values .role -}}
+{{- with $pod.ephemeralStorageRequest -}}
+requests:
+  ephemeral-storage: {{ . | quote }}
+{{ end }}
+{{- with $pod.ephemeralStorageLimit -}}
+limits:
+  ephemeral-storage: {{ . | quote }}
+{{- end }}
+{{- end }}
+
 {{- define "verger.volumes" -}}
+{{- $empty := "emptyDir: {}" }}
+{{- with (index .root.Values .role).emptyDirSizeLimit }}{{ $empty = printf "emptyDir: {sizeLimit: %s}" (quote .) }}{{ end -}}
 - name: verger-tmp
-  emptyDir: {}
+  {{ $empty }}
 - name: verger-work
-  emptyDir: {}
+  {{ $empty }}
 {{- if eq .role "driver" }}
 - name: verger-run
   configMap:
@@ -185,9 +229,7 @@ volumeMounts:
         path: ca.crt
 {{- end }}
 {{- end }}
-{{- if eq .role "driver" }}
-{{- with .root.Values.driver.volumes }}
+{{- with (index .root.Values .role).volumes }}
 {{ toYaml . }}
-{{- end }}
 {{- end }}
 {{- end }}

@@ -19,8 +19,8 @@
 {{- end }}
 {{- end }}
 
-{{/* On AWS any address on 443, since S3 and STS have no fixed ones, but a node's own services, of which one hands
-     out the node's role. Elsewhere the store that was named, and nothing else. */}}
+{{/* The store that was named, and nothing else. On AWS it has no fixed addresses: there it is any address on 443 but
+     those in networkPolicy.store.except. */}}
 {{- define "verger.toStore" -}}
 {{- $endpoint := .Values.run.endpoint_url | default "https://" -}}
 {{- $default := ternary 443 80 (hasPrefix "https:" $endpoint) -}}
@@ -28,6 +28,9 @@
 {{- with .Values.networkPolicy.store -}}
 {{- if not (or .namespace .addresses (include "verger.onAws" $)) }}
 {{- fail (printf "networkPolicy.store: say where the store at run.endpoint_url (%s) is: namespace and podLabels of its pods, or its addresses; or networkPolicy.enabled: false" $endpoint) }}
+{{- end -}}
+{{- if and (contains ".vpce." $endpoint) (not .addresses) }}
+{{- fail (printf "networkPolicy.store.addresses: give the subnets of the interface endpoint %s; any address does not include them, because they are private" $endpoint) }}
 {{- end -}}
 - to:
     {{- if .namespace }}
@@ -38,20 +41,30 @@
         matchLabels:
           {{- toYaml .podLabels | nindent 10 }}
     {{- end }}
-    {{- range .addresses }}
+    {{- $addresses := .addresses }}
+    {{- if not (or .namespace .addresses) }}{{ $addresses = list "0.0.0.0/0" "::/0" }}{{ end }}
+    {{- range $addresses }}
     - ipBlock:
         cidr: {{ . | quote }}
-    {{- end }}
-    {{- if not (or .namespace .addresses) }}
-    - ipBlock:
-        cidr: 0.0.0.0/0
-        except: [169.254.0.0/16]
-    - ipBlock:
-        cidr: "::/0"
-        except: ["fe80::/10", "fd00:ec2::254/128"]
+        {{- with include "verger.exceptOf" (list . $.Values.networkPolicy.store.except) }}
+        except: {{ . }}
+        {{- end }}
     {{- end }}
   ports:
     - {protocol: TCP, port: {{ int (.port | default $port) }}}
+{{- end }}
+{{- end }}
+
+{{/* What a block does not include, as JSON: of any address, a node's own services, of which one hands out the node's
+     role, and what was excepted. Takes (list cidr except). */}}
+{{- define "verger.exceptOf" -}}
+{{- $never := get (dict "0.0.0.0/0" (list "169.254.0.0/16") "::/0" (list "fe80::/10" "fd00:ec2::254/128")) (first .) }}
+{{- if $never }}
+{{- $except := $never }}
+{{- range last . }}
+{{- if eq (contains ":" .) (contains ":" (first $never)) }}{{ $except = append $except . }}{{ end }}
+{{- end }}
+{{- toJson (uniq $except) }}
 {{- end }}
 {{- end }}
 
@@ -66,9 +79,11 @@
 {{- end }}
 
 {{/* The addresses that were given, else those that the cluster says of itself. Without either a driver would wait for
-     executors for ever, and an open rule would be none: so it is refused. */}}
+     executors for ever, and an open rule would be none: so it is refused. Beside them the Service's own address: some
+     agents look at a packet before that is translated. */}}
 {{- define "verger.toApiServer" -}}
 {{- $given := .Values.networkPolicy.apiServer -}}
+{{- $clusterIPs := $given.clusterIPs -}}
 {{- if $given.addresses -}}
 - to:
     {{- range $given.addresses }}
@@ -82,11 +97,14 @@
 {{- if not $found.endpoints }}
 {{- fail "networkPolicy.apiServer.addresses: give the API server's CIDRs where the chart is rendered without its cluster (helm template, --dry-run=client), as `kubectl get endpointslice kubernetes` says them; or networkPolicy.enabled: false" }}
 {{- end -}}
+{{- if not $clusterIPs }}
+{{- $clusterIPs = dig "spec" "clusterIPs" (list) (lookup "v1" "Service" "default" "kubernetes") }}
+{{- end -}}
 - to:
     {{- range $found.endpoints }}
     {{- range .addresses }}
     - ipBlock:
-        cidr: {{ printf "%s/%d" . (ternary 128 32 (contains ":" .)) | quote }}
+        cidr: {{ include "verger.block" . | quote }}
     {{- end }}
     {{- end }}
   ports:
@@ -94,4 +112,29 @@
     - {protocol: TCP, port: {{ int .port }}}
     {{- end }}
 {{- end }}
+{{- with $clusterIPs }}
+- to:
+    {{- range . }}
+    - ipBlock:
+        cidr: {{ include "verger.block" . | quote }}
+    {{- end }}
+  ports:
+    - {protocol: TCP, port: 443}
+{{- end }}
+{{- end }}
+
+{{/* One address as a CIDR. */}}
+{{- define "verger.block" -}}
+{{ . }}/{{ ternary 128 32 (contains ":" .) }}
+{{- end }}
+
+{{/* A proxy, which goes to the store in the pods' place. */}}
+{{- define "verger.toProxy" -}}
+- to:
+    {{- range .Values.proxy.addresses }}
+    - ipBlock:
+        cidr: {{ . | quote }}
+    {{- end }}
+  ports:
+    - {protocol: TCP, port: {{ regexFind "[0-9]+$" (trimSuffix "/" .Values.proxy.url) }}}
 {{- end }}

@@ -6,15 +6,28 @@
 {{- if not (regexMatch "^[a-z]([-a-z0-9]{0,51}[a-z0-9])?$" .Release.Name) }}
 {{- fail (printf "release name %q: must be a DNS-1035 label of at most 53 characters (a-z, 0-9 and -, the first a letter, the last none of -), since pods and services are named after it" .Release.Name) }}
 {{- end }}
+{{- if and .Values.schedule.cron (gt (len .Release.Name) 43) }}
+{{- fail (printf "release name %q: must have at most 43 characters with schedule.cron, since each run is named after it and the time" .Release.Name) }}
+{{- end }}
 {{- include "verger.validateRun" . }}
 {{- include "verger.validateSparkConf" . }}
 {{- include "verger.validateLabels" . }}
 {{- include "verger.validateNodeSelectors" . }}
+{{- include "verger.validatePods" . }}
+{{- include "verger.validateAddresses" . }}
+{{- if not .Values.image.repository }}
+{{- fail "image.repository: is required: the registry and name under which nodes pull the image, such as 111122223333.dkr.ecr.eu-west-3.amazonaws.com/verger" }}
+{{- end }}
 {{- if eq .Values.image.tag "latest" }}
 {{- fail "image.tag: latest is refused, because it would not say later which version ran; name a version" }}
 {{- end }}
 {{- if and .Values.metrics.enabled (not .Values.metrics.namespaceLabels) }}
 {{- fail "metrics.namespaceLabels: say from which namespace Prometheus reads, such as kubernetes.io/metadata.name: monitoring" }}
+{{- end }}
+{{- range $name := list "podMonitor" "prometheusRule" }}
+{{- if and (index $.Values.metrics $name).enabled (not $.Values.metrics.enabled) }}
+{{- fail (printf "metrics.%s.enabled: needs metrics.enabled, or Prometheus could not reach the driver" $name) }}
+{{- end }}
 {{- end }}
 {{- if eq (include "verger.regions" .) "[]" }}
 {{- fail "residency.regions: is empty, and run.allow_london, run.allow_zurich and run.node_region add none: no node would do" }}
@@ -88,10 +101,16 @@
 {{/* Policies, the operator and Spark know pods by these. */}}
 {{- define "verger.validateLabels" -}}
 {{- range $role := list "driver" "executor" }}
-{{- range $label, $_ := (index $.Values $role).labels }}
-{{- if regexMatch "^(app\\.kubernetes\\.io|helm\\.sh|sparkoperator\\.k8s\\.io)/|^spark-" $label }}
-{{- fail (printf "%s.labels: %s is reserved; it identifies the pods" $role $label) }}
+{{- include "verger.validateReserved" (dict "name" (printf "%s.labels" $role) "labels" (index $.Values $role).labels) }}
 {{- end }}
+{{- include "verger.validateReserved" (dict "name" "applicationLabels" "labels" .Values.applicationLabels) }}
+{{- end }}
+
+{{- define "verger.validateReserved" -}}
+{{- $name := .name }}
+{{- range $label, $_ := .labels }}
+{{- if regexMatch "^(app\\.kubernetes\\.io|helm\\.sh|sparkoperator\\.k8s\\.io)/|^spark-" $label }}
+{{- fail (printf "%s: %s is reserved; it identifies the pods" $name $label) }}
 {{- end }}
 {{- end }}
 {{- end }}
