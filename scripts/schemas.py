@@ -1,9 +1,9 @@
-"""Write the JSON Schemas by which the chart's tests judge what it renders.
+"""Write the JSON Schemas by which tests judge what the chart renders, and what manifests/aws gives to eksctl.
 
     python scripts/schemas.py FOLDER
     kubeconform -strict -schema-location 'FOLDER/{{.ResourceKind}}{{.KindSuffix}}.json' rendered.yaml
 
-They are made of the sources of Kubernetes and of the operator, which Go fetches as modules and checks: no schema is
+They are made of the sources of Kubernetes, the operator and eksctl, which Go fetches as modules and checks: no schema is
 copied, and none comes from a server that may change it. A field that the API does not know is an error. So it is in the
 pod templates of a SparkApplication, in which the operator's CRD itself takes anything.
 """
@@ -20,10 +20,11 @@ from typing import Any
 import yaml
 
 KUBERNETES = "v1.33.13"
+EKSCTL = "v0.215.0"
 CHART = Path(__file__).parents[1] / "charts" / "verger" / "Chart.yaml"
-# What the chart renders, and may come to render, and what manifests/kind asks for.
+# What the chart renders, and may come to render, and what manifests/kind and manifests/aws ask for.
 KINDS = {
-    "": ("ConfigMap", "Namespace", "Pod", "Secret", "Service", "ServiceAccount"),
+    "": ("ConfigMap", "Namespace", "Pod", "ResourceQuota", "Secret", "Service", "ServiceAccount"),
     "apps": ("Deployment",),
     "networking.k8s.io": ("NetworkPolicy",),
     "rbac.authorization.k8s.io": ("ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"),
@@ -115,6 +116,14 @@ def operator(folder: Path, definitions: Schema) -> None:
             write(folder, crd["names"]["kind"], crd["group"], known["name"], schema, definitions)
 
 
+def eksctl(folder: Path) -> None:
+    """Write that of a ClusterConfig, whose sources close every object themselves."""
+    assets = module("github.com/weaveworks/eksctl", EKSCTL) / "pkg" / "apis" / "eksctl.io" / "v1alpha5" / "assets"
+    definitions: Schema = json.loads((assets / "schema.json").read_text())["definitions"]
+    config = copy.deepcopy(definitions["ClusterConfig"])
+    write(folder, "ClusterConfig", "eksctl.io", "v1alpha5", config, definitions)
+
+
 def main() -> None:
     """Write them all."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -122,6 +131,7 @@ def main() -> None:
     folder: Path = parser.parse_args().folder
     folder.mkdir(parents=True, exist_ok=True)
     operator(folder, kubernetes(folder))
+    eksctl(folder)
 
 
 if __name__ == "__main__":
