@@ -3,9 +3,9 @@
     python scripts/schemas.py FOLDER
     kubeconform -strict -schema-location 'FOLDER/{{.ResourceKind}}{{.KindSuffix}}.json' rendered.yaml
 
-They are made of the sources of Kubernetes, the operator and eksctl, which Go fetches as modules and checks: no schema is
-copied, and none comes from a server that may change it. A field that the API does not know is an error. So it is in the
-pod templates of a SparkApplication, in which the operator's CRD itself takes anything.
+They are made of the sources of Kubernetes, the operator and eksctl, which Go fetches as modules and checks: no schema
+is copied, and none comes from a server that may change it. A field that the API does not know is an error. So it is in
+the pod templates of a SparkApplication, in which the operator's CRD itself takes anything.
 """
 
 from __future__ import annotations
