@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Your names. Copy this file, put in your own, and read it into the shell that the steps of README.md are typed into:
 # `. my-names.sh`. It works in bash, zsh and sh.
 
