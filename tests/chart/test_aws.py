@@ -179,7 +179,7 @@ class TestRun:
         assert document("run-values.yaml")["executor"]["instances"] <= GROUPS["executors"]["maxSize"]
 
     def test_pods_have_the_accounts_that_have_the_role(self, rendered):
-        accounts = {rendered.pod(role)["serviceAccountName"] for role in ("driver", "executor")}
+        accounts = {rendered.spec[role]["serviceAccount"] for role in ("driver", "executor")}
         assert accounts == Objects(documents("namespace.yaml")).names("ServiceAccount")
         associated = document("cluster.yaml")["iam"]["podIdentityAssociations"]
         assert accounts == {one["serviceAccountName"] for one in associated if one["namespace"] == NAMESPACE}
