@@ -1,6 +1,6 @@
 # shellcheck shell=sh
 # Your names. Copy this file, put in your own, and read it into the shell that the steps of README.md are typed into:
-# `. my-names.sh`. It works in bash, zsh and sh.
+# `. my-names.sh`. It works in bash and in sh.
 
 export AWS_REGION=eu-west-3 AWS_DEFAULT_REGION=eu-west-3
 export CLUSTER=verger
@@ -8,7 +8,7 @@ export PHOTOGRAPHS=my-photographs # the bucket that is read: a name that nobody 
 export RESULTS=my-results         # the bucket that is written
 export PREFIX=verger              # where in it
 export EMAIL=you@example.org      # who is told what the account costs
-export MONTHLY_USD=50            # from when on
+export MONTHLY_USD=50             # from when on
 
 export ACCOUNT_ID MY_ADDRESS
 ACCOUNT_ID=$(aws sts get-caller-identity --query Account --output text)
