@@ -22,7 +22,7 @@ VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' job/verger/__init__.p
 IMAGE ?= verger:$(VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-slow test-all test-unit test-tools coverage lint format docs lock jars bench-scale image chart schemas programs kind e2e clean java
+.PHONY: help install run test test-slow test-all test-unit test-tools coverage lint format docs lock jars bench bench-scale image chart schemas programs kind e2e clean java
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -83,17 +83,23 @@ lock: .venv-lock/.installed ## Compile requirements/*.in into *.lock (UPGRADE=--
 	cd requirements && $(COMPILE) dev.in -c run.lock -c heic.lock -o dev.lock
 	cd requirements && $(COMPILE) docs.in -c dev.lock -o docs.lock
 	cd requirements && $(COMPILE) lock.in -o lock.lock
+	cd requirements && $(COMPILE) engines.in -o engines.lock
 
 jars: .venv/.jars ## Fetch the jars with which Spark writes to S3 (image/pom.xml), by Maven
 
-BENCH_PHOTOGRAPHS = $(addprefix --photographs ,$(wildcard $(VERGER_TEST_DATA)/fruits))
+# Photographs beside the checkout are taken where VERGER_TEST_DATA names no others; without any, fruit is drawn.
+BENCH_DATA = $${VERGER_TEST_DATA-$(abspath $(wildcard ../shared/data))}
 
-bench-scale: .venv/.tools ## Measure what runs cost as the bucket grows, and draw docs/memory.svg; two hours, 15 GB of disk
+bench: java .venv/.tools ## Measure all of docs/performance.md, and write it; an hour (ARGS='--only pca', ARGS=--quick)
+	@$(MAKE) -s --no-print-directory jars || echo "Runs through S3 will be left out." >&2
+	VERGER_TEST_DATA="$(BENCH_DATA)" $(BIN)/python bench/performance.py $(ARGS)
+
+bench-scale: java .venv/.tools ## Measure what runs cost as the bucket grows, and draw docs/memory.svg; two hours, 15 GB of disk
 	$(BIN)/python bench/scale.py --json build/scale.json
 	$(BIN)/python bench/passes.py
-	$(BIN)/python bench/bucket_runs.py $(BENCH_PHOTOGRAPHS)
-	$(BIN)/python bench/commits.py 6a3a82e $(BENCH_PHOTOGRAPHS)
-	$(BIN)/python bench/whole_runs.py $(BENCH_PHOTOGRAPHS) --json build/whole_runs.json --chart docs/memory.svg
+	VERGER_TEST_DATA="$(BENCH_DATA)" $(BIN)/python bench/bucket_runs.py
+	VERGER_TEST_DATA="$(BENCH_DATA)" $(BIN)/python bench/commits.py 6a3a82e
+	VERGER_TEST_DATA="$(BENCH_DATA)" $(BIN)/python bench/whole_runs.py --json build/whole_runs.json --chart docs/memory.svg
 
 image: ## Build the image, by Docker (IMAGE=NAME:TAG, ARGS='--build-arg WEIGHTS=...'; see docs/image.md)
 	@$(MACHINE) docker

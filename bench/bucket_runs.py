@@ -3,8 +3,8 @@
     python bench/bucket_runs.py [--photographs FOLDER] [--repeat 3]
 
 In turns, told as medians: a SparkSession that is started and stopped, and `verger run` whose input and output are in
-a MinIO on this machine, after a first run. Without ``--photographs`` a thousand are drawn. It needs minio on the PATH
-(`make programs`) and Spark's jars for S3 (`make jars`).
+a MinIO on this machine, after a first run. By default the photographs are those of VERGER_TEST_DATA, or a thousand
+that are drawn. It needs minio on the PATH (`make programs`) and Spark's jars for S3 (`make jars`).
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parents[1] / "job"))
 
-from processes import timed
-from scale import MAIN, session
+from inputs import fruits
+from processes import MAIN, timed
+from scale import session
 
 from tests.integration.s3 import Minio
 from verger.photographs import synthetic
@@ -59,7 +60,7 @@ def measure(folder: Path, photographs: Path, repeat: int) -> dict[str, float]:
 def main() -> None:
     """Measure, and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--photographs", type=Path)
+    parser.add_argument("--photographs", type=Path, default=fruits())
     parser.add_argument("--repeat", type=int, default=3)
     options = parser.parse_args()
     for name in [name for name in os.environ if name.startswith("AWS_")]:  # the server has its own

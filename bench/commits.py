@@ -8,7 +8,8 @@ Both run with this environment's packages. In turns, told as medians:
 - **photograph**: milliseconds of one core for each photograph of the folder, of the stage of features of a run over all
   of them, less that of the small run: the difference leaves out what it takes to start.
 
-Report, classifier and audit are left out. Without ``--photographs`` two thousand are drawn.
+Report, classifier and audit are left out. By default the photographs are those of VERGER_TEST_DATA, or two thousand
+that are drawn.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "job"))
 
+from inputs import fruits
 from processes import timed
 
 from verger.photographs import synthetic
@@ -66,7 +68,7 @@ def main() -> None:
     """Measure, and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("commit")
-    parser.add_argument("--photographs", type=Path)
+    parser.add_argument("--photographs", type=Path, default=fruits())
     parser.add_argument("--repeat", type=int, default=3)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:

@@ -35,7 +35,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from passes import photographs as drawn_features
-from processes import timed
+from processes import MAIN, timed
 
 from verger.config import RunConfig
 from verger.network.backbones import resolve
@@ -44,7 +44,6 @@ from verger.photographs.inventory import SCHEMA
 from verger.spool import spool
 from verger.storage.stores import Stores
 
-MAIN = Path(__file__).parents[1] / "job" / "main.py"
 FILE_ROWS = 40_000
 PLAIN = ["--no-classifier", "--no-audit", "--no-report"]
 
@@ -143,7 +142,7 @@ def changed_runs(place: Path, rows: int, new: int, repeat: int) -> dict[str, Any
     return {
         kind: {
             "seconds": round(statistics.median(each["seconds"] for each in turns), 2),
-            "memory_mb": {name: round(size / 1e6) for name, size in turns[-1]["memory"].peaks.items()},
+            "memory_mb": {name: round(size / 1e6) for name, size in turns[-1]["memory"].items()},
             **({"opened": turns[-1]["opened"]} if "opened" in turns[-1] else {}),
         }
         for kind, turns in found.items()

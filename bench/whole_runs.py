@@ -11,7 +11,7 @@ For each number of ``--rows``, `verger run` over photographs whose features are 
 
 For each number of ``--decodes``, **photographs**: `verger run` into an empty output, with all that it makes. The
 photographs are those of a folder, encoded again and again: each is cut and lit differently, so that no two are alike.
-Without ``--photographs`` they are drawn.
+By default it is that of VERGER_TEST_DATA, or they are drawn.
 """
 
 from __future__ import annotations
@@ -30,10 +30,11 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1] / "job"))
 
 import numpy as np
+from inputs import fruits, lay_photographs
 from memory_chart import draw
 from PIL import Image, ImageEnhance
-from processes import timed
-from scale import MAIN, PLAIN, make_photographs, make_store
+from processes import MAIN, timed
+from scale import PLAIN, make_photographs, make_store
 
 from verger.config import RunConfig
 from verger.network.backbones import resolve
@@ -74,16 +75,19 @@ def run(name: str, photographs: int, source: Path, output: Path, *options: str) 
     command = [sys.executable, str(MAIN), "run", "--input", str(source), "--output", str(output), *options]
     done = timed(command)
     manifest = json.loads(_latest(output).read_text())
-    step = max(1, len(done["memory"].samples) // SHOWN)
+    step, peaks = max(1, len(done["samples"]) // SHOWN), done["memory"]
     found = {
         "run": name,
         "photographs": photographs,
         "seconds": round(done["seconds"], 1),
-        "peak_mb": {kind: round(size / 1e6) for kind, size in done["memory"].peaks.items()},
+        "peak_mb": {
+            kind: round(peaks.get(name, 0) / 1e6)
+            for kind, name in {"driver": "driver", "jvm": "jvm", "workers": "all workers"}.items()
+        },
         "timings_s": {stage: round(seconds, 1) for stage, seconds in manifest["timings_s"].items()},
-        "samples_s": [round(at, 1) for at, _ in done["memory"].samples[::step]],
+        "samples_s": [round(at, 1) for at, _ in done["samples"][::step]],
         "samples_mb": {
-            kind: [round(sizes.get(kind, 0) / 1e6) for _, sizes in done["memory"].samples[::step]]
+            kind: [round(sizes.get(kind, 0) / 1e6) for _, sizes in done["samples"][::step]]
             for kind in ("driver", "jvm", "workers")
         },
     }
@@ -109,7 +113,7 @@ def over_rows(place: Path, rows: int, new: int) -> list[dict[str, Any]]:
 def over_photographs(place: Path, count: int, originals: Path | None) -> dict[str, Any]:
     """A run that decodes and computes all of its photographs."""
     if originals is None:
-        synthetic.draw(str(originals := place / "drawn"), 1_000, seed=2)
+        lay_photographs(originals := place / "drawn", 1_000)
     make_real(place / "in", originals, count)
     return run("photographs", count, place / "in", place / "out")
 
@@ -120,7 +124,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, nargs="*", default=[200_000, 1_000_000])
     parser.add_argument("--new", type=int, default=2_000)
     parser.add_argument("--decodes", type=int, nargs="*", default=[10_000, 100_000])
-    parser.add_argument("--photographs", type=Path)
+    parser.add_argument("--photographs", type=Path, default=fruits())
     parser.add_argument("--json", type=Path)
     parser.add_argument("--chart", type=Path)
     options = parser.parse_args()

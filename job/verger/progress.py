@@ -3,38 +3,35 @@
 from __future__ import annotations
 
 import contextlib
-import datetime
-import math
 import sys
 import threading
 import time
 import traceback
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Self, TextIO
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TaskID, TextColumn
-from rich.progress import Progress as Bar
+from rich.status import Status
 from rich.text import Text
 
 from verger import log
+from verger.bar import Bar
 from verger.config import LogSettings
 from verger.errors import ExitCode
+from verger.meter import Meter
 from verger.redaction import redact
 from verger.text import one_line
-
-RATE_WINDOW_S = 30.0
+from verger.waits import Wait, Waits
 
 
 class Progress:
     """Shows stages, progress, warnings and the end of a run.
 
-    On a terminal: a spinner for each stage, a bar for the photographs. Elsewhere: one JSON object a line, each with an
-    ``event``: ``stage``, ``progress``, ``warning``, and last ``done`` or ``failed``; lines for people are between them.
-    In the format ``json`` these are objects too, with the event ``message``, and each object has ``ts``, ``level`` and
-    ``logger``.
+    On a terminal: a spinner for each stage, a bar for the photographs, and what the run waits for. Elsewhere: one JSON
+    object a line, each with an ``event``: ``stage``, ``waiting``, ``progress``, ``warning``, and last ``done`` or
+    ``failed``; lines for people are between them. In the format ``json`` these are objects too, with the event
+    ``message``, and each object has ``ts``, ``level`` and ``logger``.
 
     It may be used from any thread. It never raises: a run goes on when nothing reads its output any more.
 
@@ -61,7 +58,7 @@ class Progress:
     def __init__(
         self,
         stream: TextIO | None = None,
-        interval: float = 10.0,
+        interval: float = 5.0,
         log_level: str = "warning",
         log_format: str = "auto",
     ) -> None:
@@ -73,9 +70,12 @@ class Progress:
         self._is_json = log_format == "json"
         self._began = time.monotonic()
         self._lock = threading.Lock()
-        self._meter: _Meter | None = None
+        self._meter: Meter | None = None
         self._counts: dict[str, int] = {}
+        self._waits = Waits()
         self._spinners = contextlib.ExitStack()
+        self._spinner: Status | None = None
+        self._description = ""
         self._console: Console | None = None
         if self._stream.isatty() and not self._is_json:
             self._console = Console(file=self._stream, highlight=False)  # type: ignore[arg-type]
@@ -100,7 +100,7 @@ class Progress:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._spinners.close()
+        self._close_spinner()
 
     @contextmanager
     def stage(self, name: str, description: str = "") -> Iterator[None]:
@@ -118,7 +118,7 @@ class Progress:
         try:
             yield
         finally:
-            self._spinners.close()
+            self._close_spinner()
             with self._lock:
                 self.timings[name] = self.timings.get(name, 0.0) + time.monotonic() - start
 
@@ -128,8 +128,56 @@ class Progress:
         elif self._log_level in ("debug", "info"):
             self.say(f"{description} …")
         else:
-            self._spinners.close()  # only one at a time
-            self._spinners.enter_context(self._console.status(f"{description} …"))
+            self._close_spinner()  # only one at a time
+            self._description = description
+            self._spinner = self._spinners.enter_context(self._console.status(self._spinner_text()))
+
+    def _close_spinner(self) -> None:
+        self._spinner = None
+        self._spinners.close()
+
+    def _spinner_text(self) -> Text:
+        waits = self._waits.text
+        return Text(f"{self._description} … {f'({waits})' if waits else ''}".rstrip())
+
+    def executors(self, here: int, wanted: int, why: str = "") -> None:
+        """Show how many executors are here. May be called again and again: what is shown already changes nothing.
+
+        Parameters
+        ----------
+        here : int
+            Executors that take tasks.
+        wanted : int
+            Executors that the run asked for; a run whose executors are all here waits for none.
+        why : str, optional
+            What the others wait for, such as "2 pending: Insufficient memory".
+        """
+        text = f"{here:,} of {wanted:,} executors are here"
+        self._wait(Wait("executors", here, wanted, redact(f"{text}; {why}" if why else text)))
+
+    def workers(self, loaded: int, total: int) -> None:
+        """Show how many workers have loaded the network, until the first photographs are done. May be called again.
+
+        Parameters
+        ----------
+        loaded : int
+            Worker processes that can compute.
+        total : int
+            Worker processes that will; a run whose workers have all loaded it waits for none.
+        """
+        text = f"network loaded on {loaded:,} of {total:,} worker{'s' * (total != 1)}"
+        self._wait(Wait("network", loaded, total, text))
+
+    def _wait(self, wait: Wait) -> None:
+        if not self._waits.set(wait):
+            return
+        if self._console is None:
+            counts: dict[str, Any] = {"waiting_for": wait.what, "ready": wait.ready, "total": wait.total}
+            self._event("waiting", **counts, message=wait.message, elapsed_s=self._elapsed())
+        elif self._log_level in ("debug", "info"):
+            self.say(wait.message)
+        elif spinner := self._spinner:
+            spinner.update(self._spinner_text())
 
     @contextmanager
     def photographs(self, total: int) -> Iterator[None]:
@@ -140,10 +188,10 @@ class Progress:
         total : int
             Photographs to extract.
         """
-        self._spinners.close()
-        self._meter = meter = _Meter(total)
+        self._close_spinner()
+        self._meter = meter = Meter(total)
         try:
-            with self._bar(meter) if self._console else self._lines(meter):
+            with Bar(meter, self._waits, self._console) if self._console else self._lines(meter):
                 yield
         finally:
             self._meter = None
@@ -164,14 +212,20 @@ class Progress:
         dict
             The fields of a ``progress`` line; empty after the extraction.
         """
-        if self._meter is None:  # a late update changes nothing
+        meter = self._meter
+        if meter is None:  # a late update changes nothing
             return {}
-        self._meter.set(done, rejected)
-        return self._meter.fields()
+        if done:
+            self._waits.end("network")
+        is_first = 0 < done < meter.total and not meter.done
+        meter.set(done, rejected)
+        if is_first and self._console is None:  # at once
+            self._report(meter)
+        return meter.fields()
 
     @contextmanager
-    def _lines(self, meter: _Meter) -> Iterator[None]:
-        """One line at the start, one each interval, one at the end."""
+    def _lines(self, meter: Meter) -> Iterator[None]:
+        """One line at the start, one each interval, one at the end; `update` adds one for the first photograph."""
         ended = threading.Event()
 
         def report() -> None:
@@ -188,22 +242,8 @@ class Progress:
             reporter.join()
             self._report(meter)
 
-    def _report(self, meter: _Meter) -> None:
+    def _report(self, meter: Meter) -> None:
         self._event("progress", stage="features", **meter.fields(), elapsed_s=self._elapsed())
-
-    @contextmanager
-    def _bar(self, meter: _Meter) -> Iterator[None]:
-        columns = (
-            SpinnerColumn(),
-            TextColumn("Features"),
-            BarColumn(bar_width=None),
-            MofNCompleteColumn(),
-            _MeterColumn(meter),
-        )
-        with Bar(*columns, console=self._console, expand=True) as bar:
-            task: TaskID = bar.add_task("", total=meter.total)
-            meter.changed = lambda: bar.update(task, completed=meter.done)
-            yield
 
     def warn(self, text: str) -> None:
         """Show a warning, and keep it for the manifest. The same text is shown once.
@@ -274,7 +314,7 @@ class Progress:
         **counts
             Further fields for scripts.
         """
-        self._spinners.close()
+        self._close_spinner()
         if error is not None and self._log_level in ("debug", "info"):
             text = redact("".join(traceback.format_exception(error)))
             if self._is_json:
@@ -303,57 +343,6 @@ class Progress:
         with self._lock:
             self._stream.write(line + "\n")  # at once, so that the lines of two threads do not mix
             self._stream.flush()
-
-
-class _Meter:
-    """The counts of the extraction, and the rate over the last `RATE_WINDOW_S`."""
-
-    def __init__(self, total: int) -> None:
-        self.total = total
-        self.done = 0
-        self.rejected = 0
-        self._samples = deque([(time.monotonic(), 0)])
-        self._lock = threading.Lock()
-        self.changed: Callable[[], object] = lambda: None
-
-    def set(self, done: int, rejected: int) -> None:
-        now = time.monotonic()
-        with self._lock:
-            self.done, self.rejected = done, rejected
-            self._samples.append((now, done))
-            while len(self._samples) > 2 and now - self._samples[0][0] > RATE_WINDOW_S:
-                self._samples.popleft()
-        self.changed()
-
-    def fields(self) -> dict[str, Any]:
-        """The fields of one ``progress`` line; ``eta_s`` is None while the rate is unknown."""
-        with self._lock:
-            since, before = self._samples[0]
-            seconds = time.monotonic() - since
-            rate = max(self.done - before, 0) / seconds if seconds > 0 else 0.0
-            left = max(self.total - self.done, 0)
-            eta = 0 if not left else left / rate if rate else None
-            return {
-                "done": self.done,
-                "total": self.total,
-                "photographs_per_s": round(rate, 1),
-                "eta_s": None if eta is None else math.ceil(eta),
-                "rejected": self.rejected,
-            }
-
-
-class _MeterColumn(TextColumn):
-    """Rate, time left and rejected photographs beside the bar."""
-
-    def __init__(self, meter: _Meter) -> None:
-        super().__init__("")
-        self._fields = meter.fields
-
-    def render(self, task: object) -> Text:
-        fields = self._fields()
-        eta = fields["eta_s"]
-        left = "-:--:--" if eta is None else datetime.timedelta(seconds=eta)
-        return Text(f"{fields['photographs_per_s']:.0f}/s  {left} left  {fields['rejected']} rejected")
 
 
 class _SafeStream:

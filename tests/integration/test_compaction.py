@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -30,8 +29,6 @@ from verger.progress import Progress
 from verger.storage.local import LocalStorage
 from verger.storage.stores import Stores
 from verger.tables import compaction, feature_rows, small_files
-from verger.tables.file_errors import retry_if_vanished, vanished
-from verger.tables.rows import KEY
 from verger.tables.schemas import FEATURES
 from verger.tables.store import FeatureStore
 
@@ -200,23 +197,6 @@ def test_killed_it_leaves_the_same_tables_and_the_next_one_ends_it(spark, place:
     assert tables(place) == expected
     assert compact(spark, place, hours=25)["deleted"] == len(before)
     assert tables(place) == expected
-
-
-def test_sparks_errors_about_vanished_files_are_recognised(spark, place: Path) -> None:
-    manifest = json.loads(next((place / "out" / "runs").glob("*/manifest.json")).read_text())
-    store = FeatureStore(LocalStorage(), str(place / "out"), manifest["features"]["fingerprint"], pytest.fail)
-    compact(spark, place)
-    stale = store.known()
-    files = sorted(set(stale["file"].to_pylist()))
-    planned = store.read_files(spark, files, KEY)
-    for file in files:
-        Path(file).unlink()
-    for late in (planned.count, planned.toArrow, lambda: store.read_files(spark, files, KEY)):
-        with pytest.raises(Exception, match="FILE_NOT_EXIST|PATH_NOT_FOUND") as caught:
-            late()
-        assert vanished(caught.value)
-    looks = iter([files, sorted(set(store.known()["file"].to_pylist()))])
-    assert retry_if_vanished(lambda: store.read_files(spark, next(looks), KEY).count(), store.folder) == 24
 
 
 def test_features_load_while_old_files_are_deleted(spark, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -261,7 +261,7 @@ class TestGolden:
         file = io.BytesIO()
         Image.fromarray(rgb).save(file, "PNG")
         found = network(**settings)
-        decoded = images.decode(file.getvalue(), found.input_size, found.resample, found.fit)
+        decoded = images.decode(file.getvalue(), found.input_size, found.resample, found.fit, found.decode)
         features = build(found.freeze())(decoded.rgb[None])[0]
         # Another CPU sums in another order.
         np.testing.assert_allclose(features[:: found.dimension // 8][:8], golden, rtol=1e-3, atol=1e-3)

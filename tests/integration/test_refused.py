@@ -165,3 +165,31 @@ def test_a_refusal_holds_under_every_name_until_one_run_has_all_its_photographs(
     assert not refused(spark, place)[1]
     run(spark, place, name="another", max_rejected_ratio=1)
     assert run(spark, place)["photographs"]["rejected"] == BAD
+
+
+def test_as_many_other_rejected_photographs_are_a_change(spark: Any, tmp_path: Path) -> None:
+    """Nothing is computed and no count differs, yet the quarantine of the last run names another photograph."""
+    photographs(tmp_path / "in", 30)
+    one, other = bad_photographs(tmp_path / "in", 2)
+    run(spark, tmp_path)
+    other.unlink()
+    before = run(spark, tmp_path)
+    one.unlink()
+    other.write_bytes(b"no image")
+    os.utime(other, ns=(1, 1))
+    run(spark, tmp_path)  # of another version: it is read
+    one.write_bytes(b"no image")
+    os.utime(one, ns=(1, 1))
+    run(spark, tmp_path)
+    one.unlink()
+    last = run(spark, tmp_path)
+    other.unlink()
+    one.write_bytes(b"no image")
+    os.utime(one, ns=(1, 1))
+    swapped = run(spark, tmp_path)
+    for name in ("listed", "known", "computed", "rejected"):
+        assert last["photographs"][name] == swapped["photographs"][name] == before["photographs"][name]
+    assert "same_as" not in swapped
+    (quarantine,) = (tmp_path / "out" / "runs" / swapped["run_id"] / "rejected").glob("*")
+    assert pq.read_table(quarantine)["path"].to_pylist() == [str(one)]
+    assert run(spark, tmp_path)["same_as"] == swapped["run_id"]

@@ -27,7 +27,7 @@ from verger.errors import (
     UsageError,
     VergerError,
 )
-from verger.pipeline import stages
+from verger.pipeline import spark_session
 from verger.progress import Progress
 from verger.redaction import redact
 from verger.storage.local import LocalStorage
@@ -340,7 +340,7 @@ def test_an_executor_that_is_refused_while_the_report_is_drawn_leaves_no_run(spa
             if [*place.glob("out/runs/*/report/index.html")]:
                 raise ResidencyError("an executor's node is in us-east-1", "Move it")
 
-    monkeypatch.setattr(stages, "check_executors", lambda *_: nullcontext(Executors()))
+    monkeypatch.setattr(spark_session, "check_executors", lambda *_: nullcontext(Executors()))
     with pytest.raises(ResidencyError, match="us-east-1"):
         run(spark, place, report=True)
     assert [*place.glob("out/runs/*/report/index.html")]

@@ -21,8 +21,8 @@ MEANWHILE = """
 import boto3
 from verger.pipeline import stages
 take = stages.list_photographs
-def then_change(job):
-    listed = take(job)
+def then_change(job, *first):
+    listed = take(job, *first)
     client, bucket = boto3.client("s3"), "{bucket}"
     client.upload_file("in/label 0/0000.png", bucket, "in/label 1/0001.png")
     client.delete_object(Bucket=bucket, Key="in/label 2/0002.png")

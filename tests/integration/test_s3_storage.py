@@ -20,6 +20,7 @@ from verger.errors import NothingToReadError, Reason, Rejection, StoreError
 from verger.storage import listing
 from verger.storage.base import AlreadyPublishedError, Storage
 from verger.storage.stores import Stores
+from verger.tables.rejections import read_refused
 from verger.tables.store import FeatureStore
 
 pytestmark = pytest.mark.required_in_ci
@@ -278,13 +279,13 @@ def test_arrow_raises_file_not_found_for_missing_objects(storage: Storage, root:
 
 def test_refused_batches_are_kept_and_forgotten(storage: Storage, root: str) -> None:
     store = FeatureStore(storage, f"{root}/out", "pixels-8-000000000000", pytest.fail)
-    assert store.refused().num_rows == 0
+    assert read_refused(store).num_rows == 0
     store.remember_refused("run-a", [pa.table({"path": [f"{root}/in/à 1.jpg"], "version": ["1"]})])
-    refused = store.refused()
+    refused = read_refused(store).to_table()
     assert refused.to_pylist() == [
         {"path": f"{root}/in/à 1.jpg", "version": "1", "file": f"{store.refused_folder}/run-a.zstd.parquet"}
     ]
-    store.forget_refused(refused, refused["path"])
-    assert store.refused().equals(refused)
-    store.forget_refused(refused, refused["path"].slice(0, 0))
-    assert store.refused().num_rows == 0
+    store.forget_refused([])
+    assert read_refused(store).to_table().equals(refused)
+    store.forget_refused(refused["file"].to_pylist())
+    assert read_refused(store).num_rows == 0

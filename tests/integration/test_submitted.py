@@ -76,7 +76,7 @@ def test_a_run_logs_json_alone_and_serves_its_figures(spark: Any, tmp_path: Path
 
     assert all({"ts", "level", "logger"} <= line.keys() for line in lines)
     ours = [line for line in lines if line["logger"] == "verger"]
-    assert {line["event"] for line in ours} == {"stage", "progress", "message", "done"}
+    assert {line["event"] for line in ours} == {"stage", "waiting", "progress", "message", "done"}
     assert ours[-1]["event"] == "done" and ours[-1]["projected"] == 60
     # spark-submit had Hadoop's usual file system of a disk, which writes .crc files, before our settings came.
     tables = [path for folder in ("features", "rejects") for path in (tmp_path / "out" / folder).rglob("*.*")]

@@ -102,7 +102,14 @@ class TestPhotographs:
         with progress.photographs(1):
             assert stream.three.wait(30)
 
-    def test_rate_and_time_left_are_of_the_last_half_minute(self, stream, monkeypatch):
+    def test_the_first_photographs_are_a_line_at_once(self, stream):
+        progress = Progress(stream, interval=3600)
+        with progress.photographs(40):
+            for done in (0, 8, 16):
+                progress.update(done, 0)
+            assert [event["done"] for event in events(stream)] == [0, 8]
+
+    def test_the_rate_is_of_the_last_half_minute(self, stream, monkeypatch):
         now = 0.0
         monkeypatch.setattr("verger.progress.time.monotonic", lambda: now)
         progress = Progress(stream, interval=3600)
@@ -111,7 +118,16 @@ class TestPhotographs:
                 progress.update(done, 0)
         last = events(stream)[-1]
         assert last["photographs_per_s"] == 10.0
-        assert last["eta_s"] == 78
+
+    def test_the_time_left_is_that_of_a_steady_rate(self, stream, monkeypatch):
+        now = 0.0
+        monkeypatch.setattr("verger.progress.time.monotonic", lambda: now)
+        progress = Progress(stream, interval=3600)
+        with progress.photographs(1000):
+            for now in range(18, 41, 2):  # 10 a second, after a start of 16 seconds
+                progress.update(10 * (now - 16), 0)
+        last = events(stream)[-1]
+        assert (last["done"], last["photographs_per_s"], last["eta_s"]) == (240, 10.0, 76)
 
     def test_counts_may_go_back_when_a_wave_is_repeated(self, stream):
         progress = Progress(stream, interval=3600)
@@ -268,3 +284,63 @@ class TestJson:
             progress = Progress(stream, log_level="info", log_format=log_format)
             progress.fail(ExitCode.DEFECT, "internal error.", ValueError("wrong"))
             assert shown in stream.getvalue()
+
+
+class TestWaiting:
+    def test_each_change_is_one_line_with_its_numbers(self, stream):
+        progress = Progress(stream)
+        for _ in range(3):
+            progress.executors(2, 4, "2 pending: Insufficient memory")
+        progress.workers(1, 2)
+        assert [event | {"elapsed_s": 0} for event in events(stream)] == [
+            {
+                "event": "waiting", "waiting_for": "executors", "ready": 2, "total": 4,
+                "message": "2 of 4 executors are here; 2 pending: Insufficient memory", "elapsed_s": 0,
+            },
+            {
+                "event": "waiting", "waiting_for": "network", "ready": 1, "total": 2,
+                "message": "network loaded on 1 of 2 workers", "elapsed_s": 0,
+            },
+        ]  # fmt: skip
+
+    def test_a_line_says_that_all_are_here_and_that_one_is_lost_again(self, stream):
+        progress = Progress(stream)
+        for here in (0, 2, 2, 1):
+            progress.executors(here, 2)
+        assert [event["ready"] for event in events(stream)] == [0, 2, 1]
+
+    def test_a_network_stays_loaded(self, stream):
+        progress = Progress(stream)
+        for loaded in (0, 2, 1, 2):
+            progress.workers(loaded, 2)
+        assert [event["ready"] for event in events(stream)] == [0, 2]
+
+    def test_after_the_first_photographs_workers_are_told_of_no_more(self, stream):
+        progress = Progress(stream, interval=3600)
+        with progress.photographs(40):
+            progress.workers(1, 2)
+            progress.update(8, 0)
+            progress.workers(2, 2)
+            progress.executors(1, 2)
+        told = [event["waiting_for"] for event in events(stream) if event["event"] == "waiting"]
+        assert told == ["network", "executors"]
+
+    def test_a_terminal_shows_it_beside_the_stage_and_below_the_bar(self):
+        stream = Terminal()
+        progress = Progress(stream)
+        with progress.stage("session", "Starting Spark"):
+            progress.executors(2, 4, "2 pending: Insufficient memory")
+        assert "Starting Spark … (2 of 4 executors are here; 2 pending: Insufficient memory)" in stream.getvalue()
+        stream.truncate(0)
+        with progress.stage("features"), progress.photographs(40):
+            progress.executors(4, 4)
+            progress.workers(1, 4)
+            progress.update(0, 0)
+        shown = stream.getvalue()
+        assert "network loaded on 1 of 4 workers" in shown
+        assert "executors are here" not in shown[shown.index("network loaded") :]
+
+    def test_with_a_verbose_log_a_terminal_gets_lines(self):
+        stream = Terminal()
+        Progress(stream, log_level="info").workers(1, 1)
+        assert stream.getvalue() == "network loaded on 1 of 1 worker\n"

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from verger import log
+from verger.insight.report.manifest_values import variance_kept_of_run
 from verger.photographs.suffixes import describe_ignored
 from verger.progress import Progress
 from verger.tables.manifest import Manifest
@@ -135,9 +136,11 @@ def _variance_kept(manifest: Manifest) -> str:
         why = f" They were fitted anew: {pca.retention.reason}." if pca.retention and pca.retention.due else ""
         return f"{keep.format('')} {share:.1%} of the variance.{why}"
     line = f"{keep.format(f' of run {pca.fitted_by}')} {share:.1%} of the variance there"
-    here = pca.kept_share if pca.kept_share is not None else pca.kept.share if pca.kept else None
+    here = variance_kept_of_run(manifest)
     if here is not None:
         line += f", {here:.1%} here"
+    elif pca.kept is not None:
+        line += f", {pca.kept.share:.1%} of that of {pca.kept.n_photographs:,} new photographs"
     if pca.retention:
         refit, least = pca.retention.refit_share, pca.retention.least_share
         line += f"; a refit would keep {refit:.1%}, and is due below {least:.1%}"

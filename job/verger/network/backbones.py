@@ -11,6 +11,7 @@ from typing import Any
 from verger.config import NetworkSettings
 from verger.errors import UsageError, WeightsError
 from verger.network import mobilenet_v2, vgg16, weights
+from verger.network.cpu import BENCHMARK_MULTIPLICATIONS_PER_S, Cpu
 from verger.network.frozen import Frozen, Preprocessing
 from verger.network.recipe import Recipe, fold, multiplications, output_shape
 from verger.network.weights import Weights
@@ -53,8 +54,7 @@ _NETWORK_SIZE = 224
 # Both networks halve the input five times, so the last layers would have no pixels below this size.
 _LEAST_SIZE = 32
 _SHORT = {"float32": "f32", "bfloat16": "bf16"}
-# What one core does in the benchmark: multiplications, and photographs of 100x100 read and decoded.
-_MULTIPLICATIONS_PER_S = {"float32": 30e9, "bfloat16": 60e9}
+# Photographs of 100x100 that one core reads and decodes in the benchmark.
 _DECODED_PER_S = 600
 
 
@@ -78,6 +78,8 @@ class Network:
         Filter by which photographs are resized.
     fit : {"stretch", "crop", "pad"}
         How photographs become square.
+    decode : {"full", "scaled"}
+        Whether a large JPEG is decoded at a smaller size than its own.
     recipe : Recipe
         The layers; empty for `pixels`.
     weights : Weights
@@ -91,6 +93,7 @@ class Network:
     precision: str
     resample: str
     fit: str
+    decode: str
     recipe: Recipe
     weights: Weights
 
@@ -102,9 +105,21 @@ class Network:
 
     @property
     def photographs_per_s_per_core(self) -> float:
-        """Expected photographs per second per core."""
-        computing = multiplications(self.recipe, self.input_size) / _MULTIPLICATIONS_PER_S[self.precision]
-        return 1 / (1 / _DECODED_PER_S + computing)
+        """Expected photographs per second per core, on the benchmark's machine."""
+        return self._rate(BENCHMARK_MULTIPLICATIONS_PER_S[self.precision])
+
+    def photographs_per_s_on(self, cpu: Cpu) -> float:
+        """Expected photographs per second per core, on a kind of CPU.
+
+        Parameters
+        ----------
+        cpu : Cpu
+            Its instructions decide how fast it multiplies.
+        """
+        return self._rate(cpu.multiplications_per_s(self.precision))
+
+    def _rate(self, multiplications_per_s: float) -> float:
+        return 1 / (1 / _DECODED_PER_S + multiplications(self.recipe, self.input_size) / multiplications_per_s)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -118,7 +133,7 @@ class Network:
 
     def _content(self) -> dict[str, Any]:
         """All that features depend on, besides the photographs and the weights."""
-        return {
+        content = {
             "features_version": FEATURES_VERSION,
             "recipe": [str(operation) for operation in self.recipe],
             "preprocessing": str(_PREPROCESSING[self.backbone]),
@@ -129,6 +144,8 @@ class Network:
             "fit": self.fit,
             "precision": self.precision,
         }
+        # Stores that are older than the setting were decoded in full. Their fingerprints stay as they are.
+        return content if self.decode == "full" else content | {"decode": self.decode}
 
     def summary(self) -> dict[str, Any]:
         """The network's part of the manifest."""
@@ -231,6 +248,7 @@ def fitted_settings(output: str, fitted: Manifest, stores: Stores) -> dict[str, 
     """
     names = ("backbone", "pooling", "alpha", "input_size", "precision", "resample", "fit")
     settings: dict[str, Any] = {name: fitted.config[name] for name in names}
+    settings["decode"] = fitted.config.get("decode", "full")  # a run of Verger 0.1.0 may be older than the setting
     if settings["backbone"] != "pixels":
         settings["weights"] = description.find(stores.of(output), output, fitted.features.fingerprint, "weights.npz")
     return settings | {"weights_sha256": None}
@@ -274,7 +292,18 @@ def _network(
     recipe: Recipe,
     found: Weights,
 ) -> Network:
-    return Network(config.backbone, alpha, size, pooling, precision, config.resample, config.fit, recipe, found)
+    return Network(
+        config.backbone,
+        alpha,
+        size,
+        pooling,
+        precision,
+        config.resample,
+        config.fit,
+        config.decode,
+        recipe,
+        found,
+    )
 
 
 def _check_alpha(wanted: float | None, alpha: float, found: Weights) -> None:

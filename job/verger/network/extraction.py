@@ -11,16 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyspark import AccumulatorParam
 
 from verger.config import ExtractionSettings
 from verger.errors import DoesNotFitError, Reason, Rejection, VergerError
+from verger.network.accumulators import ProcessedParam, SetParam
 from verger.network.backbones import Frozen, Network
-from verger.network.waves import partition_count, wave_size
+from verger.network.waves import first_tasks, partition_count, wave_size
 from verger.network.worker import Extractor, Processed, rejected_row
 from verger.photographs.inventory import SCHEMA
 from verger.spark.failures import crash_message, worker_lost
 from verger.spark.jobs import cancel_jobs_until
+from verger.spark.live_rows import LiveRows
 from verger.spark.session import write_parquet
 from verger.spool import Spool
 from verger.storage.buckets import Bucket
@@ -32,9 +33,15 @@ if TYPE_CHECKING:
     from pyspark.accumulators import Accumulator
     from pyspark.sql import SparkSession
 
+    from verger.network.loading import NetworkLoading
+
 # A decoder may crash the worker process on a damaged photograph. More crashes than this, and than the run may reject,
 # mean that memory is too small. To look for each such photograph would then take too long.
 _MAX_WORKER_CRASHES = 10
+
+_REPORT_S = 0.25
+_WAVE = "{:05d}"
+_FIRST_WAVE = _WAVE.format(0)
 
 # schemas.FEATURES in Spark's notation.
 FEATURES_DDL = (
@@ -82,26 +89,6 @@ def partition_round_robin(photographs: pa.Table, partitions: int) -> pa.Table:
     return pa.Table.from_batches([part.combine_chunks().to_batches()[0] for part in parts if part.num_rows])
 
 
-class _ProcessedParam(AccumulatorParam[Processed]):
-    """Adds what tasks report as they end. A task that ran twice reports twice: see `rejected_table`."""
-
-    def zero(self, value: Processed) -> Processed:
-        return (0, ())
-
-    def addInPlace(self, value1: Processed, value2: Processed) -> Processed:
-        return (value1[0] + value2[0], value1[1] + value2[1])
-
-
-class _WarningsParam(AccumulatorParam[frozenset[str]]):
-    """Collects the warnings of tasks, each once."""
-
-    def zero(self, value: frozenset[str]) -> frozenset[str]:
-        return frozenset()
-
-    def addInPlace(self, value1: frozenset[str], value2: frozenset[str]) -> frozenset[str]:
-        return value1 | value2
-
-
 def rejected_table(rows: Iterable[tuple[Any, ...]]) -> pa.Table:
     """Rejections as a table with one row per path. A task that ran twice has reported its photographs twice.
 
@@ -120,6 +107,11 @@ def rejected_table(rows: Iterable[tuple[Any, ...]]) -> pa.Table:
     return pa.Table.from_pylist(listed, schema=REJECTED)
 
 
+def _description(wave: str) -> str:
+    """By which Spark names the job of a wave."""
+    return f"features, wave {wave}"
+
+
 class Extraction:
     """Compute the features that the store lacks, in waves.
 
@@ -136,11 +128,15 @@ class Extraction:
     config : ExtractionSettings
         Batch size, wave size, partitions, and the share of photographs that may be rejected.
     report : callable
-        Called about twice a second with two numbers of photographs: processed so far, and rejected of these.
+        Called four times a second with two numbers of photographs: processed so far, and rejected of these.
     buckets : tuple of Bucket
         How the buckets are reached that photographs may be in.
     warn : callable, optional
         Takes a warning, one line, of what a machine that computes features cannot serve; each once.
+    workers : callable, optional
+        Called as often as ``report`` with two numbers of workers: that have loaded the network, and that will.
+    loading : NetworkLoading, optional
+        The same network, which workers load already.
     """
 
     def __init__(
@@ -153,6 +149,8 @@ class Extraction:
         report: Callable[[int, int], None],
         buckets: tuple[Bucket, ...] = (),
         warn: Callable[[str], None] = lambda _: None,
+        workers: Callable[[int, int], None] = lambda *_: None,
+        loading: NetworkLoading | None = None,
     ) -> None:
         self._spark = spark
         self._network = network
@@ -163,12 +161,17 @@ class Extraction:
         self._buckets = buckets
         self._warn = warn
         self._warnings: Accumulator[frozenset[str]]
-        self._warnings = spark.sparkContext.accumulator(frozenset(), _WarningsParam())
+        self._warnings = spark.sparkContext.accumulator(frozenset(), SetParam())
         self._warned: frozenset[str] = frozenset()
+        self._workers = workers
+        self._loaded: Accumulator[frozenset[str]]
+        self._loaded = loading.loaded if loading else spark.sparkContext.accumulator(frozenset(), SetParam())
         self._cores = spark.sparkContext.defaultParallelism
-        self._frozen: Broadcast[Frozen] = spark.sparkContext.broadcast(network.freeze())
+        self._frozen: Broadcast[Frozen]
+        self._frozen = loading.frozen if loading else spark.sparkContext.broadcast(network.freeze())
         self._in_flight: dict[str, Accumulator[Processed]] = {}
-        self._total = self._done = self._rejected = self._crashes = 0
+        self._live_rows = LiveRows(spark)
+        self._total = self._wave_rows = self._done = self._rejected = self._crashes = 0
         self._lock = threading.Lock()
         self._cancelled = threading.Event()
 
@@ -191,11 +194,11 @@ class Extraction:
             There is too little memory or disk space.
         """
         self._total = photographs.num_rows
-        size = wave_size(self._config, self._cores, self._network.photographs_per_s_per_core)
+        self._wave_rows = size = wave_size(self._config, self._cores, self._network.photographs_per_s_per_core)
         # Two at a time: the next wave uses the cores that are idle during the last tasks and the commit of this one.
         with ThreadPoolExecutor(2, thread_name_prefix="verger-wave") as pool:
             waves = [
-                pool.submit(self._extract_rows, f"{number:05d}", photographs, start, size)
+                pool.submit(self._extract_rows, _WAVE.format(number), photographs, start, size)
                 for number, start in enumerate(range(0, photographs.num_rows, size))
             ]
             try:
@@ -213,12 +216,19 @@ class Extraction:
     def _await(self, waves: list[Future[WaveResult]]) -> None:
         """Report until every wave is committed or one has failed. The timeout lets the main thread handle signals."""
         pending = set(waves)
+        self._count_workers()
         while pending:
-            done, pending = wait(pending, timeout=0.5, return_when=FIRST_EXCEPTION)
+            done, pending = wait(pending, timeout=_REPORT_S, return_when=FIRST_EXCEPTION)
             for wave in done:
                 wave.result()
+            self._count_workers()
             self._report(*self._progress())
             self._warn_once()
+
+    def _count_workers(self) -> None:
+        """Tell how many workers have loaded the network, as far as their first tasks have ended."""
+        needed = min(self._cores, partition_count(min(self._total, self._wave_rows), self._cores, self._config))
+        self._workers(min(len(self._loaded.value), needed), needed)
 
     def _warn_once(self) -> None:
         new, self._warned = self._warnings.value - self._warned, self._warnings.value
@@ -237,10 +247,14 @@ class Extraction:
         ended.set()
 
     def _progress(self) -> tuple[int, int]:
+        rows = self._live_rows.by_description()  # accumulators know only the tasks that have ended
         with self._lock:
-            in_flight = [processed.value for processed in self._in_flight.values()]
-            done = self._done + sum(done for done, _ in in_flight)
-            return done, self._rejected + sum(len(rejected) for _, rejected in in_flight)
+            in_flight = {name: processed.value for name, processed in self._in_flight.items()}
+            rejected = {name: len(rejections) for name, (_, rejections) in in_flight.items()}
+            done = [
+                max(ended, rows.get(_description(name), 0) + rejected[name]) for name, (ended, _) in in_flight.items()
+            ]
+            return self._done + sum(done), self._rejected + sum(rejected.values())
 
     def _extract_rows(self, name: str, photographs: Spool, start: int, size: int) -> WaveResult:
         return self._extract(name, photographs.slice(start, size).select(SCHEMA.names))
@@ -262,19 +276,31 @@ class Extraction:
         return WaveResult(first.computed + second.computed, pa.concat_tables([first.rejected, second.rejected]))
 
     def _run_job(self, name: str, photographs: pa.Table) -> WaveResult:
-        processed = self._spark.sparkContext.accumulator((0, ()), _ProcessedParam())
+        processed = self._spark.sparkContext.accumulator((0, ()), ProcessedParam())
         with self._lock:
             self._in_flight[name] = processed
         try:
-            self._spark.sparkContext.setJobDescription(f"features, wave {name}")  # in Spark's UI
-            count = partition_count(photographs.num_rows, self._cores, self._config)
-            partitioned = partition_round_robin(photographs, count)
+            self._spark.sparkContext.setJobDescription(_description(name))  # in Spark's UI, too
+            partitioned = self._partitioned(name, photographs)
             features = self._spark.createDataFrame(partitioned).mapInArrow(self._extractor(processed), FEATURES_DDL)
             write_parquet(features, self._store.spark_folder(self._run_id, name))
-        finally:
+        except BaseException:
             with self._lock:  # the halves of a failed wave are counted instead of it
                 del self._in_flight[name]
+            raise
         return self._commit(name, photographs.num_rows, rejected_table(processed.value[1]))
+
+    def _partitioned(self, name: str, photographs: pa.Table) -> pa.Table:
+        """A chunk for each task. The first tasks of a run are small, so that its first photographs appear at once."""
+        first = first_tasks(photographs.num_rows, self._cores, self._config) if name == _FIRST_WAVE else 0
+        head, rest = photographs.slice(0, first * self._config.batch_size), photographs
+        if first:
+            rest = photographs.slice(head.num_rows)
+        count = partition_count(rest.num_rows, self._cores, self._config)
+        partitioned = partition_round_robin(rest, count)
+        if not first:
+            return partitioned
+        return pa.concat_tables([partition_round_robin(head, first), partitioned])
 
     def _reject_crash(self, name: str, photographs: pa.Table, crash: str) -> WaveResult:
         """Reject the one photograph on which a Python worker died, perhaps with words."""
@@ -296,7 +322,8 @@ class Extraction:
         permanent = [reason.value for reason in Reason if reason.permanent]
         kept = rejected.filter(pc.is_in(rejected["reason"], pa.array(permanent)))
         self._store.remember_rejected(self._run_id, name, kept)
-        with self._lock:
+        with self._lock:  # at once, so that the count never falls
+            self._in_flight.pop(name, None)
             self._done += total
             self._rejected += rejected.num_rows
         return WaveResult(total - rejected.num_rows, rejected)
@@ -310,9 +337,11 @@ class Extraction:
             input_size=network.input_size,
             resample=network.resample,
             fit=network.fit,
+            decode=network.decode,
             batch_size=config.batch_size,
             processed=processed,
             buckets=self._buckets,
             precision=network.precision,
             warnings=self._warnings,
+            loaded=self._loaded,
         )

@@ -10,6 +10,8 @@ from verger.config import ExtractionSettings
 WAVE_SECONDS = 60
 # Batches per task. With more, tasks balance the cores badly; with fewer, their start and padding cost too much.
 _TASK_BATCHES = 16
+# Tasks of one batch at the start of a run. Each leaves a small file.
+_MOST_FIRST_TASKS = 4
 
 
 def wave_size(config: ExtractionSettings, cores: int, rate: float) -> int:
@@ -54,3 +56,24 @@ def partition_count(rows: int, cores: int, config: ExtractionSettings) -> int:
     large = math.ceil(rows / (_TASK_BATCHES * config.batch_size))
     small = max(1, rows // (_TASK_BATCHES // 2 * config.batch_size))
     return max(1, min(max(large, 4 * cores), max(small, min(cores, math.ceil(rows / config.batch_size)))))
+
+
+def first_tasks(rows: int, cores: int, config: ExtractionSettings) -> int:
+    """Number of tasks of one batch with which a run's first wave begins, so that it soon shows its first photographs.
+
+    Parameters
+    ----------
+    rows : int
+        Photographs of the wave.
+    cores : int
+        Cores that compute.
+    config : ExtractionSettings
+        ``partitions``, which allows none if it is set, and ``batch_size``.
+
+    Returns
+    -------
+    int
+        0 where every task has only a few batches.
+    """
+    first = min(cores, _MOST_FIRST_TASKS)
+    return first if not config.partitions and rows >= 4 * cores * config.batch_size else 0

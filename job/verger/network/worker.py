@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import socket
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -53,6 +55,8 @@ class Extractor:
         Filter by which photographs are resized.
     fit : {"stretch", "crop", "pad"}
         How photographs become square.
+    decode : {"full", "scaled"}
+        Whether a large JPEG is decoded at a smaller size than its own.
     batch_size : int
         Photographs per call of the network. Each worker holds at most three such batches in memory.
     processed : Accumulator of Processed
@@ -63,6 +67,8 @@ class Extractor:
         Of the network's convolutions.
     warnings : Accumulator of frozenset of str, optional
         Tells the driver what this machine cannot serve.
+    loaded : Accumulator of frozenset of str, optional
+        Tells the driver which workers have loaded the network, by `worker_name`.
     """
 
     frozen: Broadcast[Frozen]
@@ -71,11 +77,13 @@ class Extractor:
     input_size: int
     resample: str
     fit: str
+    decode: str
     batch_size: int
     processed: Accumulator[Processed]
     buckets: tuple[Bucket, ...]
     precision: str = "float32"
     warnings: Accumulator[frozenset[str]] | None = None
+    loaded: Accumulator[frozenset[str]] | None = None
 
     def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Extract the features of one partition.
@@ -95,7 +103,10 @@ class Extractor:
         rows = (row for batch in batches for row in batch.to_pylist())
         outcomes = prefetch_map(partial(self._read, stores_of(self.buckets)), rows, _READERS, 2 * self.batch_size)
         for batch in batched(self._accepted(outcomes), self.batch_size):
-            yield self._infer(batch)
+            features = self._infer(batch)
+            if self.loaded is not None:
+                self.loaded.add(frozenset({worker_name()}))
+            yield features
 
     def _read(self, stores: Stores, row: dict[str, Any]) -> tuple[dict[str, Any], images.Decoded | Rejection]:
         """Read and decode one photograph."""
@@ -104,7 +115,7 @@ class Extractor:
                 raise Rejection(Reason.TOO_LARGE, f"{row['size']:,} bytes, the limit is {images.MAX_BYTES:,}")
             data = stores.of(row["path"]).read_version(row["path"], row["version"])
             row["sha256"] = hashlib.sha256(data).hexdigest()
-            return row, images.decode(data, self.input_size, self.resample, self.fit)
+            return row, images.decode(data, self.input_size, self.resample, self.fit, self.decode)
         except Rejection as rejection:
             return row, rejection
 
@@ -124,7 +135,8 @@ class Extractor:
         pixels = np.zeros((self.batch_size, self.input_size, self.input_size, 3), np.uint8)
         for position, (_, decoded) in enumerate(batch):
             pixels[position] = decoded.rgb
-        features = _built(self.fingerprint, self.frozen)(pixels)[: len(batch)]
+        infer, _ = built(self.fingerprint, self.frozen)
+        features = infer(pixels)[: len(batch)]
         rows = [row for row, _ in batch]
         offsets = np.arange(0, (len(batch) + 1) * self.dimension, self.dimension, dtype=np.int32)
         columns: dict[str, Any] = {name: [row[name] for row in rows] for name in ("path", "label", "split", "version")}
@@ -141,12 +153,37 @@ class Extractor:
 _networks: dict[str, Infer] = {}
 
 
-def _built(fingerprint: str, frozen: Broadcast[Frozen]) -> Infer:
-    """The network of this worker process, built at the first call."""
-    if fingerprint not in _networks:
-        _networks.clear()  # a worker serves one network at a time
+def built(fingerprint: str, frozen: Broadcast[Frozen]) -> tuple[Infer, bool]:
+    """The network of this worker process, built at the first call.
+
+    Parameters
+    ----------
+    fingerprint : str
+        The network's. A worker process keeps one network at a time.
+    frozen : Broadcast of Frozen
+        What it is built from; not read where it is built already.
+
+    Returns
+    -------
+    tuple of (callable, bool)
+        The network, and whether it was built by this call.
+    """
+    new = fingerprint not in _networks
+    if new:
+        _networks.clear()
         _networks[fingerprint] = build(frozen.value, threads=1)
-    return _networks[fingerprint]
+    return _networks[fingerprint], new
+
+
+def worker_name() -> str:
+    """By which the driver distinguishes the worker processes of its executors.
+
+    Returns
+    -------
+    str
+        Host and process id. Two containers of one host have host names of their own.
+    """
+    return f"{socket.gethostname()}:{os.getpid()}"
 
 
 def rejected_row(row: dict[str, Any], rejection: Rejection) -> tuple[Any, ...]:

@@ -6,7 +6,7 @@ import io
 import logging
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from importlib.util import find_spec
@@ -14,12 +14,14 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import AvifImagePlugin, Image, ImageOps, TiffImagePlugin, UnidentifiedImageError, WebPImagePlugin
+from PIL import AvifImagePlugin, Image, TiffImagePlugin, UnidentifiedImageError, WebPImagePlugin
 
 from verger.errors import Reason, Rejection
 from verger.photographs import avif, jpeg, png, tiff
 from verger.photographs.memory import MemoryBudget, release_free_memory
+from verger.photographs.orientation import locate, turn_upright
 from verger.photographs.rgb import as_rgb
+from verger.photographs.squares import FITS
 
 MAX_BYTES = 256 * 2**20
 """Most bytes of a file that is decoded. An uncompressed 16-bit photograph of 40 megapixels has fewer."""
@@ -79,10 +81,16 @@ _NEEDED = {"PNG": png.without_metadata, "TIFF": tiff.without_lost_metadata, "AVI
 # HEIF and AVIF may both begin as "mif1"; the brands that follow tell which.
 _AVIF_BRAND = re.compile(rb"avi[fs]")
 
-_FILTERS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
+OVERSAMPLING = 2
+"""A JPEG is never decoded at fewer pixels than so many for each that the network sees, in each direction."""
 
-# Keys of Image.info that may hold an orientation.
-_ORIENTED_BY = {"exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif"}
+# By setting: whether a JPEG may be decoded at a smaller size than its own.
+_DECODINGS = {"full": False, "scaled": True}
+# What its edges may be divided by. libjpeg also decodes 3/8, 5/8 and so on, but not with the CPU's vector instructions:
+# it takes as long as for the next larger of these, or longer. Pillow decodes the same sizes, and the same pixels.
+_REDUCTIONS = (8, 4, 2)
+
+_FILTERS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 
 # Parts of the messages by which Pillow and libheif say that a file ends too early, or that they do not support it.
 _TRUNCATED = re.compile(r"truncated|end of file|insufficient|too small|cannot read full", re.IGNORECASE)
@@ -111,7 +119,7 @@ class Decoded(NamedTuple):
     height: int
 
 
-def decode(data: bytes, size: int, resample: str = "bicubic", fit: str = "stretch") -> Decoded:
+def decode(data: bytes, size: int, resample: str = "bicubic", fit: str = "stretch", decoding: str = "full") -> Decoded:
     """Decode a photograph, turn it upright and make it a square of RGB.
 
     It is thread-safe, and Pillow releases Python's global lock while it works. The first frame of an animation is
@@ -128,6 +136,10 @@ def decode(data: bytes, size: int, resample: str = "bicubic", fit: str = "stretc
         Pillow's filter.
     fit : {"stretch", "crop", "pad"}
         Stretch it to the square, crop the middle, or pad it with white.
+    decoding : {"full", "scaled"}
+        With ``scaled``, a JPEG is decoded at an eighth, a quarter or half of its width and height: the least that
+        leaves two pixels for each of the square, in each direction. Smaller JPEGs, and other formats, are decoded in
+        full.
 
     Returns
     -------
@@ -139,14 +151,18 @@ def decode(data: bytes, size: int, resample: str = "bicubic", fit: str = "stretc
     Rejection
         For anything that is wrong with the file. Whatever a decoder raises becomes a Rejection.
     """
-    resampling, fitted = _FILTERS[resample], _FITS[fit]
+    resampling, fitted, reduced = _FILTERS[resample], FITS[fit], _DECODINGS[decoding]
     format = _format(data)
     try:
         data = _NEEDED[format](data) if format in _NEEDED else data
         with Image.open(io.BytesIO(data), formats=(format,)) as image:
             _check_edges(*image.size)
-            with _reserved(image, image.width * image.height):
-                return _decoded(image, format, data, lambda upright: fitted(upright, size, resampling))
+            whole = image.size
+            extent = _reduce(image, size, fit) if reduced else whole
+            with _reserved(image, _pixels_held(image, data, whole)):
+                loaded = _loaded(image, format, data, whole)
+                upright, box, edges = locate(loaded, whole, extent)
+                return Decoded(np.asarray(fitted(as_rgb(upright), box, size, resampling)), *edges)
     except Rejection:
         raise
     except Exception as error:  # decoders raise OSError, SyntaxError, struct.error, MemoryError and others
@@ -182,10 +198,9 @@ def thumbnail(data: bytes, edge: int, quality: int = 70, most: int = MAX_PIXELS)
         data = _NEEDED[format](data) if format in _NEEDED else data
         with Image.open(io.BytesIO(data), formats=(format,)) as image:
             _check_edges(*image.size)
-            whole = image.width * image.height
+            whole = image.size
             image.draft(None, (2 * edge, 2 * edge))  # decode a JPEG at the smallest size that suffices
-            # A progressive JPEG is held in memory whole even so.
-            pixels = whole if image.info.get("progressive") else image.width * image.height
+            pixels = _pixels_held(image, data, whole)
             if pixels > most:
                 raise Rejection(Reason.TOO_LARGE, f"{pixels:,} pixels to decode, the limit is {most:,}")
             with _reserved(image, pixels):
@@ -194,6 +209,23 @@ def thumbnail(data: bytes, edge: int, quality: int = 70, most: int = MAX_PIXELS)
         raise
     except Exception as error:
         raise _rejection(format, data, error) from None
+
+
+def _reduce(image: Image.Image, size: int, fit: str) -> tuple[float, float]:
+    """Have a JPEG decoded at the smallest size that leaves enough pixels for a square; nothing else has such sizes.
+
+    Returns the exact width and height in pixels of that size, of which libjpeg decodes the next whole number.
+    """
+    edge = max(image.size) if fit == "pad" else min(image.size)
+    by = next((by for by in _REDUCTIONS if edge >= OVERSAMPLING * size * by), 1)
+    drafted = image.draft(None, (image.width // by, image.height // by)) if by > 1 else None
+    return drafted[1][2:] if drafted else image.size
+
+
+def _pixels_held(image: Image.Image, data: bytes, whole: tuple[int, int]) -> int:
+    """How many pixels are in memory when an image is decoded, perhaps at a smaller size than its whole one."""
+    width, height = whole if image.size != whole and jpeg.is_held_whole(data) else image.size
+    return width * height
 
 
 @contextmanager
@@ -208,17 +240,12 @@ def _reserved(image: Image.Image, pixels: int) -> Iterator[None]:
                 release_free_memory()
 
 
-def _decoded(image: Image.Image, format: str, data: bytes, fitted: Callable[[Image.Image], Image.Image]) -> Decoded:
-    upright = as_rgb(_upright(_loaded(image, format, data)))
-    return Decoded(np.asarray(fitted(upright)), *upright.size)
-
-
 def _thumbnail(image: Image.Image, format: str, data: bytes, edge: int, quality: int) -> bytes:
     if format == "JPEG":
         image.load()  # at the smaller size
     else:
-        image = _loaded(image, format, data)
-    small = as_rgb(_upright(image))
+        image = _loaded(image, format, data, image.size)
+    small = as_rgb(turn_upright(image))
     small.thumbnail((edge, edge), Image.Resampling.BICUBIC)
     small.info = {}  # else Pillow would copy the photograph's comment
     sink = io.BytesIO()
@@ -275,10 +302,10 @@ def _check_edges(width: int, height: int) -> None:
         raise Rejection(Reason.TOO_SMALL, f"{width} x {height} pixels, the least edge is {MIN_EDGE}")
 
 
-def _loaded(image: Image.Image, format: str, data: bytes) -> Image.Image:
-    """Load the pixels."""
+def _loaded(image: Image.Image, format: str, data: bytes, whole: tuple[int, int]) -> Image.Image:
+    """Load the pixels of an image, whose size was the whole one before it was reduced."""
     if format == "JPEG":
-        return jpeg.load(image, data)
+        return jpeg.load(image, data, whole)
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         tiff.check(image, data)
     image.load()
@@ -287,40 +314,6 @@ def _loaded(image: Image.Image, format: str, data: bytes) -> Image.Image:
     if format == "AVIF":
         image.info.pop("xmp", None)  # its orientation does not count, see without_exif
     return image
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    """Turn loaded pixels as EXIF or XMP says. Pillow has already turned a TIFF when it is loaded.
-
-    In a PNG the metadata may follow the pixels.
-    """
-    if image.info.keys() & _ORIENTED_BY:
-        try:
-            ImageOps.exif_transpose(image, in_place=True)
-        except MemoryError:
-            raise
-        except Exception:  # damaged metadata; where the orientation can be read, the pixels are turned by now
-            return image
-    return image
-
-
-def _stretched(image: Image.Image, size: int, resampling: Image.Resampling) -> Image.Image:
-    return image.resize((size, size), resampling)
-
-
-def _cropped(image: Image.Image, size: int, resampling: Image.Resampling) -> Image.Image:
-    return ImageOps.fit(image, (size, size), resampling)
-
-
-def _padded(image: Image.Image, size: int, resampling: Image.Resampling) -> Image.Image:
-    longest = max(image.size)
-    width, height = (max(1, round(edge * size / longest)) for edge in image.size)
-    square = Image.new("RGB", (size, size), "white")
-    square.paste(image.resize((width, height), resampling), ((size - width) // 2, (size - height) // 2))
-    return square
-
-
-_FITS = {"stretch": _stretched, "crop": _cropped, "pad": _padded}
 
 
 def _rejection(format: str, data: bytes, error: Exception) -> Rejection:

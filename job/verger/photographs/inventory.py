@@ -67,7 +67,13 @@ class Inventory:
     excluded: tuple[str, ...] = ()
 
 
-def find(config: RunConfig, source: str, stores: Stores, warn: Callable[[str], None]) -> Inventory:
+def find(
+    config: RunConfig,
+    source: str,
+    stores: Stores,
+    warn: Callable[[str], None],
+    first: Callable[[], object] = lambda: None,
+) -> Inventory:
     """Find the photographs of a run's input: in an S3 Inventory report, where the settings name one, else by listing.
 
     Parameters
@@ -80,6 +86,8 @@ def find(config: RunConfig, source: str, stores: Stores, warn: Callable[[str], N
         How it and the report are reached.
     warn : callable
         Takes a warning, one line, where the report is old.
+    first : callable, optional
+        As in `take`.
 
     Returns
     -------
@@ -103,7 +111,7 @@ def find(config: RunConfig, source: str, stores: Stores, warn: Callable[[str], N
             f"the inventory report {report.path} is {age / timedelta(days=1):,.1f} days old, of "
             f"{report.created:%Y-%m-%d %H:%M} UTC: it lists no newer photographs"
         )
-    return take(source, stores, config.exclude, report=report, scratch=config.local_dir)
+    return take(source, stores, config.exclude, report=report, scratch=config.local_dir, first=first)
 
 
 def take(
@@ -114,6 +122,7 @@ def take(
     enter_excluded: bool = False,
     report: Report | None = None,
     scratch: str | None = None,
+    first: Callable[[], object] = lambda: None,
 ) -> Inventory:
     """List the photographs below a folder, at any depth.
 
@@ -132,6 +141,8 @@ def take(
         An S3 Inventory report of the folder's bucket, which is read instead of listing the bucket.
     scratch : str, optional
         Folder for temporary files; default: the system's.
+    first : callable, optional
+        Called when the first photograph is seen, or what looks like one.
 
     Returns
     -------
@@ -150,7 +161,7 @@ def take(
     root = canonical(folder)
     folders = PhotographFolders(root, exclude, enter_excluded)
     if report is None:
-        inventory = from_entries(stores.of(root).list(root, folders), root, scratch)
+        inventory = from_entries(_watched(stores.of(root).list(root, folders), first), root, scratch)
     else:
         inventory = from_objects(report.objects(root, scratch), root, scratch)
     ignored = Counter(inventory.ignored) + folders.ignored
@@ -163,6 +174,18 @@ def take(
         where = root if report is None else f"{root}, as the inventory report {report.path} lists it"
         raise NothingToReadError(f"no photograph in {where}: {found or 'it is empty'}", advice)
     return inventory
+
+
+def _watched(entries: Iterable[Entry], first: Callable[[], object]) -> Iterator[Entry]:
+    """The same entries; `first` is called at the first photograph, long before a chunk of them is handled."""
+    iterator = iter(entries)
+    for entry in iterator:
+        if entry.path.lower().endswith(SUFFIXES):
+            first()
+            yield entry
+            break
+        yield entry
+    yield from iterator
 
 
 def _not_entered(folders: tuple[str, ...]) -> str:

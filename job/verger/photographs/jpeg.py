@@ -30,7 +30,7 @@ _PADDING = 16
 _ZEROS = bytes(64)
 
 _SOI, _EOI, _SOS, _DHT, _DRI, _JFIF = 0xD8, 0xD9, 0xDA, 0xC4, 0xDD, 0xE0
-_SEQUENTIAL, _END_OF_BLOCK = (0xC0, 0xC1), 0
+_SEQUENTIAL, _PROGRESSIVE, _END_OF_BLOCK = (0xC0, 0xC1), (0xC2, 0xC6, 0xCA, 0xCE), 0
 _STANDALONE = {0x01, *range(0xD0, 0xD9)}  # markers that have no segment
 # Segments that decide what the pixels are: tables, frame, restart interval, JFIF and Adobe, which tell the colours.
 _NEEDED = {*range(0xC0, 0xD0), 0xDB, _DRI, _JFIF, 0xEE}
@@ -54,6 +54,8 @@ class _Header(NamedTuple):
         Whether compressed zero bits can be a plain area: for each component they end a block.
     restarts : int or None
         Restart markers that the compressed data should hold; None where there are none or the number is unknown.
+    several_scans : bool
+        Whether other compressed data follow, before which no pixel is known: of more frequencies, or other colours.
     """
 
     clean: bytes
@@ -61,17 +63,21 @@ class _Header(NamedTuple):
     sequential: bool
     zeros_are_flat: bool
     restarts: int | None
+    several_scans: bool
 
 
-def load(image: Image.Image, data: bytes) -> Image.Image:
+def load(image: Image.Image, data: bytes, whole: tuple[int, int]) -> Image.Image:
     """Decode a JPEG that Pillow has opened; not yet turned upright.
 
     Parameters
     ----------
     image : PIL.Image.Image
-        The opened file, whose pixels are not loaded.
+        The opened file, whose pixels are not loaded. Where Pillow's `draft` has made its size smaller, the pixels of
+        that size are decoded.
     data : bytes
         The same file.
+    whole : (int, int)
+        Width and height that the image had before it was made smaller, pixels.
 
     Returns
     -------
@@ -85,9 +91,9 @@ def load(image: Image.Image, data: bytes) -> Image.Image:
     """
     left_over = 0
     try:
-        loaded = _decoded(image, data)
+        loaded = _decoded(image, data, whole)
     except ValueError as error:
-        loaded, left_over = _decode_despite_warning(image, data, str(error))
+        loaded, left_over = _decode_despite_warning(image, data, whole, str(error))
     if data.find(_ZEROS, data.find(b"\xff\xda")) >= 0 and _is_zeroed(data, left_over):
         raise Rejection(Reason.TRUNCATED, "JPEG: a part of its compressed data is zero bytes")
     return loaded
@@ -114,13 +120,35 @@ def damage(data: bytes) -> str:
     return ""
 
 
-def _decoded(image: Image.Image, data: bytes) -> Image.Image:
+def is_held_whole(data: bytes) -> bool:
+    """Tell whether a JPEG is in memory with all of its pixels, at whatever size it is decoded.
+
+    Parameters
+    ----------
+    data : bytes
+        The whole file.
+
+    Returns
+    -------
+    bool
+        True for a progressive one, for one with a scan for each colour, and where the header cannot be read.
+    """
+    header = _header(data)
+    return header is None or header.several_scans
+
+
+def _decoded(image: Image.Image, data: bytes, whole: tuple[int, int]) -> Image.Image:
     """The pixels; a ValueError with the decoder's first warning or its error."""
     width, height = image.size
     colours, mode = ("CMYK", "CMYK") if image.mode == "CMYK" else ("RGBX", "RGB")
     # Of Pillow's size, so that a header on which the two do not agree cannot ask for more memory.
     pixels = np.empty((height, width, 4), np.uint8)
-    if simplejpeg.decode_jpeg(data, colours, buffer=pixels).shape != pixels.shape:
+    least = {}
+    if image.size != whole:
+        if simplejpeg.decode_jpeg_header(data)[:2] != whole[::-1]:
+            raise ValueError("two sizes")
+        least = {"min_height": height, "min_width": width}
+    if simplejpeg.decode_jpeg(data, colours, buffer=pixels, **least).shape != pixels.shape:
         raise ValueError("two sizes")
     if mode == "CMYK":
         np.invert(pixels, out=pixels)  # as Pillow does: Adobe's are written that way
@@ -130,14 +158,16 @@ def _decoded(image: Image.Image, data: bytes) -> Image.Image:
     return found
 
 
-def _decode_despite_warning(image: Image.Image, data: bytes, warning: str) -> tuple[Image.Image, int]:
+def _decode_despite_warning(
+    image: Image.Image, data: bytes, whole: tuple[int, int], warning: str
+) -> tuple[Image.Image, int]:
     """The pixels where a warning does no harm, and how many compressed bytes are left over; else a Rejection."""
     header = _header(data)
     if header is None:
         return _by_pillow(image), 0
     try:
         # The first warning may be of a harmless oddity before the data, and hide one that matters.
-        return _decoded(image, header.clean + data[header.scan :]), 0
+        return _decoded(image, header.clean + data[header.scan :], whole), 0
     except ValueError as error:
         warning = str(error)
     if _DAMAGE.search(warning):
@@ -146,7 +176,7 @@ def _decode_despite_warning(image: Image.Image, data: bytes, warning: str) -> tu
     if left_over <= _PADDING or _is_padding(data, header, left_over):
         return _by_pillow(image), left_over
     try:
-        return _decoded(image, _until_last_restart(data, header)), 0
+        return _decoded(image, _until_last_restart(data, header), whole), 0
     except ValueError:
         raise Rejection(Reason.TRUNCATED, f"JPEG: {warning}") from None
 
@@ -209,7 +239,7 @@ def _run_before(data: bytes, end: int) -> int:
 
 def _header(data: bytes) -> _Header | None:
     """Read the segments up to the compressed data; None where there is none of these."""
-    clean, interval, blocks, frame, at = bytearray(data[:2]), 0, 0, 0, 2
+    clean, interval, blocks, colours, frame, at = bytearray(data[:2]), 0, 0, 0, 0, 2
     symbols: dict[int, int] = {}
     while found := _MARKER.search(data, at):
         marker, at = found[1][0], found.end()
@@ -224,7 +254,7 @@ def _header(data: bytes) -> _Header | None:
         elif marker == _DRI:
             interval = int.from_bytes(segment[2:4])
         elif 0xC0 <= marker <= 0xCF and marker not in (0xC8, 0xCC):
-            frame, blocks = marker, _units(segment)
+            frame, blocks, colours = marker, _units(segment), segment[7] if len(segment) > 7 else 0
         if marker == _SOS:
             if len(segment) < 6 or len(segment) != 6 + 2 * segment[2]:
                 return None
@@ -234,7 +264,8 @@ def _header(data: bytes) -> _Header | None:
             restarts = math.ceil(blocks / interval) - 1 if interval and blocks else None
             tables = {segment[4 + 2 * number] & 15 for number in range(segment[2])}
             flat = all(symbols.get(table) == _END_OF_BLOCK for table in tables)
-            return _Header(bytes(clean), at, frame in _SEQUENTIAL, flat, restarts)
+            several = frame in _PROGRESSIVE or segment[2] < colours
+            return _Header(bytes(clean), at, frame in _SEQUENTIAL, flat, restarts, several)
         if marker in _NEEDED:
             if marker == _JFIF:  # libjpeg warns of versions that it does not know
                 segment = segment[:7] + b"\1\1" + segment[9:] if segment[2:7] == b"JFIF\0" else b"\0\2"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -13,15 +13,17 @@ from verger.photographs import difference
 from verger.photographs.difference import LOCATED
 from verger.photographs.images import decoders
 from verger.pipeline.values import Accepted, Compared, Job, Listed, Standing
+from verger.sorting import aligned
 from verger.spool import Spool, count, spool
 from verger.tables import changes, description, locations, snapshot
 from verger.tables.manifest_parts import SnapshotPart
 from verger.tables.rows import anti_join
+from verger.tables.schemas import REJECTED
 from verger.tables.snapshot import StoredFile
 from verger.tables.store import FeatureStore
 
 
-def compare(job: Job, listed: Listed, network: Network) -> Compared:
+def compare(job: Job, listed: Listed, network: Network, first_pending: Callable[[], object] = lambda: None) -> Compared:
     """Find what has changed since the base run, and which photographs have neither features nor a known rejection.
 
     Parameters
@@ -32,6 +34,8 @@ def compare(job: Job, listed: Listed, network: Network) -> Compared:
         The photographs of this run.
     network : Network
         Whose features are meant.
+    first_pending : callable, optional
+        As in `verger.tables.changes.find_changes`.
 
     Returns
     -------
@@ -41,10 +45,24 @@ def compare(job: Job, listed: Listed, network: Network) -> Compared:
     run, config = job.run, job.config
     store = FeatureStore(run.storage, run.output, network.fingerprint, job.progress.warn, decoders())
     base = changes.find_base(store, config.input, config)
-    found = changes.find_changes(store, listed.input, base, config.local_dir)
+    found = changes.find_changes(store, listed.input, base, config.local_dir, first_pending)
     weights = network.weights.to_npz if network.weights else None
     description.describe(store.storage, store.output, store.fingerprint, network.describe(), weights)
     return Compared(listed, network, store, found)
+
+
+def is_first(job: Job, network: Network) -> bool:
+    """Whether no finished run has had this run's input, selection and features: then its photographs are new.
+
+    Parameters
+    ----------
+    job : Job
+        The run.
+    network : Network
+        Whose features are meant.
+    """
+    pointer = changes.pointer_path(job.run.output, job.config.input, job.config, network.fingerprint)
+    return not job.run.storage.exists(pointer)
 
 
 def locate(job: Job, accepted: Accepted) -> Standing:
@@ -132,7 +150,7 @@ def _without_vanished(photographs: Spool, present: pa.Array) -> Iterator[pa.Reco
         yield batch.set_column(column, "file", pc.if_else(there, batch["file"], pa.scalar(None, pa.string())))
 
 
-def _located(photographs: Iterable[pa.Table], rejected: pa.Table) -> Iterator[pa.Table]:
+def _located(photographs: Iterable[pa.Table], rejected: Spool) -> Iterator[pa.Table]:
     """Those with a location. Another run may have computed meanwhile what this one has rejected."""
-    for rows in photographs:
-        yield anti_join(rows.filter(pc.is_valid(rows["file"])), rejected)
+    for rows, not_these in aligned([photographs, rejected.batches()], [LOCATED, REJECTED], "path"):
+        yield anti_join(rows.filter(pc.is_valid(rows["file"])), not_these)

@@ -106,7 +106,7 @@ def compact(
                 spark = stack.enter_context(session(config, stores, output))
         require_s3_support(spark, uses_s3(output, config.event_log))
         with progress.stage("compact", "Merging files"):
-            checked = partial(check_executors, spark, config)
+            checked = partial(check_executors, spark.sparkContext, config)
             return compaction.compact(
                 stores.of(output),
                 output,

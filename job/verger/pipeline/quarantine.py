@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from verger.errors import TooManyRejectedError
 from verger.pipeline.values import Accepted, Compared, Extracted, Job
-from verger.tables.changes import Changes
-from verger.tables.rows import anti_join, is_gone, parquet_bytes, present_among, semi_join
+from verger.sorting import aligned
+from verger.tables.changes import PENDING
+from verger.tables.parts import write_part
+from verger.tables.rejections import PLACED
+from verger.tables.rows import KEY, anti_join, is_gone, semi_join
+from verger.tables.schemas import REFUSED, REJECTED
 
 # Of fewer new photographs all may be bad by chance.
 _MIN_NEW = 20
+_NEW = pa.schema([PENDING.field(name) for name in (*KEY, "new")])
+_PATHS = pa.schema([PENDING.field("path")])
 
 
 def check_remembered(job: Job, compared: Compared) -> None:
@@ -60,17 +68,22 @@ def check_reject_ratio(job: Job, extracted: Extracted) -> Accepted:
     _write_quarantine(job, extracted)
     if refusal := _reject_ratio_exceeded(job, extracted):
         compared = extracted.compared
-        new = (batch.filter(batch["new"]) for batch in compared.pending.batches())
-        unknown = (anti_join(batch, compared.changes.refused) for batch in new)
-        compared.store.remember_refused(job.run.run_id, unknown)
+        compared.store.remember_refused(job.run.run_id, _first_refused(compared))
         raise refusal
     return Accepted(extracted)
+
+
+def _first_refused(compared: Compared) -> Iterator[pa.Table]:
+    """The new photographs with which no run was refused before."""
+    streams = [compared.pending.batches(["path", "version", "new"]), compared.changes.refused.batches()]
+    for pending, refused in aligned(streams, [_NEW, PLACED], "path"):
+        yield anti_join(pending.filter(pending["new"]), refused)
 
 
 def _write_quarantine(job: Job, extracted: Extracted) -> None:
     if extracted.rejected.num_rows:
         path = job.run.path("rejected", "part-00000.zstd.parquet")
-        job.run.storage.publish_once(path, parquet_bytes(extracted.rejected))
+        write_part(job.run.storage, path, REJECTED, extracted.rejected.batches())
 
 
 def _reject_ratio_exceeded(job: Job, extracted: Extracted) -> TooManyRejectedError | None:
@@ -78,7 +91,7 @@ def _reject_ratio_exceeded(job: Job, extracted: Extracted) -> TooManyRejectedErr
     rejected, changes = extracted.rejected, extracted.compared.changes
     shares = [("photographs", rejected.num_rows, extracted.listed.chosen.num_rows)]
     if changes.new >= _MIN_NEW:
-        shares.append(("new photographs", _new_rejections(rejected, changes), changes.new))
+        shares.append(("new photographs", _count_new(extracted), changes.new))
     for which, count, total in shares:
         if count / total > job.config.max_rejected_ratio:
             return TooManyRejectedError(
@@ -89,11 +102,15 @@ def _reject_ratio_exceeded(job: Job, extracted: Extracted) -> TooManyRejectedErr
     return None
 
 
-def _new_rejections(rejected: pa.Table, changes: Changes) -> int:
+def _count_new(extracted: Extracted) -> int:
     """Rejections of photographs that no run has passed with: of those computed now, and of refused runs."""
-    computed_now = anti_join(anti_join(rejected, changes.rejected), changes.tried)
-    again = anti_join(rejected, computed_now)
-    return int(computed_now.num_rows + semi_join(again, changes.refused).num_rows)
+    compared = extracted.compared
+    number = compared.changes.new_rejected
+    streams = [extracted.rejected.batches(KEY), compared.pending.batches(["path", "version", "new"])]
+    if extracted.rejected.num_rows > compared.changes.rejected.num_rows:
+        for rejected, pending in aligned(streams, [REFUSED, _NEW], "path"):
+            number += semi_join(rejected, pending.filter(pending["new"])).num_rows
+    return number
 
 
 def forget_refusals(job: Job, compared: Compared) -> None:
@@ -107,9 +124,13 @@ def forget_refusals(job: Job, compared: Compared) -> None:
         The photographs of a published run.
     """
     refused, found = compared.changes.refused, compared.listed.input
-    if refused.num_rows:
-        paths = pc.unique(refused["path"])
-        present, chosen = (present_among(paths, spool) for spool in (found.photographs, found.chosen))
-        gone = is_gone(paths, found.source, paths.filter(present), found.unseen)
-        left = pc.and_not(pc.invert(gone), chosen)
-        compared.store.forget_refused(refused, paths.filter(left))
+    if not refused.num_rows:
+        return
+    files, kept = set[str](), set[str]()
+    streams = [refused.batches(), found.photographs.batches(["path"]), found.chosen.batches(["path"])]
+    for rows, present, chosen in aligned(streams, [PLACED, _PATHS, _PATHS], "path"):
+        gone = is_gone(rows["path"], found.source, present["path"], found.unseen)
+        left = pc.invert(pc.or_(gone, pc.is_in(rows["path"], value_set=chosen["path"])))
+        files.update(pc.unique(rows["file"]).to_pylist())
+        kept.update(pc.unique(rows["file"].filter(left)).to_pylist())
+    compared.store.forget_refused(files - kept)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
-
-import pyarrow as pa
 
 from verger.config import RunConfig
 from verger.insight.analysis import Analysis, preload
@@ -15,19 +12,16 @@ from verger.photographs import inventory
 from verger.photographs.labels import label_warnings
 from verger.pipeline.values import Analysed, Compared, Driver, Extracted, Job, Listed, Projected, Published, Session
 from verger.progress import Progress
-from verger.residency.nodes import check_executors
 from verger.residency.preflight import check_access, uris_by_role
+from verger.sorting import Sorter
 from verger.spark.failures import warn_on_error
-from verger.spark.metrics import Gauges
-from verger.spark.session import require_s3_support, session, uses_s3
+from verger.spark.session import uses_s3
 from verger.storage.stores import Stores
 from verger.storage.uri import bucket_name, require_disjoint
 from verger.tables import compaction
 from verger.tables.changes import Input
 from verger.tables.runs import new_run
-
-if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+from verger.tables.schemas import REJECTED
 
 
 def open_job(config: RunConfig, progress: Progress | None, **more: str) -> Job:
@@ -68,13 +62,15 @@ def open_job(config: RunConfig, progress: Progress | None, **more: str) -> Job:
     return Job(run, config, stores, progress, started_at, residency)
 
 
-def list_photographs(job: Job) -> Listed:
+def list_photographs(job: Job, first: Callable[[], object] = lambda: None) -> Listed:
     """List the whole input, or read a report of what is there, and select the photographs of this run.
 
     Parameters
     ----------
     job : Job
         Its input is listed, and its settings select among the photographs.
+    first : callable, optional
+        Called when the first photograph is seen.
 
     Raises
     ------
@@ -86,44 +82,12 @@ def list_photographs(job: Job) -> Listed:
         The report is damaged, or the store refuses or cannot be reached.
     """
     config = job.config
-    found = inventory.find(config, config.input, job.stores, job.progress.warn)
+    found = inventory.find(config, config.input, job.stores, job.progress.warn, first)
     chosen = inventory.select(found.photographs, config, config.input, config.local_dir)
     labels = inventory.label_counts(chosen)
     for warning in label_warnings(labels):
         job.progress.warn(warning)
     return Listed(Input(config.input, found.photographs, chosen, found.excluded), found.ignored, labels)
-
-
-@contextmanager
-def spark_session(job: Job, given: SparkSession | None) -> Iterator[Session]:
-    """The given SparkSession, or one for this run alone, with the location of its executors checked.
-
-    Parameters
-    ----------
-    job : Job
-        Its settings shape a new session; its output and event log decide whether Spark writes to S3.
-    given : SparkSession, optional
-        One to work in; default: an own one, which ends with the context.
-
-    Raises
-    ------
-    UsageError, StoreError, DoesNotFitError
-        As `verger.spark.session.session`.
-    ResidencyError
-        As `verger.residency.nodes.check_executors`.
-    """
-    config, output = job.config, job.run.output
-    with ExitStack() as stack:
-        gauges = None
-        if given is None:
-            preload(config)
-            with job.progress.stage("session", "Starting Spark"):
-                given = stack.enter_context(session(config, job.stores, output, config.input))
-            gauges = Gauges(given)
-        require_s3_support(given, uses_s3(output, config.event_log))
-        executors = stack.enter_context(check_executors(given, config))
-        show = gauges.set if gauges else lambda **_: None
-        yield Session(given.sparkContext.defaultParallelism, executors, show, spark=given)
 
 
 def extract(job: Job, session: Session, compared: Compared, report: Callable[[int, int], None]) -> Extracted:
@@ -139,6 +103,7 @@ def extract(job: Job, session: Session, compared: Compared, report: Callable[[in
         Its ``pending`` photographs go through its network into its store.
     report : callable
         Called with the numbers of photographs dealt with, and rejected, as tasks end.
+        While the first are computed, every core is wanted: what the analysis needs is imported afterwards.
 
     Raises
     ------
@@ -147,19 +112,30 @@ def extract(job: Job, session: Session, compared: Compared, report: Callable[[in
     """
     from verger.network.extraction import Extraction  # which imports pyspark
 
+    waiting = [preload] if session.loading else []
+
+    def told(done: int, rejected: int) -> None:
+        report(done, rejected)
+        if done and waiting:
+            waiting.pop()(job.config)
+
     extraction = Extraction(
         session.spark,
         compared.network,
         compared.store,
         job.run.run_id,
         job.config,
-        report,
+        told,
         job.stores.buckets,
         job.progress.warn,
+        workers=job.progress.workers,
+        loading=session.loading,
     )
     done = extraction.run(compared.pending)
-    rejected = pa.concat_tables([compared.changes.rejected, done.rejected]).sort_by("path")
-    return Extracted(compared, done.computed, rejected)
+    rejected = Sorter(REJECTED, ["path"], job.config.local_dir)
+    for rows in (*compared.changes.rejected.batches(), done.rejected):
+        rejected.write(rows)
+    return Extracted(compared, done.computed, rejected.finish())
 
 
 def analyse(job: Job, driver: Driver, projected: Projected) -> Analysed:

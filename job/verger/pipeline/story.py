@@ -11,6 +11,7 @@ from verger.errors import TooManyRejectedError, UsageError
 from verger.network.backbones import Network, fitted_settings, resolve, resolve_fitted
 from verger.pipeline import comparison, quarantine, space, stages, table, unchanged
 from verger.pipeline.recording import Recorder
+from verger.pipeline.spark_session import RunSession
 from verger.pipeline.values import Compared, Driver, Fitted, Job, Published
 from verger.progress import Progress
 from verger.storage.uri import canonical
@@ -96,45 +97,64 @@ def project(
 
 def _tell(job: Job, origin: _Space, spark: SparkSession | None) -> Manifest:
     record = Recorder(job)
-    listed = record.stage("list", "Listing photographs", stages.list_photographs, job)
     with record.failures():
         network = origin.network()
         fitted = origin.fitted(network)
-        compared = record.stage("compare", "Comparing with what is known", comparison.compare, job, listed, network)
-        try:
-            quarantine.check_remembered(job, compared)
-        except TooManyRejectedError:
-            record.count(compared.without_computing)
-            raise
-        if base := unchanged.standing_base(job, compared, fitted):
-            return _publish_again(job, record, compared, base).manifest
-        with stages.spark_session(job, spark) as session:
-            record.shown_by(session, compared)
-            extracted = record.extraction(stages.extract, session, compared)
-            standing = comparison.locate(job, quarantine.check_reject_ratio(job, extracted))
-            if fitted is None:
-                says = "Fitting the principal components"
-                fitted = record.stage("components", says, space.fit, job, session, standing)
-            else:
-                says = "Measuring how well the components fit"
-                fitted = record.stage("drift", says, space.measure_drift, job, session, standing, fitted)
-            projected = record.stage("projection", "Projecting", table.project, job, session, standing, fitted)
-            analysed = stages.analyse(job, session, projected)
-            published = record.publish(session, projected, analysed)
-            quarantine.forget_refusals(job, published.compared)
-            stages.compact(job, session, published)
-        return published.manifest
+        first = spark is None and comparison.is_first(job, network)
+    with RunSession(job, network, spark) as started:
+        # Of a first run any photograph is to be computed; of a later one, those that the comparison finds.
+        starts = (started.start,) if first else ()
+        listed = record.stage("list", "Listing photographs", stages.list_photographs, job, *starts)
+        with record.failures():
+            says = "Comparing with what is known"
+            compared = record.stage("compare", says, comparison.compare, job, listed, network, started.start)
+            return _continue(job, record, compared, fitted, started)
 
 
-def _publish_again(job: Job, record: Recorder, compared: Compared, base: Base) -> Published:
-    """Publish a run whose table is that of the base run, and its classifier, audit and report if these are, too."""
+def _continue(job: Job, record: Recorder, compared: Compared, fitted: Fitted | None, started: RunSession) -> Manifest:
+    """From the comparison to the manifest: nothing is left to do, or Spark does it."""
+    try:
+        quarantine.check_remembered(job, compared)
+    except TooManyRejectedError:
+        record.count(compared.without_computing)
+        raise
+    base = unchanged.standing_base(job, compared, fitted)
+    if base and (again := _publish_again(job, record, compared, base)):
+        return again.manifest
+    with started.opened() as session:
+        record.shown_by(session, compared)
+        extracted = record.extraction(stages.extract, session, compared)
+        standing = comparison.locate(job, quarantine.check_reject_ratio(job, extracted))
+        if fitted is None:
+            says = "Fitting the principal components"
+            fitted = record.stage("components", says, space.fit, job, session, standing)
+        else:
+            says = "Measuring how well the components fit"
+            fitted = record.stage("drift", says, space.measure_drift, job, session, standing, fitted)
+        projected = record.stage("projection", "Projecting", table.project, job, session, standing, fitted)
+        analysed = stages.analyse(job, session, projected)
+        published = record.publish(session, projected, analysed)
+        quarantine.forget_refusals(job, published.compared)
+        stages.compact(job, session, published)
+    return published.manifest
+
+
+def _publish_again(job: Job, record: Recorder, compared: Compared, base: Base) -> Published | None:
+    """Publish a run whose table is that of the base run, and its classifier, audit and report if these are, too.
+
+    None where the base run has been pruned since it was found.
+    """
     accepted = quarantine.check_reject_ratio(job, compared.without_computing)
     record.count(compared.without_computing)
     if unchanged.is_same(job, compared, base):
+        if not unchanged.is_there(job, base):
+            return None
         published = record.publish_same(compared, base)
     else:
         driver = Driver()
         projected = record.stage("projection", "Copying the table", unchanged.copy_table, job, accepted, base)
+        if projected is None:
+            return None
         published = record.publish(driver, projected, stages.analyse(job, driver, projected))
     quarantine.forget_refusals(job, published.compared)
     return published

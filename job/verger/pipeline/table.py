@@ -10,6 +10,7 @@ from verger.pipeline.features import count_added, on_features
 from verger.pipeline.values import Fitted, Job, Projected, Session, Standing
 from verger.tables import kept_rows, reader
 from verger.tables.changes import Base
+from verger.tables.file_errors import damaged, vanished
 
 if TYPE_CHECKING:
     from verger.tables.feature_rows import FeatureRows
@@ -43,17 +44,47 @@ def project(job: Job, session: Session, standing: Standing, fitted: Fitted) -> P
     fitted.save(run)
     run.storage.delete(folder)  # what a first attempt may have left
     base = _base_in_same_space(standing, fitted)
+
+    def write(features: FeatureRows) -> None:
+        run.storage.delete(folder)  # what another attempt may have left
+        write_projection(features, fitted.pca, job.config.input, folder, "part", job.stores.buckets)
+
     if base is None or count_added(standing):
-
-        def write(features: FeatureRows) -> None:
-            run.storage.delete(folder)  # what another attempt may have left
-            write_projection(features, fitted.pca, job.config.input, folder, "part", job.stores.buckets)
-
         on_features(job, session, standing, "added" if base else "all", write)
-    if base is not None:
-        removed = standing.changes.removed.to_table()
-        kept_rows.copy(base.run, run, removed, job.config.input)
+    if base is not None and not copy_kept(job, standing, base):
+        on_features(job, session, standing, "all", write)
     return finish(job, standing, fitted)
+
+
+def copy_kept(job: Job, standing: Standing, base: Base) -> bool:
+    """Copy the rows of the base run's table that stand.
+
+    Parameters
+    ----------
+    job : Job
+        Its run's table gets the rows.
+    standing : Standing
+        What has changed since the base run.
+    base : Base
+        The base run, whose table is in the same space.
+
+    Returns
+    -------
+    bool
+        False, after a warning, where its table is gone or damaged, as the run was pruned meanwhile: then some rows may
+        have been written.
+    """
+    removed = standing.changes.removed.to_table()
+    try:
+        copied = kept_rows.copy(base.run, job.run, removed, job.config.input)
+    except Exception as error:
+        if not (vanished(error) or damaged(error)):
+            raise
+        copied = -1
+    if copied == base.manifest.projection.rows - removed.num_rows:
+        return True
+    job.progress.warn(f"the table of run {base.run.run_id} is gone or damaged; all photographs are projected again")
+    return False
 
 
 def _base_in_same_space(standing: Standing, fitted: Fitted) -> Base | None:

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import pyarrow as pa
+import pyarrow.dataset as ds
+
 from verger import __version__
 from verger.components.pca import Pca
 from verger.config import InsightSettings, RunConfig
+from verger.errors import NothingToReadError, StoreError
 from verger.pipeline import comparison, space, table
 from verger.pipeline.values import Accepted, Compared, Fitted, Job, Projected
-from verger.tables import kept_rows, manifest
+from verger.sorting import aligned
+from verger.tables import manifest
 from verger.tables.changes import Base
 from verger.tables.manifest import Manifest
+from verger.tables.rows import KEY
+from verger.tables.schemas import REFUSED
+from verger.tables.store import parquet_files
 
 
 def standing_base(job: Job, compared: Compared, fitted: Fitted | None) -> Base | None:
@@ -98,10 +106,43 @@ def is_same(job: Job, compared: Compared, base: Base) -> bool:
         and document.photographs.listed == outcome.counts.listed
         and document.rejected_by_reason == outcome.rejected_by_reason
         and document.labels == compared.listed.labels
+        and _rejects_the_same(compared, base)
     )
 
 
-def copy_table(job: Job, accepted: Accepted, base: Base) -> Projected:
+def _rejects_the_same(compared: Compared, base: Base) -> bool:
+    """Whether the quarantine of the base run names the same photographs: as many may be others."""
+    rejected, storage = compared.changes.rejected, base.run.storage
+    if not rejected.num_rows:
+        return True
+    files = [entry.path for entry in parquet_files(storage, base.run.path("rejected"))]
+    if len(files) != 1:
+        return False
+    try:
+        before = ds.dataset(files, schema=REFUSED, filesystem=storage.arrow()).to_batches()
+        both = aligned([rejected.batches(KEY), before], [REFUSED, REFUSED], "path")
+        return all(today.equals(then) for today, then in both)
+    except (OSError, pa.ArrowInvalid):  # gone or damaged: it is written anew
+        return False
+
+
+def is_there(job: Job, base: Base) -> bool:
+    """Whether the base run has not been pruned since it was found.
+
+    Parameters
+    ----------
+    job : Job
+        Its progress warns where it has.
+    base : Base
+        The base run.
+    """
+    there = base.run.storage.exists(base.run.path("manifest.json"))
+    if not there:
+        job.progress.warn(f"run {base.run.run_id} is gone, so that its table cannot stand for this run's")
+    return there
+
+
+def copy_table(job: Job, accepted: Accepted, base: Base) -> Projected | None:
     """Copy table and components of the base run into this run's folder, without Spark.
 
     Parameters
@@ -115,15 +156,21 @@ def copy_table(job: Job, accepted: Accepted, base: Base) -> Projected:
 
     Returns
     -------
-    Projected
-        As a run that has made them.
+    Projected or None
+        As a run that has made them; None, after a warning, where the base run has been pruned since it was found.
     """
     run, storage = job.run, job.run.storage
+    try:
+        pca = Pca.load(base.run.path("pca"), storage)
+    except (NothingToReadError, StoreError) as error:
+        job.progress.warn(f"the components of run {base.run.run_id} were not used: {error.line}")
+        return None
     standing = comparison.locate(job, accepted)
-    kept_rows.copy(base.run, run, standing.changes.removed.to_table(), job.config.input)
+    if not table.copy_kept(job, standing, base):
+        return None
     retention = base.manifest.pca.retention
     fitted = Fitted(
-        Pca.load(base.run.path("pca"), storage),
+        pca,
         manifest.fitting_run(base.run, base.manifest),
         space.moments_of(base),
         retention=retention if retention and not retention.due else None,

@@ -8,9 +8,6 @@ from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from verger.components.pca import Pca
 from verger.components.rows import Float64Array
 from verger.components.scatter import ScatterMoments
@@ -20,7 +17,7 @@ from verger.network.backbones import Network
 from verger.progress import Progress
 from verger.residency.guard import Residency
 from verger.residency.nodes import Executors
-from verger.spool import Spool
+from verger.spool import Spool, count
 from verger.storage.stores import Stores
 from verger.tables.changes import Changes, Input
 from verger.tables.manifest import FittingRun, Manifest
@@ -32,6 +29,8 @@ from verger.tables.store import FeatureStore
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
+
+    from verger.network.loading import NetworkLoading
 
 
 @dataclass(frozen=True)
@@ -138,13 +137,13 @@ class Extracted:
         What was found before the extraction.
     computed : int
         Photographs whose features this run has computed.
-    rejected : pyarrow.Table
+    rejected : Spool
         All rejections of chosen photographs (`verger.tables.schemas.REJECTED`), sorted by path.
     """
 
     compared: Compared
     computed: int
-    rejected: pa.Table
+    rejected: Spool
 
     @property
     def listed(self) -> Listed:
@@ -167,8 +166,7 @@ class Extracted:
     @cached_property
     def rejected_by_reason(self) -> dict[str, int]:
         """Rejections, counted."""
-        reasons = pc.value_counts(self.rejected["reason"]).to_pylist()
-        return {item["values"]: item["counts"] for item in reasons}
+        return {reason: number for reason, number in count(self.rejected, "reason").items() if reason is not None}
 
 
 @dataclass(frozen=True)
@@ -240,9 +238,12 @@ class Session(Driver):
     ----------
     spark : SparkSession
         The run's own session, or the one that its caller gave.
+    loading : NetworkLoading, optional
+        The network of the run, where workers have begun to load it.
     """
 
     spark: SparkSession = field(kw_only=True)
+    loading: NetworkLoading | None = None
 
 
 @dataclass(frozen=True)

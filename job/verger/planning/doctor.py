@@ -20,7 +20,7 @@ from verger.config import DoctorSettings
 from verger.cores import available_cores
 from verger.errors import DoesNotFitError, ExitCode, NothingToReadError, Rejection, StoreError, UsageError, VergerError
 from verger.network.backbones import resolve
-from verger.network.cpu import precision_warning
+from verger.network.cpu import Cpu, precision_warning
 from verger.photographs.folders import PhotographFolders
 from verger.photographs.inventory import from_entries
 from verger.redaction import redact, words
@@ -108,6 +108,7 @@ def examine(config: DoctorSettings, stale_after: float = 24, fix: bool = False) 
         ),
     )
     yield _check("TensorFlow", lambda: _tensorflow() if config.backbone != "pixels" else _skip("pixels needs none"))
+    yield _check("CPU", lambda: Cpu.read().describe())
     yield _check("Precision", lambda: _precision(config) if config.backbone != "pixels" else _skip("pixels needs none"))
     yield _check("Weights", lambda: _weights(stores, config, buckets_allowed))
     yield _check("Input", lambda: _input(stores, _place(source, "input", buckets_allowed), config.exclude))

@@ -12,10 +12,11 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from verger.config import ComponentSettings, RunConfig, StoreSettings
+from verger.config import ComponentSettings, NetworkSettings, RunConfig, StoreSettings
 from verger.cores import available_cores
 from verger.errors import NothingToReadError, StoreError
 from verger.network.backbones import Network, resolve
+from verger.network.cpu import Cpu, precision_warning
 from verger.photographs import inventory
 from verger.photographs.images import decoders
 from verger.photographs.labels import label_warnings
@@ -40,7 +41,10 @@ START_S = 6.0
 # A network's rate was measured on photographs of 100 x 100 pixels, of about so many bytes; larger ones take longer to
 # decode.
 BENCHMARK_BYTES = 6_000
-DECODED_BYTES_PER_S = 16e6  # JPEG, one core
+DECODED_BYTES_PER_S = {"full": 16e6, "scaled": 40e6}  # JPEG, one core; of bench/decode.py the ratio is 2.4 to 3.4
+# Files that are as large on average are mostly photographs of some megapixels, which take longer to decode than to
+# compute.
+LARGE_BYTES = 500_000
 # The rate of a run of fewer photographs depends mostly on how long its workers took to start.
 MIN_MEASURED_PHOTOGRAPHS = 1000
 # So many finished runs are read, the newest, and at most so many of their rates are used.
@@ -72,6 +76,8 @@ class Plan:
         Photographs that one core computes in a second.
     rate_source : str
         Where that rate comes from.
+    cpu : str
+        What this machine's CPU has, and what that means for the speed.
     seconds : float
         Wall time until the last feature is computed.
     components : int
@@ -83,7 +89,7 @@ class Plan:
     cost : Bill
         What these cost.
     warnings : list of str
-        What the user should know about the labels and the store.
+        What the user should know about the labels, the store and the size of the photographs.
     """
 
     input: str
@@ -102,6 +108,7 @@ class Plan:
     node_cores: int
     photographs_per_s_per_core: float
     rate_source: str
+    cpu: str
     seconds: float
     components: int
     components_source: str
@@ -167,9 +174,13 @@ def plan(config: RunConfig, nodes: int = 1, node_cores: int | None = None) -> Pl
         store, Input(source, found.photographs, chosen, found.excluded), base, config.local_dir
     )
     new, rejected = compared.pending, compared.rejected.num_rows
+    warnings += _decoding_warnings(config, new, known=chosen.num_rows - rejected - new.num_rows)
     node_cores = node_cores or config.cores or available_cores()
     history = _history(storage, output, network.fingerprint)
-    rate, rate_source = _rate(history, network, _total_bytes(chosen) / chosen.num_rows)
+    cpu = Cpu.read()
+    if network.recipe and (warning := precision_warning(network.precision)):
+        warnings.append(warning)
+    rate, rate_source = _rate(history, network, cpu, _total_bytes(chosen) / chosen.num_rows)
     components, components_source = _components(history, config, network, chosen.num_rows)
     core_s = new.num_rows / rate
     seconds = START_S + core_s / (nodes * node_cores)
@@ -205,6 +216,7 @@ def plan(config: RunConfig, nodes: int = 1, node_cores: int | None = None) -> Pl
         node_cores=node_cores,
         photographs_per_s_per_core=round(rate, 2),
         rate_source=rate_source,
+        cpu=cpu.describe(),
         seconds=round(seconds, 1),
         components=components,
         components_source=components_source,
@@ -216,6 +228,17 @@ def plan(config: RunConfig, nodes: int = 1, node_cores: int | None = None) -> Pl
 
 def _total_bytes(photographs: Spool) -> int:
     return sum(pc.sum(batch["size"]).as_py() or 0 for batch in photographs.batches())
+
+
+def _decoding_warnings(config: NetworkSettings, new: Spool, known: int) -> list[str]:
+    """That large photographs can be decoded faster, where they are decoded in full."""
+    mean = _total_bytes(new) / new.num_rows if new.num_rows else 0
+    if config.decode == "scaled" or mean < LARGE_BYTES:
+        return []
+    anew = f"; it computes the {known:,} known ones anew, in a store of its own" if known else ""
+    return [
+        f"new photographs have {bytes_text(round(mean))} on average: --decode scaled decodes large JPEGs faster{anew}"
+    ]
 
 
 def _region_and_provider(
@@ -239,7 +262,7 @@ def _history(storage: Storage, output: str, fingerprint: str) -> list[Manifest]:
     return [document for document in documents if document.features.fingerprint == fingerprint]
 
 
-def _rate(history: list[Manifest], network: Network, mean_bytes: float) -> tuple[float, str]:
+def _rate(history: list[Manifest], network: Network, cpu: Cpu, mean_bytes: float) -> tuple[float, str]:
     """Photographs a second and core, measured by this output's runs if possible, and where that rate comes from."""
     measured = [
         document.throughput.photographs_per_s_per_core
@@ -250,8 +273,10 @@ def _rate(history: list[Manifest], network: Network, mean_bytes: float) -> tuple
         return measured[0], "measured by the last run that computed enough here"
     if measured:
         return median(measured), f"the median of the last {len(measured)} runs that computed enough here"
-    seconds = 1 / network.photographs_per_s_per_core + max(0.0, mean_bytes - BENCHMARK_BYTES) / DECODED_BYTES_PER_S
-    return 1 / seconds, "figures of Verger's benchmark; after a large run, that run's own"
+    decoding = max(0.0, mean_bytes - BENCHMARK_BYTES) / DECODED_BYTES_PER_S[network.decode]
+    seconds = 1 / network.photographs_per_s_on(cpu) + decoding
+    source = "figures of Verger's benchmark, for CPUs like this machine's; after a large run, that run's own"
+    return 1 / seconds, source
 
 
 def _components(
@@ -290,6 +315,7 @@ def _facts(planned: Plan) -> Table:
         "Labels": f"{len(planned.labels):,} ({_largest_counts(planned.labels)})",
         "Work": f"about {planned.workload.core_hours:,.3g} core hours, at {planned.photographs_per_s_per_core:,.1f} "
         f"photographs/s a core ({planned.rate_source})",
+        "CPU": planned.cpu,
         "Time": f"about {estimated_seconds_text(planned.seconds)} on {planned.nodes:,} x {planned.node_cores} cores",
     }
     for name, value in rows.items():

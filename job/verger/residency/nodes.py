@@ -8,20 +8,19 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from verger import redaction
 from verger.config import ResidencySettings
 from verger.errors import ResidencyError
 from verger.residency import regions
+from verger.spark import pods
 from verger.spark.jobs import cancel_jobs_until
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from pyspark import SparkContext
 
 LABEL = "topology.kubernetes.io/region"
-NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 PATIENCE_S = 30  # how long Kubernetes may fail to answer before the run ends
 _RELIST_S = 10  # a watch is restarted this often, and then lists every pod again
@@ -65,7 +64,7 @@ def check_driver(settings: ResidencySettings) -> str:
 
 
 @contextmanager
-def check_executors(spark: SparkSession, settings: ResidencySettings) -> Iterator[Executors]:
+def check_executors(context: SparkContext, settings: ResidencySettings) -> Iterator[Executors]:
     """Check the region of every executor's node: of those that run now, and of others as they start.
 
     If a region is not allowed, or unknown, the run ends: Spark's jobs are cancelled, and the context raises the
@@ -73,7 +72,7 @@ def check_executors(spark: SparkSession, settings: ResidencySettings) -> Iterato
 
     Parameters
     ----------
-    spark : SparkSession
+    context : SparkContext
         Its application id selects the executors' pods.
     settings : ResidencySettings
         ``verify_nodes`` turns the check on; opt-ins and ``node_region`` allow regions besides AWS's in the EU.
@@ -88,8 +87,8 @@ def check_executors(spark: SparkSession, settings: ResidencySettings) -> Iterato
     ResidencyError
         A node is outside the EU, its region is unknown, or the executors do not run in Kubernetes.
     """
-    executors = Executors(spark, settings)
-    master = spark.sparkContext.master or ""
+    executors = Executors(context, settings)
+    master = context.master or ""
     if not settings.verify_nodes or master.startswith("local"):
         yield executors
         return
@@ -107,7 +106,7 @@ class Executors:
 
     Parameters
     ----------
-    spark : SparkSession
+    context : SparkContext
         The application whose executors are meant; a refusal cancels its jobs.
     settings : ResidencySettings
         ``allow_london``, ``allow_zurich`` and ``node_region`` allow regions besides AWS's in the EU.
@@ -118,14 +117,14 @@ class Executors:
         Pod to region, of all executors that were checked.
     """
 
-    def __init__(self, spark: SparkSession, settings: ResidencySettings) -> None:
+    def __init__(self, context: SparkContext, settings: ResidencySettings) -> None:
         self.regions: dict[str, str] = {}
-        self._context = spark.sparkContext
+        self._context = context
         self._settings = settings
         self._refusal: ResidencyError | None = None
         self._ended = threading.Event()
         self._watching = False
-        self._selector = f"spark-role=executor,spark-app-selector={self._context.applicationId}"
+        self._selector = pods.selector(self._context.applicationId)
 
     @property
     def evidence(self) -> list[str]:
@@ -217,25 +216,17 @@ class _Cluster:
     """Kubernetes' API, with the permissions of this pod's service account."""
 
     def __init__(self) -> None:
-        from kubernetes import client
-        from kubernetes.config import load_incluster_config
-
-        settings, load = client.Configuration(), cast(Any, load_incluster_config)
         try:
-            load(settings)
-            self.namespace = NAMESPACE_FILE.read_text().strip()
+            self._api, self.namespace = pods.connect()
         except Exception as error:  # ConfigException of the kubernetes package, or OSError
             why = str(error).rstrip(".")
             raise ResidencyError(
                 f"--verify-nodes is for runs in a Kubernetes cluster, and this process is not in a pod ({why})",
                 "Leave it out, or let the pod mount its service account's token",
             ) from None
-        for token in (settings.api_key or {}).values():
-            redaction.remember(token.partition(" ")[2])
+        for token in (self._api.api_client.configuration.api_key or {}).values():
             if kind := redaction.bad_character(token.partition(" ")[2]):
                 raise ResidencyError(f"the token of the pod's service account holds {kind}", "Mount it without")
-        settings.retries = False
-        self._api: Any = client.CoreV1Api(client.ApiClient(settings))
 
     def pod(self, name: str) -> Any:
         with _translate_errors("get", "pods"):

@@ -6,8 +6,9 @@ import os
 import re
 import signal
 import subprocess
-import time
+import threading
 from collections.abc import Mapping
+from concurrent.futures import CancelledError
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,7 +52,7 @@ def log4j_level(settings: LogLevelSettings) -> str:
     return {"warning": "warn"}.get(settings.log_level, settings.log_level)
 
 
-def launch(conf: SparkConf, settings: SessionSettings, folder: Path) -> Any:
+def launch(conf: SparkConf, settings: SessionSettings, folder: Path, cancelled: threading.Event | None = None) -> Any:
     """Start a JVM and connect to it.
 
     The JVM runs in a process group of its own: a signal to ours, as a shell or an init system sends it, must not end
@@ -66,6 +67,8 @@ def launch(conf: SparkConf, settings: SessionSettings, folder: Path) -> Any:
         ``log_level`` counts.
     folder : Path
         That of the session, for the log and its configuration.
+    cancelled : threading.Event, optional
+        Where it is set before the JVM answers, the JVM is killed.
 
     Returns
     -------
@@ -78,6 +81,8 @@ def launch(conf: SparkConf, settings: SessionSettings, folder: Path) -> Any:
         The JVM ended as it started.
     DoesNotFitError
         It ended for want of memory.
+    CancelledError
+        ``cancelled`` was set.
     """
     from pyspark.java_gateway import launch_gateway
     from pyspark.serializers import UTF8Deserializer, read_int
@@ -85,7 +90,7 @@ def launch(conf: SparkConf, settings: SessionSettings, folder: Path) -> Any:
     level = log4j_level(settings)
     text = _LOG4J.format(level=level, http_level="info" if level == "debug" else level)
     (folder / "log4j2.properties").write_text(text, encoding="ascii")
-    process = _start(conf, folder, shown=settings.log_level in ("debug", "info"))
+    process = _start(conf, folder, settings.log_level in ("debug", "info"), cancelled or threading.Event())
     with open(folder / "gateway", "rb") as told:
         port, secret = read_int(told), UTF8Deserializer().loads(told)  # type: ignore[no-untyped-call]
     submission = {"PYSPARK_GATEWAY_PORT": str(port), "PYSPARK_GATEWAY_SECRET": secret}
@@ -95,7 +100,7 @@ def launch(conf: SparkConf, settings: SessionSettings, folder: Path) -> Any:
     return gateway
 
 
-def _start(conf: SparkConf, folder: Path, shown: bool) -> subprocess.Popen[bytes]:
+def _start(conf: SparkConf, folder: Path, shown: bool, cancelled: threading.Event) -> subprocess.Popen[bytes]:
     """Start spark-submit, which becomes the JVM, and wait until it listens."""
     command = [os.path.join(os.environ["SPARK_HOME"], "bin", "spark-submit")]
     command += [part for name, value in conf.getAll() for part in ("--conf", f"{name}={value}")]
@@ -109,7 +114,8 @@ def _start(conf: SparkConf, folder: Path, shown: bool) -> subprocess.Popen[bytes
         while not told.is_file():
             if process.poll() is not None:
                 raise explain_end(process.returncode, log_file(folder), "ended as it started")
-            time.sleep(0.02)
+            if cancelled.wait(0.02):
+                raise CancelledError
     except BaseException:
         process.kill()
         process.wait()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import importlib.util
 import os
 import pwd
 import re
@@ -73,6 +74,40 @@ def require_java(version: int | None) -> None:
             f"Spark needs Java {MINIMUM_JAVA} or newer and finds {found} ({java_place()})",
             "Install one (Debian: apt-get install openjdk-17-jre-headless) or set JAVA_HOME",
         )
+
+
+@contextmanager
+def surroundings(local_dir: str | None) -> Iterator[Path | None]:
+    """What a session needs before its JVM starts: a folder for its files, and the environment of this process.
+
+    Parameters
+    ----------
+    local_dir : str, optional
+        As in `folder_of_session`.
+
+    Yields
+    ------
+    Path or None
+        The folder, deleted when the context ends; None under spark-submit, where nothing is changed.
+
+    Raises
+    ------
+    UsageError
+        There is no Java, or one that is too old; or no folder from which native libraries can be loaded.
+    """
+    if variables.is_submitted():
+        yield None
+        return
+    _require_spark()
+    with folder_of_session(local_dir) as folder, variables.replaced(environment(folder)):
+        yield folder
+
+
+def _require_spark() -> None:
+    require_java(java_version())
+    if importlib.util.find_spec("pyspark") is None:
+        raise UsageError("pyspark is not installed", "Install verger with its requirements: make install")
+    submitted.require_version()
 
 
 @contextmanager

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import subprocess
 import tempfile
 import threading
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Collection, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from verger.config import SessionSettings
 from verger.cores import available_cores
-from verger.errors import UsageError
-from verger.spark import failures, jvm, machine, outages, submitted, variables
+from verger.spark import failures, jvm, machine, outages, submitted
 from verger.spark.signals import SignalHandlers
 from verger.storage.buckets import Bucket
 from verger.storage.stores import Stores
 from verger.storage.uri import bucket_name, canonical
 
 if TYPE_CHECKING:
-    from pyspark import SparkConf
+    from pyspark import SparkConf, SparkContext
     from pyspark.sql import DataFrame, SparkSession
 
 # Spark settings of the job, on one machine and on a cluster alike.
@@ -36,8 +34,11 @@ SETTINGS = {
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",  # INT96 has no time zone
     "spark.sql.catalogImplementation": "in-memory",
-    # A worker holds the network. A new one would import TensorFlow and build the network again.
+    # A worker holds the network. A new one would import TensorFlow and build the network again. Jobs with and without
+    # SQL share their workers where the environment is the same; these two give those without SQL what SQL sets.
     "spark.python.worker.reuse": "true",
+    "spark.python.worker.faulthandler.enabled": "true",
+    "spark.executorEnv.SPARK_SIMPLIFIED_TRACEBACK": "1",
     # One thread a worker: Spark divides the cores among workers, and sums are the same on every machine.
     "spark.executorEnv.OMP_NUM_THREADS": "1",
     "spark.executorEnv.OPENBLAS_NUM_THREADS": "1",
@@ -45,6 +46,10 @@ SETTINGS = {
     # Otherwise oneDNN may compute in bfloat16 what the fingerprint calls float32.
     "spark.executorEnv.ONEDNN_DEFAULT_FPMATH_MODE": "STRICT",
     "spark.ui.showConsoleProgress": "false",
+    # With each heartbeat an executor tells how many photographs it has computed: see `verger.spark.live_rows`. It may
+    # miss heartbeats for ten minutes, as by default, before it ends itself.
+    "spark.executor.heartbeatInterval": "2s",
+    "spark.executor.heartbeat.maxFailures": "300",
     # No _SUCCESS: a table's folder holds Parquet files and nothing else, as many readers take every file.
     "spark.hadoop.mapreduce.fileoutputcommitter.marksuccessfuljobs": "false",
     # Instead of .crc files, which only a disk had: Parquet has a checksum of every page, which Spark writes.
@@ -69,6 +74,10 @@ PARQUET = {
     "parquet.block.size": str(32 << 20),
     "parquet.page.row.count.limit": "2000",
 }
+
+
+Then = Callable[["SparkContext", ExitStack], None]
+"""Takes a context as soon as there is one, and a stack that ends before it."""
 
 
 def write_parquet(table: DataFrame, uri: str) -> None:
@@ -116,26 +125,96 @@ def session(
     DoesNotFitError
         There is too little memory or disk space, or Spark's JVM died.
     """
+    signals = SignalHandlers()
+    with (
+        machine.surroundings(settings.local_dir) as folder,
+        started(folder, settings, stores, output, source) as spark,
+        in_use(spark, signals, settings, stores, output, source),
+    ):
+        yield spark
+
+
+@contextmanager
+def started(
+    folder: Path | None,
+    settings: SessionSettings,
+    stores: Stores,
+    output: str | None,
+    source: str | None = None,
+    cancelled: threading.Event | None = None,
+    then: Then | None = None,
+) -> Iterator[SparkSession]:
+    """A JVM and a session in it, both stopped when the context ends. It may be entered in one thread, left in another.
+
+    Parameters
+    ----------
+    folder : Path or None
+        As `verger.spark.machine.surroundings` gives it.
+    settings, stores, output, source
+        As in `session`.
+    cancelled : threading.Event, optional
+        Ends the start of the JVM where it is set meanwhile.
+    then : callable, optional
+        Called as soon as tasks can run, which is seconds before the session is complete.
+
+    Yields
+    ------
+    pyspark.sql.SparkSession
+        Nothing handles signals for it yet, and nothing watches its stores: see `in_use`.
+
+    Raises
+    ------
+    UsageError, StoreError, DoesNotFitError
+        As in `session`.
+    """
     buckets = _buckets_of(stores, source, output, settings.event_log)
     s3 = uses_s3(output, settings.event_log)
-    if variables.is_submitted():
-        conf = _conf_of_submission(settings, _storage_settings(settings, stores, buckets, s3), buckets if s3 else ())
-        with _started_session(conf, output, settings.event_log) as spark, outages.watch_stores(stores, buckets):
+    storage = _storage_settings(settings, stores, buckets, s3)
+    if folder is None:
+        conf = _conf_of_submission(settings, storage, buckets if s3 else ())
+        with _started_session(conf, then, output, settings.event_log) as spark:
             spark.sparkContext.setLogLevel(jvm.log4j_level(settings))  # again, for the executors
-            require_s3_support(spark, s3)
             yield spark
         return
-    _require_spark()
-    with machine.folder_of_session(settings.local_dir) as folder, variables.replaced(machine.environment(folder)):
-        storage = _storage_settings(settings, stores, buckets, s3)
-        conf = _conf(SETTINGS | storage | _embedded(settings, folder) | _java_options(folder, buckets, s3))
-        with (
-            _started_jvm(conf, settings, folder),
-            _started_session(conf, output, settings.event_log) as spark,
-            outages.watch_stores(stores, buckets),
-        ):
-            require_s3_support(spark, s3)
-            yield spark
+    conf = _conf(SETTINGS | storage | _embedded(settings, folder) | _java_options(folder, buckets, s3))
+    with (
+        _started_jvm(conf, settings, folder, cancelled),
+        _started_session(conf, then, output, settings.event_log) as spark,
+    ):
+        yield spark
+
+
+@contextmanager
+def in_use(
+    spark: SparkSession,
+    signals: SignalHandlers,
+    settings: SessionSettings,
+    stores: Stores,
+    output: str | None,
+    source: str | None = None,
+) -> Iterator[None]:
+    """Let signals and outages of the stores end Spark's work, until the context ends.
+
+    Parameters
+    ----------
+    spark : pyspark.sql.SparkSession
+        As `started` gives it.
+    signals : SignalHandlers
+        Made in this thread, before the session.
+    settings, stores, output, source
+        As in `session`.
+
+    Raises
+    ------
+    UsageError
+        Spark cannot write to S3 and should.
+    StoreError
+        A bucket does not answer any more.
+    """
+    buckets = _buckets_of(stores, source, output, settings.event_log)
+    with signals.installed(spark), outages.watch_stores(stores, buckets):
+        require_s3_support(spark, uses_s3(output, settings.event_log))
+        yield
 
 
 def _conf_of_submission(settings: SessionSettings, storage: dict[str, str], trusted: Collection[Bucket]) -> SparkConf:
@@ -210,14 +289,16 @@ def require_s3_support(spark: SparkSession, s3: bool) -> None:
 
 
 @contextmanager
-def _started_jvm(conf: SparkConf, settings: SessionSettings, folder: Path) -> Iterator[None]:
+def _started_jvm(
+    conf: SparkConf, settings: SessionSettings, folder: Path, cancelled: threading.Event | None
+) -> Iterator[None]:
     """The JVM of an embedded Spark, stopped when the context ends; none where this process has one already."""
     from pyspark import SparkContext
 
     if SparkContext._gateway is not None:
         yield
         return
-    gateway = jvm.launch(conf, settings, folder)
+    gateway = jvm.launch(conf, settings, folder, cancelled)
     try:
         SparkContext._ensure_initialized(gateway=gateway, conf=conf)
         yield
@@ -230,40 +311,48 @@ def _started_jvm(conf: SparkConf, settings: SessionSettings, folder: Path) -> It
 
 
 @contextmanager
-def _started_session(conf: SparkConf, *written: str | None) -> Iterator[SparkSession]:
+def _started_session(conf: SparkConf, then: Then | None, *written: str | None) -> Iterator[SparkSession]:
     """A session in the JVM of this process, which writes to these places."""
     from pyspark import SparkContext
-    from pyspark.sql import SparkSession
 
     with failures.detach_errors():  # the JVM ends before they are told
-        signals = SignalHandlers()
         machine.require_names(SparkContext._jvm, *(uri for uri in written if uri and not bucket_name(canonical(uri))))
         machine.name_user(SparkContext._jvm)
-        spark = SparkSession.builder.config(conf=conf).getOrCreate()
+        context = SparkContext.getOrCreate(conf)
     try:
-        with signals.installed(spark):
-            yield spark
+        with ExitStack() as stack:
+            if then:
+                then(context, stack)
+            yield _session_in(conf)
     except BaseException as error:
         detached = failures.detach_error(error)
         # In another thread: an interrupted call still holds this thread's connection to the JVM.
-        stopping = threading.Thread(target=_stop_session, args=(spark,), daemon=True)
+        stopping = threading.Thread(target=_stop, args=(context,), daemon=True)
         stopping.start()
         stopping.join(timeout=10)
-        if signals.caught is not None and error is not signals.caught:
-            raise signals.caught from error
         if detached is not error:
             raise detached from error
         raise
     else:
-        _stop_session(spark)
+        _stop(context)
 
 
-def _stop_session(spark: SparkSession) -> None:
+def _session_in(conf: SparkConf) -> SparkSession:
+    """The session in the context of this process."""
+    from pyspark.sql import SparkSession
+
+    return SparkSession.builder.config(conf=conf).getOrCreate()
+
+
+def _stop(context: SparkContext) -> None:
+    """Stop a context, and the session in it."""
+    from pyspark.sql import SparkSession
+
     try:
-        spark.stop()
+        (SparkSession._instantiatedSession or context).stop()
     except Exception:  # the JVM has ended: a second call cleans up the Python side only
         with suppress(Exception):
-            spark.sparkContext.stop()
+            context.stop()
 
 
 def _conf(settings: dict[str, str]) -> SparkConf:
@@ -300,10 +389,3 @@ def _java_options(folder: Path, buckets: Collection[Bucket], s3: bool) -> dict[s
         class_path = {"spark.driver.extraClassPath": s3a.class_path()}
         options += s3a.trust_store_options(folder / "authorities.p12", buckets)
     return class_path | {"spark.driver.extraJavaOptions": " ".join(options)}
-
-
-def _require_spark() -> None:
-    machine.require_java(machine.java_version())
-    if importlib.util.find_spec("pyspark") is None:
-        raise UsageError("pyspark is not installed", "Install verger with its requirements: make install")
-    submitted.require_version()

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from verger.spark.failures import detach_error
 from verger.spark.jobs import cancel_jobs_until
 
 if TYPE_CHECKING:
@@ -42,6 +43,11 @@ class SignalHandlers:
         ----------
         spark : SparkSession
             Whose jobs are cancelled.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            What the handler raised, where the body raised another error because its job was cancelled.
         """
         ended = threading.Event()
 
@@ -57,6 +63,10 @@ class SignalHandlers:
             signal.signal(number, handle)
         try:
             yield
+        except BaseException as error:
+            if self.caught is not None and error is not self.caught:
+                raise self.caught from detach_error(error)  # the JVM ends before its causes are told
+            raise
         finally:
             ended.set()
             for number, handler in self._handlers.items():

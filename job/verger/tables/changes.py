@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -17,19 +17,28 @@ from verger.errors import NothingToReadError, StoreError
 from verger.photographs import difference
 from verger.photographs.difference import LOCATED, LOCATION, Compared
 from verger.photographs.inventory import SCHEMA
+from verger.sorting import aligned
 from verger.spool import Spool, SpoolWriter
 from verger.storage.uri import join
-from verger.tables import locations, manifest
+from verger.tables import locations, manifest, rejections
 from verger.tables.manifest import Manifest
 from verger.tables.rows import is_gone, row_keys
 from verger.tables.runs import Run
-from verger.tables.schemas import REJECTED
+from verger.tables.schemas import REJECTED, REMEMBERED
 from verger.tables.snapshot import Snapshot, StoredFile
 from verger.tables.store import FeatureStore
 
 PENDING = pa.schema([*SCHEMA, pa.field("new", pa.bool_())])
 """Photographs to be computed. ``new``: no run has passed with this photograph version yet."""
 
+# What a comparison writes to disk, by the attributes of `Changes`.
+_SPOOLED = {
+    "photographs": LOCATED,
+    "pending": PENDING,
+    "removed": LOCATION,
+    "unused": LOCATION,
+    "rejected": REJECTED,
+}
 _NO_PATH = pa.chunked_array([], pa.string())
 
 
@@ -90,14 +99,14 @@ class Changes:
         Photograph versions of the base run that are not of this one (`LOCATION`).
     unused : Spool
         Stored rows that this run does not stand on (`LOCATION`): other photograph versions, and other files' copies.
-    rejected : pyarrow.Table
+    rejected : Spool
         Remembered rejections, with today's labels (`verger.tables.schemas.REJECTED`), sorted by path.
-    refused : pyarrow.Table
-        The photographs that earlier runs were refused with: ``path, version, file``.
-    tried : pyarrow.Table
-        ``path, version`` of photographs that other decoders rejected.
+    refused : Spool
+        The photographs that earlier runs were refused with (`verger.tables.rejections.PLACED`), sorted by path.
     new : int
         Photographs that no run has passed with yet.
+    new_rejected : int
+        Those of them that are in ``rejected``.
     added : int
         Photographs whose features are stored, but that the base run did not have in this version.
     gone : int
@@ -111,16 +120,22 @@ class Changes:
     pending: Spool
     removed: Spool
     unused: Spool
-    rejected: pa.Table
-    refused: pa.Table
-    tried: pa.Table
+    rejected: Spool
+    refused: Spool
     new: int
+    new_rejected: int
     added: int
     gone: int
     files: dict[str, StoredFile]
 
 
-def find_changes(store: FeatureStore, found: Input, base: Base | None, scratch: str | None = None) -> Changes:
+def find_changes(
+    store: FeatureStore,
+    found: Input,
+    base: Base | None,
+    scratch: str | None = None,
+    first_pending: Callable[[], object] = lambda: None,
+) -> Changes:
     """Compare the photographs of a run with its base run and with what is stored.
 
     With a base run, the files of the feature store that it knew are not opened; without one, the narrow columns of all
@@ -136,6 +151,8 @@ def find_changes(store: FeatureStore, found: Input, base: Base | None, scratch: 
         As `find_base` gives it. Where its snapshot cannot be read, there is a warning, and the way without it is gone.
     scratch : str, optional
         Folder for temporary files.
+    first_pending : callable, optional
+        Called when the first photographs that are to be computed are found; it may be called again.
 
     Returns
     -------
@@ -144,10 +161,10 @@ def find_changes(store: FeatureStore, found: Input, base: Base | None, scratch: 
     """
     if base is not None:
         try:
-            return _Comparison(store, found, base, scratch).changes()
+            return _Comparison(store, found, base, scratch).changes(first_pending)
         except (StoreError, NothingToReadError) as error:
             store.warn(f"the snapshot of run {base.run.run_id} was not used: {error.line}")
-    return _Comparison(store, found, None, scratch).changes()
+    return _Comparison(store, found, None, scratch).changes(first_pending)
 
 
 class _Comparison:
@@ -155,41 +172,34 @@ class _Comparison:
 
     def __init__(self, store: FeatureStore, found: Input, base: Base | None, scratch: str | None) -> None:
         self._store, self._found, self._base, self._scratch = store, found, base, scratch
-        self._new = self._added = self._gone = 0
+        self._new = self._new_rejected = self._added = self._gone = 0
 
-    def changes(self) -> Changes:
+    def changes(self, first_pending: Callable[[], object]) -> Changes:
         """Compare everything once."""
         known = dict(self._base.snapshot.files) if self._base else {}
         located, present = locations.locate(self._store, known, self._scratch)
-        remembered, tried = self._store.rejections()
-        refused = self._store.refused()
-        schemas = {"photographs": LOCATED, "pending": PENDING, "removed": LOCATION, "unused": LOCATION}
-        rejected = [REJECTED.empty_table()]
+        remembered = rejections.read_remembered(self._store, self._scratch)
+        refused = rejections.read_refused(self._store, self._scratch)
         with ExitStack() as stack:
-            writers = {name: stack.enter_context(SpoolWriter(schemas[name], self._scratch)) for name in schemas}
-            for compared in self._compared(located.rows, present):
-                again, pending = self._split(compared.photographs, remembered, tried, refused)
-                rejected.append(again)
-                writers["photographs"].write(compared.photographs)
+            writers = {name: stack.enter_context(SpoolWriter(_SPOOLED[name], self._scratch)) for name in _SPOOLED}
+            photographs = self._photographs(self._compared(located.rows, present), writers)
+            streams = [photographs, remembered.batches(), refused.batches()]
+            for rows in aligned(streams, [LOCATED, REMEMBERED, rejections.PLACED], "path"):
+                rejected, pending = self._split(*rows)
+                if pending.num_rows:
+                    first_pending()
+                writers["rejected"].write(rejected)
                 writers["pending"].write(pending)
-                writers["removed"].write(compared.removed)
-                writers["unused"].write(compared.unused)
-                self._count(compared)
             spools = {name: writer.finish() for name, writer in writers.items()}
-        files = {name: file for name, file in known.items() if name in present} | located.files
         return Changes(
             base=self._base,
-            photographs=spools["photographs"],
-            pending=spools["pending"],
-            removed=spools["removed"],
-            unused=spools["unused"],
-            rejected=pa.concat_tables(rejected),
+            **spools,
             refused=refused,
-            tried=tried,
             new=self._new,
+            new_rejected=self._new_rejected,
             added=self._added,
             gone=self._gone,
-            files=files,
+            files={name: file for name, file in known.items() if name in present} | located.files,
         )
 
     def _compared(self, rows: Spool, present: set[str]) -> Iterator[Compared]:
@@ -200,30 +210,42 @@ class _Comparison:
         everything = found.photographs.batches() if found.photographs is not found.chosen else None
         return difference.compare(found.chosen.batches(), before, stored, everything)
 
-    def _split(
-        self, photographs: pa.Table, remembered: pa.Table, tried: pa.Table, refused: pa.Table
-    ) -> tuple[pa.Table, pa.Table]:
+    def _photographs(self, compared: Iterable[Compared], writers: dict[str, SpoolWriter]) -> Iterator[pa.Table]:
+        """Today's photographs. What else was found is written and counted as they are read."""
+        for rows in compared:
+            for name in ("photographs", "removed", "unused"):
+                writers[name].write(getattr(rows, name))
+            self._count(rows)
+            yield rows.photographs
+
+    def _split(self, photographs: pa.Table, remembered: pa.Table, refused: pa.Table) -> tuple[pa.Table, pa.Table]:
         """The remembered rejections of photographs, and the photographs that are to be computed."""
+        held, tried = rejections.split_by_decoders(remembered, self._store.decoders)
         keys = row_keys(photographs)
         unknown = pc.is_null(photographs["file"])
-        before = pc.index_in(keys, value_set=row_keys(remembered))
+        before = pc.index_in(keys, value_set=row_keys(held))
         again = pc.and_(unknown, pc.is_valid(before))
-        rejected = remembered.take(before.filter(again))
+        rejected = held.take(before.filter(again))
         label = REJECTED.get_field_index("label")
         rejected = rejected.set_column(label, REJECTED.field("label"), photographs["label"].filter(again))
         waiting = pc.and_(unknown, pc.invert(again))
         among_refused = pc.is_in(keys, value_set=row_keys(refused))
         is_new = pc.or_(pc.and_not(waiting, pc.is_in(keys, value_set=row_keys(tried))), among_refused)
-        self._new += pc.sum(is_new).as_py() or 0
+        self._new += _count(is_new)
+        self._new_rejected += _count(pc.and_(again, among_refused))
         pending = photographs.select(SCHEMA.names).append_column(PENDING.field("new"), is_new).filter(waiting)
         return rejected, pending
 
     def _count(self, compared: Compared) -> None:
         photographs = compared.photographs
         stored = pc.is_valid(photographs["file"])
-        self._added += pc.sum(pc.and_not(stored, photographs["kept"])).as_py() or 0
+        self._added += _count(pc.and_not(stored, photographs["kept"]))
         gone = is_gone(compared.gone, self._found.source, _NO_PATH, self._found.unseen)
-        self._gone += pc.sum(gone).as_py() or 0
+        self._gone += _count(gone)
+
+
+def _count(those: pa.ChunkedArray) -> int:
+    return int(pc.sum(those).as_py() or 0)
 
 
 def _still_there(batches: Iterable[pa.RecordBatch], present: set[str]) -> Iterator[pa.Table]:

@@ -14,7 +14,6 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from itertools import groupby
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -27,7 +26,7 @@ from verger.spool import Spool
 from verger.storage.base import Entry, Storage
 from verger.storage.buckets import Bucket
 from verger.storage.uri import join
-from verger.tables import compaction_records, locations, small_files
+from verger.tables import compaction_records, locations, rejects_compaction, small_files
 from verger.tables.compaction_records import Record
 from verger.tables.feature_rows import FeatureRows
 from verger.tables.file_errors import retry_if_vanished
@@ -67,7 +66,9 @@ def is_due(storage: Storage, output: str, clock: Clock = _now) -> bool:
     features = join(output, "features")
     entries = (entry for entry in parquet_files(storage, features) if entry.path not in replaced)
     small = (_fingerprint(features, entry.path) for entry in entries if entry.size < small_files.SMALL_BYTES)
-    return any(count > small_files.MAX_SMALL_FILES for count in Counter(small).values())
+    return any(count > small_files.MAX_SMALL_FILES for count in Counter(small).values()) or rejects_compaction.is_due(
+        storage, output, replaced
+    )
 
 
 def compact(
@@ -83,6 +84,8 @@ def compact(
     scratch: str | None = None,
 ) -> dict[str, int]:
     """Merge the small files of every fingerprint, and delete the files that a compaction replaced a day ago.
+
+    Those of remembered rejections are merged by `verger.tables.rejects_compaction`, and counted too.
 
     Parameters
     ----------
@@ -130,7 +133,8 @@ def compact(
         compaction = _Compaction(FeatureStore(storage, output, fingerprint, warn), work)
         retry_if_vanished(compaction.run, compaction.store.folder)
         work.counts["fingerprints"] += 1
-    return work.counts
+    rejected = rejects_compaction.compact(storage, output, warn, clock, everything=after is None, scratch=scratch)
+    return {what: count + rejected.get(what, 0) for what, count in work.counts.items()}
 
 
 def _fingerprint(features: str, path: str) -> str:
@@ -166,10 +170,8 @@ class _Compaction:
         # Records are read before the files are listed: so the listing has all files of these records.
         found = list(compaction_records.read(self._storage, self.store.output, self._work.warn))
         entries = list(parquet_files(self._storage, self.store.folder))
-        records = self._valid(
-            [record for record in found if record.fingerprint == self.store.fingerprint],
-            {entry.path for entry in entries},
-        )
+        mine = (it for it in found if (it.folder, it.fingerprint) == ("features", self.store.fingerprint))
+        records = compaction_records.valid(self._storage, mine, {entry.path for entry in entries})
         deleted = self._delete_replaced(records, entries)
         entries = [entry for entry in entries if entry.path not in deleted]
         replaced = {path for record in records for path in record.inputs}
@@ -179,14 +181,6 @@ class _Compaction:
             self._work.budget -= sum(entry.size for entry in entries)
         if entries:
             self._merge(entries, {self._name(path) for path in replaced})
-
-    def _valid(self, records: list[Record], present: set[str]) -> list[Record]:
-        """The records whose outputs are all there, oldest first. The others are deleted."""
-        for record in records:
-            if not present.issuperset(record.outputs):
-                self._storage.delete(record.path)
-        valid = [record for record in records if present.issuperset(record.outputs)]
-        return sorted(valid, key=lambda record: (record.at, record.path))
 
     def _delete_replaced(self, records: list[Record], entries: list[Entry]) -> set[str]:
         """Delete the files that were replaced a day ago, if other files hold all of their rows; then the records.
@@ -206,19 +200,11 @@ class _Compaction:
         deleted = set[str]()
         for record in due:
             removed = redundant.intersection(record.inputs) - deleted
-            self._delete(removed)
+            compaction_records.delete_files(self._storage, self.store.folder, removed)
             self._storage.delete(record.path)
             self._work.counts["deleted"] += len(removed)
             deleted |= removed
         return deleted
-
-    def _delete(self, files: Collection[str]) -> None:
-        """Delete files; with the last one of a folder the whole folder, as committers leave other files there."""
-        for folder, group in groupby(sorted(files), key=lambda path: path.rpartition("/")[0]):
-            removed = set(group)
-            present = {entry.path for entry in parquet_files(self._storage, folder)}
-            for path in [folder] if present <= removed and folder != self.store.folder else sorted(removed):
-                self._storage.delete(path)
 
     def _merge(self, entries: list[Entry], replaced: set[str]) -> None:
         """Copy the rows of small files into large ones, and record which files may be deleted.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -11,11 +10,8 @@ import pyarrow as pa
 from verger.errors import NothingToReadError, StoreError
 from verger.redaction import words
 
-# Errors for a file that was deleted: Spark's when it reads, plans or lists the file, and that of a Python worker.
-_VANISHED = re.compile(
-    r"FAILED_READ_FILE\.FILE_NOT_EXIST|\[PATH_NOT_FOUND\]|FileNotFoundError: the stored file "
-    r"|FileNotFoundException: (?:File .* does not exist|No such file or directory: s3a:)"
-)
+# The error of a Python worker for a file that was deleted, as Spark repeats it.
+_GONE = "FileNotFoundError: the stored file "
 
 T = TypeVar("T")
 
@@ -60,10 +56,10 @@ def vanished(error: BaseException) -> bool:
     Parameters
     ----------
     error : BaseException
-        Spark's, whose text is searched; or FileNotFoundError, or an error of `Storage` that it caused.
+        Spark's, which repeats that of a Python worker; or FileNotFoundError, or an error of `Storage` that it caused.
     """
     cause = error.__cause__ if isinstance(error, NothingToReadError) else error
-    return isinstance(cause, FileNotFoundError) or bool(_VANISHED.search(str(error)))
+    return isinstance(cause, FileNotFoundError) or _GONE in str(error)
 
 
 def damaged(error: BaseException) -> bool:

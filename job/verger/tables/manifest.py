@@ -125,7 +125,10 @@ class Manifest(RecordHeader):
     report: ReportPage | None = Field(
         default=None, description="The report; absent with `--no-report`, and where drawing it failed."
     )
-    timings_s: dict[str, Number] = Field(description="Seconds, by stage.")
+    timings_s: dict[str, Number] = Field(
+        description="Seconds that the run spent in each stage. Where Spark starts beside the listing, session is "
+        "only what the run still waited for it."
+    )
     throughput: Throughput = Field(description="How fast features were computed.")
     cost: Cost = Field(description="The cost of the run's cores from its start to its end.")
     residency: ResidencyRecord = Field(description="Where the data was.")

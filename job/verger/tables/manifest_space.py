@@ -66,12 +66,14 @@ class PcaSummary(Part):
     path: str = Field(description="Folder of `pca.npz` and `pca.json`.")
     kept: Drift | None = Field(
         default=None,
-        description="How well they describe these photographs; only after `verger project` and `--pca reuse`.",
+        description="How well they describe photographs that they were not fitted on; only after `verger project` and "
+        "`--pca reuse`. Measured on all photographs or, where the run before is in the same space, on those that are "
+        "new since; where none is, it is what that run says, and absent where it says nothing.",
     )
     kept_share: Number | None = Field(
         default=None,
-        description="Share of the variance of this run's photographs that components of another run keep, 0 to 1; "
-        "absent where it is not known.",
+        description="Share of the variance of all of this run's photographs that components of another run keep, 0 to "
+        "1, from the sums of `moments.npz`; absent where there are none.",
     )
     retention: Retention | None = Field(
         default=None, description="What the space of the run before keeps of today's variance; only with `--pca auto`."

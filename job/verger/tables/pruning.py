@@ -73,7 +73,8 @@ def prune_runs(storage: Storage, output: str, keep: int) -> dict[str, int]:
     unfinished = [run_id for run_id, done in found if not done and run_id < before]
     kept = set(finished[max(len(finished) - keep, 0) :]) | _pointed_at(storage, output)
     old = sorted(set(finished) - kept - _standing_for(storage, output, kept))
-    _remove_half_written(storage, join(output, "features"), before)
+    for folder in ("features", "rejects"):
+        _remove_half_written(storage, join(output, folder), before)
     for run_id in old + unfinished:
         run = Run(output, run_id, storage)
         storage.delete(run.path("manifest.json"))  # first: readers trust only a run that has one
@@ -81,13 +82,13 @@ def prune_runs(storage: Storage, output: str, keep: int) -> dict[str, int]:
     return {"runs": len(old), "unfinished": len(unfinished)}
 
 
-def _remove_half_written(storage: Storage, features: str, before: str) -> None:
+def _remove_half_written(storage: Storage, root: str, before: str) -> None:
     """Remove uncommitted files of waves and compactions that were started ``before`` a time."""
-    if storage.exists(features):
-        found = (_HALF_WRITTEN.match(entry.path.removeprefix(features)) for entry in storage.list(features))
+    if storage.exists(root):
+        found = (_HALF_WRITTEN.match(entry.path.removeprefix(root)) for entry in storage.list(root))
         for half, started in sorted({(half[0], half["started"]) for half in found if half}):
             if started < before:
-                storage.delete(features + half)
+                storage.delete(root + half)
 
 
 def _pointed_at(storage: Storage, output: str) -> set[str]:

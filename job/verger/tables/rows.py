@@ -9,7 +9,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from verger.spool import Spool
 from verger.storage.uri import join
 
 KEY = ["path", "version"]
@@ -98,28 +97,6 @@ def is_gone(
     for folder in unseen:
         gone = pc.and_not(gone, pc.starts_with(paths, join(folder, "")))
     return gone
-
-
-def present_among(paths: pa.ChunkedArray, photographs: Spool) -> pa.ChunkedArray:
-    """Of each path, whether it is one of the photographs.
-
-    Parameters
-    ----------
-    paths : pyarrow.ChunkedArray of str
-        Canonical, in any order; they fit into memory.
-    photographs : Spool
-        With a column ``path``; it is read once, batch by batch.
-
-    Returns
-    -------
-    pyarrow.ChunkedArray of bool
-        One for each path.
-    """
-    if not len(paths):
-        return pa.chunked_array([], pa.bool_())
-    wanted = pc.unique(paths)
-    found = [batch["path"].filter(pc.is_in(batch["path"], wanted)) for batch in photographs.batches(["path"])]
-    return pc.is_in(paths, value_set=pa.chunked_array(found, pa.string()))
 
 
 def row_keys(rows: pa.Table | pa.RecordBatch, columns: Sequence[str] = KEY) -> pa.ChunkedArray | pa.Array:

@@ -34,7 +34,7 @@ AUTOMATIC_BYTES = 512 << 20
 GROWTH = 4
 
 
-def choose(entries: Iterable[Entry], most_bytes: int) -> list[Entry]:
+def choose(entries: Iterable[Entry], most_bytes: int, small_bytes: int | None = None) -> list[Entry]:
     """Choose the files that a compaction at the end of a run merges: the smallest ones.
 
     Parameters
@@ -42,14 +42,17 @@ def choose(entries: Iterable[Entry], most_bytes: int) -> list[Entry]:
     entries : iterable of Entry
         The files of one fingerprint that no compaction has replaced.
     most_bytes : int
-        Of all that are chosen, at most.
+        Of all that are chosen, at most; more than `GROWTH` times ``small_bytes``.
+    small_bytes : int, optional
+        Files below this size are small; default: `SMALL_BYTES`.
 
     Returns
     -------
     list of Entry
         From the smallest to the largest; empty where there are not too many small files, or none may be merged.
     """
-    small = sorted((entry for entry in entries if entry.size < SMALL_BYTES), key=lambda entry: (entry.size, entry.path))
+    limit = SMALL_BYTES if small_bytes is None else small_bytes
+    small = sorted((entry for entry in entries if entry.size < limit), key=lambda entry: (entry.size, entry.path))
     if len(small) <= MAX_SMALL_FILES:
         return []
     chosen, total = 0, 0
@@ -57,7 +60,7 @@ def choose(entries: Iterable[Entry], most_bytes: int) -> list[Entry]:
         total += entry.size
         if total > most_bytes:
             break
-        if total >= GROWTH * min(entry.size, SMALL_BYTES):
+        if total >= GROWTH * min(entry.size, limit):
             chosen = number
     return small[:chosen]
 

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from verger.redaction import words
@@ -19,15 +16,15 @@ from verger.storage.base import Entry, Storage
 from verger.storage.uri import join
 from verger.tables.file_errors import damaged, retry_if_vanished, unreadable
 from verger.tables.rows import KEY, deduplicate, parquet_bytes
-from verger.tables.schemas import FEATURES, REFUSED, REJECTED, REMEMBERED
-
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+from verger.tables.schemas import FEATURES, REFUSED
 
 FILE = "__filename"  # Arrow's name for the column of a row's file
 ROW = "__row"  # the row's number in the file, which never changes: a place to find it again
 # Files that are read at the same time: their narrow columns are small, but each needs a round trip.
 _READER_THREADS = 16
+_NARROW = pa.schema(
+    [*(FEATURES.field(name) for name in KEY), pa.field(FILE, pa.string()), pa.field(ROW, pa.int32())]
+).empty_table()
 
 
 class FeatureStore:
@@ -54,8 +51,8 @@ class FeatureStore:
         Canonical folder of the permanent rejections.
     refused_folder : str
         Canonical folder of the photographs of refused runs.
-    warn : callable
-        As it was given.
+    warn, decoders
+        As they were given.
     """
 
     def __init__(
@@ -73,7 +70,7 @@ class FeatureStore:
         self.rejects_folder = join(output, "rejects", fingerprint)
         self.refused_folder = join(output, "refused", fingerprint)
         self.warn = warn
-        self._decoders = decoders
+        self.decoders = decoders
         # Files never change: every stage lists them again, but reads only those that are not here yet.
         self._narrow: dict[str, list[pa.Table]] = {}
 
@@ -128,33 +125,8 @@ class FeatureStore:
         pyarrow.Table
             ``path, version, file, row`` of each row in them; ``row`` is its number in the file, from 0.
         """
-        files, rows = self._scan(folder or self.folder, FEATURES, [*KEY, FILE, ROW])
+        files, rows = self._scan(folder or self.folder)
         return files, rows.rename_columns([*KEY, "file", "row"])
-
-    def rejected(self) -> pa.Table:
-        """The permanent rejections of earlier runs with these decoders.
-
-        Returns
-        -------
-        pyarrow.Table
-            With the columns of `REJECTED`, one row a photograph version.
-        """
-        return self.rejections()[0]
-
-    def rejections(self) -> tuple[pa.Table, pa.Table]:
-        """The permanent rejections of earlier runs.
-
-        Returns
-        -------
-        pyarrow.Table
-            Those with these decoders; with the columns of `REJECTED`, one row a photograph version.
-        pyarrow.Table
-            ``path, version`` of those with other decoders, such as an earlier version's: to be tried again.
-        """
-        remembered = self._scan(self.rejects_folder, REMEMBERED, REMEMBERED.names)[1]
-        same = pc.fill_null(pc.equal(remembered["decoders"], self._decoders), False)
-        rejected = deduplicate(remembered.filter(same).select(REJECTED.names), "at")
-        return rejected, remembered.filter(pc.invert(same)).select(KEY)
 
     def remember_rejected(self, run_id: str, wave: str, rejected: pa.Table) -> None:
         """Keep a wave's permanent rejections, so that the next run does not read these photographs again.
@@ -168,7 +140,7 @@ class FeatureStore:
         """
         if rejected.num_rows:
             path = join(self.rejects_folder, _wave_folder(run_id, wave), "part-00000.zstd.parquet")
-            decoders = pa.array([self._decoders] * rejected.num_rows, pa.string())
+            decoders = pa.array([self.decoders] * rejected.num_rows, pa.string())
             self.storage.publish_once(path, parquet_bytes(rejected.append_column("decoders", decoders)))
 
     def remember_refused(self, run_id: str, photographs: Iterable[pa.Table | pa.RecordBatch]) -> None:
@@ -193,82 +165,38 @@ class FeatureStore:
             for rows in chain([first], some):
                 writer.write_table(pa.table({name: rows[name] for name in KEY}, schema=REFUSED))
 
-    def refused(self) -> pa.Table:
-        """The photographs of refused runs.
-
-        Returns
-        -------
-        pyarrow.Table
-            ``path, version, file``, one row a photograph version and run.
-        """
-        rows = self._scan(self.refused_folder, REFUSED, [*KEY, FILE])[1]
-        return rows.rename_columns([*KEY, "file"])
-
-    def forget_refused(self, refused: pa.Table, keep: pa.ChunkedArray) -> None:
-        """Forget the photographs of refused runs, but for runs with a photograph that is to be kept.
+    def forget_refused(self, files: Iterable[str]) -> None:
+        """Forget the photographs of refused runs.
 
         Parameters
         ----------
-        refused : pyarrow.Table
-            As `refused` gave it.
-        keep : pyarrow.ChunkedArray of str
-            Paths.
+        files : iterable of str
+            Canonical paths of the files that name them.
         """
-        kept = pc.unique(refused["file"].filter(pc.is_in(refused["path"], value_set=keep))).to_pylist()
-        for file in sorted(set(pc.unique(refused["file"]).to_pylist()).difference(kept)):
+        for file in sorted(files):
             self.storage.delete(file)
 
-    def read_files(self, spark: SparkSession, files: Sequence[str], columns: Sequence[str]) -> DataFrame:
-        """Read columns of some files as a lazy DataFrame, duplicates included.
-
-        Parameters
-        ----------
-        spark : SparkSession
-            Its settings decide how files are packed into tasks.
-        files : sequence of str
-            Canonical paths.
-        columns : sequence of str
-            Names of columns of `FEATURES`.
-
-        Returns
-        -------
-        pyspark.sql.DataFrame
-            These columns, and ``file``, the last part of the file's path.
-        """
-        from pyspark.sql import functions as F
-        from pyspark.sql.pandas.types import from_arrow_schema
-
-        schema = from_arrow_schema(pa.schema([FEATURES.field(name) for name in columns]))
-        # By default Spark would read paths as glob patterns.
-        reader = spark.read.schema(schema).option("__globPaths__", False)
-        rows = reader.parquet(*(self.storage.spark_uri(file) for file in sorted(files)))
-        return rows.select(*columns, F.col("_metadata.file_name").alias("file"))
-
-    def _scan(self, folder: str, schema: pa.Schema, columns: list[str]) -> tuple[list[Entry], pa.Table]:
+    def _scan(self, folder: str) -> tuple[list[Entry], pa.Table]:
         """The files below ``folder`` and their narrow columns. A damaged file is left out with a warning."""
-        found = schema.append(pa.field(FILE, pa.string())).append(pa.field(ROW, pa.int32()))
-        empty = pa.schema([found.field(name) for name in columns]).empty_table()
         tables = self._narrow
 
         def attempt() -> tuple[list[Entry], pa.Table]:
             entries = list(parquet_files(self.storage, folder))
             new = [entry.path for entry in entries if entry.path not in tables]
             with ThreadPoolExecutor(_READER_THREADS) as pool:
-                read = zip(new, pool.map(lambda file: self._read_file(file, schema, columns), new), strict=True)
+                read = zip(new, pool.map(self._read_file, new), strict=True)
                 tables.update((file, rows) for file, rows in read if rows is not None)
             if vanished := [file for file in new if file not in tables]:
                 raise FileNotFoundError(vanished[0])
             readable = [entry for entry in entries if tables[entry.path]]
-            return readable, pa.concat_tables([empty, *chain(*(tables[entry.path] for entry in readable))])
+            return readable, pa.concat_tables([_NARROW, *chain(*(tables[entry.path] for entry in readable))])
 
         return retry_if_vanished(attempt, folder)
 
-    def _read_file(self, file: str, schema: pa.Schema, columns: list[str]) -> list[pa.Table] | None:
+    def _read_file(self, file: str) -> list[pa.Table] | None:
         """One file's narrow columns: an empty list where it is damaged, None where it was deleted."""
         try:
-            if ROW in columns:
-                return [_numbered_rows(self.storage, file, columns)]
-            return [ds.dataset([file], schema=schema, filesystem=self.storage.arrow()).to_table(columns)]
+            return [_numbered_rows(self.storage, file)]
         except FileNotFoundError:
             return None
         except (pa.ArrowInvalid, OSError) as error:
@@ -278,13 +206,13 @@ class FeatureStore:
             return []
 
 
-def _numbered_rows(storage: Storage, file: str, columns: list[str]) -> pa.Table:
-    """Columns of one file, with its path and the numbers of its rows."""
+def _numbered_rows(storage: Storage, file: str) -> pa.Table:
+    """The keys in one file, with its path and the numbers of its rows."""
     with storage.arrow().open_input_file(file) as opened, pq.ParquetFile(opened, pre_buffer=True) as parquet:
-        table = parquet.read([name for name in columns if name not in (FILE, ROW)], use_threads=False)
+        table = parquet.read(KEY, use_threads=False)
     path = pa.repeat(pa.scalar(file), table.num_rows)
     numbers = pa.array(np.arange(table.num_rows, dtype=np.int32))
-    return table.append_column(FILE, path).append_column(ROW, numbers).select(columns)
+    return table.append_column(FILE, path).append_column(ROW, numbers).select(_NARROW.column_names)
 
 
 def _wave_folder(run_id: str, wave: str) -> str:

@@ -53,10 +53,14 @@ def test_the_report_comes_last():
 
 
 def test_components_of_another_run_are_said_to_be():
-    fitted = DOCUMENT["pca"] | {"fitted_by": "20260101T000000Z-verger-ffffff"}
+    fitted = DOCUMENT["pca"] | {"fitted_by": "20260101T000000Z-verger-ffffff", "n_photographs": 900}
     reused = "2 components of run 20260101T000000Z-verger-ffffff keep 85.0% of the variance there"
     assert lines(pca=fitted)[2] == f"{reused}."
     projected = fitted | {
         "kept": {"share": 0.7, "n_photographs": 1290, "fit_share": 0.8, "beyond": 0.1, "drifted": False}
     }
     assert lines(pca=projected)[2] == f"{reused}, 70.0% here."
+    on_new_ones = projected | {"kept": projected["kept"] | {"n_photographs": 12}}
+    assert lines(pca=on_new_ones)[2] == f"{reused}, 70.0% of that of 12 new photographs."
+    assert lines(pca=on_new_ones | {"kept_share": 0.65})[2] == f"{reused}, 65.0% here."
+    assert lines(pca=fitted | {"n_photographs": 1290})[2] == f"{reused}, 85.0% here."  # on the same photographs

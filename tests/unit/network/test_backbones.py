@@ -113,6 +113,17 @@ class TestFingerprint:
     def test_of_pixels(self):
         assert network(backbone="pixels").fingerprint == "pixels-20-ef9215dadde7"
 
+    def test_of_full_decoding_is_that_of_stores_older_than_the_setting(self):
+        full = network(decode="full")
+        assert full.fingerprint == "mobilenet_v2-a1.0-224-f32-59f8349fa213"
+        assert "decode" not in full.describe()
+
+    def test_of_scaled_decoding(self):
+        scaled = network(decode="scaled")
+        assert scaled.fingerprint == "mobilenet_v2-a1.0-224-f32-82ad37a249dc"
+        assert scaled.describe()["decode"] == "scaled"
+        assert network(backbone="pixels", decode="scaled").fingerprint != network(backbone="pixels").fingerprint
+
     def test_names(self):
         assert network(**SMALL, precision="bfloat16").fingerprint.startswith("mobilenet_v2-a0.35-224-bf16-")
         vgg = network(backbone="vgg16", weights="random", pooling="none", input_size=64)
@@ -127,6 +138,7 @@ class TestFingerprint:
             {"precision": "bfloat16"},
             {"resample": "bilinear"},
             {"fit": "crop"},
+            {"decode": "scaled"},
         ]
         prints = {network(**SMALL | change).fingerprint[-12:] for change in [{}, *changes]}
         assert len(prints) == len(changes) + 1

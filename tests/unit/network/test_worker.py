@@ -45,7 +45,7 @@ def listed(folder: Path, count: int) -> list[dict[str, Any]]:
 
 def extracted(rows: list[dict[str, Any]]) -> pa.Table:
     nothing: Any = SimpleNamespace(add=lambda _: None)
-    extractor = Extractor(nothing, "key", DIMENSION, SIZE, "bicubic", "stretch", BATCH, nothing, ())
+    extractor = Extractor(nothing, "key", DIMENSION, SIZE, "bicubic", "stretch", "full", BATCH, nothing, ())
     return pa.Table.from_batches(extractor([pa.RecordBatch.from_pylist(rows)]))
 
 
@@ -75,7 +75,7 @@ def test_the_machine_that_computes_tells_once_a_task_that_it_emulates_the_precis
         told: list[frozenset[str]] = []
         collected: Any = SimpleNamespace(add=told.append)
         extractor = Extractor(
-            nothing, "key", DIMENSION, SIZE, "bicubic", "stretch", BATCH, nothing, (), precision, collected
+            nothing, "key", DIMENSION, SIZE, "bicubic", "stretch", "full", BATCH, nothing, (), precision, collected
         )
         list(extractor([pa.RecordBatch.from_pylist(listed(tmp_path, BATCH + 3))]))
         assert told == expected

@@ -20,9 +20,10 @@ from verger.pipeline.recording import Recorder
 from verger.pipeline.values import Compared, Extracted, Job, Listed
 from verger.progress import Progress
 from verger.residency.guard import Residency
-from verger.spool import spool
+from verger.spool import Spool, spool
 from verger.storage.stores import Stores
 from verger.tables.changes import PENDING, Changes, Input
+from verger.tables.rejections import PLACED
 from verger.tables.runs import new_run
 from verger.tables.schemas import REJECTED
 
@@ -41,9 +42,9 @@ def photographs(*paths: str) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=SCHEMA)
 
 
-def rejections(*paths: str) -> pa.Table:
+def rejections(*paths: str) -> Spool:
     rows = [{"path": path, "version": "1", "reason": "empty", "message": "", "at": NOW} for path in paths]
-    return pa.Table.from_pylist(rows, schema=REJECTED)
+    return spool(REJECTED, [pa.Table.from_pylist(rows, schema=REJECTED)])
 
 
 def compared(job: Job) -> Compared:
@@ -52,7 +53,6 @@ def compared(job: Job) -> Compared:
     listed = Listed(Input("/in", spooled, spooled), {".txt": 2}, {"apple": 4})
     waiting = chosen.slice(2).append_column("new", pa.array([True, True]))
     empty = spool(LOCATION, [])
-    no_rows = rejections()
     changes = Changes(
         base=None,
         photographs=empty,
@@ -60,9 +60,9 @@ def compared(job: Job) -> Compared:
         removed=empty,
         unused=empty,
         rejected=rejections("/in/b"),
-        refused=no_rows,
-        tried=no_rows,
+        refused=spool(PLACED, []),
         new=2,
+        new_rejected=0,
         added=0,
         gone=7,
         files={},

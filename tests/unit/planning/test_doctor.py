@@ -12,6 +12,7 @@ from tests.unit.storage.test_walking import files, open_folder, without_root
 from verger.cli import main
 from verger.config import DoctorSettings
 from verger.errors import ExitCode, Reason, Rejection
+from verger.network import cpu
 from verger.planning import doctor
 from verger.storage.local import LocalStorage
 from verger.storage.stores import Stores
@@ -41,8 +42,8 @@ def with_settings(config: DoctorSettings, **settings) -> DoctorSettings:
 
 def test_every_check_gives_one_result_and_all_hold(config, tmp_path):
     found = check_results(config)
-    names = ["Python", "Variables", "Java", "Residency", "Jars", "Spark", "TensorFlow", "Precision", "Weights"]
-    assert list(found) == [*names, "Input", "Output", "Uploads", "Disk", "Memory"]
+    names = ["Python", "Variables", "Java", "Residency", "Jars", "Spark", "TensorFlow", "CPU"]
+    assert list(found) == [*names, "Precision", "Weights", "Input", "Output", "Uploads", "Disk", "Memory"]
     assert {result.exit_code for result in found.values()} == {ExitCode.DONE}
     assert all("\n" not in str(result) for result in found.values())
     assert found["Input"].line == f"{tmp_path / 'in'}, 1 photographs"
@@ -65,6 +66,15 @@ def test_a_precision_that_the_cpu_has_not_is_told_and_no_failure(config, monkeyp
         asked = with_settings(config, backbone="mobilenet_v2", weights="random", alpha=0.35, precision=precision)
         found = check_results(asked)["Precision"]
         assert (found.verdict, "bfloat16 is emulated" in found.line) == ("ok", warns)
+
+
+def test_the_cpu_is_told_with_what_it_means_for_either_precision(config, monkeypatch, tmp_path):
+    (tmp_path / "cpuinfo").write_text("processor : 0\nmodel name : An older CPU\nflags : fpu avx avx2\n")
+    monkeypatch.setattr(cpu, "_CPUINFO", tmp_path / "cpuinfo")
+    found = check_results(config)["CPU"]
+    assert found.verdict == "ok"
+    assert found.line.startswith("An older CPU, with AVX2; float32 is about 2 times slower than with AVX-512; ")
+    assert "bfloat16 is emulated" in found.line
 
 
 def test_checks_of_an_input_and_output_that_were_not_given_are_skipped(config):
@@ -220,4 +230,4 @@ def test_the_first_check_that_fails_gives_the_exit_code(config, monkeypatch, cap
     with pytest.raises(SystemExit) as ended:
         main(["doctor", "--backbone", "pixels", "--cores", "1", "--driver-memory", "1m", *arguments])
     assert ended.value.code == code
-    assert capsys.readouterr().out.count("\n") == (0 if code is ExitCode.USAGE else 14)
+    assert capsys.readouterr().out.count("\n") == (0 if code is ExitCode.USAGE else 15)

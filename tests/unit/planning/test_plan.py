@@ -15,6 +15,7 @@ import verger
 from verger.cli import main
 from verger.config import RunConfig
 from verger.errors import NothingToReadError, UsageError
+from verger.network import cpu
 from verger.network.backbones import resolve
 from verger.photographs import inventory
 from verger.photographs.images import decoders
@@ -137,7 +138,61 @@ class TestPlan:
         assert (plan(config).components, plan(config).components_source) == (3, "as set")
 
 
+class TestDecoding:
+    def test_large_photographs_that_are_decoded_in_full_are_told_of(self, config):
+        assert plan(config).warnings == []
+        for row in listed_photographs(config):
+            with open(row["path"], "ab") as file:
+                file.truncate(planning.LARGE_BYTES)
+        (warning,) = plan(config).warnings
+        assert "500.0 kB on average: --decode scaled" in warning and "anew" not in warning
+        assert plan(config.model_copy(update={"decode": "scaled"})).warnings == []
+
+    def test_that_known_photographs_are_computed_anew_is_told(self, config):
+        first, *others = listed_photographs(config)
+        store_rows(config, "features", [first | {"features": [0.0]}])
+        for row in others:
+            with open(row["path"], "ab") as file:
+                file.truncate(planning.LARGE_BYTES)
+        (warning,) = plan(config).warnings
+        assert "computes the 1 known ones anew" in warning
+
+    def test_nothing_is_told_where_nothing_is_new(self, config):
+        for row in listed_photographs(config):
+            with open(row["path"], "ab") as file:
+                file.truncate(planning.LARGE_BYTES)
+        store_rows(config, "features", [row | {"features": [0.0]} for row in listed_photographs(config)])
+        assert plan(config).warnings == []
+
+
 class TestRate:
+    @pytest.fixture(autouse=True)
+    def cpuinfo(self, monkeypatch, tmp_path) -> Path:
+        """This machine is taken to have the benchmark's CPU, whatever it has."""
+        file = tmp_path / "cpuinfo"
+        file.write_text("processor : 0\nmodel name : Zen 4\nflags : fpu avx avx2 avx512f avx512_vnni avx512_bf16\n")
+        monkeypatch.setattr(cpu, "_CPUINFO", file)
+        for name in ("ONEDNN_MAX_CPU_ISA", "TF_ENABLE_ONEDNN_OPTS"):
+            monkeypatch.delenv(name, raising=False)
+        return file
+
+    def test_a_cpu_without_avx512_and_bf16_takes_longer_and_is_told(self, config, cpuinfo):
+        network = {"backbone": "mobilenet_v2", "weights": "random"}
+        rates = {}
+        for precision in ("float32", "bfloat16"):
+            asked = config.model_copy(update=network | {"precision": precision})
+            fast = plan(asked)
+            assert "Zen 4, with AVX2, AVX-512, bf16" in fast.cpu and fast.warnings == plan(config).warnings
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(cpu, "_read", lambda: "model name : An older CPU\nflags : avx avx2\n")
+                slow = plan(asked)
+            rates[precision] = slow.photographs_per_s_per_core
+            assert slow.photographs_per_s_per_core < 0.6 * fast.photographs_per_s_per_core
+            warned = [warning for warning in slow.warnings if "bfloat16 is emulated on a CPU (An older CPU)" in warning]
+            assert len(warned) == (precision == "bfloat16")
+            assert "An older CPU, with AVX2" in slow.cpu
+        assert rates["bfloat16"] < rates["float32"]
+
     def test_the_rate_for_small_photographs_is_that_of_the_network(self, config):
         config = config.model_copy(update={"backbone": "mobilenet_v2", "weights": "random"})
         assert plan(config).photographs_per_s_per_core == pytest.approx(
@@ -148,6 +203,13 @@ class TestRate:
         with open(f"{config.input}/apple/0.png", "ab") as file:
             file.write(bytes(5 << 20))
         assert plan(config).photographs_per_s_per_core < resolve(config, Stores()).photographs_per_s_per_core / 10
+
+    def test_scaled_decoding_of_large_photographs_is_faster(self, config):
+        for row in listed_photographs(config):
+            with open(row["path"], "ab") as file:
+                file.truncate(5 << 20)
+        full, scaled = (plan(config.model_copy(update={"decode": way})) for way in ("full", "scaled"))
+        assert 2 < scaled.photographs_per_s_per_core / full.photographs_per_s_per_core < 3
 
     def test_a_rate_measured_by_a_run_of_this_output_is_preferred(self, config):
         finished_run(config, resolve(config, Stores()).fingerprint, 12.5)

@@ -3,124 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import json
-import queue
-import ssl
 import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
-import trustme
-from kubernetes.config import incluster_config
 
+from tests.unit.kubernetes_api import LABEL, Api, pod, serving
 from verger.config import RunConfig
 from verger.errors import ResidencyError
 from verger.redaction import redact
 from verger.residency import nodes
-
-LABEL = "topology.kubernetes.io/region"
-SELECTOR = "spark-role=executor,spark-app-selector=spark-1"
-
-
-def pod(name: str, node: str | None = None, region: str | None = None) -> dict[str, Any]:
-    labels = {LABEL: region} if region else {}
-    spec = {"containers": [{"name": "spark"}]} | ({"nodeName": node} if node else {})
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": labels}, "spec": spec}
-
-
-class Api(ThreadingHTTPServer):
-    """Pods of one namespace, nodes, and a watch; ``forbidden`` paths are refused, and a broken one hangs up."""
-
-    daemon_threads = True
-
-    def __init__(self, context: ssl.SSLContext) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.socket = context.wrap_socket(self.socket, server_side=True)
-        self.pods: dict[str, dict[str, Any]] = {}
-        self.nodes: dict[str, str | None] = {}
-        self.forbidden: set[str] = set()
-        self.broken = False
-        self.watches: list[queue.Queue[dict[str, Any] | None]] = []
-
-    def joins(self, *event: Any) -> None:
-        """A pod appears, or changes, in every watch there is and in later listings."""
-        kind, joining = event
-        self.pods[joining["metadata"]["name"]] = joining
-        for watch in list(self.watches):
-            watch.put({"type": kind, "object": joining})
-
-    def hangs_up(self) -> None:
-        """End every watch."""
-        for watch in list(self.watches):
-            watch.put(None)
-
-    def handle_error(self, *_: Any) -> None:
-        """A client that goes away is no failure of a test."""
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: Api
-    protocol_version = "HTTP/1.1"
-
-    def do_GET(self) -> None:
-        url = urlsplit(self.path)
-        if self.server.broken:
-            self.close_connection = True
-            return
-        if self.headers.get("authorization", "").lower() != "bearer of-the-pod":
-            self._say(401, {"kind": "Status", "code": 401})
-        elif any(part in url.path for part in self.server.forbidden):
-            self._say(403, {"kind": "Status", "code": 403, "reason": "Forbidden"})
-        elif url.path == "/api/v1/namespaces/jobs/pods":
-            query = parse_qs(url.query)
-            asked_for = query.get("labelSelector") == [SELECTOR]
-            found = [one for name, one in self.server.pods.items() if asked_for and name != "driver"]
-            if "watch" in query:
-                self._watch(found)
-            else:
-                self._say(200, {"apiVersion": "v1", "kind": "PodList", "metadata": {}, "items": found})
-        elif url.path.startswith("/api/v1/namespaces/jobs/pods/"):
-            self._one(self.server.pods.get(url.path.rpartition("/")[2]))
-        else:
-            name = url.path.removeprefix("/api/v1/nodes/")
-            region = self.server.nodes.get(name, "")
-            labels = {LABEL: region} if region else {}
-            self._one(
-                None if region == "" else {"kind": "Node", "metadata": {"name": name, "labels": labels}, "spec": {}}
-            )
-
-    def _one(self, found: dict[str, Any] | None) -> None:
-        self._say(200 if found else 404, found or {"kind": "Status", "code": 404, "reason": "NotFound"})
-
-    def _watch(self, found: list[dict[str, Any]]) -> None:
-        events: queue.Queue[dict[str, Any] | None] = queue.Queue()
-        for one in found:
-            events.put({"type": "ADDED", "object": one})
-        self.server.watches.append(events)
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Transfer-Encoding", "chunked")
-        self.end_headers()
-        while (event := events.get()) is not None:
-            line = json.dumps(event).encode() + b"\n"
-            self.wfile.write(b"%x\r\n%s\r\n" % (len(line), line))
-        self.wfile.write(b"0\r\n\r\n")
-        self.server.watches.remove(events)
-
-    def _say(self, status: int, body: dict[str, Any]) -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(data := json.dumps(body).encode())))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, *_: Any) -> None:
-        pass
 
 
 class Spark:
@@ -140,39 +35,19 @@ class Spark:
         raise RuntimeError("Job 0 cancelled")
 
 
-@pytest.fixture(scope="module")
-def authority() -> trustme.CA:
-    return trustme.CA()
-
-
 @pytest.fixture
-def api(authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
+def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
     """The cluster of this process's pod, which is called driver."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1").configure_cert(context)
-    authority.cert_pem.write_to_path(str(tmp_path / "ca.crt"))
-    (tmp_path / "token").write_text("of-the-pod")
-    (tmp_path / "namespace").write_text("jobs\n")
-    monkeypatch.setattr(nodes, "NAMESPACE_FILE", tmp_path / "namespace")
-    monkeypatch.setattr(incluster_config, "SERVICE_TOKEN_FILENAME", str(tmp_path / "token"))
-    monkeypatch.setattr(incluster_config, "SERVICE_CERT_FILENAME", str(tmp_path / "ca.crt"))
-    with Api(context) as server:
-        monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
-        monkeypatch.setenv("KUBERNETES_SERVICE_PORT", str(server.server_port))
-        monkeypatch.setenv("HOSTNAME", "driver")
-        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-        monkeypatch.setattr(nodes, "_RETRY_S", 0.05)
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+    monkeypatch.setattr(nodes, "_RETRY_S", 0.05)
+    with serving(tmp_path, monkeypatch) as server:
         yield server
-        server.hangs_up()
-        server.shutdown()
 
 
 CONFIG = RunConfig(input="i", output="o", verify_nodes=True)
 
 
 def checked(spark: Spark, config: RunConfig = CONFIG) -> contextlib.AbstractContextManager[nodes.Executors]:
-    return nodes.check_executors(spark, config)  # type: ignore[arg-type]
+    return nodes.check_executors(spark.sparkContext, config)  # type: ignore[arg-type]
 
 
 def wait_for(condition: Any) -> None:

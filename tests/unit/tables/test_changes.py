@@ -1,380 +1,34 @@
-"""tables/changes: a run finds the same with a base run as without, whatever has happened to photographs and files."""
+"""tables/changes: what a run finds to do, and which files it opens for that."""
 
 from __future__ import annotations
 
 import json
 import os
-import random
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.manifests import manifest_with
+from tests.unit.tables.world import (
+    NOON,
+    World,
+    assert_same_with_and_without_base,
+    forget,
+    keys_in,
+    names_of,
+    outcome,
+    paths_of,
+)
 from verger.config import RunConfig
 from verger.jsonable import timestamp
-from verger.photographs import inventory
-from verger.photographs.inventory import SCHEMA
-from verger.photographs.labels import label_and_split
-from verger.pipeline import comparison
-from verger.pipeline.values import Accepted, Compared, Extracted, Job, Listed
-from verger.spool import spool
 from verger.storage.local import LocalStorage
-from verger.tables import locations, manifest, runs, snapshot
-from verger.tables.changes import Base, Changes, Input, find_base, find_changes, pointer_path
-from verger.tables.manifest import Manifest
-from verger.tables.pruning import Listing, prune_gone
-from verger.tables.rows import KEY
-from verger.tables.runs import Run
-from verger.tables.schemas import REJECTED
+from verger.tables import runs
+from verger.tables.changes import find_changes, pointer_path
+from verger.tables.pruning import prune_runs
 from verger.tables.snapshot import Snapshot
-from verger.tables.store import FeatureStore
-
-FINGERPRINT = "pixels-20-f32-000000000000"
-NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
-Key = tuple[str, str]
-
-
-@pytest.fixture(autouse=True)
-def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tiny batches, so that streams are cut everywhere."""
-    monkeypatch.setattr("verger.spool.MAX_BATCH_ROWS", 8)
-    monkeypatch.setattr("verger.sorting._RUN_ROWS", 12)
-    monkeypatch.setattr(snapshot, "_PART_ROWS", 17)
-    monkeypatch.setattr(snapshot, "_BATCH_ROWS", 9)
-
-
-@dataclass
-class World:
-    """An output on disk, the photographs that there are today, and runs that leave what real ones do.
-
-    Attributes
-    ----------
-    output : Path
-    photographs : dict of str to str
-        Version by path.
-    warnings : list of str
-    opened : list of str
-        Files of the store whose narrow columns were read since it was last cleared.
-    """
-
-    output: Path
-    photographs: dict[str, str] = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
-    opened: list[str] = field(default_factory=list)
-    decoders: str = "1"
-    source: str = "/in"
-    settings: dict[str, Any] = field(default_factory=dict)
-    minutes: int = 0
-
-    @property
-    def config(self) -> RunConfig:
-        return RunConfig(input=self.source, output=str(self.output), **self.settings)
-
-    def store(self) -> FeatureStore:
-        return FeatureStore(LocalStorage(), str(self.output), FINGERPRINT, self.warnings.append, self.decoders)
-
-    def files(self) -> list[Path]:
-        """The files of the feature store, by name."""
-        return sorted((self.output / "features").rglob("*.parquet"))
-
-    def put(self, name: str, keys: Iterable[Key]) -> Path:
-        """A file of the feature store; what else than the key is in it does not matter here."""
-        path = self.output / "features" / FINGERPRINT / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        rows = [{"path": key[0], "version": key[1]} for key in keys]
-        pq.write_table(pa.Table.from_pylist(rows, locations.LOCATION.remove(3).remove(2)), path)
-        return path
-
-    def input(self) -> Input:
-        """Today's photographs below the source, and those that the settings select."""
-        paths = sorted(path for path in self.photographs if path.startswith(f"{self.source}/"))
-        label, split = label_and_split(pa.array(paths, pa.string()), self.source)
-        versions = pa.array([self.photographs[path] for path in paths], pa.string())
-        table = pa.table([pa.array(paths, pa.string()), label, split, versions, pa.array([9] * len(paths))], SCHEMA)
-        found = spool(SCHEMA, [table])
-        return Input(self.source, found, inventory.select(found, self.config, self.source))
-
-    def base(self) -> Base | None:
-        return find_base(self.store(), self.source, self.config)
-
-    def pointer(self) -> Path:
-        return Path(pointer_path(str(self.output), self.source, self.config, FINGERPRINT))
-
-    def finish(self, compared: Changes, bad: Iterable[Key] = (), wave: Callable[[], None] = lambda: None) -> Run:
-        """Compute what is pending, but for what is bad, and publish the run."""
-        self.minutes += 1
-        started = NOON + timedelta(minutes=self.minutes)
-        run = runs.new_run(LocalStorage(), str(self.output), "verger", started)
-        rejected = self.compute(run.run_id, compared, set(bad))
-        wave()
-        job = cast(Job, SimpleNamespace(run=run, config=self.config))
-        listed = Listed(self.input(), {}, {})
-        known = Compared(listed, cast(Any, None), self.store(), compared)
-        everything = pa.concat_tables([compared.rejected, rejected])
-        standing = comparison.locate(job, Accepted(Extracted(known, 0, everything)))
-        comparison.record(job, standing)
-        assert_places_hold(self, pa.Table.from_batches(Snapshot.open(run).photographs()))
-        document = manifest_with(
-            run_id=run.run_id,
-            started_at=timestamp(started),
-            projection={"rows": standing.photographs.num_rows},
-        )
-        manifest.publish(run, Manifest.model_validate(document))
-        runs.point_at(run, timestamp(started), str(self.pointer()))
-        return run
-
-    def compute(self, run_id: str, compared: Changes, bad: set[Key]) -> pa.Table:
-        """What the waves of a run leave: features, and rejections, which are returned."""
-        pending = [(row["path"], row["version"]) for row in compared.pending.to_table().to_pylist()]
-        if good := [key for key in pending if key not in bad]:
-            self.put(f"wave={run_id}-00000/part-0.zstd.parquet", good)
-        at = {"reason": "empty", "message": "0 bytes", "label": None, "at": NOON}
-        rejected = [{"path": key[0], "version": key[1], **at} for key in pending if key in bad]
-        table = pa.Table.from_pylist(rejected, REJECTED)
-        self.store().remember_rejected(run_id, "00000", table)
-        return table
-
-    def run(self, bad: Iterable[Key] = ()) -> Run:
-        return self.finish(find_changes(self.store(), self.input(), self.base()), bad)
-
-
-@pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    made = World(tmp_path / "out")
-    narrow_rows = locations._narrow_rows
-
-    def counted(store: FeatureStore, name: str, path: str) -> pa.Table:
-        made.opened.append(name)
-        return narrow_rows(store, name, path)
-
-    monkeypatch.setattr(locations, "_narrow_rows", counted)
-    return made
-
-
-def paths_of(*names: str, version: str = "1") -> dict[str, str]:
-    return {f"/in/{name}": version for name in names}
-
-
-def keys_in(path: Path) -> list[Key]:
-    return [(row["path"], row["version"]) for row in pq.read_table(path).to_pylist()]
-
-
-def readable(path: Path) -> bool:
-    try:
-        return pq.read_metadata(path).num_rows >= 0
-    except pa.ArrowInvalid:
-        return False
-
-
-def outcome(world: World, found: Changes) -> dict[str, Any]:
-    """What a comparison says that has to be the same with a base run and without."""
-    photographs = found.photographs.to_table().to_pylist()
-    for row in photographs:
-        row["stored"] = row.pop("file") is not None
-        del row["row"], row["kept"]
-    return {
-        "photographs": photographs,
-        "pending": found.pending.to_table().to_pylist(),
-        "rejected": found.rejected.to_pylist(),
-        "refused": sorted(map(str, found.refused.to_pylist())),
-        "tried": sorted(map(str, found.tried.to_pylist())),
-        "files": sorted(found.files.items()),
-        "counts": (found.new, found.gone),
-    }
-
-
-def assert_places_hold(world: World, *located: pa.Table) -> None:
-    """Each location is a row that holds the key."""
-    content = {path: keys_in(path) for path in world.files() if readable(path)}
-    folder = world.output / "features" / FINGERPRINT
-    for table in located:
-        for row in table.to_pylist():
-            if row["file"] is not None:
-                assert content[folder / row["file"]][row["row"]] == (row["path"], row["version"])
-
-
-def assert_same_with_and_without_base(world: World) -> Changes:
-    """Compare both ways; the changes found with the base run, if there is one."""
-    base, found = world.base(), world.input()
-    world.opened.clear()
-    with_base = find_changes(world.store(), found, base)
-    if base is not None:
-        assert with_base.base is base
-        known = {name for name, file in base.snapshot.files.items() if with_base.files.get(name) == file}
-        assert not known.intersection(world.opened)
-    without = find_changes(world.store(), found, None)
-    assert outcome(world, with_base) == outcome(world, without)
-    for each in (with_base, without):
-        assert_places_hold(world, *(rows.to_table() for rows in (each.photographs, each.unused, each.removed)))
-    stored = {key for path in world.files() if readable(path) for key in keys_in(path)}
-    now = {(row["path"], row["version"]) for row in found.chosen.to_table().to_pylist()}
-    assert {(row["path"], row["version"]) for row in with_base.unused.to_table().to_pylist()} - now == stored - now
-    if base is not None:
-        before = {(row["path"], row["version"]) for batch in base.snapshot.photographs() for row in batch.to_pylist()}
-        removed = {(row["path"], row["version"]) for row in with_base.removed.to_table().to_pylist()}
-        assert removed == before - now
-        assert with_base.added == len((now & stored) - before)
-    return with_base
-
-
-def forget(world: World) -> dict[str, int]:
-    """`verger prune --gone`: what was forgotten."""
-    keys = sorted(world.photographs.items())
-    photographs = pa.table({name: [key[at] for key in keys] for at, name in enumerate(KEY)})
-    listing = Listing("/in", spool(photographs.schema, [photographs]), NOON + timedelta(days=1))
-    return prune_gone(LocalStorage(), str(world.output), listing, lambda _: None)
-
-
-class History:
-    """Things that happen to photographs and files between runs, drawn at random."""
-
-    def __init__(self, world: World, seed: int) -> None:
-        self.world, self.draw, self.files, self.removed = world, random.Random(seed), 0, dict[str, str]()
-        self.old: list[Path] = []  # replaced files that are kept a while
-
-    def name(self, prefix: str) -> str:
-        self.files += 1
-        return f"wave={prefix}-{self.draw.choice('abc')}{self.files:03}/part-0.zstd.parquet"
-
-    def some_files(self) -> list[Path]:
-        files = [path for path in self.world.files() if readable(path)]
-        return self.draw.sample(files, self.draw.randint(0, min(4, len(files))))
-
-    def add(self) -> None:
-        for _ in range(self.draw.randint(1, 12)):
-            folder = self.draw.choice(["a", "a/Training/x", "b", "b/é", "🍑"])
-            self.world.photographs[f"/in/{folder}/{self.draw.randrange(60)}.png"] = self.draw.choice("12")
-
-    def remove(self) -> None:
-        for path in self.draw.sample(sorted(self.world.photographs), len(self.world.photographs) // 4):
-            self.removed[path] = self.world.photographs.pop(path)
-
-    def bring_back(self) -> None:
-        self.world.photographs |= self.removed
-        self.removed = {}
-
-    def compact(self) -> None:
-        """Copy the rows of files into a new one; delete the old ones now or later."""
-        if files := self.some_files():
-            self.world.put(self.name("compacted"), {key: None for path in files for key in keys_in(path)})
-            if self.draw.random() < 0.5:
-                self.old += files
-            else:
-                self.delete(files)
-
-    def delete_old(self) -> None:
-        self.delete(self.old)
-        self.old = []
-
-    def delete(self, files: Iterable[Path]) -> None:
-        for path in files:
-            path.unlink(missing_ok=True)
-
-    def prune(self) -> None:
-        """Replace files by ones without the rows of photographs that are gone."""
-        for path in self.some_files():
-            kept = [key for key in keys_in(path) if key[0] in self.world.photographs]
-            if kept:
-                self.world.put(f"{path.parent.name}/part-0-{self.files}-{self.draw.random()}.zstd.parquet", kept)
-            path.unlink()
-
-    def forget(self) -> None:
-        forget(self.world)
-
-    def rewrite(self) -> None:
-        """Other rows in another order under the same name."""
-        for path in self.some_files():
-            keys = keys_in(path)
-            self.draw.shuffle(keys)
-            path.unlink()
-            self.world.put(f"{path.parent.name}/{path.name}", keys[self.draw.choice([0, 0, 1]) :])
-
-    def damage(self) -> None:
-        for path in self.some_files()[:1]:
-            path.write_bytes(path.read_bytes()[: self.draw.choice([0, 10, 100, -9])])
-
-    def repeat(self) -> None:
-        """Another run has computed the same photographs at the same time."""
-        for path in self.some_files():
-            self.world.put(self.name(self.draw.choice(["1999", "2999"])), keys_in(path))
-
-    def die(self) -> None:
-        """An attempt computes some photographs and is killed."""
-        found = find_changes(self.world.store(), self.world.input(), self.world.base())
-        keys = [(row["path"], row["version"]) for row in found.pending.to_table().to_pylist()]
-        self.world.put(self.name("2026"), keys[: self.draw.randint(0, len(keys))])
-
-    def reject(self) -> None:
-        """A run with the same decoders or others rejects photographs, of today or of another version."""
-        keys = self.draw.sample(sorted(self.world.photographs.items()), len(self.world.photographs) // 6)
-        at = {"reason": "empty", "message": "0 bytes", "label": "old", "at": NOON}
-        rows = [{"path": path, "version": self.draw.choice([version, "3"]), **at} for path, version in keys]
-        store = FeatureStore(LocalStorage(), str(self.world.output), FINGERPRINT, pytest.fail, self.draw.choice("12"))
-        store.remember_rejected(self.name("r"), "0", pa.Table.from_pylist(rows, REJECTED))
-
-    def refuse(self) -> None:
-        keys = self.draw.sample(sorted(self.world.photographs.items()), len(self.world.photographs) // 6)
-        table = pa.table([[key[0] for key in keys], [key[1] for key in keys]], names=["path", "version"])
-        self.files += 1
-        self.world.store().remember_refused(f"run-{self.files}", [table])
-
-    def look_elsewhere(self) -> None:
-        """Another input, in which photographs have other labels, or another selection."""
-        self.world.source = self.draw.choice(["/in", "/in", "/in/a"])
-        self.world.settings = self.draw.choice([{}, {}, {"label": ("a", "x")}, {"max_photographs": 9}])
-
-    def upgrade(self) -> None:
-        self.world.decoders = self.draw.choice("12")
-
-    def happens(self) -> None:
-        names = [name for name in vars(History) if not name.startswith("_")]
-        names = [name for name in names if name not in ("happens", "name", "some_files", "delete")]
-        for name in self.draw.choices(names, k=self.draw.randint(0, 4)):
-            getattr(self, name)()
-
-
-@pytest.mark.parametrize("seed", [*range(8), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(8, 120))])
-def test_a_run_finds_the_same_with_a_base_run_as_without(world: World, seed: int) -> None:
-    history = History(world, seed)
-    used = 0
-    for _ in range(7):
-        history.add()
-        history.happens()
-        if not any(path.startswith("/in/a/") for path in world.photographs):
-            world.photographs["/in/a/0.png"] = "1"
-        found = assert_same_with_and_without_base(world)
-        used += found.base is not None
-        pending = {(row["path"], row["version"]) for row in found.pending.to_table().to_pylist()}
-        stored = found.photographs.num_rows - found.pending.num_rows - found.rejected.num_rows
-        bad = {key for key in sorted(pending) if history.draw.random() < 0.1}
-        if stored or pending - bad:
-            meanwhile = history.draw.choice([lambda: None, history.compact, history.repeat])
-            world.finish(found, bad, meanwhile)
-            assert find_changes(world.store(), world.input(), world.base()).pending.num_rows == 0
-            assert_same_with_and_without_base(world)
-    assert used > 1
-    assert all("is damaged and left out" in warning for warning in world.warnings)
-
-
-@pytest.fixture
-def known(world: World) -> World:
-    """Nine photographs in three files, as three runs have computed them."""
-    for names in ("abc", "def", "ghi"):
-        world.photographs |= paths_of(*names)
-        world.run()
-    return world
-
-
-def names_of(found: Changes) -> str:
-    """The names of the photographs that are to be computed."""
-    return "".join(row["path"].removeprefix("/in/") for row in found.pending.to_table().to_pylist())
 
 
 def test_only_files_that_the_base_run_did_not_know_are_opened(known: World) -> None:
@@ -576,6 +230,23 @@ def test_a_run_that_was_pruned_is_no_base(known: World) -> None:
     assert base is not None
     LocalStorage().delete(base.run.path("manifest.json"))
     assert known.base() is None
+    assert not known.warnings
+
+
+def test_prune_deletes_the_last_run_of_another_selection(known: World) -> None:
+    """`--keep-runs` keeps no more than it says, and the next run like it finds all in the store."""
+    assert known.base() is not None
+    known.settings = {"max_photographs": 4}
+    last = known.run()
+    assert prune_runs(LocalStorage(), str(known.output), 1)["runs"] == 3
+    assert [run_id for run_id, _ in runs.run_ids(LocalStorage(), str(known.output))] == [last.run_id]
+    known.settings = {}
+    assert known.pointer().exists()
+    assert known.base() is None
+    found = find_changes(known.store(), known.input(), None)
+    assert (names_of(found), found.added, found.new) == ("", 9, 0)
+    known.finish(found)
+    assert known.base() is not None
     assert not known.warnings
 
 

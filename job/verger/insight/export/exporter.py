@@ -27,6 +27,7 @@ from verger.network.backbones import Network, resolve_fitted
 from verger.network.cpu import precision_warning
 from verger.network.lite import INPUT, OUTPUT, Lite
 from verger.network.lite_metadata import add_metadata, labels_text
+from verger.photographs import images
 from verger.progress import Progress
 from verger.residency.preflight import check_access
 from verger.storage.stores import Stores
@@ -51,6 +52,11 @@ _FITS = {
     "stretch": "stretch it to {0} x {0} pixels, whatever its proportions",
     "crop": "crop it in the middle to a square, and scale that to {0} x {0} pixels",
     "pad": "scale it to fit into {0} x {0} pixels, and pad it with white on both sides",
+}
+_DECODINGS = {
+    "full": "decode the photograph",
+    "scaled": "decode the photograph; a JPEG as libjpeg does with scale_denom 8, 4, 2 or 1: at the smallest size whose "
+    "{edge} edge has {least} pixels or more",
 }
 _RESAMPLES = {
     "bicubic": "bicubic (a = -0.5), widened where it shrinks (antialiased), as Pillow does",
@@ -192,6 +198,7 @@ def _finished(config: ResultSettings, run_uri: str, stores: Stores) -> FinishedR
 def _describe(finished: FinishedRun) -> dict[str, Any]:
     """What the model is: its input, what must be done before, what is inside, and its output."""
     network, size = finished.network, finished.network.input_size
+    least = images.OVERSAMPLING * size
     inside = [str(network.freeze().preprocessing)] + ([network.backbone] if network.recipe else [])
     inside += ["average pooling" if network.pooling == "avg" else "flattening"]
     inside += [f"dense layer {network.dimension} x {len(finished.model.classes)}: scaler, PCA, classifier, temperature"]
@@ -208,11 +215,12 @@ def _describe(finished: FinishedRun) -> dict[str, Any]:
         "input": {"name": INPUT, "shape": [1, size, size, 3], "dtype": "uint8", "colour": "RGB"},
         "before": {
             "steps": [
-                "decode the photograph",
+                _DECODINGS[network.decode].format(edge="longer" if network.fit == "pad" else "shorter", least=least),
                 "turn it upright, as its EXIF orientation says",
                 "lay transparency over white",
                 _FITS[network.fit].format(size),
             ],
+            "decode": network.decode,
             "fit": network.fit,
             "resample": network.resample,
             "resample_means": _RESAMPLES[network.resample],

@@ -183,7 +183,7 @@ def choose_photographs(
 
 def _drawings(network: Network, seed: int) -> ParitySample:
     """Drawn fruits, one of each variety in turn: enough to see whether two models agree."""
-    shape = network.input_size, network.resample, network.fit
+    shape = network.input_size, network.resample, network.fit, network.decode
     pixels = np.stack([images.decode(draw_one(number, seed), *shape).rgb for number in range(N_DRAWN)])
     nowhere = np.full(N_DRAWN, -1, np.int64)
     return ParitySample(0, pixels, nowhere, nowhere, None, None, seed, is_drawn=True)
@@ -210,7 +210,7 @@ def _draw_held_out(task: Task, folds: Folds, number: int) -> tuple[Indices, Indi
 def _read(row: dict[str, str], network: Network, stores: Stores) -> Pixels | None:
     try:
         data = stores.of(row["path"]).read_version(row["path"], row["version"])
-        return images.decode(data, network.input_size, network.resample, network.fit).rgb
+        return images.decode(data, network.input_size, network.resample, network.fit, network.decode).rgb
     except (Rejection, VergerError, OSError):
         return None
 

@@ -65,7 +65,7 @@ def read_photograph(item: tuple[str, VergerError | None], network: Network, stor
     item : (str, VergerError or None)
         Of `expand_folders`.
     network : Network
-        Whose input size, resampling and fit the photograph is decoded for.
+        Whose input size, resampling, fit and decoding the photograph is decoded for.
     stores : Stores
         That the photograph is in.
 
@@ -81,6 +81,6 @@ def read_photograph(item: tuple[str, VergerError | None], network: Network, stor
         return path, error
     try:
         data = stores.of(path).read(path)
-        return path, images.decode(data, network.input_size, network.resample, network.fit)
+        return path, images.decode(data, network.input_size, network.resample, network.fit, network.decode)
     except (Rejection, VergerError) as failure:
         return path, failure

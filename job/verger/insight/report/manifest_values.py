@@ -41,9 +41,11 @@ def variance_kept_of_run(manifest: Manifest) -> float | None:
     pca = manifest.pca
     if pca.kept_share is not None:
         return pca.kept_share
-    if pca.kept is not None:
+    if pca.kept is not None and pca.kept.n_photographs == manifest.projection.rows:
         return pca.kept.share
-    return None if is_pca_reused(manifest) else variance_kept(pca)
+    # With a copied table another run fitted them on the same photographs.
+    same = pca.kept is None and pca.n_photographs == manifest.projection.rows
+    return variance_kept(pca) if same or not is_pca_reused(manifest) else None
 
 
 def is_pca_reused(manifest: Manifest) -> bool:

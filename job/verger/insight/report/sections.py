@@ -103,6 +103,8 @@ def scree(report: Report) -> dict[str, Any]:
         share = variance_kept_of_run(manifest)
         lead += f" That is of run {pca.fitted_by}, which fitted them; how much they keep of these photographs' "
         lead += "variance was not measured." if share is None else f"variance was measured too: {share:.1%}."
+        if share is None and pca.kept is not None:
+            lead += f" They keep {pca.kept.share:.1%} of that of {pca.kept.n_photographs:,} new ones."
     if pca.retention:
         kept = pca.retention
         lead += f" The space of run {kept.space} keeps {kept.kept_share:.1%}, and a fit with as many components "
@@ -181,8 +183,13 @@ def changes_since_previous_run(report: Report) -> dict[str, Any] | None:
             f"{len(names):,} label{'s are' if len(names) > 1 else ' is'} in one of the two alone: {some}"
             f"{' and others' if len(names) > MAX_LABELS_NAMED else ''}."
         )
+    lead = f"Run {old.run_id}. In the table since: {diff.new:,} new, {diff.gone:,} gone."
+    if not (diff.new or diff.gone or diff.changed):
+        lead = f"No photograph has changed since run {old.run_id}."
+        if new.pca.fitted_by == old.pca.fitted_by:
+            lead = f"Nothing has changed since run {old.run_id}: table and components are the same."
     return {
-        "lead": f"Run {old.run_id}. In the table since: {diff.new:,} new, {diff.gone:,} gone.",
+        "lead": lead,
         "rows": [
             {"name": name, "before": before, "now": now}
             for (name, before), now in zip(_compared(old).items(), _compared(new).values(), strict=True)
@@ -265,7 +272,9 @@ def command(manifest: Manifest) -> str:
     """
     words, without_groups = ["verger run"], set[str]()
     pca = manifest.pca
-    if pca.kept is not None and manifest.config.get("pca") != "reuse":
+    # A run of `verger project` in which photographs were only removed has measured nothing.
+    others = pca.fitted_by != manifest.run_id and pca.n_photographs != manifest.projection.rows
+    if manifest.config.get("pca", "fit") == "fit" and (pca.kept is not None or others):
         fitted_in = pca.fitted_in or f"{manifest.output.uri.rstrip('/')}/runs/{pca.fitted_by}"
         words, without_groups = [f"verger project --run {shlex.quote(fitted_in)}"], {"Network", "Components"}
     for name, value in manifest.config.items():

@@ -12,7 +12,7 @@ from verger.insight.export import parity
 
 @pytest.mark.parametrize("size", [8, 96, 300])
 def test_drawings_differ_from_one_another_and_are_reproducible(size: int) -> None:
-    network = SimpleNamespace(input_size=size, resample="bicubic", fit="stretch")
+    network = SimpleNamespace(input_size=size, resample="bicubic", fit="stretch", decode="full")
     drawn = parity._drawings(network, 3)  # type: ignore[arg-type]
     assert drawn.pixels.shape == (parity.N_DRAWN, size, size, 3) and len(drawn) >= 20
     assert (drawn.asked, drawn.photographs, drawn.is_drawn) == (0, 0, True)

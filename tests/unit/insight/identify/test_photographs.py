@@ -57,7 +57,7 @@ def test_a_photograph_is_decoded_with_the_settings_of_the_run(tmp_path: Path) ->
     Image.new("RGB", (40, 20), "red").save(tmp_path / "wide.png")
 
     class Padded:
-        input_size, resample, fit = 32, "bilinear", "pad"
+        input_size, resample, fit, decode = 32, "bilinear", "pad", "full"
 
     network: Any = Padded
     _, decoded = photographs_asked.read_photograph((str(tmp_path / "wide.png"), None), network, Stores())

@@ -61,6 +61,19 @@ def test_the_difference_from_the_last_run_is_shown() -> None:
     assert "2 labels are in one of the two alone: b, c" in page.text
 
 
+def test_that_nothing_has_changed_since_the_last_run_is_said() -> None:
+    fruits = ["a", "b"] * 20
+    old = manifest(fruits)
+    change = RunDiff(old, new=0, gone=0, changed=0, angles=np.zeros(5))
+    says = f"Nothing has changed since run {old.run_id}: table and components are the same."
+    assert says in drawn(Report(manifest(fruits), sample(fruits), diff=change))[1].text
+    refitted = manifest(fruits, pca={"fitted_by": "20260101T000000Z-old-000000"})
+    _, page = drawn(Report(refitted, sample(fruits), diff=change))
+    assert f"No photograph has changed since run {old.run_id}." in page.text
+    change = RunDiff(old, new=0, gone=0, changed=1, angles=np.zeros(5))
+    assert "In the table since: 0 new, 0 gone." in drawn(Report(manifest(fruits), sample(fruits), diff=change))[1].text
+
+
 def test_the_command_has_options_that_are_no_defaults_quoted_for_a_shell() -> None:
     config = {"label": ["Apple *", "it's"], "classifier": False, "variance": 0.8, "cores": None}
     made = manifest(["a"], config=config)
@@ -75,6 +88,10 @@ def test_the_command_has_options_that_are_no_defaults_quoted_for_a_shell() -> No
     ]
     of_project = manifest(["a"], config=config, pca={"kept": KEPT, "fitted_by": "old"})
     assert sections.command(of_project).startswith("verger project --run /out/runs/old \\\n")
+    of_fewer = manifest(["a"], config=config, pca={"n_photographs": 2, "fitted_by": "old"})
+    assert sections.command(of_fewer).startswith("verger project --run /out/runs/old \\\n")
+    copied = manifest(["a"], config=config, pca={"fitted_by": "old"})
+    assert sections.command(copied).startswith("verger run \\\n")
 
 
 def test_the_command_of_a_projection_has_options_of_project_alone() -> None:
@@ -117,7 +134,7 @@ def test_unjudged_photographs_and_classes_are_mentioned() -> None:
 def test_components_of_another_run_are_named_as_such() -> None:
     fruits = ["a", "b"] * 20
     assert "another run" not in first_screen(drawn(Report(manifest(fruits), sample(fruits)))[1])
-    fitted = {"fitted_by": "20260101T000000Z-old-000000"}
+    fitted = {"fitted_by": "20260101T000000Z-old-000000", "n_photographs": 30}
     made = manifest(fruits, pca=fitted)
     _, page = drawn(Report(made, sample(fruits)))
     assert "of another run, where they keep 77.5% of the variance" in first_screen(page)
@@ -127,6 +144,12 @@ def test_components_of_another_run_are_named_as_such() -> None:
     assert "keep 61.2% of the variance, and are another run's" in first_screen(page)
     assert "The components are those of run 20260101T000000Z-old-000000." in first_screen(page)
     assert "variance was measured too: 61.2%" in page.text
+    made = manifest(fruits, pca=fitted | {"kept": KEPT | {"share": 0.612, "n_photographs": 3}})
+    _, page = drawn(Report(made, sample(fruits)))
+    assert "of another run, where they keep 77.5% of the variance" in first_screen(page)
+    assert "variance was not measured. They keep 61.2% of that of 3 new ones." in page.text
+    made = manifest(fruits, pca=fitted | {"n_photographs": 40})  # a copied table
+    assert "keep 77.5% of the variance, and are another run's" in first_screen(drawn(Report(made, sample(fruits)))[1])
 
 
 def test_a_check_that_could_not_look_does_not_show_zero() -> None:

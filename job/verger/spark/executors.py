@@ -1,0 +1,134 @@
+"""How many executors are here, and what keeps the others away."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+from verger.spark import pods, variables
+
+if TYPE_CHECKING:
+    from pyspark import SparkContext
+
+_INTERVAL_S = 2.0
+# Spark sets it in the driver's pod. It is there while the context still waits for its first executors.
+_APPLICATION = "SPARK_APPLICATION_ID"
+
+Show = Callable[[int, int, str], None]
+"""Takes the number of executors that are here, that of those wanted, and what the others wait for."""
+
+
+@contextmanager
+def watch_executors(show: Show) -> Iterator[None]:
+    """Tell what becomes of the executors, in a thread, until the context ends. Without a cluster nothing is told.
+
+    It begins before the SparkContext is there, which may wait half a minute for its executors. An error here never
+    ends a run: where Kubernetes does not answer, the executors are counted without reasons.
+
+    Parameters
+    ----------
+    show : callable
+        Called every two seconds.
+
+    Yields
+    ------
+    None
+        While the thread runs.
+    """
+    ended = threading.Event()
+    if variables.is_submitted():
+        threading.Thread(target=_watch, args=(show, ended), name="verger-executors", daemon=True).start()
+    try:
+        yield
+    finally:
+        ended.set()
+
+
+def _watch(show: Show, ended: threading.Event) -> None:
+    cluster = _Cluster()
+    while not ended.wait(_INTERVAL_S):
+        with suppress(Exception):  # the JVM may be starting or ending
+            state = cluster.state()
+            if state is None:
+                return
+            if state[1] and not ended.is_set():
+                show(*state)
+
+
+class _Cluster:
+    """The executors of the SparkContext of this process, of which there may be none yet."""
+
+    def __init__(self) -> None:
+        self._api: tuple[Any, str] | None = None
+        if pods.NAMESPACE_FILE.exists():  # else this process is in no pod
+            with suppress(Exception):
+                self._api = pods.connect()
+
+    def state(self) -> tuple[int, int, str] | None:
+        """How many are here, how many are wanted, and why some are missing; None where Spark needs no executors."""
+        from pyspark import SparkContext
+
+        context = SparkContext._active_spark_context
+        registered = wanted = None
+        if context is not None:
+            if (context.master or "").startswith("local"):
+                return None
+            registered, wanted = _registered(context), _wanted(context)
+        if registered is not None and wanted is not None and registered >= wanted:
+            return registered, wanted, ""
+        application = context.applicationId if context is not None else os.environ.get(_APPLICATION)
+        return missing(self._pods(application), registered, wanted)
+
+    def _pods(self, application: str | None) -> list[dict[str, Any]]:
+        if self._api is not None and application:
+            with suppress(Exception):  # not allowed, or no answer
+                return pods.executors(*self._api, application)
+        return []
+
+
+def _registered(context: SparkContext) -> int:
+    infos = context._jsc.sc().statusTracker().getExecutorInfos()
+    return max(len(infos) - 1, 0)  # the driver is among them
+
+
+def _wanted(context: SparkContext) -> int | None:
+    """How many executors the run asks for; None where that is not fixed."""
+    conf = context.getConf()
+    default = "2" if (context.master or "").startswith("k8s") else None
+    instances = conf.get("spark.executor.instances", default)
+    if conf.get("spark.dynamicAllocation.enabled", "false") == "true" or instances is None:
+        return None
+    return int(instances)
+
+
+def missing(found: Sequence[Mapping[str, Any]], registered: int | None, wanted: int | None) -> tuple[int, int, str]:
+    """Count the executors, and say why some are missing.
+
+    Parameters
+    ----------
+    found : sequence of mapping
+        The executors' pods that have not ended, as Kubernetes' JSON has them; empty where it does not say.
+    registered : int, optional
+        Executors that have told Spark's driver that they are there; None before the driver listens, when those whose
+        pods run are counted.
+    wanted : int, optional
+        How many the run asks for; None where that is as many as there are pods.
+
+    Returns
+    -------
+    tuple of int, int and str
+        Executors that are here, executors wanted, and why the others are not here, such as "2 pending: Insufficient
+        memory"; the last is empty where nothing is known.
+    """
+    running = sum(map(pods.is_running, found))
+    here = running if registered is None else registered
+    total = max(wanted or 0, len(found), here)
+    reasons = [f"{count:,} pending: {reason}" for reason, count in pods.why_pending(found)]
+    if running > here:
+        reasons.insert(0, f"{running - here:,} starting")
+    if found and total > len(found):
+        reasons.append(f"{total - len(found):,} without a pod yet")
+    return here, total, "; ".join(reasons)
