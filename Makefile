@@ -11,7 +11,8 @@ JARS := .venv/share/verger/jars
 export PATH := $(CURDIR)/.programs:$(PATH)
 
 # What `make lint` reads besides Python. SCRIPTS are all files of the repository that a shell runs.
-SCRIPTS = .ci/run image/decom.sh image/entrypoint.sh requirements/machine requirements/programs scripts/kind
+SCRIPTS = .ci/run image/decom.sh image/entrypoint.sh manifests/aws/leftovers manifests/aws/names.sh requirements/machine \
+	requirements/programs scripts/kind
 PAGES = README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md docs charts/verger/README.md manifests/*/README.md
 # Go builds these two programs (`make programs`). A machine without them skips them and says so; CI must have them.
 OPTIONAL = command -v $(1) >/dev/null || { echo "$(1) was not found: make programs"; [ -z "$$CI" ]; exit; };

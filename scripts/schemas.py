@@ -1,11 +1,11 @@
-"""Write the JSON Schemas by which the chart's tests judge what it renders.
+"""Write the JSON Schemas by which tests judge what the chart renders, and what manifests/aws gives to eksctl.
 
     python scripts/schemas.py FOLDER
     kubeconform -strict -schema-location 'FOLDER/{{.ResourceKind}}{{.KindSuffix}}.json' rendered.yaml
 
-They are made of the sources of Kubernetes and of the operators, which Go fetches as modules and checks: no schema is
-copied, and none comes from a server that may change it. A field that the API does not know is an error. So it is in the
-pod templates of a SparkApplication, in which the operator's CRD itself takes anything.
+They are made of the sources of Kubernetes, the operators and eksctl, which Go fetches as modules and checks: no schema
+is copied, and none comes from a server that may change it. A field that the API does not know is an error. So it is in
+the pod templates of a SparkApplication, in which the operator's CRD itself takes anything.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ import yaml
 
 KUBERNETES = "v1.33.13"
 PROMETHEUS_OPERATOR = "v0.85.0"
+EKSCTL = "v0.215.0"
 CHART = Path(__file__).parents[1] / "charts" / "verger" / "Chart.yaml"
-# What the chart renders, and may come to render, and what manifests/kind asks for.
+# What the chart renders, and may come to render, and what manifests/kind and manifests/aws ask for.
 KINDS = {
-    "": ("ConfigMap", "Namespace", "Pod", "Secret", "Service", "ServiceAccount"),
+    "": ("ConfigMap", "Namespace", "Pod", "ResourceQuota", "Secret", "Service", "ServiceAccount"),
     "apps": ("Deployment",),
     "networking.k8s.io": ("NetworkPolicy",),
     "rbac.authorization.k8s.io": ("ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"),
@@ -131,6 +132,14 @@ def monitoring(folder: Path, definitions: Schema) -> None:
             write(folder, crd["names"]["kind"], crd["group"], known["name"], schema, definitions)
 
 
+def eksctl(folder: Path) -> None:
+    """Write that of a ClusterConfig, whose sources close every object themselves."""
+    assets = module("github.com/weaveworks/eksctl", EKSCTL) / "pkg" / "apis" / "eksctl.io" / "v1alpha5" / "assets"
+    definitions: Schema = json.loads((assets / "schema.json").read_text())["definitions"]
+    config = copy.deepcopy(definitions["ClusterConfig"])
+    write(folder, "ClusterConfig", "eksctl.io", "v1alpha5", config, definitions)
+
+
 def main() -> None:
     """Write them all."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -140,6 +149,7 @@ def main() -> None:
     definitions = kubernetes(folder)
     operator(folder, definitions)
     monitoring(folder, definitions)
+    eksctl(folder)
 
 
 if __name__ == "__main__":

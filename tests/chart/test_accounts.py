@@ -98,10 +98,9 @@ def test_rbac_can_be_left_to_the_cluster(helm3):
 
 def trusted(account):
     """Whether the trust policy that we ship lets a service account of the namespace take the role."""
-    text = (AWS / "trust-irsa.json").read_text().replace("NAMESPACE", NAMESPACE)
-    (statement,) = json.loads(text)["Statement"]
-    assert statement["Condition"]["StringEquals"] == {"ISSUER:aud": "sts.amazonaws.com"}
-    patterns = statement["Condition"]["StringLike"]["ISSUER:sub"]
+    (statement,) = json.loads((AWS / "trust-irsa-by-release.json").read_text())["Statement"]
+    assert statement["Condition"]["StringEquals"] == {"OIDC_ISSUER:aud": "sts.amazonaws.com"}
+    patterns = statement["Condition"]["StringLike"]["OIDC_ISSUER:sub"]
     return any(fnmatchcase(f"system:serviceaccount:{account}", pattern) for pattern in patterns)
 
 
@@ -118,8 +117,9 @@ def test_the_trust_policy_holds_for_no_other_account(account):
 
 
 def test_the_accounts_that_outlive_releases_are_valid_and_those_of_the_example(check_objects):
-    accounts = list(yaml.safe_load_all((AWS / "service-accounts.yaml").read_text()))
-    check_objects(accounts)
+    objects = list(yaml.safe_load_all((AWS / "namespace.yaml").read_text()))
+    check_objects(objects)
+    accounts = [item for item in objects if item["kind"] == "ServiceAccount"]
     example = yaml.safe_load((ROOT / "charts/verger/ci/eks-pod-identity-values.yaml").read_text())
     named = {example[role]["serviceAccount"]["name"] for role in ("driver", "executor")}
     assert {account["metadata"]["name"] for account in accounts} == named
