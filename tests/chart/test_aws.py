@@ -129,7 +129,7 @@ class TestCluster:
         private = {made[name]["Properties"]["CidrBlock"] for name in ("PrivateA", "PrivateB")}
         services = ip_network(document("cluster.yaml")["kubernetesNetworkConfig"]["serviceIPv4CIDR"])
         assert set(given["addresses"]) == private
-        assert given["clusterIPs"] == [f"{services[1]}/32"]
+        assert given["clusterIPs"] == [str(services[1])]
         assert not services.overlaps(ip_network(made["Vpc"]["Properties"]["CidrBlock"]))
         assert made["S3"]["Properties"]["RouteTableIds"] == [{"Ref": "PrivateRoutes"}]
 
