@@ -102,6 +102,8 @@ class RunSession:
             executors = (
                 self._executors if self._starting else stack.enter_context(check_executors(spark.sparkContext, config))
             )
+            if executors is not None:
+                executors.raise_if_refused()  # they are watched since Spark started, perhaps beside a long listing
             show = Gauges(spark).set if self._given is None else lambda **_: None
             cores = spark.sparkContext.defaultParallelism
             yield Session(cores, executors, show, spark=spark, loading=self._loading)

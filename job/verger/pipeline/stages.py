@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import nullcontext
 from datetime import UTC, datetime
+from itertools import chain
 
 from verger.config import RunConfig
 from verger.insight.analysis import Analysis, preload
@@ -133,7 +134,7 @@ def extract(job: Job, session: Session, compared: Compared, report: Callable[[in
     )
     done = extraction.run(compared.pending)
     rejected = Sorter(REJECTED, ["path"], job.config.local_dir)
-    for rows in (*compared.changes.rejected.batches(), done.rejected):
+    for rows in chain(compared.changes.rejected.batches(), [done.rejected]):
         rejected.write(rows)
     return Extracted(compared, done.computed, rejected.finish())
 

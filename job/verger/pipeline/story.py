@@ -14,6 +14,7 @@ from verger.pipeline.recording import Recorder
 from verger.pipeline.spark_session import RunSession
 from verger.pipeline.values import Compared, Driver, Fitted, Job, Published
 from verger.progress import Progress
+from verger.spark import variables
 from verger.storage.uri import canonical
 from verger.tables import manifest, runs
 from verger.tables.changes import Base
@@ -100,7 +101,8 @@ def _tell(job: Job, origin: _Space, spark: SparkSession | None) -> Manifest:
     with record.failures():
         network = origin.network()
         fitted = origin.fitted(network)
-        first = spark is None and comparison.is_first(job, network)
+        # In a cluster executors are paid for, and their idle workers end after a minute: not beside a long listing.
+        first = spark is None and not variables.is_submitted() and comparison.is_first(job, network)
     with RunSession(job, network, spark) as started:
         # Of a first run any photograph is to be computed; of a later one, those that the comparison finds.
         starts = (started.start,) if first else ()

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from verger.tables.feature_rows import FeatureRows
 
 # So many removed photographs are held in memory to leave them out; with more, all rows are projected again.
-_MAX_REMOVED = 1 << 20
+_MAX_REMOVED = 1 << 17
 
 
 def project(job: Job, session: Session, standing: Standing, fitted: Fitted) -> Projected:

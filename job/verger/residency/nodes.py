@@ -173,6 +173,16 @@ class Executors:
                 "no executor's pod was found, though Spark ran in Kubernetes",
                 "Check that the executors' pods are in the driver's namespace and have Spark's labels",
             )
+        self.raise_if_refused()
+
+    def raise_if_refused(self) -> None:
+        """End a run before it sends anything to an executor that was refused meanwhile.
+
+        Raises
+        ------
+        ResidencyError
+            An executor so far ran in a region that is not allowed or unknown.
+        """
         if self._refusal:
             raise self._refusal
 

@@ -47,7 +47,7 @@ class StartingSession:
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._start, name="verger-session", daemon=True)
         try:
-            # In this thread: no other one may read the environment while it changes.
+            # In this thread, before the listing's threads read the environment.
             self._folder = self._stack.enter_context(machine.surroundings(settings.local_dir))
         except Exception as error:
             self._error = error

@@ -125,14 +125,16 @@ def compact(
     for entry in parquet_files(storage, features):
         fingerprint, _, below = entry.path.removeprefix(join(features, "")).partition("/")
         written[fingerprint] += entry.size if after and below.startswith(run_folder_prefix(after)) else 0
+    records = compaction_records.read(storage, output, lambda _: None)
+    recorded = {record.fingerprint for record in records if record.folder == "features"}
     work = _Work(spark, warn, clock, checked, buckets, scratch)
     if after is not None:
         work.budget = small_files.AUTOMATIC_BYTES + written.total()
     # The run's own files first, so that they cannot become too many.
-    for fingerprint in sorted(written, key=lambda name: (not written[name], name)):
+    for fingerprint in sorted(recorded.union(written), key=lambda name: (not written[name], name)):
         compaction = _Compaction(FeatureStore(storage, output, fingerprint, warn), work)
         retry_if_vanished(compaction.run, compaction.store.folder)
-        work.counts["fingerprints"] += 1
+        work.counts["fingerprints"] += fingerprint in written  # else all of its files are gone, and its records go too
     rejected = rejects_compaction.compact(storage, output, warn, clock, everything=after is None, scratch=scratch)
     return {what: count + rejected.get(what, 0) for what, count in work.counts.items()}
 

@@ -38,8 +38,9 @@ def copy(source: Run, target: Run, removed: pa.Table, root: str) -> int:
     """
     keys = row_keys(removed)
     rows = reader.batches(source)
-    wanted = (batch.filter(pc.invert(pc.is_in(row_keys(batch), value_set=keys))) for batch in rows)
-    labelled = (_labelled(batch, root) for batch in wanted if batch.num_rows)
+    if len(keys):
+        rows = (batch.filter(pc.invert(pc.is_in(row_keys(batch), value_set=keys))) for batch in rows)
+    labelled = (_labelled(batch, root) for batch in rows if batch.num_rows)
     copied, number = 0, 0
     while first := next(labelled, None):
         path = target.path("projection", f"part-kept-{number:05d}.zstd.parquet")

@@ -99,8 +99,11 @@ def compact(
         The new files lack rows (they are removed), or the store refuses.
     """
     counts: Counter[str] = Counter()
-    found = parquet_files(storage, join(output, "rejects"))
-    for fingerprint in sorted({_fingerprint(output, entry) for entry in found}):
+    found = {_fingerprint(output, entry) for entry in parquet_files(storage, join(output, "rejects"))}
+    # Also those that have no files any more, but a record.
+    records = compaction_records.read(storage, output, lambda _: None)
+    found |= {record.fingerprint for record in records if record.folder == "rejects"}
+    for fingerprint in sorted(found):
         compaction = _Compaction(FeatureStore(storage, output, fingerprint, warn), clock, everything, scratch, counts)
         retry_if_vanished(compaction.run, compaction.store.rejects_folder)
     return dict(counts)

@@ -181,6 +181,19 @@ def test_a_run_that_starts_further_jobs_is_cancelled_again_and_refused_at_its_en
     assert ended == 4
 
 
+def test_a_run_can_ask_for_a_refusal_before_its_first_job(api: Api) -> None:
+    """Executors are watched beside a long listing: one that comes meanwhile must not be sent anything."""
+    api.pods["exec-1"] = pod("exec-1", "node-1", "eu-west-3")
+    spark = Spark()
+    with pytest.raises(ResidencyError, match="us-east-1"), checked(spark) as executors:
+        executors.raise_if_refused()
+        wait_for(lambda: api.watches)
+        api.joins("ADDED", pod("exec-2", "node-9", "us-east-1"))
+        spark.cancelled.wait(20)
+        executors.raise_if_refused()
+        pytest.fail("the first job was sent")
+
+
 def test_an_error_of_the_run_itself_is_passed_on(api: Api) -> None:
     api.pods["exec-1"] = pod("exec-1", "node-1", "eu-west-3")
     with pytest.raises(ZeroDivisionError), checked(Spark()):

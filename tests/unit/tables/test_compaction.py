@@ -187,6 +187,18 @@ def test_a_record_whose_outputs_are_gone_allows_no_deletion(output: Path) -> Non
     assert features(output) == SEEN
 
 
+@pytest.mark.parametrize("folder", ["features", "rejects"])
+def test_a_record_of_a_store_without_files_is_deleted(output: Path, folder: str) -> None:
+    """Else compaction would be due at the end of every run."""
+    compact(output)
+    (record,) = (output / "compactions").glob("*")
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"folder": folder}))
+    shutil.rmtree(output / "features")
+    found = compaction.compact(LocalStorage(), str(output), None, pytest.fail, lambda: NOON)  # type: ignore[arg-type]
+    assert found == NOTHING | {"fingerprints": 0}
+    assert records(output) == []
+
+
 def test_a_record_whose_outputs_were_renamed_allows_no_deletion(output: Path) -> None:
     """As `prune --gone` gives them: what the record was checked for is not there any more."""
     compact(output)
