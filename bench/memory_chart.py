@@ -14,7 +14,7 @@ COLOURS = {"driver": "#2a6f4e", "jvm": "#b4591f", "workers": "#6b7fb3"}
 NAMES = {"driver": "driver, Python", "jvm": "driver, JVM", "workers": "Python workers, together"}
 TITLES = {
     "first": "First run over stored features",
-    "new": "2,000 photographs more, --pca auto",
+    "new": "2,000 new photographs, --pca auto",
     "photographs": "All photographs decoded and computed",
 }
 

@@ -40,8 +40,6 @@ class NetworkLoading:
 
     Attributes
     ----------
-    fingerprint : str
-        The network's.
     frozen : Broadcast of Frozen
         The network, for the tasks that compute.
     loaded : Accumulator of frozenset of str
@@ -49,7 +47,6 @@ class NetworkLoading:
     """
 
     def __init__(self, context: SparkContext, network: Network, batch_size: int) -> None:
-        self.fingerprint = network.fingerprint
         self.frozen: Broadcast[Frozen] = context.broadcast(network.freeze())
         self.loaded: Accumulator[frozenset[str]] = context.accumulator(frozenset(), SetParam())
         self._context = context
