@@ -95,8 +95,8 @@ class NetworkSettings(Group):
     )
     decode: Literal["full", "scaled"] = setting(
         "Network",
-        "'full': decode all pixels of a photograph; 'scaled': decode a large JPEG at a half, a quarter or an eighth of "
-        "its size, which is faster and makes slightly different features.",
+        "'full': decode all pixels; 'scaled': decode a large JPEG at a half, a quarter or an eighth of its size, which "
+        "is faster and changes features slightly.",
         "full",
     )
 
