@@ -130,7 +130,7 @@ def test_a_copy_by_an_executor_outside_the_eu_is_undone(spark, place: Path, monk
     before = stored(place)
     with pytest.raises(ResidencyError, match="us-east-1"):
         pipeline.compact(settings, spark)
-    assert checked == [(spark, settings)]
+    assert checked == [(spark.sparkContext, settings)]
     assert stored(place) == before
     assert not [*(place / "out").glob("compactions/*")]
 
