@@ -80,17 +80,19 @@ def project(config: RunConfig, run_uri: str) -> None:
 @settings()
 def plan(config: RunConfig, nodes: int, node_cores: int | None, as_json: bool) -> None:
     """Estimate what a run would compute, how long it would take and what it would cost; write nothing."""
-    from verger.planning import plan as planning
+    from verger.planning.plan import plan as estimate
 
-    planned = planning.plan(config, nodes, node_cores)
+    planned = estimate(config, nodes, node_cores)
     if as_json:
         click.echo(json.dumps(planned.as_dict(), indent=2))
     else:
         from rich.console import Console
 
+        from verger.planning import plan_table
+
         console = Console(highlight=False)
         with console.capture() as drawn:
-            console.print(planning.table(planned))
+            console.print(plan_table.table(planned))
         click.echo("\n".join(line.rstrip() for line in drawn.get().splitlines()))
 
 
