@@ -42,17 +42,19 @@ class StartingSession:
         self._signals = SignalHandlers()
         self._stack = ExitStack()
         self._cancelled = threading.Event()
+        # Not Thread.join: where a signal interrupts that, Python 3.11 takes a running thread for one that has ended.
+        self._ended = threading.Event()
         self._spark: SparkSession | None = None
         self._others: Any = None
         self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._start, name="verger-session", daemon=True)
         try:
             # In this thread, before the listing's threads read the environment.
             self._folder = self._stack.enter_context(machine.surroundings(settings.local_dir))
         except Exception as error:
             self._error = error
+            self._ended.set()
         else:
-            self._thread.start()
+            threading.Thread(target=self._start, name="verger-session", daemon=True).start()
 
     def _start(self) -> None:
         try:
@@ -63,6 +65,8 @@ class StartingSession:
             self._spark = spark
         except BaseException as error:
             self._error = error
+        finally:
+            self._ended.set()
 
     @contextmanager
     def used(self) -> Iterator[SparkSession]:
@@ -80,8 +84,7 @@ class StartingSession:
         """
         with self._stack:
             try:
-                if self._thread.ident is not None:
-                    self._thread.join()
+                self._ended.wait()
             except BaseException:  # an interrupt
                 self.cancel()
                 raise
@@ -94,12 +97,9 @@ class StartingSession:
     def cancel(self) -> None:
         """End a session that is not needed, started or not. Nothing is left of its JVM."""
         self._cancelled.set()
-        if self._thread.ident is not None:
-            ending = time.monotonic()
-            self._thread.join(_INTERVAL_S)
-            while self._thread.is_alive() and (waited := time.monotonic() - ending) < _PATIENCE_S:
-                self._end_jvm(kill=waited > _PATIENCE_S / 2)
-                self._thread.join(_INTERVAL_S)
+        ending = time.monotonic()
+        while not self._ended.wait(_INTERVAL_S) and (waited := time.monotonic() - ending) < _PATIENCE_S:
+            self._end_jvm(kill=waited > _PATIENCE_S / 2)
         with suppress(Exception):
             self._stack.close()
 
