@@ -68,10 +68,12 @@ def prune_runs(storage: Storage, output: str, keep: int) -> dict[str, int]:
         How many ``runs`` and how many ``unfinished`` runs were removed.
     """
     found = list(runs.run_ids(storage, output))
-    finished = [run_id for run_id, done in found if done]
+    pointed = _pointed_at(storage, output)
+    # A run id tells the second: of runs that started in one, those that a pointer names are the newest.
+    finished = sorted((run_id for run_id, done in found if done), key=lambda run_id: (run_id[:16], run_id in pointed))
     before = f"{datetime.now(UTC) - _UNFINISHED_AGE:%Y%m%dT%H%M%SZ}"
     unfinished = [run_id for run_id, done in found if not done and run_id < before]
-    kept = set(finished[max(len(finished) - keep, 0) :]) | _pointed_at(storage, output)
+    kept = set(finished[max(len(finished) - keep, 0) :]) | pointed
     old = sorted(set(finished) - kept - _standing_for(storage, output, kept))
     for folder in ("features", "rejects"):
         _remove_half_written(storage, join(output, folder), before)

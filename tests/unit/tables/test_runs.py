@@ -19,7 +19,7 @@ from verger.tables.runs import Run
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 
 
-def finished(output: Path, minutes: int = 0, name: str = "verger") -> Run:
+def finished(output: Path, minutes: float = 0, name: str = "verger") -> Run:
     started_at = NOON + timedelta(minutes=minutes)
     run = runs.new_run(LocalStorage(), str(output), name, started_at)
     document = manifest_with(run_id=run.run_id, started_at=timestamp(started_at))

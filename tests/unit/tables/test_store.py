@@ -348,6 +348,14 @@ def test_prune_deletes_refused_photographs_that_are_gone(store: FeatureStore, tm
     assert read_refused(store).to_table().select(["path", "version"]).to_pylist() == [{"path": "/in/p", "version": "1"}]
 
 
+@pytest.mark.parametrize("turn", range(8))  # the order of two ids of one second is by chance
+def test_of_runs_that_started_in_one_second_prune_keeps_the_latest(tmp_path: Path, turn: int) -> None:
+    finished(tmp_path)
+    newest = finished(tmp_path, 1 / 600_000)  # minutes
+    assert prune_runs(LocalStorage(), str(tmp_path), 1)["runs"] == 1
+    assert [run_id for run_id, _ in runs.run_ids(LocalStorage(), str(tmp_path))] == [newest.run_id]
+
+
 def test_prune_keeps_the_newest_runs_and_those_of_pointers(tmp_path: Path) -> None:
     failure = manifest.Failure.model_validate(recorded("failure-0.1.0"))
     named = finished(tmp_path, 0, "apples")
