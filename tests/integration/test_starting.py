@@ -51,6 +51,16 @@ def told(*arguments):
 loading.NetworkLoading.__init__ = told
 """
 
+# TensorFlow that ends each process which imports it, as an instruction that the CPU lacks does.
+IMPORT_DIES = """
+import importlib.abc, os, sys
+class Finder(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name == "verger.network.operations":
+            os._exit(132)
+sys.meta_path.insert(0, Finder())
+"""
+
 TELLS_OF_JVM = """
 from verger.spark import jvm
 def launched(*_):
@@ -83,6 +93,15 @@ def test_workers_that_die_as_they_load_the_network_do_not_fail_the_run(place: Pa
     code, stderr, _ = finished(start(*arguments(place), inject=LOADING_DIES, cwd=place))
     assert code == 0, stderr
     assert verger.load(str(place / "out")).num_rows == 12
+
+
+@pytest.mark.slow
+def test_a_tensorflow_that_ends_its_process_is_told(place: Path) -> None:
+    mobilenet = ["--backbone", "mobilenet_v2", "--weights", "random", "--input-size", "32"]
+    code, stderr, lines = finished(start(*arguments(place, *mobilenet), inject=IMPORT_DIES, cwd=place))
+    assert code == 2, stderr
+    assert "ended as it imported verger and TensorFlow" in lines[-1]["message"]
+    assert stderr.count("verger: ") == 1
 
 
 def test_no_network_is_loaded_where_all_features_are_stored(place: Path) -> None:

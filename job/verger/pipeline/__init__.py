@@ -5,6 +5,7 @@ returns frozen values (`verger.pipeline.values`), so that the types say in which
 """
 
 from verger.pipeline.maintenance import compact, prune
+from verger.pipeline.preparation import prepare
 from verger.pipeline.story import project, run
 
-__all__ = ["compact", "project", "prune", "run"]
+__all__ = ["compact", "prepare", "project", "prune", "run"]

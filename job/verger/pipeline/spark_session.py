@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
     from verger.network.loading import NetworkLoading
 
+# Workers that compute features are forked from a process that has imported TensorFlow.
+_FORKED_WITH_NETWORK = {"spark.python.daemon.module": "verger.network.daemon"}
+
 
 class RunSession:
     """The Spark of one run. Where photographs will be computed it starts early, and its workers load the network.
@@ -62,7 +65,10 @@ class RunSession:
         """
         if self._given is None and self._starting is None:
             job = self._job
-            self._starting = StartingSession(job.config, job.stores, job.run.output, job.config.input, self._prepare)
+            more = _FORKED_WITH_NETWORK if self._network.recipe else {}
+            self._starting = StartingSession(
+                job.config, job.stores, job.run.output, job.config.input, self._prepare, more
+            )
 
     def _prepare(self, context: SparkContext, stack: ExitStack) -> None:
         """In the thread of the start: check the executors before they are sent anything, then let them load."""

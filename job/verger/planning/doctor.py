@@ -25,7 +25,7 @@ from verger.photographs.folders import PhotographFolders
 from verger.photographs.inventory import from_entries
 from verger.redaction import redact, words
 from verger.residency.preflight import check_access, uris_by_role
-from verger.spark import machine, s3a, variables
+from verger.spark import class_archive, machine, s3a, variables
 from verger.spark.failures import explain
 from verger.spark.machine import java_version
 from verger.spark.session import session, uses_s3
@@ -164,7 +164,17 @@ def _python() -> str:
 def _java() -> str:
     version = java_version()
     machine.require_java(version)
-    return f"{version} ({machine.java_place()})"
+    return f"{version} ({machine.java_place()}){_archived()}"
+
+
+def _archived() -> str:
+    """Whether this Java keeps Spark's classes ready, where it may."""
+    if variables.is_submitted():
+        return ""
+    if class_archive.options():
+        return "; Spark's classes are kept ready"
+    writable = os.access(sys.prefix, os.W_OK)
+    return "; `verger prepare` lets Spark start seconds sooner" if writable else ""
 
 
 def _variables() -> str:

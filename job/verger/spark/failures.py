@@ -84,6 +84,11 @@ _INSTALLATION = (
         _PYTHON,
     ),
     (
+        r"EOFException occurred while reading the port number from verger\.",
+        "the process from which Spark forks Python workers ended as it imported verger and TensorFlow",
+        f"`verger doctor` imports TensorFlow, too, and tells what it says. {_PYTHON}",
+    ),
+    (
         r'Cannot run program "([^"]*)"[^:\n]*: error=(?:2|13), ([^\n]*)',
         "Spark cannot start {0}: {1}",
         f"Check that the user of this process may run it. {_PYTHON}",

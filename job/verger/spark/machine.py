@@ -265,10 +265,17 @@ def java_options(folder: Path) -> str:
     if not has_name():
         found |= {"user.name": user_name(), "user.home": _home(folder)}
     # Only the first compiler: in a JVM that runs for a minute, the second costs more time than it saves.
-    return " ".join(["-XX:TieredStopAtLevel=1", *(f"-D{name}={_quoted(value)}" for name, value in found.items())])
+    return " ".join(["-XX:TieredStopAtLevel=1", *(f"-D{name}={quoted(value)}" for name, value in found.items())])
 
 
-def _quoted(value: str) -> str:
+def quoted(value: str) -> str:
+    """A value as Spark reads it among a JVM's options.
+
+    Parameters
+    ----------
+    value : str
+        Such as a path.
+    """
     escaped = value.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
 

@@ -6,14 +6,14 @@ import os
 import subprocess
 import tempfile
 import threading
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from verger.config import SessionSettings
 from verger.cores import available_cores
-from verger.spark import failures, jvm, machine, outages, submitted
+from verger.spark import class_archive, failures, jvm, machine, outages, submitted
 from verger.spark.signals import SignalHandlers
 from verger.storage.buckets import Bucket
 from verger.storage.stores import Stores
@@ -95,7 +95,11 @@ def write_parquet(table: DataFrame, uri: str) -> None:
 
 @contextmanager
 def session(
-    settings: SessionSettings, stores: Stores, output: str | None, source: str | None = None
+    settings: SessionSettings,
+    stores: Stores,
+    output: str | None,
+    source: str | None = None,
+    more: Mapping[str, str] | None = None,
 ) -> Iterator[SparkSession]:
     """A SparkSession for one run, stopped when the context ends.
 
@@ -110,6 +114,8 @@ def session(
         Where Spark writes, a local path or URI; None where it writes nothing.
     source : str, optional
         Where the photographs are, a local path or URI.
+    more : mapping of str to str, optional
+        Further settings of Spark.
 
     Yields
     ------
@@ -128,7 +134,7 @@ def session(
     signals = SignalHandlers()
     with (
         machine.surroundings(settings.local_dir) as folder,
-        started(folder, settings, stores, output, source) as spark,
+        started(folder, settings, stores, output, source, more=more) as spark,
         in_use(spark, signals, settings, stores, output, source),
     ):
         yield spark
@@ -143,6 +149,7 @@ def started(
     source: str | None = None,
     cancelled: threading.Event | None = None,
     then: Then | None = None,
+    more: Mapping[str, str] | None = None,
 ) -> Iterator[SparkSession]:
     """A JVM and a session in it, both stopped when the context ends. It may be entered in one thread, left in another.
 
@@ -156,6 +163,8 @@ def started(
         Ends the start of the JVM where it is set meanwhile.
     then : callable, optional
         Called as soon as tasks can run, which is seconds before the session is complete.
+    more : mapping of str to str, optional
+        Further settings of Spark.
 
     Yields
     ------
@@ -169,7 +178,7 @@ def started(
     """
     buckets = _buckets_of(stores, source, output, settings.event_log)
     s3 = uses_s3(output, settings.event_log)
-    storage = _storage_settings(settings, stores, buckets, s3)
+    storage = _storage_settings(settings, stores, buckets, s3) | dict(more or {})
     if folder is None:
         conf = _conf_of_submission(settings, storage, buckets if s3 else ())
         with _started_session(conf, then, output, settings.event_log) as spark:
@@ -382,7 +391,7 @@ def _embedded(settings: SessionSettings, folder: Path) -> dict[str, str]:
 
 def _java_options(folder: Path, buckets: Collection[Bucket], s3: bool) -> dict[str, str]:
     """The options of the driver's JVM. Its log configuration and trust store are in ``folder``."""
-    options, class_path = [machine.java_options(folder)], {}
+    options, class_path = [*map(machine.quoted, class_archive.options(s3)), machine.java_options(folder)], {}
     if s3:
         from verger.spark import s3a
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -34,11 +34,22 @@ class StartingSession:
         Where Spark writes, and where the photographs are.
     then : callable
         Called in the thread of the start as soon as tasks can run, which is seconds before the session is complete.
+    more : mapping of str to str, optional
+        Further settings of Spark.
     """
 
-    def __init__(self, settings: SessionSettings, stores: Stores, output: str, source: str, then: Then) -> None:
+    def __init__(
+        self,
+        settings: SessionSettings,
+        stores: Stores,
+        output: str,
+        source: str,
+        then: Then,
+        more: Mapping[str, str] | None = None,
+    ) -> None:
         self._given = (settings, stores, output, source)
         self._then = then
+        self._more = more
         self._signals = SignalHandlers()
         self._stack = ExitStack()
         self._cancelled = threading.Event()
@@ -60,7 +71,9 @@ class StartingSession:
         try:
             self._others = _gateway()
             with ExitStack() as stack:
-                spark = stack.enter_context(started(self._folder, *self._given, self._cancelled, self._then))
+                spark = stack.enter_context(
+                    started(self._folder, *self._given, self._cancelled, self._then, self._more)
+                )
                 self._stack.push(stack.pop_all().__exit__)
             self._spark = spark
         except BaseException as error:

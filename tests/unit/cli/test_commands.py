@@ -18,7 +18,8 @@ from verger.errors import ExitCode, NothingToReadError, Terminated, TooManyRejec
 from verger.tables.manifest import Manifest
 
 COMMANDS = [
-    "run", "plan", "project", "identify", "report", "export", "compact", "prune", "doctor", "sample", "schema"
+    "run", "plan", "project", "identify", "report", "export",
+    "compact", "prune", "doctor", "prepare", "sample", "schema",
 ]  # fmt: skip
 
 DOCUMENT = {

@@ -214,6 +214,12 @@ def test_s3a_errors_in_a_task_are_translated(fault: str) -> None:
         ),
         ("ModuleNotFoundError: No module named 'verger'", UsageError, "Spark's Python workers have no module verger."),
         (
+            "org.apache.spark.SparkException: EOFException occurred while reading the port number from "
+            "verger.network.daemon's stdout.",
+            UsageError,
+            "the process from which Spark forks Python workers ended as it imported verger and TensorFlow. `verger doctor`",
+        ),
+        (
             'java.io.IOException: Cannot run program "/gone/python": error=2, No such file or directory',
             UsageError,
             "Spark cannot start /gone/python: No such file or directory.",
@@ -245,6 +251,7 @@ def test_s3a_errors_in_a_task_are_translated(fault: str) -> None:
         "little memory",
         "version",
         "module",
+        "daemon",
         "python",
         "noexec",
         "damaged",

@@ -1,0 +1,44 @@
+"""The process from which Spark forks the Python workers of an executor, where these compute features.
+
+Spark's own daemon imports nothing of what workers need, so that each worker imports TensorFlow for itself. This one
+imports it once, before the first fork: the workers of an executor start together, and their cores have one import to
+do instead of one each. They share the memory of what is imported.
+
+It is a daemon for ``spark.python.daemon.module``. TensorFlow starts no threads before it computes, so it may be
+imported before a fork.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from importlib import import_module
+
+_IMPORTED = ("pyspark.worker", "verger.network.graph", "verger.network.worker")
+
+
+def main() -> None:
+    """Import what workers need, then fork them, until Spark closes the standard input."""
+    with _quiet(), suppress(Exception):  # a worker imports what is missing, and says what is wrong
+        for module in _IMPORTED:
+            import_module(module)
+    from pyspark.daemon import manager
+
+    manager()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Let nothing reach the standard output, from which Spark reads the number of a port."""
+    output = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        os.dup2(output, 1)
+        os.close(output)
+
+
+if __name__ == "__main__":
+    main()

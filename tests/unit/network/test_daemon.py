@@ -1,0 +1,44 @@
+"""network/daemon: the process from which Spark forks Python workers."""
+
+from __future__ import annotations
+
+import os
+import struct
+import subprocess
+import sys
+
+import pytest
+
+pytestmark = pytest.mark.required_in_ci
+
+
+@pytest.mark.parametrize("imported", ["this", "nothing.there"])
+def test_spark_reads_a_port_whatever_an_import_prints(imported: str) -> None:
+    """The module `this` prints verses; the other one is missing."""
+    script = f"from verger.network import daemon; daemon._IMPORTED = ({imported!r},); daemon.main()"
+    environment = os.environ | {"PYTHON_UNIX_DOMAIN_ENABLED": "false"}
+    with subprocess.Popen(
+        [sys.executable, "-c", script],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        (port,) = struct.unpack(">i", process.stdout.read(4))
+        process.stdin.close()  # as Spark ends it
+        assert 1024 <= port <= 65535
+        process.wait(20)  # it ends with 1, as Spark's own does
+        assert ("Zen of Python" in process.stderr.read().decode()) is (imported == "this")
+
+
+def test_what_is_imported_before_the_fork_starts_no_thread_that_python_knows() -> None:
+    script = (
+        "import threading, importlib; from verger.network import daemon\n"
+        "for module in daemon._IMPORTED: importlib.import_module(module)\n"
+        "assert threading.active_count() == 1, threading.enumerate()"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
