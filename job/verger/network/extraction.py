@@ -16,7 +16,7 @@ from verger.config import ExtractionSettings
 from verger.errors import DoesNotFitError, Reason, Rejection, VergerError
 from verger.network.accumulators import ProcessedParam, SetParam
 from verger.network.backbones import Frozen, Network
-from verger.network.waves import first_tasks, partition_count, wave_size
+from verger.network.waves import partition_count, task_counts, wave_size
 from verger.network.worker import Extractor, Processed, rejected_row
 from verger.photographs.inventory import SCHEMA
 from verger.spark.failures import crash_message, worker_lost
@@ -292,15 +292,10 @@ class Extraction:
 
     def _partitioned(self, name: str, photographs: pa.Table) -> pa.Table:
         """A chunk for each task. The first tasks of a run are small, so that its first photographs appear at once."""
-        first = first_tasks(photographs.num_rows, self._cores, self._config) if name == _FIRST_WAVE else 0
-        head, rest = photographs.slice(0, first * self._config.batch_size), photographs
-        if first:
-            rest = photographs.slice(head.num_rows)
-        count = partition_count(rest.num_rows, self._cores, self._config)
-        partitioned = partition_round_robin(rest, count)
-        if not first:
-            return partitioned
-        return pa.concat_tables([partition_round_robin(head, first), partitioned])
+        first, count = task_counts(photographs.num_rows, self._cores, self._config, name == _FIRST_WAVE)
+        head = photographs.slice(0, first * self._config.batch_size)
+        partitioned = partition_round_robin(photographs.slice(head.num_rows), count)
+        return pa.concat_tables([partition_round_robin(head, first), partitioned]) if first else partitioned
 
     def _reject_crash(self, name: str, photographs: pa.Table, crash: str) -> WaveResult:
         """Reject the one photograph on which a Python worker died, perhaps with words."""

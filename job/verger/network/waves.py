@@ -77,3 +77,26 @@ def first_tasks(rows: int, cores: int, config: ExtractionSettings) -> int:
     """
     first = min(cores, _MOST_FIRST_TASKS)
     return first if not config.partitions and rows >= 4 * cores * config.batch_size else 0
+
+
+def task_counts(rows: int, cores: int, config: ExtractionSettings, is_first: bool) -> tuple[int, int]:
+    """Number of tasks of a wave.
+
+    Parameters
+    ----------
+    rows : int
+        Photographs of the wave.
+    cores : int
+        Cores that compute.
+    config : ExtractionSettings
+        ``partitions``, if it is set, and ``batch_size``.
+    is_first : bool
+        Whether it is the run's first wave.
+
+    Returns
+    -------
+    tuple of (int, int)
+        Tasks of one batch, which come first, and the others.
+    """
+    first = first_tasks(rows, cores, config) if is_first else 0
+    return first, partition_count(rows - first * config.batch_size, cores, config)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from verger.batches import slices
 from verger.config import RunConfig
 from verger.network.backbones import Network
-from verger.network.waves import partition_count, wave_size
+from verger.network.waves import task_counts, wave_size
 
 # Keys that one LIST request returns at most.
 KEYS_PER_LIST = 1000
@@ -118,7 +118,7 @@ def estimate_workload(
     cores = nodes * node_cores
     size = wave_size(config, cores, network.photographs_per_s_per_core)
     waves = [wave.stop - wave.start for wave in slices(new, size)]
-    files = sum(partition_count(rows, cores, config) for rows in waves)
+    files = sum(sum(task_counts(rows, cores, config, number == 0)) for number, rows in enumerate(waves))
     features = stored_files + files
     listings = 3 * max(1, math.ceil(features / KEYS_PER_LIST))  # the feature store before and after, and the rejects
     unchanged = known_files > 0 and new == 0  # the table of the run before stands

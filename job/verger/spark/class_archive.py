@@ -1,7 +1,7 @@
 """The classes of Spark's JVM, kept ready in a file, so that Spark starts sooner: Java's class data sharing (CDS).
 
 Half of the time in which Spark starts, and plans its first job, goes into loading and verifying some 17,000 classes.
-Java can map them from a file instead. It checks by itself whether the file was made by this very Java from these very
+Java can map them from a file instead. It checks by itself whether the file was made by the same Java from the same
 jars, and otherwise loads classes as ever. See "Class Data Sharing" in the manual of the ``java`` command.
 """
 
