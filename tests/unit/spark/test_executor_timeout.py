@@ -147,6 +147,12 @@ def test_other_errors_of_the_run_are_not_replaced(context: Context) -> None:
         raise ZeroDivisionError
 
 
+def test_a_run_that_ends_well_in_spite_of_it_has_not_failed(context: Context) -> None:
+    """As where it is published already, and takes the cancelled job for a warning."""
+    with end_without_executors(context, 0.02):  # type: ignore[arg-type]
+        assert context.cancelled.wait(30)
+
+
 @pytest.mark.parametrize(("master", "timeout_s"), [("local[2]", 0.02), ("k8s://https://kubernetes.default.svc", 0.0)])
 def test_one_machine_and_a_timeout_of_zero_are_not_watched(
     context: Context, master: str, timeout_s: float, monkeypatch: pytest.MonkeyPatch
