@@ -114,8 +114,9 @@ def registered(context: SparkContext) -> int:
     context : pyspark.SparkContext
         Whose executors are counted.
     """
-    infos = context._jsc.sc().statusTracker().getExecutorInfos()
-    return max(len(infos) - 1, 0)  # the driver is among them
+    # Not the status tracker: it lives on events, of which Spark drops some where there are many.
+    block_managers: int = context._jsc.sc().getExecutorMemoryStatus().size()
+    return max(block_managers - 1, 0)  # the driver's is among them
 
 
 def _wanted(context: SparkContext) -> int | None:

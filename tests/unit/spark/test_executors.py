@@ -86,12 +86,12 @@ def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 @pytest.fixture
 def context(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """A SparkContext of spark-submit: four executors are wanted, two are registered."""
-    infos = SimpleNamespace(getExecutorInfos=lambda: ["driver", "1", "2"])
+    here = SimpleNamespace(size=lambda: 3)  # with the driver
     context = SimpleNamespace(
         master="k8s://https://kubernetes.default.svc",
         applicationId="spark-1",
         getConf=lambda: {"spark.executor.instances": "4"},
-        _jsc=SimpleNamespace(sc=lambda: SimpleNamespace(statusTracker=lambda: infos)),
+        _jsc=SimpleNamespace(sc=lambda: SimpleNamespace(getExecutorMemoryStatus=lambda: here)),
     )
     monkeypatch.setattr(variables, "is_submitted", lambda: True)
     monkeypatch.setattr(executors, "_INTERVAL_S", 0.01)
