@@ -25,6 +25,8 @@ REFUSED = [
     ("run.inventory", "/reports", "run.inventory: must be s3://BUCKET/FOLDER"),
     ("run.event_log", "/events", "run.event_log: must be s3://BUCKET/FOLDER"),
     ("run.ca_bundle", "/ca.pem", "caBundle.configMap"),
+    ("run.executors_timeout", -1, "/run/executors_timeout"),
+    ("run.executors_timeout", 86_400, "86400 s is no shorter than the 86400 s of an attempt (deadlineSeconds"),
     # where the data may be
     ("run.region", "us-east-1", "/run/region"),
     ("run.region", "eu-west-4", "/run/region"),

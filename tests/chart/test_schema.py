@@ -50,6 +50,7 @@ OTHERWISE = {
     "seed": 2**31 - 1, "solver": "randomized", "batch_size": 64, "partitions": 8, "wave_size": 100_000,
     "max_rejected_ratio": 1e-7,
     "cores": 2, "driver_memory": "512m", "local_dir": "/tmp/spark", "log_level": "info", "compact": "never",
+    "executors_timeout": 900,
     "csv": True, "log_format": "json", "progress_interval": 0.5, "eur_per_vcpu_hour": 0, "usd_per_eur": 1.2,
     "spot_discount": 0.6, "classifier": False, "class_regex": r"^\w+", "group_regex": r"/(r\d?)_", "report": False,
     "audit": False,

@@ -4,8 +4,10 @@ import json
 import re
 
 import pytest
+import yaml
 
 from tests.chart.conftest import PODS, ROLES, container, nested
+from verger.config import RunConfig
 from verger.planning.doctor import WORKER_BYTES
 
 pytestmark = pytest.mark.required_in_ci
@@ -132,6 +134,21 @@ class TestTime:
         assert helm3.render(given).pod("driver")["activeDeadlineSeconds"] == attempt
         # with the operator's pauses between them
         assert (retries + 1) * attempt + 10 * retries <= max(total, 23)
+
+    def test_an_attempt_says_why_no_executor_comes_before_its_deadline_ends_it(self, helm3):
+        """The default is the job's, which the chart leaves out where there is time for it."""
+        default = RunConfig.model_fields["executors_timeout"].default
+        for deadline, timeout in [(86_400, None), (2 * default, None), (2 * default - 2, default - 1), (1, 1)]:
+            config = yaml.safe_load(helm3.render({"deadlineSeconds": deadline}).config)
+            assert config.get("executors_timeout") == timeout
+        shared = yaml.safe_load(helm3.render({"totalDeadlineSeconds": 3000}).config)
+        assert shared["executors_timeout"] == 993 // 2
+        assert "executors_timeout" not in yaml.safe_load(helm3.render({"deadlineSeconds": None}).config)
+
+    @pytest.mark.parametrize("given", [0, 900])
+    def test_a_timeout_that_is_given_stays(self, helm3, given):
+        values = {"run": {"executors_timeout": given}, "deadlineSeconds": 1000}
+        assert yaml.safe_load(helm3.render(values).config)["executors_timeout"] == given
 
     def test_a_finished_application_is_kept_unless_a_time_to_live_is_set(self, helm3):
         assert "timeToLiveSeconds" not in helm3.render().spec

@@ -42,6 +42,7 @@ matchExpressions:
 {{- range $name, $value := .Values.run }}
 {{- if not (kindIs "invalid" $value) }}{{ $_ := set $config $name $value }}{{ end }}
 {{- end }}
+{{- with include "verger.executorsTimeout" . }}{{ $_ := set $config "executors_timeout" (int64 .) }}{{ end }}
 {{- toYaml $config }}
 {{- end }}
 
@@ -82,6 +83,15 @@ matchExpressions:
 {{- $deadline = ternary $share (min $share (int64 ($deadline | default $share))) (kindIs "invalid" $deadline) }}
 {{- end }}
 {{- with $deadline }}{{ int64 . }}{{ end }}
+{{- end }}
+
+{{/* Half of what an attempt may take, where none was given and the default is longer: the deadline would end the pod before the
+run could say why no executor comes. */}}
+{{- define "verger.executorsTimeout" -}}
+{{- $given := get .Values.run "executors_timeout" }}
+{{- with include "verger.deadline" . }}
+{{- if and (or (kindIs "invalid" $given) (kindIs "string" $given)) (lt (int64 .) 3600) }}{{ max 1 (div (int64 .) 2) }}{{ end }}
+{{- end }}
 {{- end }}
 
 {{/* Regions on whose nodes pods may run: those of the values, and what `run` opts in to. */}}

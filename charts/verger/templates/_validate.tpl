@@ -67,6 +67,11 @@
 {{- fail (printf "run.node_region: %s names a region of AWS outside the EU; only what another cloud calls its regions in the EU goes there" .) }}
 {{- end }}
 {{- end }}
+{{- with include "verger.deadline" . }}
+{{- if ge (float64 ($run.executors_timeout | default 0)) (float64 .) }}
+{{- fail (printf "run.executors_timeout: %d s is no shorter than the %s s of an attempt (deadlineSeconds, totalDeadlineSeconds), which would end before it says why no executor comes" (int64 $run.executors_timeout) .) }}
+{{- end }}
+{{- end }}
 {{- if $run.ca_bundle }}
 {{- fail "run.ca_bundle: is a file of one machine; name a ConfigMap in caBundle.configMap, which driver and executors mount" }}
 {{- end }}

@@ -225,6 +225,13 @@ class SparkSettings(Group):
         None,
     )
 
+    executors_timeout: float = setting(
+        "Execution",
+        "Seconds without a single executor after which a run on a cluster ends, where it needs one; 0 for no limit.",
+        1800,
+        ge=0,
+    )
+
     @property
     def driver_bytes(self) -> int:
         """``driver_memory`` in bytes."""

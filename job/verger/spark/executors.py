@@ -48,7 +48,7 @@ def watch_executors(show: Show) -> Iterator[None]:
 
 
 def _watch(show: Show, ended: threading.Event) -> None:
-    cluster = _Cluster()
+    cluster = Cluster()
     while not ended.wait(_INTERVAL_S):
         with suppress(Exception):  # the JVM may be starting or ending
             state = cluster.state()
@@ -58,7 +58,7 @@ def _watch(show: Show, ended: threading.Event) -> None:
                 show(*state)
 
 
-class _Cluster:
+class Cluster:
     """The executors of the SparkContext of this process, of which there may be none yet."""
 
     def __init__(self) -> None:
@@ -68,30 +68,55 @@ class _Cluster:
                 self._api = pods.connect()
 
     def state(self) -> tuple[int, int, str] | None:
-        """How many are here, how many are wanted, and why some are missing; None where Spark needs no executors."""
+        """How many executors are here, how many are wanted, and why some are missing.
+
+        Returns
+        -------
+        tuple of int, int and str, or None
+            As `missing` counts them; None where Spark runs inside the driver and needs no executors.
+        """
         from pyspark import SparkContext
 
         context = SparkContext._active_spark_context
-        registered = wanted = None
+        here = wanted = None
         if context is not None:
-            if (context.master or "").startswith("local"):
+            if not has_executors(context):
                 return None
-            registered, wanted = _registered(context), _wanted(context)
-        if registered is not None and wanted is not None and registered >= wanted:
-            return registered, wanted, ""
+            here, wanted = registered(context), _wanted(context)
+        if here is not None and wanted is not None and here >= wanted:
+            return here, wanted, ""
         application = context.applicationId if context is not None else os.environ.get(_APPLICATION)
-        return missing(self._pods(application), registered, wanted)
+        return missing(self._pods(application), here, wanted)
 
-    def _pods(self, application: str | None) -> list[dict[str, Any]]:
+    def _pods(self, application: str | None) -> list[dict[str, Any]] | None:
         if self._api is not None and application:
             with suppress(Exception):  # not allowed, or no answer
                 return pods.executors(*self._api, application)
-        return []
+        return None
 
 
-def _registered(context: SparkContext) -> int:
-    infos = context._jsc.sc().statusTracker().getExecutorInfos()
-    return max(len(infos) - 1, 0)  # the driver is among them
+def has_executors(context: SparkContext) -> bool:
+    """Whether Spark computes in executors; else it computes inside the driver.
+
+    Parameters
+    ----------
+    context : pyspark.SparkContext
+        Its master tells.
+    """
+    return not (context.master or "").startswith("local")
+
+
+def registered(context: SparkContext) -> int:
+    """The number of executors that have told Spark's driver that they are there.
+
+    Parameters
+    ----------
+    context : pyspark.SparkContext
+        Whose executors are counted.
+    """
+    # Not the status tracker: it lives on events, of which Spark drops some where there are many.
+    block_managers: int = context._jsc.sc().getExecutorMemoryStatus().size()
+    return max(block_managers - 1, 0)  # the driver's is among them
 
 
 def _wanted(context: SparkContext) -> int | None:
@@ -104,13 +129,15 @@ def _wanted(context: SparkContext) -> int | None:
     return int(instances)
 
 
-def missing(found: Sequence[Mapping[str, Any]], registered: int | None, wanted: int | None) -> tuple[int, int, str]:
+def missing(
+    found: Sequence[Mapping[str, Any]] | None, registered: int | None, wanted: int | None
+) -> tuple[int, int, str]:
     """Count the executors, and say why some are missing.
 
     Parameters
     ----------
-    found : sequence of mapping
-        The executors' pods that have not ended, as Kubernetes' JSON has them; empty where it does not say.
+    found : sequence of mapping, optional
+        The executors' pods that have not ended, as Kubernetes' JSON has them; None where it does not say.
     registered : int, optional
         Executors that have told Spark's driver that they are there; None before the driver listens, when those whose
         pods run are counted.
@@ -123,12 +150,13 @@ def missing(found: Sequence[Mapping[str, Any]], registered: int | None, wanted: 
         Executors that are here, executors wanted, and why the others are not here, such as "2 pending: Insufficient
         memory"; the last is empty where nothing is known.
     """
+    is_told, found = found is not None, found or ()
     running = sum(map(pods.is_running, found))
     here = running if registered is None else registered
     total = max(wanted or 0, len(found), here)
     reasons = [f"{count:,} pending: {reason}" for reason, count in pods.why_pending(found)]
     if running > here:
         reasons.insert(0, f"{running - here:,} starting")
-    if found and total > len(found):
-        reasons.append(f"{total - len(found):,} without a pod yet")
+    if is_told and (podless := total - max(len(found), here)) > 0:
+        reasons.append(f"{podless:,} without a pod yet")
     return here, total, "; ".join(reasons)

@@ -66,6 +66,11 @@ _MEMORY = (
         "Give fewer --cores or less --driver-memory, or use a machine with more memory",
     ),
     ("OutOfMemoryError", "Spark ran out of memory", "Give more --driver-memory, or fewer --cores"),
+    (
+        "possible container OOM",  # Kubernetes' exit code 137, in Spark's words
+        "executors were killed, as the kernel does where a container's memory is short",
+        "Give them more memory beside the JVM (the chart's executor.memoryOverhead), or fewer cores",
+    ),
     ("INVALID_DRIVER_MEMORY", "Spark does not start with so little memory", "Give more --driver-memory"),
     (r"\bMemoryError", "a Python worker ran out of memory", "Give fewer --cores or a smaller --batch-size"),
 )

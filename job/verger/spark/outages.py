@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 
 from verger.errors import StoreError
+from verger.spark.watch import Watch
 from verger.storage.buckets import Bucket
 from verger.storage.stores import Stores
 
@@ -37,33 +37,26 @@ def watch_stores(stores: Stores, buckets: Collection[Bucket]) -> Iterator[None]:
     if not buckets:
         yield
         return
-    watch = _Watch(stores, buckets)
-    watch.start()
+    watch = _StoreWatch(stores, buckets)
     try:
-        yield
-    except BaseException as error:
-        if watch.outage:
-            raise watch.outage from error
-        raise
+        with watch.watching():
+            yield
     finally:
-        watch.ended.set()
-        if watch.outage:
+        if watch.failure:
             stores.fail_fast.clear()
 
 
-class _Watch(threading.Thread):
+class _StoreWatch(Watch):
     """Probes the buckets until the context ends, or one has not answered for too long."""
 
     def __init__(self, stores: Stores, buckets: Collection[Bucket]) -> None:
-        super().__init__(name="verger-outages", daemon=True)
+        super().__init__("verger-outages")
         self._stores = stores
         self._buckets = buckets
-        self.ended = threading.Event()
-        self.outage: StoreError | None = None
         self._unanswered_since: dict[str, float] = {}
 
-    def run(self) -> None:
-        while self.outage is None and not self.ended.wait(_INTERVAL_S):
+    def _run(self) -> None:
+        while self.failure is None and not self.ended.wait(_INTERVAL_S):
             for bucket in self._buckets:
                 self._probe(bucket)
 
@@ -74,7 +67,7 @@ class _Watch(threading.Thread):
             return
         since = self._unanswered_since.setdefault(bucket.name, probed)
         if time.monotonic() - since > self._stores.patience_s and not self.ended.is_set():
-            self.outage = StoreError(
+            self.failure = StoreError(
                 f"s3://{bucket.name}: the store at {bucket.host} has not answered for {self._stores.patience_s:g} s",
                 "Run the same command again when it does: what was committed is kept",
             )

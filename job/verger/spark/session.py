@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from verger.config import SessionSettings
 from verger.cores import available_cores
 from verger.spark import class_archive, failures, jvm, machine, outages, submitted
+from verger.spark.executor_timeout import end_without_executors
 from verger.spark.signals import SignalHandlers
 from verger.storage.buckets import Bucket
 from verger.storage.stores import Stores
@@ -107,7 +108,7 @@ def session(
     ----------
     settings : SessionSettings
         ``cores``, ``driver_memory``, ``local_dir`` and ``log_level`` shape an embedded Spark;
-        under spark-submit the master and memory are the submission's.
+        under spark-submit the master and memory are the submission's, and ``executors_timeout`` counts.
     stores : Stores
         The buckets of ``output``, ``source`` and event log are connected in it.
     output : str, optional
@@ -129,7 +130,7 @@ def session(
     StoreError
         A bucket does not answer any more.
     DoesNotFitError
-        There is too little memory or disk space, or Spark's JVM died.
+        There is too little memory or disk space, Spark's JVM died, or no executor has come for ``executors_timeout``.
     """
     signals = SignalHandlers()
     with (
@@ -202,7 +203,7 @@ def in_use(
     output: str | None,
     source: str | None = None,
 ) -> Iterator[None]:
-    """Let signals and outages of the stores end Spark's work, until the context ends.
+    """Let signals, outages of the stores and a lack of executors end Spark's work, until the context ends.
 
     Parameters
     ----------
@@ -219,9 +220,15 @@ def in_use(
         Spark cannot write to S3 and should.
     StoreError
         A bucket does not answer any more.
+    DoesNotFitError
+        No executor has come for ``executors_timeout``.
     """
     buckets = _buckets_of(stores, source, output, settings.event_log)
-    with signals.installed(spark), outages.watch_stores(stores, buckets):
+    with (
+        signals.installed(spark),
+        outages.watch_stores(stores, buckets),
+        end_without_executors(spark.sparkContext, settings.executors_timeout),
+    ):
         require_s3_support(spark, uses_s3(output, settings.event_log))
         yield
 

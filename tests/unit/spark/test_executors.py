@@ -63,8 +63,14 @@ def test_executors_are_counted_with_the_reasons_of_those_that_are_missing() -> N
 
 def test_without_spark_running_pods_are_counted_and_without_pods_sparks_executors() -> None:
     assert missing(found("running", "creating"), None, None) == (1, 2, "1 pending: ContainerCreating")
-    assert missing([], 1, 3) == (1, 3, "")
-    assert missing([], None, None) == (0, 0, "")
+    assert missing(None, 1, 3) == (1, 3, "")
+    assert missing(None, None, None) == missing([], None, None) == (0, 0, "")
+
+
+def test_executors_for_which_kubernetes_has_no_pod_are_told_of() -> None:
+    """As where a quota of the namespace is used up."""
+    assert missing([], 0, 2) == (0, 2, "2 without a pod yet")
+    assert missing([], 1, 2) == (1, 2, "1 without a pod yet")
 
 
 def test_with_dynamic_allocation_as_many_are_wanted_as_there_are_pods() -> None:
@@ -80,12 +86,12 @@ def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 @pytest.fixture
 def context(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """A SparkContext of spark-submit: four executors are wanted, two are registered."""
-    infos = SimpleNamespace(getExecutorInfos=lambda: ["driver", "1", "2"])
+    here = SimpleNamespace(size=lambda: 3)  # with the driver
     context = SimpleNamespace(
         master="k8s://https://kubernetes.default.svc",
         applicationId="spark-1",
         getConf=lambda: {"spark.executor.instances": "4"},
-        _jsc=SimpleNamespace(sc=lambda: SimpleNamespace(statusTracker=lambda: infos)),
+        _jsc=SimpleNamespace(sc=lambda: SimpleNamespace(getExecutorMemoryStatus=lambda: here)),
     )
     monkeypatch.setattr(variables, "is_submitted", lambda: True)
     monkeypatch.setattr(executors, "_INTERVAL_S", 0.01)

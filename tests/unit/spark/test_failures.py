@@ -197,6 +197,14 @@ def test_s3a_errors_in_a_task_are_translated(fault: str) -> None:
             "the system starts no more processes or threads for this user. Raise the limit",
         ),
         (
+            "org.apache.spark.SparkException: Job aborted due to stage failure: Task 0 in stage 1.0 failed 8 times, "
+            "most recent failure: Lost task 0.7 in stage 1.0 (TID 7) (10.0.0.8 executor 8): ExecutorLostFailure "
+            "(executor 8 exited caused by one of the running tasks) Reason: \nThe executor with id 8 exited with exit "
+            "code 137(SIGKILL, possible container OOM).\n",
+            DoesNotFitError,
+            "executors were killed, as the kernel does where a container's memory is short. Give them more memory",
+        ),
+        (
             "org.apache.spark.api.python.PythonException: Traceback\nMemoryError\n",
             DoesNotFitError,
             "a Python worker ran out of memory. Give fewer --cores",
@@ -247,6 +255,7 @@ def test_s3a_errors_in_a_task_are_translated(fault: str) -> None:
         "memory",
         "jvm",
         "threads",
+        "container's memory",
         "worker's memory",
         "little memory",
         "version",
