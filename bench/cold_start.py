@@ -4,8 +4,10 @@
 
 Processes of their own, which take turns:
 
-- **interpreter**, **session**, **tensorflow**: Python alone; a SparkSession until it has started; what a worker imports
-  of TensorFlow, and **whole tensorflow**, what ``import tensorflow`` takes: beside these the others are judged;
+- **interpreter**, **usual session**, **whole tensorflow**: Python alone; a SparkSession until it has started, whose JVM
+  loads its classes; what ``import tensorflow`` takes: beside these the others are judged;
+- **session**, **tensorflow**: a SparkSession as Verger starts it, after `verger prepare` where that was called; what a
+  worker imports of TensorFlow;
 - **first**: `verger run` over ``--photographs``, until the line that shows the first of them. Its lines have the
   times at which they came. A hook in driver and workers notes when they
   begin and end to import TensorFlow, and have a network;
@@ -32,13 +34,15 @@ from verger.photographs import synthetic
 
 NEW = 5
 UP = "print('up', flush=True)"
+SESSION = (
+    "from verger.config import RunConfig; from verger.spark.session import session;"
+    "from verger.storage.stores import Stores\n"
+    f"with session(RunConfig(input='/in', output='/out'), Stores(), None): {UP}"
+)
 ALONE = {
     "interpreter": UP,
-    "session": (
-        "from verger.config import RunConfig; from verger.spark.session import session;"
-        "from verger.storage.stores import Stores\n"
-        f"with session(RunConfig(input='/in', output='/out'), Stores(), None): {UP}"
-    ),
+    "usual session": f"from verger.spark import class_archive; class_archive.options = lambda s3: []; {SESSION}",
+    "session": SESSION,
     "tensorflow": f"import verger.network.operations; {UP}",
     "whole tensorflow": f"import tensorflow; {UP}",
 }

@@ -17,7 +17,9 @@ PACKAGES = ("numpy", "pillow", "pyarrow", "pyspark", "scikit-learn", "tensorflow
 
 
 def describe() -> dict[str, Any]:
-    """CPU model, cores, instructions, memory and kernel."""
+    """CPU model, cores, instructions, memory and kernel; and whether `verger prepare` was called."""
+    from verger.spark import class_archive
+
     cpu = _fields(Path("/proc/cpuinfo").read_text())
     flags = set(cpu.get("flags", "").split())
     return {
@@ -26,6 +28,7 @@ def describe() -> dict[str, Any]:
         "instructions": [name for name in INSTRUCTIONS if name in flags],
         "memory_gb": round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9),
         "system": platform.platform(),
+        "prepared": class_archive.place().is_file(),
     }
 
 

@@ -140,20 +140,30 @@ def pca_memory(parts: Parts) -> float:
     return float(memory["driver"] + memory["jvm"])
 
 
-def start_s(parts: Parts) -> float:
+def start_s(parts: Parts, session: str, tensorflow: str) -> float:
     """What a start cannot do without, one after the other: a session, and a worker's import of TensorFlow."""
     alone = part(parts, "cold_start")["alone_s"]
-    return float(alone["session"] + alone["tensorflow"])
+    return float(alone[session] + alone[tensorflow])
+
+
+def usual_start_s(parts: Parts) -> float:
+    """These two as Spark and TensorFlow come."""
+    return start_s(parts, "usual session", "whole tensorflow")
 
 
 def first_ratio(parts: Parts) -> float:
-    """The second of the first photographs, against that."""
-    return float(part(parts, "cold_start")["first_photograph_s"] / start_s(parts))
+    """The second of the first photographs, against a start as it usually is."""
+    return float(part(parts, "cold_start")["first_photograph_s"] / usual_start_s(parts))
+
+
+def own_first_ratio(parts: Parts) -> float:
+    """The same against Verger's own session and import, which are shorter."""
+    return float(part(parts, "cold_start")["first_photograph_s"] / start_s(parts, "session", "tensorflow"))
 
 
 def new_ratio(parts: Parts) -> float:
-    """A whole run with 5 new photographs, against that."""
-    return float(part(parts, "cold_start")["runs_s"]["new"] / start_s(parts))
+    """A whole run with 5 new photographs, against a start as it usually is."""
+    return float(part(parts, "cold_start")["runs_s"]["new"] / usual_start_s(parts))
 
 
 def decode_ratio(parts: Parts) -> float:
@@ -173,8 +183,9 @@ TARGETS: tuple[tuple[str, float, bool, str, Callable[[Parts], float]], ...] = (
     ("Whole run, against the notebook's best form", 4.5, True, "times", whole_ratio),
     ("Steady state from disk, of the folded network alone", 0.85, True, "%", steady_share),
     ("Steady state through S3 with latency, of the folded network alone", 0.85, True, "%", store_share),
-    ("First photograph on the screen, of session and TensorFlow", 1.2, False, "times", first_ratio),
-    ("Run of 5 new photographs, of session and TensorFlow", 1.5, False, "times", new_ratio),
+    ("First photograph on the screen, of a usual session and import", 1.2, False, "times", first_ratio),
+    ("The same, of Verger's own session and import", 1.2, False, "times", own_first_ratio),
+    ("Run of 5 new photographs, of a usual session and import", 1.5, False, "times", new_ratio),
     ("Decoding of 12 megapixels, scaled against full", 3.0, True, "times", decode_ratio),
     ("PCA of 20,000 x 1,280, against MLlib", 8.0, True, "times", pca_ratio),
     ("PCA: difference to scikit-learn's shares of variance", 1e-6, False, "", pca_difference),
