@@ -29,7 +29,14 @@ def fit(seconds: float, difference: float = 1e-9, memory: dict = MEMORY) -> dict
 
 FIGURES = {
     "date": "2026-11-29",
-    "machine": {"cpu": "A CPU", "cores": 2, "instructions": ["avx2"], "memory_gb": 24, "system": "Linux", "prepared": True},
+    "machine": {
+        "cpu": "A CPU",
+        "cores": 2,
+        "instructions": ["avx2"],
+        "memory_gb": 24,
+        "system": "Linux",
+        "prepared": True,
+    },
     "versions": {"verger": "1.0", "python": "3.11"},
     "parts": {
         "runs": {
