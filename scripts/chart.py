@@ -24,6 +24,7 @@ from verger.config import HEADINGS, RunConfig
 from verger.residency import regions
 
 CHART = Path(__file__).parents[1] / "charts" / "verger"
+CHANGELOG = CHART.parents[1] / "CHANGELOG.md"
 REGIONS = {
     "<eu>": sorted(regions.EU),
     "<eu and opt-ins>": [*sorted({*regions.EU, *regions.OPT_INS}), None],
@@ -146,7 +147,7 @@ def _table(rows: Iterable[tuple[str, str, str]]) -> Iterator[str]:
 def chart_yaml() -> str:
     """Chart.yaml with what the changelog tells of the chart, as Artifact Hub wants it: a list, written as a string."""
     lines = []
-    for kind, text in changes((CHART.parents[1] / "CHANGELOG.md").read_text()):
+    for kind, text in changes(CHANGELOG.read_text()):
         lines += [f"    - kind: {kind}", f"      description: {json.dumps(text, ensure_ascii=False)}"]
     head, name, _ = (CHART / "Chart.yaml").read_text().partition("  artifacthub.io/changes: |\n")
     return head + name + "\n".join(lines) + "\n"
