@@ -12,7 +12,7 @@ export PATH := $(CURDIR)/.programs:$(PATH)
 
 # What `make lint` reads besides Python. SCRIPTS are all files of the repository that a shell runs.
 SCRIPTS = .ci/run image/decom.sh image/entrypoint.sh manifests/aws/leftovers manifests/aws/names.sh requirements/machine \
-	requirements/programs scripts/kind
+	requirements/programs requirements/release-programs scripts/kind
 PAGES = README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md docs charts/verger/README.md manifests/*/README.md
 # Go builds these two programs (`make programs`). A machine without them skips them and says so; CI must have them.
 OPTIONAL = command -v $(1) >/dev/null || { echo "$(1) was not found: make programs"; [ -z "$$CI" ]; exit; };
@@ -22,7 +22,7 @@ VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' job/verger/__init__.p
 IMAGE ?= verger:$(VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-slow test-all test-unit test-tools coverage lint format docs lock jars bench bench-scale image chart schemas programs kind e2e clean java
+.PHONY: help install run test test-slow test-all test-unit test-tools coverage lint format docs lock jars bench bench-scale image image-check wheels chart schemas programs kind e2e clean java
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -101,10 +101,19 @@ bench-scale: java .venv/.tools ## Measure what runs cost as the bucket grows, an
 	VERGER_TEST_DATA="$(BENCH_DATA)" $(BIN)/python bench/commits.py 6a3a82e
 	VERGER_TEST_DATA="$(BENCH_DATA)" $(BIN)/python bench/whole_runs.py --json build/whole_runs.json --chart docs/memory.svg
 
-image: ## Build the image, by Docker (IMAGE=NAME:TAG, ARGS='--build-arg WEIGHTS=...'; see docs/image.md)
+image: ## Build the image, by Docker (IMAGE=NAME:TAG, BASE=debian@sha256:..., ARGS='--build-arg WEIGHTS=...'; see docs/image.md)
 	@$(MACHINE) docker
-	docker build --tag $(IMAGE) --build-arg VERSION=$(VERSION) \
+	docker build --tag $(IMAGE) --build-arg BASE=$$($(MACHINE) base) --build-arg VERSION=$(VERSION) \
 		--build-arg REVISION=$$(git rev-parse HEAD 2>/dev/null || echo unknown) $(ARGS) .
+
+image-check: .programs/syft .programs/grype ## List what the image contains, and fail on a known vulnerability that a rebuild mends
+	@mkdir -p build
+	syft scan --quiet docker:$(IMAGE) --output cyclonedx-json=build/sbom.json
+	python3 scripts/sbom.py build/sbom.json
+	grype --config image/grype.yaml sbom:build/sbom.json
+
+wheels: .venv-lock/.installed ## Tell which packages of the lock have no wheel for 64-bit ARM, by asking the index
+	.venv-lock/bin/python scripts/wheels.py
 
 chart: .venv/.installed ## Make the chart's schema and README from the settings, and the output format's page from the manifest
 	$(BIN)/python scripts/chart.py
@@ -161,6 +170,11 @@ java:
 	@[ -z "$$(requirements/programs missing)" ] || $(MACHINE) go
 	@requirements/programs build $(CURDIR)/.programs
 	@touch $@
+
+.programs/syft .programs/grype: requirements/release-programs
+	@$(MACHINE) go
+	@mkdir -p .programs
+	requirements/release-programs $(CURDIR)/.programs $(@F)
 
 build/schemas/.made: scripts/schemas.py charts/verger/Chart.yaml | .venv/.installed
 	@$(MACHINE) go

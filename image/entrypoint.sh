@@ -111,7 +111,7 @@ require() {
 }
 
 unset_empty
-export SPARK_HOME=${SPARK_HOME-/opt/verger/lib/python3.11/site-packages/pyspark} # as the image sets it
+export SPARK_HOME=${SPARK_HOME-/opt/verger/lib/python3/site-packages/pyspark} # as the image sets it
 # The image has no other locale, and Java names files by it.
 export LC_ALL=C.UTF-8
 name_user

@@ -1,16 +1,18 @@
-"""Make what of the chart is made: values.schema.json and README.md.
+"""Make what of the chart is made: values.schema.json, README.md, and the changes in Chart.yaml.
 
-    python scripts/chart.py            writes both
+    python scripts/chart.py            writes them
     python scripts/chart.py --check    exits 1 where they are not what it would write
 
 The schema is values.schema.yaml with RunConfig's own under ``run`` and the guard's regions, as draft-07 without a
 ``$ref``: a file that helm 3, helm 4 and editors read alike. README.md is README.md.tmpl with the tables of all values.
+Artifact Hub shows the changes: what CHANGELOG.md says of the chart's newest version.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -22,6 +24,7 @@ from verger.config import HEADINGS, RunConfig
 from verger.residency import regions
 
 CHART = Path(__file__).parents[1] / "charts" / "verger"
+CHANGELOG = CHART.parents[1] / "CHANGELOG.md"
 REGIONS = {
     "<eu>": sorted(regions.EU),
     "<eu and opt-ins>": [*sorted({*regions.EU, *regions.OPT_INS}), None],
@@ -141,6 +144,27 @@ def _table(rows: Iterable[tuple[str, str, str]]) -> Iterator[str]:
     yield from ("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows)
 
 
+def chart_yaml() -> str:
+    """Chart.yaml with what the changelog tells of the chart, as Artifact Hub wants it: a list, written as a string."""
+    lines = []
+    for kind, text in changes(CHANGELOG.read_text()):
+        lines += [f"    - kind: {kind}", f"      description: {json.dumps(text, ensure_ascii=False)}"]
+    head, name, _ = (CHART / "Chart.yaml").read_text().partition("  artifacthub.io/changes: |\n")
+    return head + name + "\n".join(lines) + "\n"
+
+
+def changes(changelog: str) -> Iterator[tuple[str, str]]:
+    """What the newest version of a changelog says of the chart, by its kind: added, changed, fixed, ..."""
+    newest = re.split(r"^## ", changelog, flags=re.MULTILINE)[1]
+    for section in re.split(r"^### ", newest, flags=re.MULTILINE)[1:]:
+        kind, _, listed = section.partition("\n")
+        for entry in re.split(r"^- ", listed, flags=re.MULTILINE)[1:]:
+            text = " ".join(entry.split())
+            if text.startswith(("Chart: ", "`charts/verger`")):
+                text = text.removeprefix("Chart: ")
+                yield kind.strip().lower(), text[0].upper() + text[1:]
+
+
 def main() -> int:
     """Write the files, or tell those that are out of date."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -149,6 +173,7 @@ def main() -> int:
     made = {
         CHART / "values.schema.json": json.dumps(values_schema(), indent=2) + "\n",
         CHART / "README.md": readme(),
+        CHART / "Chart.yaml": chart_yaml(),
     }
     stale = [path for path, text in made.items() if not path.exists() or path.read_text() != text]
     for path in stale:

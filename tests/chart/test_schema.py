@@ -76,12 +76,14 @@ def test_generated_files_are_up_to_date(script):
     assert script.main() == 0
 
 
-@pytest.mark.parametrize("file", ["values.schema.json", "README.md"])
-def test_a_generated_file_changed_by_hand_is_found(script, monkeypatch, tmp_path, capsys, file):
+@pytest.mark.parametrize(
+    "file, word", [("values.schema.json", "variance"), ("README.md", "variance"), ("Chart.yaml", "kind: added")]
+)
+def test_a_generated_file_changed_by_hand_is_found(script, monkeypatch, tmp_path, capsys, file, word):
     copy = tmp_path / "charts" / "verger"
     shutil.copytree(CHART, copy)
     monkeypatch.setattr(script, "CHART", copy)
-    (copy / file).write_text((copy / file).read_text().replace("variance", "varianz"))
+    (copy / file).write_text((copy / file).read_text().replace(word, word[:-2]))
     assert script.main() == 1
     assert file in capsys.readouterr().err
 

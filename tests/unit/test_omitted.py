@@ -82,5 +82,5 @@ def test_the_dockerfile_needs_no_frontend_of_its_own_and_names_no_registry() -> 
     assert "syntax=" not in text
     assert "--mount" not in text and "<<" not in text  # so that every builder builds it
     assert set(re.findall(r"^FROM (\S+)", text, re.M)) <= {"${BASE}", "java", "locked"}
-    assert re.findall(r"^ARG BASE=(.*)$", text, re.M) == ["debian:bookworm-slim"]
+    assert re.findall(r"^ARG BASE=(.*)$", text, re.M) == ["debian:trixie-slim"]  # the current stable
     assert "://" not in text
