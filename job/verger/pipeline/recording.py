@@ -230,7 +230,10 @@ class Recorder:
 
     @contextmanager
     def failures(self) -> Iterator[None]:
-        """Leave failure.json where the run fails and can still write; Spark's errors become lines for the user."""
+        """Leave failure.json, to which names/ leads, where the run fails and can still write.
+
+        Spark's errors become lines for the user.
+        """
         try:
             yield
         except BaseException as error:
@@ -253,8 +256,9 @@ class Recorder:
             rejected_by_reason=self._rejected_by_reason,
         )
         job.stores.fail_fast.set()
-        with suppress(VergerError):
+        with suppress(Exception):  # nothing that goes wrong here may hide why the run failed
             manifest.record_failure(job.run, failure)
+            runs.point_at_failure(job.run, job.config.name, manifest.failed_run(job.run, failure))
         job.stores.fail_fast.clear()
 
 

@@ -106,8 +106,8 @@ def _tell(job: Job, origin: _Space, spark: SparkSession | None) -> Manifest:
     with RunSession(job, network, spark) as started:
         # Of a first run any photograph is to be computed; of a later one, those that the comparison finds.
         starts = (started.start,) if first else ()
-        listed = record.stage("list", "Listing photographs", stages.list_photographs, job, *starts)
         with record.failures():
+            listed = record.stage("list", "Listing photographs", stages.list_photographs, job, *starts)
             says = "Comparing with what is known"
             compared = record.stage("compare", says, comparison.compare, job, listed, network, started.start)
             return _continue(job, record, compared, fitted, started)
