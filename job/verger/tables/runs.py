@@ -197,7 +197,7 @@ def latest_failure(storage: Storage, output: str, name: str) -> FailedRun | None
         The pointer is damaged.
     """
     pointer = _pointer(storage, _of_name(output, name))
-    return pointer and pointer.failed
+    return pointer.failed if pointer else None
 
 
 def _pointer(storage: Storage, path: str) -> Pointer | None:
