@@ -229,10 +229,15 @@ class Recorder:
         }
 
     @contextmanager
-    def failures(self) -> Iterator[None]:
+    def failures(self, *unrecorded: type[VergerError]) -> Iterator[None]:
         """Leave failure.json, to which names/ leads, where the run fails and can still write.
 
         Spark's errors become lines for the user.
+
+        Parameters
+        ----------
+        *unrecorded : type of VergerError
+            Errors that leave nothing, as the run has not begun: there is nothing to do, or a setting is wrong.
         """
         try:
             yield
@@ -240,7 +245,7 @@ class Recorder:
             known = error if isinstance(error, VergerError) else explain(error)
             if isinstance(error, KeyboardInterrupt):
                 known = InterruptedRunError(error)
-            if not self._published:
+            if not self._published and not isinstance(known, unrecorded):
                 self._record_failure(error, known)
             if known is not None and known is not error:
                 raise known from error

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 
 from verger.config import RunConfig
-from verger.errors import DoesNotFitError, InterruptedRunError, StoreError
+from verger.errors import DoesNotFitError, InterruptedRunError, NothingToReadError, StoreError
 from verger.photographs.difference import LOCATION
 from verger.photographs.inventory import SCHEMA
 from verger.pipeline.recording import Recorder
@@ -161,6 +161,15 @@ class TestFailures:
             raise StoreError("first", "")
         assert recorded(job)["message"] == "first."
         assert not job.stores.fail_fast.is_set()
+
+    def test_what_was_not_begun_leaves_nothing(self, job: Job) -> None:
+        recorder = Recorder(job)
+        with pytest.raises(NothingToReadError), recorder.failures(NothingToReadError):
+            raise NothingToReadError("no photograph", "Check --input")
+        assert not Path(job.run.output).exists()
+        with pytest.raises(StoreError), recorder.failures(NothingToReadError):
+            raise StoreError("the store refuses", "Grant it")
+        assert recorded(job)["exit_code"] == 4
 
     def test_a_name_leads_to_no_failure_that_is_not_there(self, job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
         def full(*_: object) -> None:
