@@ -1,4 +1,4 @@
-"""Make the parts of docs/output-format.md that describe manifest.json and failure.json, of the models in verger.tables.
+"""Make the parts of docs/output-format.md that describe records of runs and pointers, of the models in verger.tables.
 
     python scripts/output_format.py            writes them
     python scripts/output_format.py --check    exits 1 where they are not what it would write
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from verger.tables.manifest import Failure, Manifest, RecordHeader
+from verger.tables.pointers import Pointer
 
 PAGE = Path(__file__).parents[1] / "docs" / "output-format.md"
 PLURAL = {"string": "strings", "integer": "integers", "number": "numbers", "integer or number": "numbers"}
@@ -115,6 +116,12 @@ def failure() -> str:
     return "\n".join(_table(row for name, row in rows if name not in RecordHeader.model_fields))
 
 
+def pointer() -> str:
+    """The tables of names/<name>.json: its keys, and those of what it tells of a failed run."""
+    keys = Keys(Pointer.model_json_schema())
+    return "\n".join([*_table(keys.top()), "", "### `failed`", "", *_table(keys.below("failed"))])
+
+
 def made(page: str) -> str:
     """The page with what it should have between its comments.
 
@@ -128,7 +135,7 @@ def made(page: str) -> str:
     str
         The same, where nothing was out of date.
     """
-    for name, text in (("manifest", manifest()), ("failure", failure())):
+    for name, text in (("manifest", manifest()), ("failure", failure()), ("pointer", pointer())):
         begin, end = f"<!-- {name}: made by scripts/output_format.py -->\n", f"\n<!-- end of {name} -->"
         before, _, rest = page.partition(begin)
         _, ended, after = rest.partition(end)

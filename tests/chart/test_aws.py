@@ -173,7 +173,8 @@ class TestRun:
                      for toleration in pod.get("tolerations", [])]  # fmt: skip
         assert group.get("taints", []) == tolerated
         spec = rendered.spec[role]
-        assert cpu(spec.get("coreRequest") or spec["cores"]) <= NODE_CPU - DAEMONS_CPU
+        collector = cpu(document("collector-values.yaml")["resources"]["requests"]["cpu"])
+        assert cpu(spec.get("coreRequest") or spec["cores"]) <= NODE_CPU - DAEMONS_CPU - collector
         assert memory_of(spec) < NODE_GIB
 
     def test_no_more_executors_than_nodes(self):

@@ -42,6 +42,22 @@ def test_notes_say_how_to_follow_a_run_and_what_to_do_when_it_fails(helm):
     assert "helm test" not in said
 
 
+def test_notes_say_where_to_look_when_the_pod_is_gone(helm):
+    said = notes(helm, {"run": {"name": "apples"}, "retries": 0}).partition("Pod is gone:")[2]
+    assert said.lstrip().startswith("s3://results/verger/names/apples.json\n")
+    assert "`failed`" in said and "failure.json" in said
+    assert "was killed, leaves nothing there" in said
+    application = "kubectl -n verger get sparkapplication orchard -o jsonpath="
+    assert said.index("names/apples.json") < said.index(application) < said.index("kubectl -n verger get events")
+    assert "log collector" in said
+
+
+def test_notes_of_a_compaction_whose_pod_is_gone_name_no_file(helm):
+    said = notes(helm, {"command": "compact"}).partition("Pod is gone:")[2]
+    assert "get sparkapplication orchard" in said and "get events" in said
+    assert "failure.json" not in said and "s3://" not in said
+
+
 def test_notes_say_how_to_test_and_resume_a_suspended_release(helm):
     said = notes(helm, {"suspend": True})
     assert "helm test -n verger orchard --logs" in said
@@ -49,7 +65,8 @@ def test_notes_say_how_to_test_and_resume_a_suspended_release(helm):
 
 
 def test_lines_of_notes_have_at_most_120_characters(helm):
-    assert max(map(len, notes(helm, {"suspend": True}).splitlines())) <= 120
+    for values in ({}, {"suspend": True}, {"command": "compact"}):
+        assert max(map(len, notes(helm, values).splitlines())) <= 120
 
 
 @pytest.mark.parametrize("suspend", [False, True])

@@ -209,7 +209,10 @@ def test_an_interrupted_run_leaves_nothing_unfinished_and_says_how_to_resume(
     assert not list((place / "out").rglob("_temporary"))
     failure = json.loads(next((place / "out" / "runs").glob("*/failure.json")).read_text())
     assert failure["exit_code"] == code
+    name = place / "out" / "names" / "verger.json"
+    assert json.loads(name.read_text())["failed"]["exit_code"] == code
     resumed(spark, place)
+    assert "failed" not in json.loads(name.read_text())
     undisturbed(spark, place)
 
 

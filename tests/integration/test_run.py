@@ -178,6 +178,9 @@ def test_too_many_bad_photographs_fail_the_run_and_spare_the_last_good_one(spark
     failure = json.loads((failed / "failure.json").read_text())
     assert failure["exit_code"] == 6
     assert failure["photographs"]["rejected"] == len(expected)
+    named = json.loads((place / "out" / "names" / "verger.json").read_text())
+    assert (named["run_id"], named["failed"]["run_id"]) == (good["run_id"], failed.name)
+    assert (named["failed"]["exit_code"], named["failed"]["message"]) == (6, failure["message"])
 
 
 def test_new_photographs_are_judged_on_their_own_from_twenty_on(spark, tmp_path: Path) -> None:

@@ -32,7 +32,11 @@ given = dict(zip(options, options[1:]))
 there = json.load(open(os.environ["THERE"]))
 if service + " " + question in there.get("refused", []):
     sys.exit("Unable to locate credentials")
-found = jmespath.search(given["--query"], there.get(question, {{}}))
+answer = there.get(question, {{}})
+if question == "describe-log-groups":
+    prefix = given["--log-group-name-prefix"]
+    answer = {{"logGroups": [{{"logGroupName": name}} for name in there.get("logs", []) if name.startswith(prefix)]}}
+found = jmespath.search(given["--query"], answer)
 assert given["--output"] == "text"
 print("None" if found is None else "\\t".join(found))
 """
@@ -50,6 +54,7 @@ THERE: dict[str, Any] = {
     },
     "list-open-id-connect-providers": {"OpenIDConnectProviderList": [{"Arn": "arn:aws:iam::1:oidc-provider/a"}]},
     "list-open-id-connect-provider-tags": {"Tags": [{"Key": "alpha.eksctl.io/cluster-name", "Value": "orchard"}]},
+    "logs": ["/aws/eks/orchard/cluster", "/aws/eks/another/cluster", "/verger/pods"],
     "list-buckets": {"Buckets": [{"Name": "orchard-results"}, {"Name": "mine"}]},
 }
 
@@ -93,14 +98,15 @@ def test_what_the_cluster_left_is_listed_and_nothing_of_others(leftovers: Any) -
     assert code == 1
     assert "LEFT   cluster:\n         orchard\n" in lines
     assert "LEFT   volumes:\n         vol-eks\n         vol-driver\n" in lines
+    assert "LEFT   logs:\n         /aws/eks/orchard/cluster\n" in lines
     assert "LEFT   identity provider:\n         arn:aws:iam::1:oidc-provider/a\n" in lines
     assert not {"another", "vol-other", "vol-bare", "mine"} & set(lines.split())
 
 
 def test_what_is_kept_on_purpose_is_listed_and_no_fault(leftovers: Any) -> None:
-    code, lines = leftovers(**{"list-buckets": THERE["list-buckets"]})
+    code, lines = leftovers(**{"list-buckets": THERE["list-buckets"], "logs": ["/verger/pods"]})
     assert code == 0
-    assert lines.endswith("(README.md):\n       bucket orchard-results\n")
+    assert lines.endswith("(README.md):\n       bucket orchard-results\n       logs /verger/pods\n")
 
 
 @pytest.mark.parametrize("question", ["ec2 describe-vpcs", "iam list-roles", "s3api list-buckets"])

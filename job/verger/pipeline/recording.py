@@ -229,15 +229,23 @@ class Recorder:
         }
 
     @contextmanager
-    def failures(self) -> Iterator[None]:
-        """Leave failure.json where the run fails and can still write; Spark's errors become lines for the user."""
+    def failures(self, *unrecorded: type[VergerError]) -> Iterator[None]:
+        """Leave failure.json, to which names/ leads, where the run fails and can still write.
+
+        Spark's errors become lines for the user.
+
+        Parameters
+        ----------
+        *unrecorded : type of VergerError
+            Errors that leave nothing, as the run has not begun: there is nothing to do, or a setting is wrong.
+        """
         try:
             yield
         except BaseException as error:
             known = error if isinstance(error, VergerError) else explain(error)
             if isinstance(error, KeyboardInterrupt):
                 known = InterruptedRunError(error)
-            if not self._published:
+            if not self._published and not isinstance(known, unrecorded):
                 self._record_failure(error, known)
             if known is not None and known is not error:
                 raise known from error
@@ -253,8 +261,9 @@ class Recorder:
             rejected_by_reason=self._rejected_by_reason,
         )
         job.stores.fail_fast.set()
-        with suppress(VergerError):
+        with suppress(Exception):  # nothing that goes wrong here may hide why the run failed
             manifest.record_failure(job.run, failure)
+            runs.point_at_failure(job.run, job.config.name, manifest.failed_run(job.run, failure))
         job.stores.fail_fast.clear()
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from verger.components.pca import Pca
 from verger.config import RunConfig
-from verger.errors import TooManyRejectedError, UsageError
+from verger.errors import NothingToReadError, TooManyRejectedError, UsageError
 from verger.network.backbones import Network, fitted_settings, resolve, resolve_fitted
 from verger.pipeline import comparison, quarantine, space, stages, table, unchanged
 from verger.pipeline.recording import Recorder
@@ -106,7 +106,8 @@ def _tell(job: Job, origin: _Space, spark: SparkSession | None) -> Manifest:
     with RunSession(job, network, spark) as started:
         # Of a first run any photograph is to be computed; of a later one, those that the comparison finds.
         starts = (started.start,) if first else ()
-        listed = record.stage("list", "Listing photographs", stages.list_photographs, job, *starts)
+        with record.failures(NothingToReadError, UsageError):
+            listed = record.stage("list", "Listing photographs", stages.list_photographs, job, *starts)
         with record.failures():
             says = "Comparing with what is known"
             compared = record.stage("compare", says, comparison.compare, job, listed, network, started.start)

@@ -32,6 +32,7 @@ from verger.tables.manifest_parts import (
     Throughput,
 )
 from verger.tables.manifest_space import Features, PcaSummary
+from verger.tables.pointers import FailedRun
 from verger.tables.runs import Run
 
 SCHEMA_VERSION = 1
@@ -258,6 +259,31 @@ def record_failure(run: Run, document: Failure) -> None:
         What failed, and how far the run had come.
     """
     run.storage.write(run.path("failure.json"), dump(document.as_dict()))
+
+
+def failed_run(run: Run, document: Failure) -> FailedRun:
+    """What names/<name>.json tells of a failed run.
+
+    Parameters
+    ----------
+    run : Run
+        The failed run.
+    document : Failure
+        Its failure.json.
+
+    Returns
+    -------
+    FailedRun
+        With the path of failure.json, for `verger.tables.runs.point_at_failure`.
+    """
+    return FailedRun(
+        run_id=run.run_id,
+        failure=run.relative(run.path("failure.json")),
+        started_at=document.started_at,
+        finished_at=document.finished_at,
+        exit_code=document.exit_code,
+        message=document.message,
+    )
 
 
 def read(run: Run) -> Manifest:

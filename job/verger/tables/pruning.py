@@ -53,6 +53,8 @@ _HALF_WRITTEN = re.compile(
 def prune_runs(storage: Storage, output: str, keep: int) -> dict[str, int]:
     """Remove all but the newest finished runs, and unfinished ones that are over two days old.
 
+    Of a failed run that a pointer in ``names/`` tells of, its failure.json stays for as long as the pointer does.
+
     Parameters
     ----------
     storage : Storage
@@ -68,7 +70,8 @@ def prune_runs(storage: Storage, output: str, keep: int) -> dict[str, int]:
         How many ``runs`` and how many ``unfinished`` runs were removed.
     """
     found = list(runs.run_ids(storage, output))
-    pointed = _pointed_at(storage, output)
+    names = _names(storage, output)
+    pointed = _pointed_at(storage, output, names)
     # A run id tells the second: of runs that started in one, those that a pointer names are the newest.
     finished = sorted((run_id for run_id, done in found if done), key=lambda run_id: (run_id[:16], run_id in pointed))
     before = f"{datetime.now(UTC) - _UNFINISHED_AGE:%Y%m%dT%H%M%SZ}"
@@ -77,11 +80,22 @@ def prune_runs(storage: Storage, output: str, keep: int) -> dict[str, int]:
     old = sorted(set(finished) - kept - _standing_for(storage, output, kept))
     for folder in ("features", "rejects"):
         _remove_half_written(storage, join(output, folder), before)
+    failed = {failure.run_id for name in names if (failure := runs.latest_failure(storage, output, name))}
+    for run_id in failed.intersection(unfinished):
+        _reduce_to_failure(Run(output, run_id, storage))
+    unfinished = [run_id for run_id in unfinished if run_id not in failed]
     for run_id in old + unfinished:
         run = Run(output, run_id, storage)
         storage.delete(run.path("manifest.json"))  # first: readers trust only a run that has one
         storage.delete(run.folder)
     return {"runs": len(old), "unfinished": len(unfinished)}
+
+
+def _reduce_to_failure(run: Run) -> None:
+    """Remove all of a failed run but its failure.json."""
+    below = {run.relative(entry.path).split("/")[2] for entry in run.storage.list(run.folder)}
+    for name in below - {"failure.json"}:
+        run.storage.delete(run.path(name))
 
 
 def _remove_half_written(storage: Storage, root: str, before: str) -> None:
@@ -93,11 +107,15 @@ def _remove_half_written(storage: Storage, root: str, before: str) -> None:
                 storage.delete(root + half)
 
 
-def _pointed_at(storage: Storage, output: str) -> set[str]:
+def _names(storage: Storage, output: str) -> list[str]:
+    """The series of runs that have a pointer."""
     names = join(output, "names")
     files = [entry.path.removeprefix(names + "/") for entry in storage.list(names)] if storage.exists(names) else []
-    found = [file.removesuffix(".json") for file in files if file.endswith(".json")]
-    pointed = [runs.latest(storage, output), *(runs.latest(storage, output, name) for name in found)]
+    return [file.removesuffix(".json") for file in files if file.endswith(".json")]
+
+
+def _pointed_at(storage: Storage, output: str, names: Iterable[str]) -> set[str]:
+    pointed = [runs.latest(storage, output), *(runs.latest(storage, output, name) for name in names)]
     return {run.run_id for run in pointed if run is not None}
 
 

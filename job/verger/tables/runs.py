@@ -1,8 +1,7 @@
-"""The runs of an output: their ids and folders, and the pointers to the latest finished one."""
+"""The runs of an output: their ids and folders, and the pointers to the latest one that finished or failed."""
 
 from __future__ import annotations
 
-import json
 import re
 import secrets
 from collections.abc import Iterator
@@ -10,10 +9,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from verger.errors import NothingToReadError, StoreError
-from verger.jsonable import dump
 from verger.storage.base import Storage
 from verger.storage.stores import Stores
 from verger.storage.uri import canonical, join
+from verger.tables.pointers import FailedRun, Pointer, moved, with_failure
 
 _RUN_ID = re.compile(r"^\d{8}T\d{6}Z-.+-[0-9a-f]{6}$")
 
@@ -106,19 +105,9 @@ def point_at(run: Run, started_at: str, *pointers: str) -> None:
     *pointers : str
         Canonical paths of the files.
     """
-    pointer = {
-        "run_id": run.run_id,
-        "manifest": run.relative(run.path("manifest.json")),
-        "started_at": started_at,
-    }
-
-    def forward(present: bytes | None) -> bytes | None:
-        if present is not None and _started_at(present) >= pointer["started_at"]:
-            return None
-        return dump(pointer)
-
+    pointer = Pointer(run_id=run.run_id, manifest=run.relative(run.path("manifest.json")), started_at=started_at)
     for path in pointers:
-        run.storage.update(path, forward)
+        run.storage.update(path, lambda present: moved(present, pointer))
 
 
 def point_latest(run: Run, name: str, started_at: str) -> None:
@@ -133,14 +122,28 @@ def point_latest(run: Run, name: str, started_at: str) -> None:
     started_at : str
         As for `point_at`.
     """
-    point_at(run, started_at, join(run.output, "latest.json"), join(run.output, "names", f"{name}.json"))
+    point_at(run, started_at, join(run.output, "latest.json"), _of_name(run.output, name))
 
 
-def _started_at(pointer: bytes) -> str:
-    try:
-        return str(json.loads(pointer)["started_at"])
-    except (ValueError, KeyError, TypeError):  # a damaged pointer is replaced
-        return ""
+def point_at_failure(run: Run, name: str, failed: FailedRun) -> None:
+    """Let names/<name>.json tell of a failed run, unless a run of this name that started later finished or failed.
+
+    The finished run that it points at stays. A run that starts later and finishes replaces both.
+
+    Parameters
+    ----------
+    run : Run
+        It has a failure.json.
+    name : str
+        Of the series of runs.
+    failed : FailedRun
+        What is told of it.
+    """
+    run.storage.update(_of_name(run.output, name), lambda present: with_failure(present, failed))
+
+
+def _of_name(output: str, name: str) -> str:
+    return join(output, "names", f"{name}.json")
 
 
 def latest(storage: Storage, output: str, name: str | None = None) -> Run | None:
@@ -158,19 +161,51 @@ def latest(storage: Storage, output: str, name: str | None = None) -> Run | None
     Returns
     -------
     Run or None
-        None where there is none yet.
+        None where there is none yet, also where runs have failed.
 
     Raises
     ------
     StoreError
         The pointer is damaged.
     """
-    path = join(output, "names", f"{name}.json") if name else join(output, "latest.json")
+    pointer = _pointer(storage, _of_name(output, name) if name else join(output, "latest.json"))
+    if pointer is None or pointer.run_id is None:
+        return None
+    return Run(output, pointer.run_id, storage)
+
+
+def latest_failure(storage: Storage, output: str, name: str) -> FailedRun | None:
+    """The failed run of a series that started last, if no run that started later has finished.
+
+    Parameters
+    ----------
+    storage : Storage
+        The store that holds the output.
+    output : str
+        Canonical folder.
+    name : str
+        Of the series of runs.
+
+    Returns
+    -------
+    FailedRun or None
+        As `point_at_failure` has written it.
+
+    Raises
+    ------
+    StoreError
+        The pointer is damaged.
+    """
+    pointer = _pointer(storage, _of_name(output, name))
+    return pointer.failed if pointer else None
+
+
+def _pointer(storage: Storage, path: str) -> Pointer | None:
     if not storage.exists(path):
         return None
     try:
-        return Run(output, str(json.loads(storage.read(path))["run_id"]), storage)
-    except (ValueError, KeyError, TypeError):
+        return Pointer.model_validate_json(storage.read(path))
+    except ValueError:
         raise StoreError(f"{path} is not a pointer to a run", "Delete it: the next run writes it again") from None
 
 

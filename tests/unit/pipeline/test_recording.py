@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 from dataclasses import replace
@@ -13,7 +14,7 @@ import pyarrow as pa
 import pytest
 
 from verger.config import RunConfig
-from verger.errors import DoesNotFitError, InterruptedRunError, StoreError
+from verger.errors import DoesNotFitError, InterruptedRunError, NothingToReadError, StoreError
 from verger.photographs.difference import LOCATION
 from verger.photographs.inventory import SCHEMA
 from verger.pipeline.recording import Recorder
@@ -22,6 +23,7 @@ from verger.progress import Progress
 from verger.residency.guard import Residency
 from verger.spool import Spool, spool
 from verger.storage.stores import Stores
+from verger.tables import manifest, runs
 from verger.tables.changes import PENDING, Changes, Input
 from verger.tables.rejections import PLACED
 from verger.tables.runs import new_run
@@ -137,6 +139,47 @@ class TestFailures:
         (tmp_path / "out").write_text("a file in place of the folder")
         with pytest.raises(StoreError, match="first"), Recorder(job).failures():
             raise StoreError("first", "")
+
+    def test_the_name_of_the_run_leads_to_the_failure(self, job: Job) -> None:
+        with pytest.raises(StoreError), Recorder(job).failures():
+            raise StoreError("the store refuses", "Grant it")
+        told = runs.latest_failure(job.run.storage, job.run.output, job.config.name)
+        assert told is not None and told.message == "the store refuses. Grant it."
+        assert json.loads(Path(job.run.output, told.failure).read_text()) == recorded(job)
+
+    def test_what_a_name_tells_has_no_secrets(self, job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("AWS_SESSION_TOKEN", "Tn5Rb1Ly8Hd4Mf6Js2Gc")
+        with pytest.raises(KeyError), Recorder(job).failures():
+            raise KeyError("x-amz-security-token: Tn5Rb1Ly8Hd4Mf6Js2Gc")
+        told = Path(job.run.output, "names", f"{job.config.name}.json").read_text()
+        assert "x-amz-security-token: ***" in told and "Tn5Rb1Ly8Hd4Mf6Js2Gc" not in told
+
+    def test_a_name_that_cannot_be_written_hides_neither_the_failure_nor_its_record(self, job: Job) -> None:
+        Path(job.run.output).mkdir()
+        Path(job.run.output, "names").write_text("a file in place of the folder")
+        with pytest.raises(StoreError, match="first"), Recorder(job).failures():
+            raise StoreError("first", "")
+        assert recorded(job)["message"] == "first."
+        assert not job.stores.fail_fast.is_set()
+
+    def test_what_was_not_begun_leaves_nothing(self, job: Job) -> None:
+        recorder = Recorder(job)
+        with pytest.raises(NothingToReadError), recorder.failures(NothingToReadError):
+            raise NothingToReadError("no photograph", "Check --input")
+        assert not Path(job.run.output).exists()
+        with pytest.raises(StoreError), recorder.failures(NothingToReadError):
+            raise StoreError("the store refuses", "Grant it")
+        assert recorded(job)["exit_code"] == 4
+
+    def test_a_name_leads_to_no_failure_that_is_not_there(self, job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+        def full(*_: object) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")  # not translated, as of no storage
+
+        monkeypatch.setattr(manifest, "record_failure", full)
+        with pytest.raises(StoreError, match="first"), Recorder(job).failures():
+            raise StoreError("first", "")
+        assert not Path(job.run.output, "names").exists()
+        assert not job.stores.fail_fast.is_set()
 
     def test_a_stage_is_timed_also_where_it_fails(self, job: Job) -> None:
         def failing() -> None:

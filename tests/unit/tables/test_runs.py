@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import threading
 from datetime import UTC, datetime, timedelta
+from itertools import permutations
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +18,7 @@ from verger.storage.local import LocalStorage
 from verger.storage.stores import Stores
 from verger.tables import manifest, runs
 from verger.tables.manifest import Failure, Manifest
+from verger.tables.pointers import FailedRun
 from verger.tables.runs import Run
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
@@ -26,6 +31,28 @@ def finished(output: Path, minutes: float = 0, name: str = "verger") -> Run:
     manifest.publish(run, Manifest.model_validate(document))
     runs.point_latest(run, name, timestamp(started_at))
     return run
+
+
+def failed(output: Path, minutes: float = 0, name: str = "verger") -> Run:
+    started_at = NOON + timedelta(minutes=minutes)
+    run = runs.new_run(LocalStorage(), str(output), name, started_at)
+    document = Failure.model_validate(recorded("failure-0.1.0") | {"started_at": timestamp(started_at)})
+    manifest.record_failure(run, document)
+    runs.point_at_failure(run, name, manifest.failed_run(run, document))
+    return run
+
+
+def named(output: Path, name: str = "verger") -> dict[str, Any]:
+    document: dict[str, Any] = json.loads((output / "names" / f"{name}.json").read_text())
+    return document
+
+
+def failure(output: Path) -> FailedRun | None:
+    return runs.latest_failure(LocalStorage(), str(output), "verger")
+
+
+def latest(output: Path) -> Run | None:
+    return runs.latest(LocalStorage(), str(output), "verger")
 
 
 def test_every_attempt_has_its_own_id() -> None:
@@ -71,3 +98,118 @@ def test_finished_runs_have_a_manifest(tmp_path: Path) -> None:
     died = runs.new_run(LocalStorage(), str(tmp_path), "verger", NOON + timedelta(minutes=1))
     manifest.record_failure(died, Failure.model_validate(recorded("failure-0.1.0")))
     assert list(runs.run_ids(LocalStorage(), str(tmp_path))) == [(done.run_id, True), (died.run_id, False)]
+
+
+class TestFailures:
+    def test_the_name_of_a_series_leads_to_the_failure_of_its_first_run(self, tmp_path: Path) -> None:
+        died = failed(tmp_path)
+        told = named(tmp_path)
+        assert (told["run_id"], told["manifest"]) == (None, None)
+        record = json.loads((tmp_path / told["failed"]["failure"]).read_text())
+        assert told["failed"] == {
+            "run_id": died.run_id,
+            "failure": f"runs/{died.run_id}/failure.json",
+            "started_at": timestamp(NOON),
+            **{key: record[key] for key in ("finished_at", "exit_code", "message")},
+        }
+        assert latest(tmp_path) is None
+        assert not (tmp_path / "latest.json").exists()
+        with pytest.raises(NothingToReadError, match="an output with a finished run"):
+            runs.find(str(tmp_path), Stores())
+
+    def test_a_failure_leaves_the_latest_finished_run_in_its_place(self, tmp_path: Path) -> None:
+        good = finished(tmp_path)
+        before, newest = named(tmp_path), (tmp_path / "latest.json").read_bytes()
+        died = failed(tmp_path, minutes=1)
+        after = named(tmp_path)
+        assert after.pop("failed")["run_id"] == died.run_id
+        assert after == before
+        assert (tmp_path / "latest.json").read_bytes() == newest
+        assert latest(tmp_path) == runs.find(str(tmp_path), Stores()) == good
+
+    def test_the_next_run_that_finishes_removes_the_failure(self, tmp_path: Path) -> None:
+        failed(tmp_path)
+        good = finished(tmp_path, minutes=1)
+        assert latest(tmp_path) == good
+        assert named(tmp_path).keys() == {"run_id", "manifest", "started_at"}
+
+    def test_each_name_has_its_own_failure(self, tmp_path: Path) -> None:
+        finished(tmp_path, 0, "apples")
+        failed(tmp_path, 1, "pears")
+        assert "failed" not in named(tmp_path, "apples")
+
+    @pytest.mark.parametrize("order", [*permutations(range(4))])
+    def test_runs_that_end_in_any_order_leave_the_same_file(self, tmp_path: Path, order: tuple[int, ...]) -> None:
+        ends = [finished, failed, finished, failed]  # by the minute in which they started
+        ended = {minute: ends[minute](tmp_path, minute) for minute in order}
+        told = failure(tmp_path)
+        assert latest(tmp_path) == ended[2]
+        assert told is not None and told.run_id == ended[3].run_id
+
+    @pytest.mark.parametrize("order", [*permutations(range(3))])
+    def test_a_failure_that_is_told_late_does_not_cover_a_later_finished_run(
+        self, tmp_path: Path, order: tuple[int, ...]
+    ) -> None:
+        ends = [failed, failed, finished]
+        ended = {minute: ends[minute](tmp_path, minute) for minute in order}
+        assert (latest(tmp_path), failure(tmp_path)) == (ended[2], None)
+
+    def test_attempts_that_end_at_once_lose_nothing(self, tmp_path: Path) -> None:
+        begin = threading.Barrier(8)
+
+        def end(minute: int) -> None:
+            begin.wait()
+            (failed if minute % 2 else finished)(tmp_path, minute)
+
+        threads = [threading.Thread(target=end, args=(minute,)) for minute in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        told = named(tmp_path)
+        assert (told["started_at"], told["failed"]["started_at"]) == tuple(
+            timestamp(NOON + timedelta(minutes=minute)) for minute in (6, 7)
+        )
+
+    @pytest.mark.parametrize("damaged", ["{", "[]", '"run"', "{}", '{"manifest": "runs/a/manifest.json"}'])
+    def test_a_damaged_pointer_is_not_covered_by_a_failure(self, tmp_path: Path, damaged: str) -> None:
+        path = tmp_path / "names" / "verger.json"
+        path.parent.mkdir()
+        path.write_text(damaged)
+        failed(tmp_path)
+        assert path.read_text() == damaged
+        for read in (latest, failure):
+            with pytest.raises(StoreError, match="names/verger.json is not a pointer to a run"):
+                read(tmp_path)
+        assert finished(tmp_path, minutes=-1) == latest(tmp_path)
+
+    def test_what_cannot_be_read_of_a_failure_gives_way(self, tmp_path: Path) -> None:
+        good = finished(tmp_path)
+        path = tmp_path / "names" / "verger.json"
+        path.write_text(json.dumps(named(tmp_path) | {"failed": "yesterday"}))
+        failed(tmp_path, minutes=1)
+        told = failure(tmp_path)
+        assert told is not None and told.exit_code == recorded("failure-0.1.0")["exit_code"]
+        assert latest(tmp_path) == good
+
+    def test_keys_of_a_newer_version_stay(self, tmp_path: Path) -> None:
+        finished(tmp_path)
+        path = tmp_path / "names" / "verger.json"
+        path.write_text(json.dumps(named(tmp_path) | {"later": 1}))
+        failed(tmp_path, minutes=1)
+        assert named(tmp_path)["later"] == 1
+
+    def test_version_0_1_0_reads_the_run_that_finished_and_replaces_a_file_without_one(self, tmp_path: Path) -> None:
+        def started_at(pointer: dict[str, Any]) -> str:  # as 0.1.0 compares pointers
+            try:
+                return str(pointer["started_at"])
+            except KeyError:
+                return ""
+
+        failed(tmp_path)
+        assert named(tmp_path)["run_id"] is None  # there, so that its prune goes on
+        assert started_at(named(tmp_path)) < timestamp(NOON)
+        good = finished(tmp_path, minutes=1)
+        failed(tmp_path, minutes=2)
+        assert named(tmp_path)["run_id"] == good.run_id
+        assert started_at(named(tmp_path)) == timestamp(NOON + timedelta(minutes=1))

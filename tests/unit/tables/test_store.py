@@ -15,7 +15,7 @@ import pytest
 
 from tests.manifests import recorded
 from tests.spools import spool_of
-from tests.unit.tables.test_runs import finished
+from tests.unit.tables.test_runs import failed, finished
 from verger.errors import NothingToReadError, StoreError
 from verger.spool import Spool
 from verger.storage.base import Entry, Storage
@@ -382,3 +382,19 @@ def test_prune_keeps_the_newest_runs_and_those_of_pointers(tmp_path: Path) -> No
         running.run_id,
     }
     assert not Path(old.folder).exists()
+
+
+def test_prune_keeps_the_failure_that_a_name_leads_to_and_nothing_else_of_it(tmp_path: Path) -> None:
+    other, told = failed(tmp_path, 0), failed(tmp_path, 1)
+    for run in (other, told):
+        for file in ("rejected/part-0.parquet", "snapshot/.hidden", "projection.csv"):
+            path = Path(run.path(file))
+            path.parent.mkdir(exist_ok=True)
+            path.write_text("of photographs that may have to be erased")
+    assert prune_runs(LocalStorage(), str(tmp_path), 1) == {"runs": 0, "unfinished": 1}
+    assert not Path(other.folder).exists()
+    assert [path.name for path in Path(told.folder).iterdir()] == ["failure.json"]
+    assert prune_runs(LocalStorage(), str(tmp_path), 1) == {"runs": 0, "unfinished": 0}
+    finished(tmp_path, 2)
+    assert prune_runs(LocalStorage(), str(tmp_path), 1) == {"runs": 0, "unfinished": 1}
+    assert not Path(told.folder).exists()
