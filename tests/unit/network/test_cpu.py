@@ -25,10 +25,29 @@ def test_a_cpu_without_bf16_warns_of_bfloat16(flags: str) -> None:
     assert "--precision float32" in warning and "\n" not in warning
 
 
-@pytest.mark.parametrize("flags", [f"{AVX512} avx512_bf16", f"{AVX512} amx_bf16 amx_tile"])
-def test_a_cpu_with_bf16_warns_of_nothing(flags: str) -> None:
-    assert precision_warning("bfloat16", cpuinfo(flags), {}) == ""
-    assert precision_warning("bfloat16", cpuinfo(flags), {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE_AMX"}) == ""
+@pytest.mark.parametrize(
+    ("flags", "model"),
+    [(f"{AVX512} avx512_bf16", "AMD EPYC"), (f"{AVX512} avx512_bf16 amx_bf16 amx_tile", "Intel(R) Xeon")],
+)
+def test_a_cpu_with_bf16_warns_of_nothing(flags: str, model: str) -> None:
+    assert precision_warning("bfloat16", cpuinfo(flags, model), {}) == ""
+    assert precision_warning("bfloat16", cpuinfo(flags, model), {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE_AMX"}) == ""
+
+
+def test_bf16_of_intel_without_amx_is_slower_than_float32() -> None:
+    """As in virtual machines whose host keeps AMX for itself."""
+    said = cpuinfo(f"{AVX512} avx512_bf16")
+    warning = precision_warning("bfloat16", said, {})
+    assert warning.startswith(
+        "bfloat16 is slower than float32 on a CPU (Intel(R) Xeon(R) CPU E5) that has bf16 but no AMX"
+    )
+    assert "--precision float32 is about 1.3 times as fast on it" in warning
+    found = Cpu.read(said, {})
+    assert "but no AMX: about 1.3 times slower than float32" in found.describe()
+    assert found.multiplications_per_s("float32") == pytest.approx(1.3 * found.multiplications_per_s("bfloat16"))
+    amx, off = cpuinfo(f"{AVX512} avx512_bf16 amx_bf16"), {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE_BF16"}
+    assert precision_warning("bfloat16", amx, {}) == ""
+    assert precision_warning("bfloat16", amx, off) == warning
 
 
 @pytest.mark.parametrize(
@@ -101,7 +120,7 @@ def test_an_arm_cpu_without_bf16_warns_of_bfloat16() -> None:
 
 
 def test_a_cpu_with_less_multiplies_slower_and_an_unknown_one_as_the_benchmark() -> None:
-    full, avx512, avx2 = (Cpu.read(cpuinfo(flags), {}) for flags in (f"{AVX512} avx512_bf16", AVX512, AVX2))
+    full, avx512, avx2 = (Cpu.read(cpuinfo(flags, "AMD EPYC"), {}) for flags in (f"{AVX512} avx512_bf16", AVX512, AVX2))
     float32 = [one.multiplications_per_s("float32") for one in (full, avx512, avx2)]
     bfloat16 = [one.multiplications_per_s("bfloat16") for one in (full, avx512, avx2)]
     assert float32[0] == float32[1] > float32[2] > bfloat16[2]
