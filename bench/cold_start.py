@@ -4,8 +4,8 @@
 
 Processes of their own, which take turns:
 
-- **interpreter**, **usual session**, **whole tensorflow**: Python alone; a SparkSession until it has started, whose JVM
-  loads its classes; what ``import tensorflow`` takes: beside these the others are judged;
+- **interpreter**, **unprepared session**, **whole tensorflow**: Python alone; a SparkSession until it has started, as
+  without `verger prepare`; what ``import tensorflow`` takes: beside these the others are judged;
 - **session**, **tensorflow**: a SparkSession as Verger starts it, after `verger prepare` where that was called; what a
   worker imports of TensorFlow;
 - **first**: `verger run` over ``--photographs``, until the line that shows the first of them. Its lines have the
@@ -41,7 +41,7 @@ SESSION = (
 )
 ALONE = {
     "interpreter": UP,
-    "usual session": f"from verger.spark import class_archive; class_archive.options = lambda s3: []; {SESSION}",
+    "unprepared session": f"from verger.spark import class_archive; class_archive.options = lambda *_: []; {SESSION}",
     "session": SESSION,
     "tensorflow": f"import verger.network.operations; {UP}",
     "whole tensorflow": f"import tensorflow; {UP}",
@@ -165,7 +165,8 @@ def timeline(said: list[tuple[float, dict[str, Any]]], marks: list[str], began: 
 
     for line in marks:
         at, process, what = line.split(" ", 2)
-        who = "driver" if int(process) == driver else "first worker"
+        forks = what.startswith(("starts", "imports", "has imported"))  # workers are forked after that
+        who = "driver" if int(process) == driver else "the workers' parent process" if forks else "first worker"
         happened(f"{who} {what}", float(at) - began)
     for second, event in said:
         if event["event"] == "stage":

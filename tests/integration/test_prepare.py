@@ -9,20 +9,28 @@ import pytest
 import verger
 from tests.integration.runs import finished, photographs
 from tests.integration.runs import verger as start
+from verger.spark import class_archive
 
 # The archives are in the folder of the test, not in the environment of this Python. As the JVM of a run ends, a file
 # tells what it has mapped.
 APART = """
 from pathlib import Path
 from verger.spark import class_archive, jvm
-def place(s3=False, folder=Path.cwd()):
-    return folder / "archives" / f"classes{'-s3' * s3}.jsa"
+def folder(here=Path.cwd()):
+    return here / "archives"
 stop = jvm.stop
 def told(gateway):
     Path("mapped").write_text(Path("/proc", str(gateway.proc.pid), "maps").read_text())
     stop(gateway)
-class_archive.place, jvm.stop = place, told
+class_archive.folder, jvm.stop = folder, told
 """
+
+
+def archive_in(folder: Path) -> Path:
+    """The archive that a run without S3 takes, were the archives there."""
+    place = class_archive.place()
+    assert place is not None
+    return folder / "archives" / place.name
 
 
 def arguments(place: Path) -> list[str]:
@@ -32,11 +40,14 @@ def arguments(place: Path) -> list[str]:
 @pytest.mark.slow
 def test_a_prepared_machine_starts_spark_from_the_archive(tmp_path: Path) -> None:
     photographs(tmp_path / "in", 12)
+    (tmp_path / "archives").mkdir()
+    (tmp_path / "archives" / "spark-classes-of-another-java.jsa").touch()
     code, stderr, lines = finished(start("prepare", inject=APART, cwd=tmp_path), timeout=500)
     assert code == 0, stderr
-    archive = tmp_path / "archives" / "classes.jsa"
+    archive = archive_in(tmp_path)
     assert lines[-1]["event"] == "done"
     assert lines[-1]["bytes"] >= archive.stat().st_size > 50e6
+    assert not (archive.parent / "spark-classes-of-another-java.jsa").exists()
     assert all(path.suffix == ".jsa" for path in archive.parent.iterdir())
 
     code, stderr, _ = finished(start(*arguments(tmp_path), inject=APART, cwd=tmp_path))
@@ -52,7 +63,7 @@ def test_a_prepared_machine_starts_spark_from_the_archive(tmp_path: Path) -> Non
 def test_an_archive_that_does_not_fit_is_left_out(tmp_path: Path, damage: bytes) -> None:
     photographs(tmp_path / "in", 12)
     (tmp_path / "archives").mkdir()
-    (tmp_path / "archives" / "classes.jsa").write_bytes(damage)
+    archive_in(tmp_path).write_bytes(damage)
     code, stderr, _ = finished(start(*arguments(tmp_path), inject=APART, cwd=tmp_path))
     assert code == 0, stderr
     assert "archives" not in (tmp_path / "mapped").read_text()

@@ -16,7 +16,8 @@ def test_the_parts_of_the_image_add_up_to_its_size() -> None:
 
 def test_no_other_page_gives_the_size() -> None:
     size = f"{documented_size():,.0f}"
-    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/*.md"), *ROOT.glob("charts/verger/*.md")]
+    pages = {ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/*.md"), *ROOT.glob("charts/verger/*.md")}
+    pages.remove(ROOT / "docs" / "performance.md")  # a run's memory may be as many megabytes
     naming = {
         page.name for page in pages if size in page.read_text() or size.replace(",", "") + " MB" in page.read_text()
     }

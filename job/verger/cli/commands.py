@@ -234,7 +234,7 @@ def prepare(config: CommandSettings) -> None:
     """Keep the classes of Spark ready on this machine, so that each run starts seconds sooner.
 
     It takes a minute, and 400 MB in the environment of this Python. Run it again after an update of Java or Verger:
-    until then Spark starts as it does without.
+    until then Spark starts as it does without it.
     """
     with reporting(config) as progress:
         from verger import pipeline

@@ -37,7 +37,7 @@ BENCHMARK_MULTIPLICATIONS_PER_S = {"float32": 30e9, "bfloat16": 60e9}
 _FLOAT32_WITHOUT_AVX512 = 0.5
 # How many times slower than float32 emulated bfloat16 is: with AVX-512 (31 against 97 photographs/s), and without.
 _EMULATED_WITH_AVX512, _EMULATED_WITHOUT = 3.0, 1.5
-# The same of Intel's bf16 without AMX, as in virtual machines: 198 against 258 photographs/s on two cores.
+# The same of Intel's bf16 without AMX: 198 against 258 photographs/s on two cores of one virtual machine.
 _INTEL_WITHOUT_AMX = 1.3
 
 
@@ -107,7 +107,7 @@ class Cpu:
         """How many times slower than float32 bfloat16 is; 1 where it is not known to be slower."""
         if self.emulates_bfloat16:
             return _EMULATED_WITH_AVX512 if self.uses_avx512 else _EMULATED_WITHOUT
-        return _INTEL_WITHOUT_AMX if "Intel" in self.model and not self.uses_amx else 1.0
+        return _INTEL_WITHOUT_AMX if self.uses_bfloat16 and "Intel" in self.model and not self.uses_amx else 1.0
 
     @property
     def was_measured(self) -> bool:

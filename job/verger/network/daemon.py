@@ -4,8 +4,8 @@ Spark's own daemon imports nothing of what workers need, so that each worker imp
 imports it once, before the first fork: the workers of an executor start together, and their cores have one import to
 do instead of one each. They share the memory of what is imported.
 
-It is a daemon for ``spark.python.daemon.module``. TensorFlow starts no threads before it computes, so it may be
-imported before a fork.
+It is a daemon for ``spark.python.daemon.module``. A process may be forked as long as it has one thread. TensorFlow
+starts none before it computes. PyArrow starts one of jemalloc, which is prepared for forks.
 """
 
 from __future__ import annotations

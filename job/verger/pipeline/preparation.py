@@ -41,18 +41,25 @@ def prepare(progress: Progress) -> tuple[Path, int]:
     if variables.is_submitted():
         raise UsageError("spark-submit has started Spark already", "Call `verger prepare` itself")
     class_archive.require_place()
-    with tempfile.TemporaryDirectory(prefix="verger-") as place:
-        folder = Path(place)
-        classes = folder / "classes.txt"
+    with tempfile.TemporaryDirectory(prefix="verger-") as temporary:
+        classes = Path(temporary, "classes.txt")
         with progress.stage("list", "Listing the classes that Spark loads"):
-            java_home, class_path = _load_classes(folder, classes)
-        class_paths = {False: class_path}
-        if s3a.jars_folder() is not None:
-            class_paths[True] = os.pathsep.join((s3a.class_path(), class_path))
+            java_home, class_path = _load_classes(Path(temporary), classes)
+        class_archive.require_place(java_home)
         with progress.stage("store", "Storing them"):
-            archives = {class_archive.place(s3): text for s3, text in class_paths.items()}
-            written = [class_archive.write(file, classes, java_home, text) for file, text in archives.items()]
-        return class_archive.place().parent, sum(written)
+            written = {}
+            for s3, text in _class_paths(class_path).items():
+                if (file := class_archive.place(s3)) is not None:
+                    written[file] = class_archive.write(file, classes, java_home, text)
+            class_archive.remove_others(set(written))
+    return class_archive.folder(), sum(written.values())
+
+
+def _class_paths(class_path: str) -> dict[bool, str]:
+    """The class path of a run that does not write to S3, and of one that does, where its jars are installed."""
+    if s3a.jars_folder() is None:
+        return {False: class_path}
+    return {False: class_path, True: os.pathsep.join((s3a.class_path(), class_path))}
 
 
 def _load_classes(folder: Path, classes: Path) -> tuple[str, str]:

@@ -90,7 +90,7 @@ def examine(config: DoctorSettings, stale_after: float = 24, fix: bool = False) 
     stores, source, output = Stores(), config.input, config.output
     yield _check("Python", _python)
     yield _check("Variables", _variables)
-    java = _check("Java", _java)
+    java = _check("Java", lambda: _java(config))
     yield java
     residency = _check("Residency", lambda: _residency(stores, config))
     yield residency
@@ -161,20 +161,20 @@ def _python() -> str:
     return version
 
 
-def _java() -> str:
+def _java(config: DoctorSettings) -> str:
     version = java_version()
     machine.require_java(version)
-    return f"{version} ({machine.java_place()}){_archived()}"
+    return f"{version} ({machine.java_place()}){_archived(config)}"
 
 
-def _archived() -> str:
-    """Whether this Java keeps Spark's classes ready, where it may."""
+def _archived(config: DoctorSettings) -> str:
+    """Whether Spark's classes are kept ready for this Java, where they may be."""
     if variables.is_submitted():
         return ""
-    if class_archive.options():
+    kinds = (False, True) if s3a.jars_folder() is not None else (False,)
+    if all(class_archive.options(s3, config.driver_bytes) for s3 in kinds):
         return "; Spark's classes are kept ready"
-    writable = os.access(sys.prefix, os.W_OK)
-    return "; `verger prepare` lets Spark start seconds sooner" if writable else ""
+    return "; `verger prepare` lets Spark start seconds sooner" if class_archive.is_writable() else ""
 
 
 def _variables() -> str:

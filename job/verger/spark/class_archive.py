@@ -1,50 +1,98 @@
 """The classes of Spark's JVM, kept ready in a file, so that Spark starts sooner: Java's class data sharing (CDS).
 
 Half of the time in which Spark starts, and plans its first job, goes into loading and verifying some 17,000 classes.
-Java can map them from a file instead. It checks by itself whether the file was made by the same Java from the same
-jars, and otherwise loads classes as ever. See "Class Data Sharing" in the manual of the ``java`` command.
+Java can map them from a file instead. It refuses a file that another Java made, or that was made for other jars, and
+then does without its own archive, too. So the name of a file tells what it was made for. See "Class Data Sharing" in
+the manual of the ``java`` command.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
+import time
+from contextlib import suppress
 from pathlib import Path
 
 from verger.errors import DoesNotFitError, UsageError
+from verger.redaction import words
+from verger.spark import machine, s3a, variables
 
 _SECONDS = 600.0  # after which the dump is ended; it takes half a minute on two cores
+_LARGEST_HEAP = 32 << 30  # from there on Java's pointers are longer, and no archive fits
+_ABANDONED_S = 3600.0  # age of a file that a dump which was killed has left
+_NO_SPACE = "Unable to write to shared archive|No space left"
+_NO_MEMORY = "OutOfMemoryError|[Ii]nsufficient memory|Could not reserve|Cannot allocate memory"
+_WITHOUT = "Spark starts without it, as before"
 
 
-def place(s3: bool = False) -> Path:
-    """Where an archive is: in the environment of this Python, whose jars it belongs to.
+def folder() -> Path:
+    """Where the archives are: in the environment of this Python, whose jars they belong to."""
+    return Path(sys.prefix, "share", "verger")
+
+
+def place(s3: bool = False) -> Path | None:
+    """The archive for this Java and these jars, whether it is there or not.
 
     Parameters
     ----------
     s3 : bool
-        Whether the jars of S3 are in its class path.
+        Whether the jars of S3 are in the class path.
+
+    Returns
+    -------
+    Path or None
+        None where there is no Java whose files are known.
     """
-    return Path(sys.prefix, "share", "verger", f"spark-classes{'-s3' * s3}.jsa")
+    import pyspark
+
+    home = _java_home()
+    jars = [Path(pyspark.__file__).parent / "jars", *([s3a.jars_folder()] if s3 else [])]
+    digest = hashlib.sha256()
+    try:
+        files = [Path(home or "/", "lib", "server", "libjvm.so")]
+        for jar_folder in filter(None, jars):
+            files += sorted(jar_folder.glob("*.jar"))
+        for file in files:
+            found = file.stat()
+            digest.update(f"{file} {found.st_size} {found.st_mtime_ns}\n".encode(errors="surrogateescape"))
+    except OSError:
+        return None
+    return folder() / f"spark-classes-{digest.hexdigest()[:12]}.jsa"
 
 
-def options(s3: bool = False) -> list[str]:
-    """The options of a JVM that takes its classes from an archive, if there is one.
+def _java_home() -> str | None:
+    """The home of the Java that Spark would start."""
+    home = os.environ.get("JAVA_HOME")
+    java = os.path.join(home, "bin", "java") if home else shutil.which("java")
+    return os.path.dirname(os.path.dirname(os.path.realpath(java))) if java else None
+
+
+def options(s3: bool, heap_bytes: int) -> list[str]:
+    """The options of a JVM that takes its classes from an archive, if there is one for it.
 
     Parameters
     ----------
     s3 : bool
         Whether the jars of S3 are in its class path.
+    heap_bytes : int
+        Its largest heap.
 
     Returns
     -------
     list of str
-        Empty where there is no archive.
+        Empty where there is none.
     """
     file = place(s3)
-    # Java has a list of files here, which this character separates.
-    return [f"-XX:SharedArchiveFile={file}"] if file.is_file() and os.pathsep not in str(file) else []
+    # Java reads a list of files here, which this character separates.
+    if file is None or not file.is_file() or heap_bytes >= _LARGEST_HEAP or os.pathsep in str(file):
+        return []
+    return [f"-XX:SharedArchiveFile={file}", "-Xlog:cds*=off"]
 
 
 def listing_settings(class_list: Path) -> dict[str, str]:
@@ -55,30 +103,40 @@ def listing_settings(class_list: Path) -> dict[str, str]:
     class_list : Path
         The file that is written.
     """
-    return {"spark.driver.defaultJavaOptions": f'"-XX:DumpLoadedClassList={class_list}"'}
+    return {"spark.driver.defaultJavaOptions": machine.quoted(f"-XX:DumpLoadedClassList={class_list}")}
 
 
-def require_place() -> None:
-    """Check that an archive can be written.
+def require_place(java_home: str | None = None) -> None:
+    """Check that an archive can be written, and would be found.
+
+    Parameters
+    ----------
+    java_home : str, optional
+        Of the JVM that Spark has started.
 
     Raises
     ------
     UsageError
-        The environment of this Python belongs to somebody else.
+        The environment of this Python belongs to somebody else, or it is not known which Java Spark starts.
     """
-    folder = place().parent
+    if place() is None or (java_home is not None and os.path.realpath(java_home) != _java_home()):
+        raise UsageError(f"it is not known which Java Spark starts ({machine.java_place()})", "Set JAVA_HOME")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder().mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UsageError(
-            f"{folder}: {error.strerror}", "Install verger into a virtual environment of your own"
-        ) from error
-    if not os.access(folder, os.W_OK):
-        raise UsageError(f"{folder} cannot be written", "Install verger into a virtual environment of your own")
+        raise UsageError(f"{folder()}: {error.strerror}", "Install verger into an environment of your own") from error
+    if not is_writable():
+        raise UsageError(f"{folder()} cannot be written", "Install verger into an environment of your own")
+
+
+def is_writable() -> bool:
+    """Whether this user may write archives."""
+    there = next(parent for parent in (folder(), *folder().parents) if parent.is_dir())
+    return os.access(there, os.W_OK)
 
 
 def write(file: Path, class_list: Path, java_home: str, class_path: str) -> int:
-    """Write an archive, in place of the one that may be there.
+    """Write an archive.
 
     Parameters
     ----------
@@ -103,29 +161,45 @@ def write(file: Path, class_list: Path, java_home: str, class_path: str) -> int:
     DoesNotFitError
         There is too little disk space or memory.
     """
-    made = file.with_name(f".{file.name}.{os.getpid()}")
-    command = [os.path.join(java_home, "bin", "java"), "-Xshare:dump", f"-XX:SharedClassListFile={class_list}"]
-    command += [f"-XX:SharedArchiveFile={made}", "-Xlog:disable", "-Xlog:all=error", "-cp", class_path]
-    try:
-        _dump(command, file)
-        os.replace(made, file)
-    finally:
-        made.unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".spark-classes-", dir=file.parent, ignore_cleanup_errors=True) as made:
+        archive = Path(made, file.name)
+        command = [os.path.join(java_home, "bin", "java"), "-Xshare:dump", f"-XX:SharedClassListFile={class_list}"]
+        command += [f"-XX:SharedArchiveFile={archive}", "-Xlog:disable", "-Xlog:all=error", "-cp", class_path]
+        said = _dump(command, file)
+        if not archive.is_file():
+            raise UsageError(f"{file}: Java has not made it{f': {said}' if said else ''}", _WITHOUT)
+        os.replace(archive, file)
     return file.stat().st_size
 
 
-def _dump(command: list[str], file: Path) -> None:
+def _dump(command: list[str], file: Path) -> str:
+    """Run Java. Returns what it said."""
+    environment = variables.without_spark(os.environ)
     try:
-        done = subprocess.run(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=_SECONDS, errors="replace", check=False
-        )
+        done = subprocess.run(command, capture_output=True, timeout=_SECONDS, check=False, env=environment)
     except subprocess.TimeoutExpired:
-        raise UsageError(
-            f"{file}: Java did not end within {_SECONDS:.0f} s", "Spark starts without it, as before"
-        ) from None
-    if not done.returncode:
-        return
-    said = (done.stdout.strip().splitlines() or [f"exit code {done.returncode}"])[0]
-    if re.search("memory|space", said):
+        raise UsageError(f"{file}: Java did not end within {_SECONDS:.0f} s", _WITHOUT) from None
+    text = (done.stdout + done.stderr).decode(errors="replace")
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith(("Picked up ", "NOTE: "))]
+    said = words(lines[0], 300) if lines else ""
+    if done.returncode and re.search(f"{_NO_SPACE}|{_NO_MEMORY}", text):
         raise DoesNotFitError(f"{file}: {said}", "It takes 200 MB of disk and 1 GB of memory")
-    raise UsageError(f"{file}: Java cannot make it: {said}", "Spark starts without it, as before")
+    if done.returncode:
+        raise UsageError(f"{file}: Java cannot make it: {said or f'exit code {done.returncode}'}", _WITHOUT)
+    return said
+
+
+def remove_others(kept: set[Path]) -> None:
+    """Remove archives of other versions of Java and of the jars, and what a dump that was killed has left.
+
+    Parameters
+    ----------
+    kept : set of Path
+        Archives that stay.
+    """
+    for file in set(folder().glob("spark-classes-*.jsa")) - kept:
+        file.unlink(missing_ok=True)
+    for left in folder().glob(".spark-classes-*"):
+        with suppress(OSError):
+            if time.time() - left.stat().st_mtime > _ABANDONED_S:
+                shutil.rmtree(left)

@@ -69,7 +69,8 @@ _MEMORY = (
     (
         "possible container OOM",  # Kubernetes' exit code 137, in Spark's words
         "executors were killed, as the kernel does where a container's memory is short",
-        "Give them more memory beside the JVM (the chart's executor.memoryOverhead), or fewer cores",
+        "Give them more memory beside the JVM (the chart's executor.memoryOverhead), or fewer cores. They end likewise "
+        "where a node is taken away",
     ),
     ("INVALID_DRIVER_MEMORY", "Spark does not start with so little memory", "Give more --driver-memory"),
     (r"\bMemoryError", "a Python worker ran out of memory", "Give fewer --cores or a smaller --batch-size"),
@@ -90,8 +91,8 @@ _INSTALLATION = (
     ),
     (
         r"EOFException occurred while reading the port number from verger\.",
-        "the process from which Spark forks Python workers ended as it imported verger and TensorFlow",
-        f"`verger doctor` imports TensorFlow, too, and tells what it says. {_PYTHON}",
+        "the process from which Spark forks Python workers ended: it lacks verger, or died as it imported TensorFlow",
+        f"`verger doctor` imports TensorFlow, too, and tells what it says. {_PYTHON}, in the same version",
     ),
     (
         r'Cannot run program "([^"]*)"[^:\n]*: error=(?:2|13), ([^\n]*)',

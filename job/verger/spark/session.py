@@ -165,7 +165,7 @@ def started(
     then : callable, optional
         Called as soon as tasks can run, which is seconds before the session is complete.
     more : mapping of str to str, optional
-        Further settings of Spark.
+        Further settings of Spark; those of a submission come first.
 
     Yields
     ------
@@ -179,14 +179,16 @@ def started(
     """
     buckets = _buckets_of(stores, source, output, settings.event_log)
     s3 = uses_s3(output, settings.event_log)
-    storage = _storage_settings(settings, stores, buckets, s3) | dict(more or {})
+    storage = _storage_settings(settings, stores, buckets, s3)
     if folder is None:
-        conf = _conf_of_submission(settings, storage, buckets if s3 else ())
+        conf = _conf_of_submission(settings, storage, buckets if s3 else (), more or {})
         with _started_session(conf, then, output, settings.event_log) as spark:
             spark.sparkContext.setLogLevel(jvm.log4j_level(settings))  # again, for the executors
             yield spark
         return
-    conf = _conf(SETTINGS | storage | _embedded(settings, folder) | _java_options(folder, buckets, s3))
+    storage |= dict(more or {})
+    java_options = _java_options(folder, buckets, s3, settings.driver_bytes)
+    conf = _conf(SETTINGS | storage | _embedded(settings, folder) | java_options)
     with (
         _started_jvm(conf, settings, folder, cancelled),
         _started_session(conf, then, output, settings.event_log) as spark,
@@ -233,13 +235,16 @@ def in_use(
         yield
 
 
-def _conf_of_submission(settings: SessionSettings, storage: dict[str, str], trusted: Collection[Bucket]) -> SparkConf:
+def _conf_of_submission(
+    settings: SessionSettings, storage: dict[str, str], trusted: Collection[Bucket], more: Mapping[str, str]
+) -> SparkConf:
     """The settings of spark-submit, completed by ours. Its JVM runs already, and gets its log level here."""
     from pyspark import SparkConf, SparkContext
 
     submitted.connect()
     submitted.require_trust_store(trusted)
     conf = SparkConf().setAll(list((SETTINGS | storage).items()))
+    conf.setAll([(name, value) for name, value in more.items() if not conf.contains(name)])
     submitted.add_defaults(conf)
     # Not with spark.log.level: Spark reports that in a line that is not in the format of the log.
     conf._jconf.initializeLogIfNecessary(False)  # type: ignore[union-attr]
@@ -396,9 +401,10 @@ def _embedded(settings: SessionSettings, folder: Path) -> dict[str, str]:
     return found
 
 
-def _java_options(folder: Path, buckets: Collection[Bucket], s3: bool) -> dict[str, str]:
+def _java_options(folder: Path, buckets: Collection[Bucket], s3: bool, heap_bytes: int) -> dict[str, str]:
     """The options of the driver's JVM. Its log configuration and trust store are in ``folder``."""
-    options, class_path = [*map(machine.quoted, class_archive.options(s3)), machine.java_options(folder)], {}
+    options = [*map(machine.quoted, class_archive.options(s3, heap_bytes)), machine.java_options(folder)]
+    class_path = {}
     if s3:
         from verger.spark import s3a
 

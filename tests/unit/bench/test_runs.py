@@ -44,8 +44,8 @@ def test_a_timeline_has_the_first_time_of_everything_in_the_order_of_time() -> N
     assert {what: round(second, 2) for what, second in found.items()} == {
         "driver starts": 0.1,
         "stage `list` begins": 0.5,
-        "first worker starts": 2.0,
-        "first worker has imported TensorFlow": 6.0,
+        "the workers' parent process starts": 2.0,
+        "the workers' parent process has imported TensorFlow": 6.0,
         "first photographs on the screen": 9.5,
     }
     assert list(found.values()) == sorted(found.values())

@@ -225,7 +225,7 @@ def test_s3a_errors_in_a_task_are_translated(fault: str) -> None:
             "org.apache.spark.SparkException: EOFException occurred while reading the port number from "
             "verger.network.daemon's stdout.",
             UsageError,
-            "the process from which Spark forks Python workers ended as it imported verger and TensorFlow.",
+            "the process from which Spark forks Python workers ended: it lacks verger, or died as it imported",
         ),
         (
             'java.io.IOException: Cannot run program "/gone/python": error=2, No such file or directory',
