@@ -56,7 +56,8 @@ def explain(error: Exception, where: str) -> VergerError | None:
     """
     if isinstance(error, boto_errors.ClientError):
         return _explain_response(error, where)
-    if isinstance(error, RecursionError):  # botocore repeats a request while redirects name no region
+    # botocore repeats a request while redirects name no region. It may end in a part of it that wraps all errors.
+    if isinstance(error, RecursionError) or "maximum recursion depth exceeded" in str(error):
         return StoreError(f"{where}: the endpoint only redirects requests", "Check --endpoint-url: http: or https:")
     if isinstance(error, boto_errors.ConfigParseError):
         return _explain_file(error)
