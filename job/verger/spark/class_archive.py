@@ -68,8 +68,7 @@ def place(s3: bool = False) -> Path | None:
 
 def _java_home() -> str | None:
     """The home of the Java that Spark would start."""
-    home = os.environ.get("JAVA_HOME")
-    java = os.path.join(home, "bin", "java") if home else shutil.which("java")
+    java = machine.java_program()
     return os.path.dirname(os.path.dirname(os.path.realpath(java))) if java else None
 
 

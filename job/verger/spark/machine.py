@@ -39,14 +39,18 @@ def java_version() -> int | None:
 
 def _said_by_java(*options: str) -> str:
     """What Java says to some options; nothing where there is none that works."""
-    home = os.environ.get("JAVA_HOME")
-    java = os.path.join(home, "bin", "java") if home else shutil.which("java")
     environment = variables.without_spark(os.environ)
     try:
-        command = [java or "java", *options]
+        command = [java_program() or "java", *options]
         return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, env=environment).stderr
     except (OSError, subprocess.SubprocessError):
         return ""
+
+
+def java_program() -> str | None:
+    """Path of the Java that Spark would start; None where there is none."""
+    home = os.environ.get("JAVA_HOME")
+    return os.path.join(home, "bin", "java") if home else shutil.which("java")
 
 
 def java_place() -> str:
