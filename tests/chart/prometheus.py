@@ -55,19 +55,19 @@ Gauges = dict[str, Metric]
 """The gauges of a driver, by their names without what Spark puts around ``photographs_NAME``."""
 
 
-def read_driver(folder: Path) -> Gauges:
-    """Start a driver by spark-submit, and read the gauges that it serves."""
+def read_driver(folder: Path) -> str:
+    """Start a driver by spark-submit, and read what it serves."""
     program, page = folder / "driver.py", folder / "page"
     program.write_text(DRIVER)
-    local = ("spark.master=local[1]", "spark.driver.bindAddress=127.0.0.1", "spark.driver.host=127.0.0.1")
-    settings = [part for setting in local for part in ("--conf", setting)]
+    here = ("spark.driver.bindAddress=127.0.0.1", "spark.driver.host=127.0.0.1", "spark.ui.port=0")
+    settings = [part for setting in ("spark.master=local[1]", *here) for part in ("--conf", setting)]
     command = [str(Path(sys.executable).with_name("spark-submit")), *settings, str(program), PATH, str(page)]
     paths = filter(None, (str(ROOT / "job"), os.environ.get("PYTHONPATH")))
     environment = {name: value for name, value in os.environ.items() if not name.startswith("VERGER_")}
     environment |= {"PYTHONPATH": os.pathsep.join(paths), "PYSPARK_PYTHON": sys.executable}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
-    return gauges(page.read_text())
+    return page.read_text()
 
 
 def gauges(page: str) -> Gauges:
@@ -123,6 +123,13 @@ class Promtool:
     def check(self, groups: list[Object]) -> None:
         """Assert that Prometheus takes these groups of rules."""
         self._succeed("check", "rules", "--lint-fatal", self._write("rules.yml", {"groups": groups}))
+
+    def read(self, page: str) -> None:
+        """Assert that Prometheus can read this answer. That promtool dislikes names, which Spark chose, is no error."""
+        done = subprocess.run(
+            (self.program, "check", "metrics"), input=page, capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode in (0, 3), done.stderr
 
     def test(self, groups: list[Object], series: list[Object], **tests: Iterable[Object]) -> None:
         """Assert that rules and queries give on the series of `read_every` what the tests say."""

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.chart.conftest import CHART, NAMESPACE, RELEASE, Helm, Object, Objects, merge_values
-from tests.chart.prometheus import PATH, Gauges, Labels, Promtool, Value, read_driver, read_every, target_labels
+from tests.chart.prometheus import PATH, Gauges, Labels, Promtool, Value, gauges, read_driver, read_every, target_labels
 from tests.chart.test_monitoring import MONITORED
 
 pytestmark = pytest.mark.required_in_ci
@@ -48,9 +48,15 @@ SHOWN = {
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Gauges:
-    """The gauges of a real driver."""
+def page(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """What a real driver answers to Prometheus."""
     return read_driver(tmp_path_factory.mktemp("driver"))
+
+
+@pytest.fixture(scope="module")
+def served(page: str) -> Gauges:
+    """The gauges of that driver."""
+    return gauges(page)
 
 
 @pytest.fixture
@@ -94,6 +100,10 @@ def test_the_driver_serves_what_it_should_where_prometheus_is_told_to_read(helm3
     (endpoint,) = helm3.render(MONITORED).one("PodMonitor")["spec"]["podMetricsEndpoints"]
     assert endpoint["path"] == PATH
     assert served.keys() == HEALTHY.keys()
+
+
+def test_prometheus_can_read_the_drivers_answer(promtool: Promtool, page: str) -> None:
+    promtool.read(page)
 
 
 @pytest.mark.parametrize("cron", ["", "@daily"])
