@@ -121,7 +121,7 @@ chart: .venv/.installed ## Make the chart's schema and README from the settings,
 
 schemas: build/schemas/.made ## Make the schemas by which tests judge the chart, from Kubernetes' Go modules
 
-programs: .programs/.built ## Build the programs of tests and lint that are not on the PATH, by Go and a C compiler; minutes
+programs: .programs/.built ## Get the programs of tests and lint that are not on the PATH, mostly by Go and a C compiler; minutes
 
 kind: ## A run on Kubernetes on this machine: kind, operator, store, photographs, image, chart; reuses what is there
 	@scripts/kind up

@@ -76,6 +76,8 @@ REFUSED = [
     ("metrics.podMonitor.enabled", True, "metrics.podMonitor.enabled: needs metrics.enabled"),
     ("metrics.prometheusRule.enabled", True, "metrics.prometheusRule.enabled: needs metrics.enabled"),
     ("metrics.podMonitor.interval", "15", "/metrics/podMonitor/interval"),
+    ("metrics.podMonitor.interval", "5m", "/metrics/podMonitor/interval"),  # an alert would fire on a healthy run
+    ("metrics.podMonitor.interval", "121s", "/metrics/podMonitor/interval"),
     # what belongs together
     ("command", "delete", "/command"),
     ("command", "project", "fittedRun: is required"),
