@@ -15,6 +15,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib import import_module
 
+# Bytes that a worker may keep before it sends them. What it returns is a few bytes a batch. These tell the driver how
+# far the worker is, so they are sent at once.
+_BUFFER = "64"
 _IMPORTED = ("pyspark.worker", "verger.network.graph", "verger.network.worker")
 
 
@@ -25,6 +28,7 @@ def main() -> None:
             import_module(module)
     from pyspark.daemon import manager
 
+    os.environ["SPARK_BUFFER_SIZE"] = _BUFFER
     manager()
 
 

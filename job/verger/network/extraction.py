@@ -22,10 +22,10 @@ from verger.photographs.inventory import SCHEMA
 from verger.spark.failures import crash_message, worker_lost
 from verger.spark.jobs import cancel_jobs_until
 from verger.spark.live_rows import LiveRows
-from verger.spark.session import write_parquet
 from verger.spool import Spool
 from verger.storage.buckets import Bucket
-from verger.tables.schemas import REJECTED
+from verger.tables.parts import COUNTED, CountedPartWriter
+from verger.tables.schemas import FEATURES, REJECTED
 from verger.tables.store import FeatureStore
 
 if TYPE_CHECKING:
@@ -42,12 +42,6 @@ _MAX_WORKER_CRASHES = 10
 _REPORT_S = 0.25
 _WAVE = "{:05d}"
 _FIRST_WAVE = _WAVE.format(0)
-
-# schemas.FEATURES in Spark's notation.
-FEATURES_DDL = (
-    "path string, label string, split string, version string, sha256 string, size bigint, "
-    "width int, height int, features array<float>, extracted_at timestamp"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +116,7 @@ class Extraction:
     network : Network
         Broadcast to the executors.
     store : FeatureStore
-        Each wave becomes a directory of its own in it, so a crash loses at most the waves in flight.
+        Each wave becomes a folder in it, and each task a file, so a crash loses at most the tasks in flight.
     run_id : str
         Begins the names of these directories.
     config : ExtractionSettings
@@ -236,7 +230,7 @@ class Extraction:
             self._warn(warning)
 
     def _cancel(self, waves: list[Future[WaveResult]]) -> None:
-        """Cancel all waves. Spark removes the files of a cancelled job."""
+        """Cancel all waves. What their finished tasks have written stays."""
         self._cancelled.set()
         for wave in waves:
             wave.cancel()
@@ -264,10 +258,10 @@ class Extraction:
         try:
             return self._run_job(name, photographs)
         except Exception as error:
-            self._store.discard(self._run_id, name)
             if self._cancelled.is_set() or not worker_lost(error):
-                raise
+                raise  # what finished tasks have written is known to the next run
             crash = crash_message(error)
+            self._store.discard(self._run_id, name)
         if photographs.num_rows == 1:
             return self._reject_crash(name, photographs, crash)
         middle = photographs.num_rows // 2
@@ -282,8 +276,8 @@ class Extraction:
         try:
             self._spark.sparkContext.setJobDescription(_description(name))  # in Spark's UI, too
             partitioned = self._partitioned(name, photographs)
-            features = self._spark.createDataFrame(partitioned).mapInArrow(self._extractor(processed), FEATURES_DDL)
-            write_parquet(features, self._store.spark_folder(self._run_id, name))
+            counted = self._spark.createDataFrame(partitioned).mapInArrow(self._writer(name, processed), COUNTED)
+            counted.write.format("noop").mode("overwrite").save()
         except BaseException:
             with self._lock:  # the halves of a failed wave are counted instead of it
                 del self._in_flight[name]
@@ -323,9 +317,9 @@ class Extraction:
             self._rejected += rejected.num_rows
         return WaveResult(total - rejected.num_rows, rejected)
 
-    def _extractor(self, processed: Accumulator[Processed]) -> Extractor:
+    def _writer(self, wave: str, processed: Accumulator[Processed]) -> CountedPartWriter:
         network, config = self._network, self._config
-        return Extractor(
+        extractor = Extractor(
             frozen=self._frozen,
             fingerprint=network.fingerprint,
             dimension=network.dimension,
@@ -340,3 +334,5 @@ class Extraction:
             warnings=self._warnings,
             loaded=self._loaded,
         )
+        folder = self._store.wave_folder(self._run_id, wave)
+        return CountedPartWriter(extractor, FEATURES, folder, "part", self._buckets)
