@@ -54,7 +54,7 @@ def write_part(
 def _written(
     storage: Storage, path: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch]
 ) -> Iterator[pa.RecordBatch]:
-    """Write batches as one file, about _GROUP_BYTES a row group, and yield each. After the last one the file appears."""
+    """Write batches as one file, and yield each. Row groups have about _GROUP_BYTES. The file appears at the end."""
     with storage.stream(path) as file, pq.ParquetWriter(file, schema, **_settings(schema)) as writer:
         waiting: list[pa.RecordBatch] = []
         for batch in batches:
