@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
@@ -9,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -60,8 +62,11 @@ class WaveResult:
     rejected: pa.Table
 
 
-def partition_round_robin(photographs: pa.Table, partitions: int) -> pa.Table:
+def partition_round_robin(photographs: pa.Table, partitions: int, batch_size: int) -> pa.Table:
     """Distribute photographs over partitions in turn, the largest first, so that each has large and small ones.
+
+    Partitions consist of whole batches, as far as there are enough: the rest of a batch is padding, which is computed
+    as well.
 
     Spark makes a task of each chunk of the table, without a shuffle. After a shuffle, adaptive execution might merge
     all partitions into one task, and a lost executor would lose its part of the shuffle.
@@ -72,6 +77,8 @@ def partition_round_robin(photographs: pa.Table, partitions: int) -> pa.Table:
         Columns of the inventory; at least one row.
     partitions : int
         How many, at least 1.
+    batch_size : int
+        Photographs of a batch.
 
     Returns
     -------
@@ -79,7 +86,9 @@ def partition_round_robin(photographs: pa.Table, partitions: int) -> pa.Table:
         The same rows, one chunk per partition; fewer chunks if there are fewer rows.
     """
     by_size = photographs.sort_by([("size", "descending"), ("path", "ascending")])
-    parts = [by_size.take(pa.array(range(first, by_size.num_rows, partitions))) for first in range(partitions)]
+    shares = max(partitions, math.ceil(by_size.num_rows / batch_size))  # of at most a batch each
+    partition = np.arange(by_size.num_rows) % shares % partitions
+    parts = [by_size.filter(pa.array(partition == number)) for number in range(partitions)]
     return pa.Table.from_batches([part.combine_chunks().to_batches()[0] for part in parts if part.num_rows])
 
 
@@ -288,8 +297,9 @@ class Extraction:
         """A chunk for each task. The first tasks of a run are small, so that its first photographs appear at once."""
         first, count = task_counts(photographs.num_rows, self._cores, self._config, name == _FIRST_WAVE)
         head = photographs.slice(0, first * self._config.batch_size)
-        partitioned = partition_round_robin(photographs.slice(head.num_rows), count)
-        return pa.concat_tables([partition_round_robin(head, first), partitioned]) if first else partitioned
+        size = self._config.batch_size
+        partitioned = partition_round_robin(photographs.slice(head.num_rows), count, size)
+        return pa.concat_tables([partition_round_robin(head, first, size), partitioned]) if first else partitioned
 
     def _reject_crash(self, name: str, photographs: pa.Table, crash: str) -> WaveResult:
         """Reject the one photograph on which a Python worker died, perhaps with words."""
