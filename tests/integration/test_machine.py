@@ -25,7 +25,7 @@ from verger.spark import variables
 variables.forget_other_pyspark()
 import pyarrow as pa
 from verger.config import DoctorSettings
-from verger.spark.session import session, write_parquet
+from verger.spark.session import session
 from verger.storage.stores import Stores
 
 def says(batches):
@@ -39,7 +39,7 @@ before = dict(os.environ)
 try:
     with session(settings, Stores(), output) as spark:
         told = spark.range(1, numPartitions=1).mapInArrow(says, "said string")
-        write_parquet(told, "file:" + os.path.abspath(output))
+        told.write.parquet("file:" + os.path.abspath(output))
         print(spark.sparkContext._jvm.java.lang.System.getProperty("java.io.tmpdir"), spark.sparkContext.sparkUser())
 except Exception as error:
     program.fail(*program.exit_code_and_line(error))

@@ -11,14 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from tests.integration.runs import config, photographs
 from verger import pipeline
 from verger.progress import Progress
 from verger.spark.live_rows import LiveRows
-from verger.spark.session import write_parquet
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -43,7 +41,7 @@ def test_rows_of_a_task_are_counted_while_it_runs(spark: SparkSession, tmp_path:
     def job() -> None:
         spark.sparkContext.setJobDescription(wave)
         rows = spark.createDataFrame(pa.table({"id": [1]})).mapInArrow(rows_until(str(go_on)), "value string")
-        write_parquet(rows, str(tmp_path / "out"))
+        rows.write.format("noop").mode("overwrite").save()
 
     def seen(is_running: bool) -> int:
         deadline = time.monotonic() + 60
@@ -59,7 +57,6 @@ def test_rows_of_a_task_are_counted_while_it_runs(spark: SparkSession, tmp_path:
         go_on.touch()
         running.join()
     assert 1000 <= rows <= 3000  # some batches may be in buffers
-    assert sum(pq.read_metadata(file).num_rows for file in (tmp_path / "out").glob("*.parquet")) == 3000
     assert seen(is_running=False) == 0
 
 

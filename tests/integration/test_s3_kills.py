@@ -45,7 +45,7 @@ def resumed(place: Place, expected: Tables) -> None:
     place.assert_whole(expected)
 
 
-def test_killed_in_a_wave_it_loses_that_wave_alone(place: Place, expected: Tables) -> None:
+def test_killed_in_a_wave_it_loses_its_unfinished_tasks_alone(place: Place, expected: Tables) -> None:
     process = place.start(inject=SLOW_DECODER)
     assert process.stderr is not None
     for line in process.stderr:
@@ -54,16 +54,14 @@ def test_killed_in_a_wave_it_loses_that_wave_alone(place: Place, expected: Table
             break
     kill_all(process)
     assert process.wait() == -signal.SIGKILL
-    committed = {key.rpartition("/")[0] for key in place.keys("out/features/", ".parquet") if "/__magic" not in key}
-    assert 1 <= len(committed) < 3
-    assert len(place.stored()) >= 20 * len(committed)
+    assert 0 < len(place.stored()) < COUNT
     resumed(place, expected)
 
 
 @pytest.mark.parametrize(
     ("module", "owner", "function", "after", "stored", "manifests"),
     [
-        ("store", "module.FeatureStore", "remember_rejected", False, {20, 40}, 0),
+        ("store", "module.FeatureStore", "remember_rejected", False, {20, 30, 40}, 0),
         ("manifest", "module", "publish", False, {COUNT}, 0),
         ("manifest", "module", "publish", True, {COUNT}, 1),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
@@ -9,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -22,10 +24,10 @@ from verger.photographs.inventory import SCHEMA
 from verger.spark.failures import crash_message, worker_lost
 from verger.spark.jobs import cancel_jobs_until
 from verger.spark.live_rows import LiveRows
-from verger.spark.session import write_parquet
 from verger.spool import Spool
 from verger.storage.buckets import Bucket
-from verger.tables.schemas import REJECTED
+from verger.tables.parts import COUNTED, CountedPartWriter
+from verger.tables.schemas import FEATURES, REJECTED
 from verger.tables.store import FeatureStore
 
 if TYPE_CHECKING:
@@ -42,12 +44,6 @@ _MAX_WORKER_CRASHES = 10
 _REPORT_S = 0.25
 _WAVE = "{:05d}"
 _FIRST_WAVE = _WAVE.format(0)
-
-# schemas.FEATURES in Spark's notation.
-FEATURES_DDL = (
-    "path string, label string, split string, version string, sha256 string, size bigint, "
-    "width int, height int, features array<float>, extracted_at timestamp"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +62,11 @@ class WaveResult:
     rejected: pa.Table
 
 
-def partition_round_robin(photographs: pa.Table, partitions: int) -> pa.Table:
+def partition_round_robin(photographs: pa.Table, partitions: int, batch_size: int) -> pa.Table:
     """Distribute photographs over partitions in turn, the largest first, so that each has large and small ones.
+
+    Partitions consist of whole batches, as far as there are enough: the rest of a batch is padding, which is computed
+    as well.
 
     Spark makes a task of each chunk of the table, without a shuffle. After a shuffle, adaptive execution might merge
     all partitions into one task, and a lost executor would lose its part of the shuffle.
@@ -78,6 +77,8 @@ def partition_round_robin(photographs: pa.Table, partitions: int) -> pa.Table:
         Columns of the inventory; at least one row.
     partitions : int
         How many, at least 1.
+    batch_size : int
+        Photographs of a batch.
 
     Returns
     -------
@@ -85,7 +86,9 @@ def partition_round_robin(photographs: pa.Table, partitions: int) -> pa.Table:
         The same rows, one chunk per partition; fewer chunks if there are fewer rows.
     """
     by_size = photographs.sort_by([("size", "descending"), ("path", "ascending")])
-    parts = [by_size.take(pa.array(range(first, by_size.num_rows, partitions))) for first in range(partitions)]
+    shares = max(partitions, math.ceil(by_size.num_rows / batch_size))  # of at most a batch each
+    partition = np.arange(by_size.num_rows) % shares % partitions
+    parts = [by_size.filter(pa.array(partition == number)) for number in range(partitions)]
     return pa.Table.from_batches([part.combine_chunks().to_batches()[0] for part in parts if part.num_rows])
 
 
@@ -122,7 +125,7 @@ class Extraction:
     network : Network
         Broadcast to the executors.
     store : FeatureStore
-        Each wave becomes a directory of its own in it, so a crash loses at most the waves in flight.
+        Each wave becomes a folder in it, and each task a file, so a crash loses at most the tasks in flight.
     run_id : str
         Begins the names of these directories.
     config : ExtractionSettings
@@ -236,7 +239,7 @@ class Extraction:
             self._warn(warning)
 
     def _cancel(self, waves: list[Future[WaveResult]]) -> None:
-        """Cancel all waves. Spark removes the files of a cancelled job."""
+        """Cancel all waves. What their finished tasks have written stays."""
         self._cancelled.set()
         for wave in waves:
             wave.cancel()
@@ -264,10 +267,10 @@ class Extraction:
         try:
             return self._run_job(name, photographs)
         except Exception as error:
-            self._store.discard(self._run_id, name)
             if self._cancelled.is_set() or not worker_lost(error):
-                raise
+                raise  # what finished tasks have written is known to the next run
             crash = crash_message(error)
+            self._store.discard(self._run_id, name)
         if photographs.num_rows == 1:
             return self._reject_crash(name, photographs, crash)
         middle = photographs.num_rows // 2
@@ -282,8 +285,8 @@ class Extraction:
         try:
             self._spark.sparkContext.setJobDescription(_description(name))  # in Spark's UI, too
             partitioned = self._partitioned(name, photographs)
-            features = self._spark.createDataFrame(partitioned).mapInArrow(self._extractor(processed), FEATURES_DDL)
-            write_parquet(features, self._store.spark_folder(self._run_id, name))
+            counted = self._spark.createDataFrame(partitioned).mapInArrow(self._writer(name, processed), COUNTED)
+            counted.write.format("noop").mode("overwrite").save()
         except BaseException:
             with self._lock:  # the halves of a failed wave are counted instead of it
                 del self._in_flight[name]
@@ -294,8 +297,9 @@ class Extraction:
         """A chunk for each task. The first tasks of a run are small, so that its first photographs appear at once."""
         first, count = task_counts(photographs.num_rows, self._cores, self._config, name == _FIRST_WAVE)
         head = photographs.slice(0, first * self._config.batch_size)
-        partitioned = partition_round_robin(photographs.slice(head.num_rows), count)
-        return pa.concat_tables([partition_round_robin(head, first), partitioned]) if first else partitioned
+        size = self._config.batch_size
+        partitioned = partition_round_robin(photographs.slice(head.num_rows), count, size)
+        return pa.concat_tables([partition_round_robin(head, first, size), partitioned]) if first else partitioned
 
     def _reject_crash(self, name: str, photographs: pa.Table, crash: str) -> WaveResult:
         """Reject the one photograph on which a Python worker died, perhaps with words."""
@@ -323,9 +327,9 @@ class Extraction:
             self._rejected += rejected.num_rows
         return WaveResult(total - rejected.num_rows, rejected)
 
-    def _extractor(self, processed: Accumulator[Processed]) -> Extractor:
+    def _writer(self, wave: str, processed: Accumulator[Processed]) -> CountedPartWriter:
         network, config = self._network, self._config
-        return Extractor(
+        extractor = Extractor(
             frozen=self._frozen,
             fingerprint=network.fingerprint,
             dimension=network.dimension,
@@ -340,3 +344,5 @@ class Extraction:
             warnings=self._warnings,
             loaded=self._loaded,
         )
+        folder = self._store.wave_folder(self._run_id, wave)
+        return CountedPartWriter(extractor, FEATURES, folder, "part", self._buckets)

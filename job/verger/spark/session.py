@@ -22,7 +22,7 @@ from verger.storage.uri import bucket_name, canonical
 
 if TYPE_CHECKING:
     from pyspark import SparkConf, SparkContext
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import SparkSession
 
 # Spark settings of the job, on one machine and on a cluster alike.
 SETTINGS = {
@@ -66,32 +66,8 @@ _WITHOUT_CRC = {
     "spark.hadoop.fs.file.impl.disable.cache": "true",
 }
 
-# How features and projections are written. Floats compress as byte streams, not by dictionary;
-# row groups are sized in bytes, since a row is 5 kB or 100 kB.
-PARQUET = {
-    "compression": "zstd",
-    "parquet.enable.dictionary": "false",
-    "parquet.enable.bytestreamsplit": "true",
-    "parquet.block.size": str(32 << 20),
-    "parquet.page.row.count.limit": "2000",
-}
-
-
 Then = Callable[["SparkContext", ExitStack], None]
 """Takes a context as soon as there is one, and a stack that ends before it."""
-
-
-def write_parquet(table: DataFrame, uri: str) -> None:
-    """Write a table as Parquet into a folder that must not exist yet: nothing is overwritten in place.
-
-    Parameters
-    ----------
-    table : pyspark.sql.DataFrame
-        Computed as it is written; each partition with rows becomes a file.
-    uri : str
-        As `Storage.spark_uri` gives it.
-    """
-    table.write.mode("errorifexists").options(**PARQUET).parquet(uri)
 
 
 @contextmanager

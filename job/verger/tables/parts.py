@@ -18,6 +18,9 @@ from verger.storage.uri import join
 WRITTEN = "file string, rows bigint"
 """What `PartWriter` returns, in DDL: the file that a task wrote, and its rows."""
 
+COUNTED = "written boolean"
+"""What `CountedPartWriter` returns, in DDL: a row for each row that it wrote."""
+
 # Bytes of a row group in memory: a writer holds one, and a reader too.
 _GROUP_BYTES = 32 << 20
 
@@ -45,16 +48,32 @@ def write_part(
     int
         Rows in the file.
     """
-    rows = 0
+    return sum(batch.num_rows for batch in _written(storage, path, schema, _first(batches, max_rows)))
+
+
+def _written(
+    storage: Storage, path: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch]
+) -> Iterator[pa.RecordBatch]:
+    """Write batches as one file, and yield each. Row groups have about _GROUP_BYTES. The file appears at the end."""
     with storage.stream(path) as file, pq.ParquetWriter(file, schema, **_settings(schema)) as writer:
-        for group in _row_groups(_first(batches, max_rows), schema):
-            writer.write_table(group, row_group_size=max(1, group.num_rows))
-            rows += group.num_rows
-    return rows
+        waiting: list[pa.RecordBatch] = []
+        for batch in batches:
+            waiting.append(batch)
+            if sum(each.nbytes for each in waiting) >= _GROUP_BYTES:
+                _write_group(writer, waiting)
+                waiting = []
+            yield batch
+        if waiting:
+            _write_group(writer, waiting)
+
+
+def _write_group(writer: pq.ParquetWriter, batches: list[pa.RecordBatch]) -> None:
+    group = pa.Table.from_batches(batches, writer.schema)
+    writer.write_table(group, row_group_size=max(1, group.num_rows))
 
 
 def _settings(schema: pa.Schema) -> dict[str, Any]:
-    """As Spark writes features and projections: zstd, floats as byte streams, no dictionary, checksums of pages."""
+    """Zstd, floats as byte streams, no dictionary, checksums of pages."""
     lists = {f"{field.name}.list.element": "BYTE_STREAM_SPLIT" for field in schema if pa.types.is_list(field.type)}
     settings = {"compression": "zstd", "use_dictionary": False, "column_encoding": lists or None}
     return settings | {"write_page_checksum": True}
@@ -67,20 +86,6 @@ def _first(batches: Iterable[pa.RecordBatch], max_rows: int | None) -> Iterator[
         rows += batch.num_rows
         if max_rows is not None and rows >= max_rows:
             return
-
-
-def _row_groups(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.Table]:
-    """The batches in groups of about _GROUP_BYTES."""
-    waiting: list[pa.RecordBatch] = []
-    size = 0
-    for batch in batches:
-        waiting.append(batch)
-        size += batch.nbytes
-        if size >= _GROUP_BYTES:
-            yield pa.Table.from_batches(waiting, schema)
-            waiting, size = [], 0
-    if waiting:
-        yield pa.Table.from_batches(waiting, schema)
 
 
 @dataclass(frozen=True)
@@ -122,6 +127,13 @@ class PartWriter:
         pyarrow.RecordBatch
             One row (`WRITTEN`); none where there are no rows to write.
         """
+        if to_write := self._to_write(batches):
+            path, made = to_write
+            rows = write_part(stores_of(self.buckets).of(path), path, self.schema, made)
+            yield pa.record_batch({"file": pa.array([path]), "rows": pa.array([rows], pa.int64())})
+
+    def _to_write(self, batches: Iterator[pa.RecordBatch]) -> tuple[str, Iterator[pa.RecordBatch]] | None:
+        """The file of this task, and what is to be in it."""
         from pyspark import TaskContext
 
         context = TaskContext.get()
@@ -129,7 +141,28 @@ class PartWriter:
         made = (batch for batch in self.function(batches) if batch.num_rows)
         first = next(made, None)
         if first is None:
-            return
+            return None
         path = join(self.folder, f"{self.name}-{context.partitionId():05d}.zstd.parquet")
-        rows = write_part(stores_of(self.buckets).of(path), path, self.schema, chain([first], made))
-        yield pa.record_batch({"file": pa.array([path]), "rows": pa.array([rows], pa.int64())})
+        return path, chain([first], made)
+
+
+class CountedPartWriter(PartWriter):
+    """A `PartWriter` whose rows Spark counts while a task runs: see `verger.spark.live_rows`."""
+
+    def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """Write the rows of one task.
+
+        Parameters
+        ----------
+        batches : iterator of pyarrow.RecordBatch
+            What ``function`` takes.
+
+        Yields
+        ------
+        pyarrow.RecordBatch
+            As many rows (`COUNTED`) as a batch has that was written.
+        """
+        if to_write := self._to_write(batches):
+            path, made = to_write
+            for batch in _written(stores_of(self.buckets).of(path), path, self.schema, made):
+                yield pa.record_batch({"written": pa.repeat(pa.scalar(True), batch.num_rows)})

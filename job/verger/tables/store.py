@@ -74,8 +74,8 @@ class FeatureStore:
         # Files never change: every stage lists them again, but reads only those that are not here yet.
         self._narrow: dict[str, list[pa.Table]] = {}
 
-    def spark_folder(self, run_id: str, wave: str) -> str:
-        """The folder in which Spark writes the features of one wave of one run, and nothing else is written.
+    def wave_folder(self, run_id: str, wave: str) -> str:
+        """The folder of the features of one wave of one run, in which nothing else is written.
 
         Parameters
         ----------
@@ -85,9 +85,9 @@ class FeatureStore:
         Returns
         -------
         str
-            As Spark takes it.
+            Canonical.
         """
-        return self.storage.spark_uri(join(self.folder, _wave_folder(run_id, wave)))
+        return join(self.folder, _wave_folder(run_id, wave))
 
     def discard(self, run_id: str, wave: str) -> None:
         """Remove what a failed wave may have written.
@@ -95,9 +95,9 @@ class FeatureStore:
         Parameters
         ----------
         run_id, wave : str
-            As for `spark_folder`.
+            As for `wave_folder`.
         """
-        self.storage.delete(join(self.folder, _wave_folder(run_id, wave)))
+        self.storage.delete(self.wave_folder(run_id, wave))
 
     def known(self) -> pa.Table:
         """The photograph versions that have features, with the file that holds each.

@@ -51,3 +51,14 @@ def test_what_is_imported_before_the_fork_starts_no_thread_but_that_of_jemalloc(
         [sys.executable, "-c", script], capture_output=True, text=True, check=False, env=os.environ | executors
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_a_worker_collects_no_garbage_among_what_was_imported() -> None:
+    """PySpark collects after each task, which takes a tenth of a second where all of TensorFlow is looked at."""
+    script = (
+        "import gc, sys, types; from verger.network import daemon\n"
+        "sys.modules['pyspark.daemon'] = types.SimpleNamespace(manager=lambda: print(len(gc.get_objects())))\n"
+        "daemon.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 1000
