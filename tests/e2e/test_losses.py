@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from tests.e2e.faults import (
     frozen_store,
     install,
     relabelled,
+    run_all,
     run_of,
     until_ended,
     values,
@@ -48,11 +50,9 @@ def deleted(
 ) -> dict[str, Watched]:
     """One run for each of DELETED, at the same time."""
     folder = tmp_path_factory.mktemp("deleted")
-    seen = {}
-    for name, (strike, _, _) in DELETED.items():
-        given = values(f"{OUTPUTS}/{name}", INPUT, wave_size=WAVE)
-        seen[name] = install(folder, Watched(release(f"e2e-lost-{name}"), strike), given)
-    until_ended([*seen.values()])
+    seen = {name: Watched(release(f"e2e-lost-{name}"), strike) for name, (strike, _, _) in DELETED.items()}
+    given = {name: values(f"{OUTPUTS}/{name}", INPUT, wave_size=WAVE) for name in seen}
+    run_all([partial(install, folder, seen[name], given[name]) for name in seen])
     return seen
 
 
@@ -94,7 +94,7 @@ def test_a_run_goes_on_without_a_node_that_was_drained(
     seen = started(tmp_path, release, "node", executors=2)
     with drained(seen.release) as node:
         before = set(seen.pods)
-        until_ended([seen])
+        until_ended(seen)
     assert_unharmed(seen, "node", first)
     later = [pod for name, pod in seen.pods.items() if name not in before and pod["spec"].get("nodeName")]
     assert later, "no executor was started anew"
@@ -107,7 +107,7 @@ def test_a_run_waits_for_a_store_that_is_gone_for_20_seconds(
     seen = started(tmp_path, release, "store-20s")
     with frozen_store(cluster):
         time.sleep(20)
-    until_ended([seen])
+    until_ended(seen)
     assert_unharmed(seen, "store-20s", first)
 
 
@@ -116,7 +116,7 @@ def test_a_run_ends_where_its_store_is_gone_for_good_and_the_next_goes_on(
 ) -> None:
     seen = started(tmp_path, release, "store", retries=0)
     with frozen_store(cluster):
-        until_ended([seen], 400)
+        until_ended(seen, 400)
     assert seen.release.state == "FAILED"
     assert "ExitCode: 4" in seen.release.message
     last = seen.release.events()[-1]
@@ -125,7 +125,7 @@ def test_a_run_ends_where_its_store_is_gone_for_good_and_the_next_goes_on(
     MEASURED.append(f"store gone for good: {last['message'][:160]}")
 
     again = install(tmp_path, Watched(release("e2e-lost-store-again")), values(f"{OUTPUTS}/store", INPUT))
-    until_ended([again])
+    until_ended(again)
     assert again.release.state == "COMPLETED", again.release.message
     run, document = run_of(again.release, f"{OUTPUTS}/store")
     assert document["photographs"]["known"] >= WAVE
@@ -144,7 +144,7 @@ def test_no_pod_starts_on_a_node_outside_the_eu_and_a_run_begins_when_there_is_a
         assert "affinity" in _unscheduled(seen)
         (home, *_) = workers(cluster)
         put_back(home)
-        until_ended([seen])
+        until_ended(seen)
     assert seen.release.state == "COMPLETED", seen.release.message
     assert {pod["spec"].get("nodeName") for pod in seen.pods.values()} == {home}
     _, document = run_of(seen.release, output)
