@@ -74,6 +74,12 @@ class Cluster:
         )
         return found
 
+    def applications(self, selector: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = client.CustomObjectsApi(self._client).list_namespaced_custom_object(
+            "sparkoperator.k8s.io", "v1beta2", self.namespace, "sparkapplications", label_selector=selector
+        )["items"]
+        return found
+
     def apply(self, *documents: dict[str, Any]) -> None:
         for document in documents:
             namespace = document["metadata"].get("namespace")

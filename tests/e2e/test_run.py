@@ -8,15 +8,13 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
 import pytest
 
 import verger
-from tests.cpu import assert_within_tolerance
 from tests.e2e import event_log
 from tests.e2e.cluster import Cluster
 from tests.e2e.conftest import INPUT, OUTPUT, Finished
+from tests.e2e.tables import assert_same_components, assert_same_features, rows
 from verger.storage.stores import Stores
 from verger.storage.uri import join
 from verger.tables import manifest, runs
@@ -56,25 +54,16 @@ def test_both_executors_extracted_and_the_driver_did_not(first: Finished, store:
     assert set(event_log.tasks_by_executor(events, "features")) == {"1", "2"}
 
 
-def _rows(table: pa.Table, column: str, root: str) -> tuple[list[str], np.ndarray]:
-    """Names below the folder, which is another on a machine than in a bucket, and one column of vectors, by name."""
-    names = [path.removeprefix(f"{root}/") for path in table["path"].to_pylist()]
-    order = np.argsort(names)
-    return [names[i] for i in order], np.stack(table[column].to_pylist())[order]
-
-
 def test_features_equal_those_of_a_local_run(run: runs.Run, local: Path, photographs: Path) -> None:
-    names, here = _rows(verger.load_features(str(local)), "features", str(photographs))
-    there_names, there = _rows(verger.load_features(run.folder), "features", f"{INPUT}/Test")
-    assert names == there_names
-    assert_within_tolerance(there, here)
+    here = rows(verger.load_features(str(local)), "features", str(photographs))
+    there = rows(verger.load_features(run.folder), "features", f"{INPUT}/Test")
+    assert_same_features(there, here)
 
 
 def test_components_equal_those_of_a_local_run(run: runs.Run, local: Path, photographs: Path) -> None:
-    _, here = _rows(verger.load(str(local)), "pca_features", str(photographs))
-    _, there = _rows(verger.load(run.folder), "pca_features", f"{INPUT}/Test")
-    assert here.shape == there.shape
-    np.testing.assert_allclose(there[:, :10], here[:, :10], rtol=0, atol=1e-4 * np.ptp(here[:, :10]))
+    here = rows(verger.load(str(local)), "pca_features", str(photographs))
+    there = rows(verger.load(run.folder), "pca_features", f"{INPUT}/Test")
+    assert_same_components(there, here)
 
 
 def test_the_report_is_beside_the_table(run: runs.Run, published: dict[str, Any]) -> None:
@@ -98,6 +87,7 @@ def test_a_second_release_computes_nothing(first: Finished, release: Any, tmp_pa
     assert (counts["known"], counts["computed"]) == (PHOTOGRAPHS, 0)
     # and there was no Spark, which would have asked for executors: the first run's table stands
     assert not {"session", "features"} & {event["stage"] for event in second.events() if event["event"] == "stage"}
+    assert not second.status.get("executorState")  # where the operator keeps what became of every executor
     assert document["same_as"] == first.run.run_id
     assert verger.load(published.folder).num_rows == PHOTOGRAPHS
 

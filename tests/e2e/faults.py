@@ -1,0 +1,226 @@
+"""What is done to runs, to the cluster's nodes and to its store, and undone again."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.e2e.cluster import FINAL, Cluster, Release
+from tests.e2e.observer import wait_for
+from verger.storage.stores import Stores
+from verger.tables import manifest
+from verger.tables.runs import Run, latest
+
+REGION = "topology.kubernetes.io/region"
+SMALL = {"coreRequest": "250m"}  # several runs at once find room on two workers
+
+
+def values(output: str, source: str, /, **run: Any) -> dict[str, Any]:
+    """A run with one executor, tried twice at most."""
+    without = {"report": False, "classifier": False, "audit": False}  # seconds that no fault is in
+    settings = {"input": source, "output": output, "progress_interval": 1} | without | run
+    return {"run": settings, "driver": SMALL, "executor": {"instances": 1, **SMALL}, "retries": 1}
+
+
+@dataclass
+class Watched:
+    """A release, and what was seen of it until its end.
+
+    Attributes
+    ----------
+    strike : callable, optional
+        What is done to it in the middle of the extraction.
+    struck : bool
+        Whether that was done.
+    attempts : dict
+        Exit code and message of every driver's container that ended, by the pod's uid.
+    pods : dict
+        Every pod that was seen, by name, as it was last seen.
+    """
+
+    release: Release
+    strike: Callable[[Release], object] | None = None
+    struck: bool = False
+    attempts: dict[str, tuple[int, str]] = field(default_factory=dict)
+    pods: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @property
+    def executors(self) -> list[str]:
+        """Names of the executors' pods that were seen."""
+        return sorted(name for name, pod in self.pods.items() if pod["metadata"]["labels"]["spark-role"] == "executor")
+
+    def see(self) -> str:
+        """Look at it once, strike where it is time, and return its state."""
+        for component in ("driver", "executor"):
+            for pod in self.release.pods(component):
+                self.pods[pod["metadata"]["name"]] = pod
+                if component == "driver":
+                    self._note(pod)
+        if self.strike is not None and not self.struck and finished(self.release) >= MIDDLE:
+            self.strike(self.release)
+            self.struck = True
+        return self.release.state
+
+    def _note(self, pod: dict[str, Any]) -> None:
+        for container in pod["status"].get("containerStatuses", []):
+            if ended := container["state"].get("terminated"):
+                said = str(ended.get("message", ""))
+                self.attempts[pod["metadata"]["uid"]] = (int(ended["exitCode"]), said)
+
+
+@dataclass
+class Scheduled(Watched):
+    """A release that has a schedule, which is suspended when two runs have completed.
+
+    Attributes
+    ----------
+    ended : list of dict
+        The completed runs, the first one first.
+    """
+
+    ended: list[dict[str, Any]] = field(default_factory=list)
+
+    def see(self) -> str:
+        cluster, name = self.release.cluster, self.release.name
+        runs = cluster.applications(f"app.kubernetes.io/instance={name}")
+        states = [run.get("status", {}).get("applicationState", {}).get("state") for run in runs]
+        assert "FAILED" not in states, runs
+        done = [run for run, state in zip(runs, states, strict=True) if state == "COMPLETED"]
+        self.ended = sorted(done, key=lambda run: str(run["metadata"]["creationTimestamp"]))
+        if len(done) < 2:
+            return "RUNNING"
+        suspended = ("--type", "merge", "--patch", '{"spec":{"suspend":true}}')
+        cluster.kubectl("patch", "scheduledsparkapplication", name, *suspended)
+        return "COMPLETED"
+
+
+WAVE = 96
+"""Photographs of a wave."""
+MIDDLE = 3 * WAVE
+"""When so many are finished, one wave is committed: two at a time are in progress."""
+
+
+def finished(release: Release) -> int:
+    """How many photographs the driver that runs now has finished."""
+    done = [event["done"] for event in release.events() if event["event"] == "progress"]
+    return int(done[-1]) if done else 0
+
+
+def install(folder: Path, watched: Watched, given: dict[str, Any]) -> Watched:
+    watched.release.install(folder, given)
+    return watched
+
+
+AT_ONCE = 4
+"""Runs in progress at the same time. With more of them, two cores answer the operator too late."""
+
+
+def run_all(starts: Iterable[Callable[[], Watched]], timeout: float = 800) -> list[Watched]:
+    """Start each where there is room, and look at all of them until each has ended, however."""
+    end = time.monotonic() + timeout
+    waiting, left, ended = list(starts), [], []
+    while waiting or left:
+        while waiting and len(left) < AT_ONCE:
+            left.append(waiting.pop(0)())
+        for one in [one for one in left if one.see() in FINAL]:
+            left.remove(one)
+            ended.append(one)
+        late = left and time.monotonic() > end
+        assert not late, "\n".join(f"{one.release.name} is {one.release.state}" for one in left)
+        time.sleep(0.5)
+    return ended
+
+
+def until_ended(seen: Watched, timeout: float = 600) -> None:
+    """Look at one that has started until it has ended, however."""
+    run_all([lambda: seen], timeout)
+
+
+def run_of(release: Release, output: str) -> tuple[Run, dict[str, Any]]:
+    """The run that the release's name points at, and its manifest."""
+    run = latest(Stores().of(output), output, release.name)
+    assert run is not None, f"{output} has no run of {release.name}"
+    return run, manifest.read(run).as_dict()
+
+
+def delete_pod(component: str, *how: str) -> Callable[[Release], object]:
+    """Deletes the first pod of a component that runs."""
+
+    def strike(release: Release) -> None:
+        (name, *_) = [p["metadata"]["name"] for p in release.pods(component) if p["status"]["phase"] == "Running"]
+        release.cluster.kubectl("delete", "pod", name, "--wait=false", *how)
+
+    return strike
+
+
+def workers(cluster: Cluster) -> list[str]:
+    """Names of the nodes on which runs are scheduled."""
+    nodes = cluster.get("nodes", "--selector", "!node-role.kubernetes.io/control-plane")["items"]
+    return sorted(node["metadata"]["name"] for node in nodes)
+
+
+@contextmanager
+def drained(release: Release) -> Iterator[str]:
+    """Take a node away from a release: one with an executor, and without the driver. Other pods stay on it."""
+    cluster = release.cluster
+    (driver,) = release.pods("driver")
+    home = driver["spec"]["nodeName"]
+
+    def elsewhere() -> list[str]:
+        nodes = [pod["spec"].get("nodeName") for pod in release.pods("executor")]
+        return [node for node in nodes if node and node != home]
+
+    node = wait_for(60, elsewhere)[0]
+    of_release = f"--pod-selector=app.kubernetes.io/instance={release.name}"
+    try:
+        cluster.kubectl("drain", node, "--delete-emptydir-data", "--force", "--timeout=180s", of_release)
+        yield node
+    finally:
+        cluster.kubectl("uncordon", node)
+
+
+@contextmanager
+def relabelled(cluster: Cluster, region: str) -> Iterator[Callable[[str], None]]:
+    """Let all workers say that they are in another region; what it yields puts one node's label back."""
+    before = {node: cluster.get("node", node)["metadata"]["labels"][REGION] for node in workers(cluster)}
+
+    def put_back(node: str) -> None:
+        cluster.kubectl("label", "node", node, "--overwrite", f"{REGION}={before[node]}")
+
+    try:
+        for node in before:
+            cluster.kubectl("label", "node", node, "--overwrite", f"{REGION}={region}")
+        yield put_back
+    finally:
+        for node in before:
+            put_back(node)
+
+
+@contextmanager
+def frozen_store(cluster: Cluster) -> Iterator[None]:
+    """Stop the store's process, which keeps its data and its connections and answers nobody."""
+    (pod,) = cluster.get("pods", "--selector", "app=store", namespace="store")["items"]
+    (container,) = pod["spec"]["containers"]
+    signal = ["docker", "exec", pod["spec"]["nodeName"], "pkill"]  # a node of kind is a container
+    process = ["--full", "--", " ".join(container["args"])]
+    try:
+        _run([*signal, "--signal", "STOP", *process])
+        yield
+    finally:
+        _run([*signal, "--signal", "CONT", *process])
+        wait_for(60, lambda: _is_ready(cluster))
+
+
+def _is_ready(cluster: Cluster) -> bool:
+    (pod,) = cluster.get("pods", "--selector", "app=store", namespace="store")["items"]
+    return all(container["ready"] for container in pod["status"]["containerStatuses"])
+
+
+def _run(command: list[str]) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, f"{' '.join(command)}: {done.stderr}"
