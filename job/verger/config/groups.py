@@ -199,8 +199,7 @@ class ExtractionSettings(Group):
     )
     wave_size: int | None = setting(
         "Execution",
-        "Photographs in a wave, which is computed and saved as a whole; default: by the number of cores, at least a "
-        "minute of work.",
+        "Photographs in a wave, which is a job of Spark; default: by the number of cores, at least a minute of work.",
         None,
         ge=1,
     )
