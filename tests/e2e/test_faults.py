@@ -57,10 +57,10 @@ class Fault:
 
 
 FAULTS = {
-    # Too little for a Python process with TensorFlow. Eight attempts of a task must show it, so it comes first.
+    # Too little for 512 photographs at a time. A task is tried eight times until that is certain, so it comes first.
     "out-of-memory": Fault(
         {"executor": {"instances": 1, **SMALL, "memory": "512m", "memoryOverhead": "400m"}, "retries": 0},
-        {"max_photographs": 32},
+        {"batch_size": 512},
         8,
         "killed",
         attempts=1,
