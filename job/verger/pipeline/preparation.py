@@ -19,7 +19,8 @@ from verger.storage.stores import Stores
 def prepare(progress: Progress) -> tuple[Path, int]:
     """Let Spark do what it does in a run, and keep the classes that its JVM loads for it.
 
-    There is a second archive where the jars of S3 are installed: Java takes one only for the jars that it was made for.
+    There is a second archive where the jars for an event log on S3 are installed: Java takes one only for the jars that
+    it was made for.
 
     Parameters
     ----------
@@ -75,7 +76,7 @@ def _load_classes(folder: Path, classes: Path) -> tuple[str, str]:
     with (
         open(os.devnull, "w") as nowhere,
         Progress(nowhere) as quiet,
-        session(config, Stores(), config.output, config.input, class_archive.listing_settings(classes)) as spark,
+        session(config, Stores(), more=class_archive.listing_settings(classes)) as spark,
     ):
         context = spark.sparkContext
         context.parallelize(range(2), 2).map(str).collect()  # as a run's workers load the network
