@@ -169,8 +169,7 @@ def _archived(config: DoctorSettings) -> str:
     """Whether Spark's classes are kept ready for this Java, where they may be."""
     if variables.is_submitted():
         return ""
-    kinds = (False, True) if s3a.jars_folder() is not None else (False,)
-    if all(class_archive.options(s3, config.driver_bytes) for s3 in kinds):
+    if class_archive.options(config.driver_bytes):
         return "; Spark's classes are kept ready"
     return "; `verger prepare` lets Spark start seconds sooner" if class_archive.is_writable() else ""
 

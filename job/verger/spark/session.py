@@ -260,7 +260,12 @@ def _started_jvm(
     if SparkContext._gateway is not None:
         yield
         return
-    gateway = jvm.launch(conf, settings, folder, cancelled)
+    class_path = None
+    if uses_s3(settings.event_log):
+        from verger.spark import s3a
+
+        class_path = s3a.class_path()
+    gateway = jvm.launch(conf, settings, folder, cancelled, class_path)
     try:
         SparkContext._ensure_initialized(gateway=gateway, conf=conf)
         yield
@@ -349,12 +354,9 @@ def _embedded(settings: SessionSettings, folder: Path) -> dict[str, str]:
 
 def _java_options(folder: Path, settings: SessionSettings, stores: Stores) -> dict[str, str]:
     """The options of the driver's JVM. Its log configuration and trust store are in ``folder``."""
-    s3 = uses_s3(settings.event_log)
-    options = [*map(machine.quoted, class_archive.options(s3, settings.driver_bytes)), machine.java_options(folder)]
-    class_path = {}
-    if s3:
+    options = [*map(machine.quoted, class_archive.options(settings.driver_bytes)), machine.java_options(folder)]
+    if uses_s3(settings.event_log):
         from verger.spark import s3a
 
-        class_path = {"spark.driver.extraClassPath": s3a.class_path()}
         options += s3a.trust_store_options(folder / "authorities.p12", _bucket_of_event_log(settings, stores))
-    return class_path | {"spark.driver.extraJavaOptions": " ".join(options)}
+    return {"spark.driver.extraJavaOptions": " ".join(options)}
