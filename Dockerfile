@@ -18,7 +18,7 @@ RUN jlink --add-modules java.se,jdk.charsets,jdk.crypto.ec,jdk.incubator.vector,
     && cp --dereference /etc/ssl/certs/java/cacerts /opt/java/lib/security/cacerts \
     && /opt/java/bin/java -Xshare:dump >/dev/null
 
-# The jars of S3, as `make jars` fetches them.
+# The jars of S3A, as `make jars` fetches them.
 FROM java AS jars
 COPY image/pom.xml image/jars.sha256 /build/
 WORKDIR /jars

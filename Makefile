@@ -6,7 +6,7 @@ BIN := .venv/bin
 PIP := $(BIN)/pip install --require-hashes
 MACHINE := PYTHON=$(PYTHON) requirements/machine
 
-# Where the package looks for the jars of S3, and the shell for programs that tests start.
+# Where the package looks for the jars of S3A, and the shell for programs that tests start.
 JARS := .venv/share/verger/jars
 export PATH := $(CURDIR)/.programs:$(PATH)
 
@@ -53,7 +53,7 @@ coverage: test-tools ## Run both, and show which lines and branches they reach; 
 	$(PYTEST) $(PARALLEL) --cov --cov-report term --cov-report html:build/coverage
 
 test-tools: java .venv/.tools
-	@$(MAKE) -s --no-print-directory jars || echo "The tests that write to S3 will skip." >&2
+	@$(MAKE) -s --no-print-directory jars || echo "The tests of event logs on S3 will skip." >&2
 	@$(MAKE) -s --no-print-directory schemas || echo "The tests of what the chart renders will skip." >&2
 
 lint: .venv/.tools ## Check style, types, imports, shell scripts, workflows, and the words of the documentation
@@ -85,13 +85,12 @@ lock: .venv-lock/.installed ## Compile requirements/*.in into *.lock (UPGRADE=--
 	cd requirements && $(COMPILE) lock.in -o lock.lock
 	cd requirements && $(COMPILE) engines.in -o engines.lock
 
-jars: .venv/.jars ## Fetch the jars with which Spark writes to S3 (image/pom.xml), by Maven
+jars: .venv/.jars ## Fetch the jars with which Spark writes an event log to S3 (image/pom.xml), by Maven
 
 # Photographs beside the checkout are taken where VERGER_TEST_DATA names no others; without any, fruit is drawn.
 BENCH_DATA = $${VERGER_TEST_DATA-$(abspath $(wildcard ../shared/data))}
 
 bench: java .venv/.tools ## Measure all of docs/performance.md, and write it; an hour (ARGS='--only pca', ARGS=--quick)
-	@$(MAKE) -s --no-print-directory jars || echo "Runs through S3 will be left out." >&2
 	VERGER_TEST_DATA="$(BENCH_DATA)" $(BIN)/python bench/performance.py $(ARGS)
 
 bench-scale: java .venv/.tools ## Measure what runs cost as the bucket grows, and draw docs/memory.svg; two hours, 15 GB of disk

@@ -4,7 +4,7 @@
 
 In turns, told as medians: a SparkSession that is started and stopped, and `verger run` whose input and output are in
 a MinIO on this machine, after a first run. By default the photographs are those of VERGER_TEST_DATA, or a thousand
-that are drawn. It needs minio on the PATH (`make programs`) and Spark's jars for S3 (`make jars`).
+that are drawn. It needs minio on the PATH (`make programs`).
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
     python bench/object_store.py [--latency 0.02] [--repeat 3] [--quick] [--json FILE]
 
 The server is versitygw or MinIO, whichever is on the PATH, on this machine, behind `delay.py`. Server and proxy compute
-on the same cores as the run. Where there is no server, or no jars for S3, the figures say so.
+on the same cores as the run. Where there is no server, the figures say so.
 """
 
 from __future__ import annotations
@@ -36,11 +36,9 @@ HERE = Path(__file__).parent
 
 def reason_to_skip() -> str:
     """Why there is nothing to measure here; empty where there is."""
-    from verger.spark import s3a
-
     if not (shutil.which("versitygw") or shutil.which("minio")):
         return "no versitygw and no MinIO on the PATH: `make programs` builds them"
-    return "" if s3a.jars_folder() else "no jars for S3: `make jars` fetches them"
+    return ""
 
 
 def server_in(folder: Path) -> Server:

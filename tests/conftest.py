@@ -1,4 +1,4 @@
-"""What all tests share: the real photographs, where there are some, the jars of S3, and a browser."""
+"""What all tests share: the real photographs, where there are some, the jars of S3A, and a browser."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def data() -> Path:
 
 @pytest.fixture(scope="session")
 def jars() -> Path:
-    """The folder of the jars with which Spark reaches S3."""
+    """The folder of the jars with which Spark writes its event log to S3. Nothing else needs them."""
     folder = s3a.jars_folder()
     if folder is None:
         pytest.skip("no jars for S3: `make jars` fetches them, with Maven (Debian: apt-get install maven)")

@@ -114,7 +114,7 @@ def s3_environment(monkeypatch: pytest.MonkeyPatch, minio: Minio) -> Minio:
 
 
 @pytest.fixture
-def place(jars: Path, minio: Minio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
-    """A bucket with photographs, for runs that read it, and write to it by Spark."""
+def place(minio: Minio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+    """A bucket with photographs, for runs that read it, and write to it."""
     reach(minio, monkeypatch)
     return Place.make(minio, tmp_path)

@@ -112,7 +112,7 @@ class Place:
         return [key for key in keys if key.endswith(suffix)]
 
     def in_parts(self, key: str) -> bool:
-        """Whether it was uploaded in parts, as the magic committer does; what is renamed is a copy in one piece."""
+        """Whether it was uploaded in parts, as large files are."""
         etag: str = self.server.client().head_object(Bucket=self.bucket, Key=key)["ETag"]
         return "-" in etag
 

@@ -23,7 +23,7 @@ from tests.integration.s3 import Minio
 from verger import pipeline
 from verger.components.projection import write_projection
 from verger.config import CompactSettings
-from verger.errors import ResidencyError, StoreError, UsageError
+from verger.errors import ResidencyError, StoreError
 from verger.pipeline import maintenance, table
 from verger.progress import Progress
 from verger.storage.local import LocalStorage
@@ -142,16 +142,6 @@ def test_executors_are_not_asked_for_where_nothing_is_merged(spark, place: Path,
     assert done["files_before"] == 0
 
 
-def test_a_given_session_without_s3a_does_not_compact_a_bucket(spark, place: Path, monkeypatch) -> None:
-    def refuse(_: Any, s3: bool) -> None:
-        raise UsageError("no S3A", "Get it") if s3 else AssertionError
-
-    monkeypatch.setattr(maintenance, "require_s3_support", refuse)
-    monkeypatch.setattr(maintenance, "uses_s3", lambda output, _: output == str(place / "out"))
-    with pytest.raises(UsageError, match="no S3A"):
-        pipeline.compact(CompactSettings(output=str(place / "out")), spark)
-
-
 def test_files_come_near_the_target(spark, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder,) = {path.parent.parent for path in stored(place) if "pixels-8" in str(path)}
     template, expected = pq.read_table(stored(place)[0], schema=FEATURES).slice(0, 1).to_pylist()[0], []
@@ -264,7 +254,7 @@ def test_a_run_compacts_at_its_end_where_small_files_are_many(spark, grown, plac
 
 
 @pytest.mark.slow
-def test_a_store_in_a_bucket_is_compacted(spark, place: Path, jars: Path, s3_environment: Minio) -> None:
+def test_a_store_in_a_bucket_is_compacted(spark, place: Path, s3_environment: Minio, monkeypatch) -> None:
     client, bucket = s3_environment.client(), s3_environment.bucket()
     for path in (path for path in (place / "out").rglob("*") if path.is_file()):
         client.upload_file(str(path), bucket, str(path.relative_to(place)))
@@ -280,6 +270,7 @@ def test_a_store_in_a_bucket_is_compacted(spark, place: Path, jars: Path, s3_env
         return [verger.load_features(f"s3://{bucket}/{run}") for run in runs[:2]]
 
     arguments = ["compact", "--output", output, "--store-location", "eu", "--cores", "1"]
+    monkeypatch.setenv("VERGER_JARS", "/nowhere")
     code, stderr, lines = finished(start(*arguments, cwd=place))
     assert code == 0, stderr
     assert (lines[-1]["files_after"], lines[-1]["rows"]) == (2, 48)

@@ -558,6 +558,6 @@ def test_in_a_bucket_too_only_what_has_changed_is_done(place_in_bucket: Place) -
 
 
 @pytest.fixture
-def place_in_bucket(jars: Path, minio: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+def place_in_bucket(minio: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     reach(minio, monkeypatch)
     return Place.make(minio, tmp_path)

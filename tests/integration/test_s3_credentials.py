@@ -1,4 +1,4 @@
-"""Keys from one place for boto3 and Spark, wherever they come from, and nowhere to be read afterwards."""
+"""Keys from one place for boto3 and S3A, wherever they come from, and nowhere to be read afterwards."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def shown(url):
     with urllib.request.urlopen(url, timeout=30) as answer:
         return answer.read().decode()
 
-with session(RunConfig(input="in", output="out"), Stores(), "out", "in") as spark:
+with session(RunConfig(input="in", output="out"), Stores()) as spark:
     spark.range(1).collect()
     ui = spark.sparkContext.uiWebUrl
     application = f"{ui}/api/v1/applications/{spark.sparkContext.applicationId}"
@@ -73,6 +73,11 @@ class Place:
         _, stderr = process.communicate(timeout=120)
         return process.returncode, stderr
 
+    @property
+    def events(self) -> tuple[str, str]:
+        """An event log in the bucket: for it, and for nothing else, Java needs the keys too."""
+        return "--event-log", f"s3://{self.bucket}/out/events"
+
     def left(self) -> dict[str, bytes]:
         """All that the run has left, by its name below the output."""
         names = [item["Key"] for item in self.client.list_objects_v2(Bucket=self.bucket, Prefix="out/")["Contents"]]
@@ -87,7 +92,7 @@ class Place:
 
 
 @pytest.fixture
-def place(s3_environment: Minio, jars: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+def place(s3_environment: Minio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     """No keys in this process's environment, and none of this machine's."""
     bucket, client = s3_environment.bucket(), s3_environment.client()
     for path in photographs(tmp_path / "in", COUNT):
@@ -131,12 +136,13 @@ def test_a_secret_mounted_as_a_file(place: Place) -> None:
 
 
 @pytest.mark.slow
-def test_the_role_of_a_service_account(place: Place) -> None:
+def test_the_role_of_a_service_account(place: Place, jars: Path) -> None:
     """IRSA: a web identity is changed for keys at STS."""
     token = place.folder / "token"
     token.write_text(TOKEN)
     with serving(lambda _: Answer(STS.format(**place.keys), kind="text/xml")) as sts:
         code, stderr = place.run(
+            *place.events,
             AWS_ROLE_ARN="arn:aws:iam::123456789012:role/verger",
             AWS_WEB_IDENTITY_TOKEN_FILE=str(token),
             AWS_ENDPOINT_URL_STS=sts.url,
@@ -148,7 +154,7 @@ def test_the_role_of_a_service_account(place: Place) -> None:
 
 
 @pytest.mark.slow
-def test_pod_identity(place: Place) -> None:
+def test_pod_identity(place: Place, jars: Path) -> None:
     token = place.folder / "token"
     token.write_text(TOKEN)
     names = ("AccessKeyId", "SecretAccessKey", "Expiration")
@@ -159,6 +165,7 @@ def test_pod_identity(place: Place) -> None:
 
     with serving(answer) as agent:
         code, stderr = place.run(
+            *place.events,
             AWS_CONTAINER_CREDENTIALS_FULL_URI=f"{agent.url}/v1/credentials",
             AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE=str(token),
         )
@@ -168,11 +175,32 @@ def test_pod_identity(place: Place) -> None:
 
 
 @pytest.mark.slow
-def test_temporary_keys_are_nowhere_to_be_read(place: Place) -> None:
+def test_keys_that_java_cannot_find_are_enough_without_an_event_log_in_a_bucket(place: Place) -> None:
+    """In the file of the first boto, which no other SDK reads."""
+    access_key, secret_key = place.server.user("readwrite")
+    old = place.folder / "boto"
+    old.write_text(f"[Credentials]\naws_access_key_id = {access_key}\naws_secret_access_key = {secret_key}\n")
+    code, stderr = place.run(BOTO_CONFIG=str(old), VERGER_JARS="/nowhere")
+    assert code == 0, stderr
+    assert place.computed() == COUNT
+
+
+def test_with_an_event_log_in_a_bucket_such_keys_are_refused(place: Place, jars: Path) -> None:
+    old = place.folder / "boto"
+    old.write_text(
+        "[Credentials]\naws_access_key_id = {}\naws_secret_access_key = {}\n".format(*place.server.user("readwrite"))
+    )
+    code, stderr = place.run(*place.events, BOTO_CONFIG=str(old))
+    assert code == 4, stderr
+    assert "credentials by boto-config can be used by Python, but not by Java, which writes the event log" in stderr
+
+
+@pytest.mark.slow
+def test_temporary_keys_are_nowhere_to_be_read(place: Place, jars: Path) -> None:
     """Neither in the most talkative log, nor in anything that the run leaves, the event log included."""
-    talkative = ["--log-level", "debug", "--event-log", f"s3://{place.bucket}/out/events"]
     code, stderr = place.run(
-        *talkative,
+        *("--log-level", "debug"),
+        *place.events,
         AWS_ACCESS_KEY_ID=place.keys["AccessKeyId"],
         AWS_SECRET_ACCESS_KEY=place.keys["SecretAccessKey"],
         AWS_SESSION_TOKEN=place.keys["SessionToken"],

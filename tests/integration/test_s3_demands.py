@@ -10,6 +10,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
@@ -120,8 +121,8 @@ class TestEncryption:
         )
 
     @pytest.mark.slow
-    def test_a_run_writes_everything_encrypted(self, place: Place, front: Front) -> None:
-        """Spark's tables, its committer's own files, the event log, and what Python writes: AWS's policy passes all."""
+    def test_a_run_writes_everything_encrypted(self, place: Place, front: Front, jars: Path) -> None:
+        """The event log, which Spark writes, and what Python writes: AWS's policy passes all."""
         front(demanding("aws:kms", ""))
         assert isinstance(place.server, Minio)
         key = f"arn:aws:kms:{place.server.kms_key}"
@@ -202,7 +203,7 @@ clients._create_client = lambda bucket, patient: create_client(of_aws(bucket), p
 
 class TestLock:
     @pytest.mark.slow
-    def test_all_that_a_run_writes_has_a_checksum_on_aws(self, place: Place, front: Front) -> None:
+    def test_all_that_a_run_writes_has_a_checksum_on_aws(self, place: Place, front: Front, jars: Path) -> None:
         front(locked())
         events = ["--event-log", f"s3://{place.bucket}/events"]
         code, stderr, _ = finished(place.start(*events, inject=AS_TO_AWS), timeout=300)

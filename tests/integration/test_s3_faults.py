@@ -95,7 +95,6 @@ def filled(client: Any, bucket: str, folder: Path) -> str:
 @pytest.fixture
 def place(
     s3_environment: Minio,
-    jars: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -294,32 +293,45 @@ class TestProcesses:
 
 
 class TestJars:
-    def test_verger_jars_without_jars_is_refused(self, place: Place, tmp_path: Path) -> None:
+    def test_an_event_log_on_s3_without_jars_is_refused(self, place: Place, tmp_path: Path) -> None:
         place.environment(VERGER_JARS=str(tmp_path))
-        code, line = place.refused()
+        code, line = place.refused("--event-log", f"s3://{place.target}/events")
         assert code == 2
         assert (
-            f"Spark lacks the jars with which it writes to S3: there are none in {tmp_path}. Fetch the jars with"
+            f"Spark lacks the jars with which it writes its event log to S3: none is in {tmp_path}. Fetch the jars with"
             in line
         )
 
-    def test_a_local_output_needs_no_jars(self, place: Place, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("events", ["none", "local"])
+    def test_otherwise_no_jars_are_needed(self, place: Place, tmp_path: Path, events: str) -> None:
         place.environment(VERGER_JARS=str(tmp_path))
         with pytest.raises(SystemExit):
-            cli.main(place.arguments("--output", str(tmp_path / "out")))
+            cli.main(place.arguments(*(["--event-log", str(tmp_path)] if events == "local" else [])))
         assert "verger: Spark needs Java" in place.capsys.readouterr().err  # it came as far as that
 
     @pytest.mark.slow
-    def test_without_the_committer_nothing_is_written(self, place: Place, jars: Path, tmp_path: Path) -> None:
+    @pytest.mark.parametrize(
+        ("missing", "named"),
+        [
+            ("hadoop-aws", "org.apache.hadoop.fs.s3a.S3AFileSystem"),
+            ("analyticsaccelerator", "software/amazon/s3/analyticsaccelerator/"),
+        ],
+    )
+    def test_of_jars_of_which_one_is_missing_a_class_is_named_and_nothing_is_written(
+        self, place: Place, jars: Path, tmp_path: Path, missing: str, named: str
+    ) -> None:
         (tmp_path / "jars").mkdir()
+        (tmp_path / "jars" / "hadoop-aws-broken.jar").touch()
         for jar in jars.glob("*.jar"):
-            if not jar.name.startswith("spark-hadoop-cloud"):
+            if not jar.name.startswith(missing):
                 (tmp_path / "jars" / jar.name).symlink_to(jar)
         place.environment(VERGER_JARS=str(tmp_path / "jars"), JAVA_HOME=None)
-        code, stderr, _ = finished(start(*place.arguments("--cores", "1"), cwd=tmp_path))
+        code, stderr, _ = finished(
+            start(*place.arguments("--cores", "1", "--event-log", f"s3://{place.target}/events"), cwd=tmp_path)
+        )
         assert code == 2, stderr
         (line,) = [line for line in stderr.splitlines() if not line.startswith("{")]
-        assert "Spark cannot write to S3: the class org.apache.spark.internal.io.cloud" in line
+        assert f"Spark cannot write its event log to S3: the class {named}" in line
         assert "cannot be loaded. Fetch the jars with `make jars`" in line
         listed: dict[str, Any] = place.client.list_objects_v2(Bucket=place.target)
         assert not [item["Key"] for item in listed.get("Contents", []) if item["Key"].endswith(".parquet")]

@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.required_in_ci, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
-def analysed(jars: object, minio: Minio, tmp_path_factory: pytest.TempPathFactory) -> tuple[Place, dict[str, Any]]:
+def analysed(minio: Minio, tmp_path_factory: pytest.TempPathFactory) -> tuple[Place, dict[str, Any]]:
     """A bucket with a run that has classifier and report, and the run's last line."""
     with pytest.MonkeyPatch.context() as patch:
         reach(minio, patch)

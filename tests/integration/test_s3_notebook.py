@@ -29,9 +29,7 @@ for step in json.load(sys.stdin):
 """
 
 
-def test_one_process_reaches_one_store_after_the_other(
-    minio: Minio, own_minio: Minio, jars: Path, tmp_path: Path
-) -> None:
+def test_one_process_reaches_one_store_after_the_other(minio: Minio, own_minio: Minio, tmp_path: Path) -> None:
     files = photographs(tmp_path / "in", 6)
     steps = [{"environment": {}, "places": {"input": str(tmp_path / "in"), "output": str(tmp_path / "out")}}]
     for server in (minio, own_minio):  # with buckets of the same names, which must not be taken for one another

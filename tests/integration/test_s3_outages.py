@@ -18,11 +18,10 @@ from tests.integration.runs import finished
 from tests.integration.s3 import Minio
 from tests.integration.s3_runs import COUNT, SLOW_PROJECTION, Place, Tables, descendants, kill_all, reach
 from tests.integration.test_kills import SLOW_DECODER
-from verger.spark import s3a
 
 pytestmark = [pytest.mark.required_in_ci, pytest.mark.slow]
 
-# Seconds instead of a minute; S3A, which the run does not wait for, stays as patient as it is.
+# Seconds instead of a minute, in the driver. Workers, for which a run does not wait, stay as patient as they are.
 IMPATIENT = """
 from verger.storage.stores import Stores
 Stores.patience_s = 15
@@ -30,7 +29,7 @@ Stores.patience_s = 15
 
 
 @pytest.fixture
-def own_place(jars: Path, own_minio: Minio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+def own_place(own_minio: Minio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     """On a store that may be stopped."""
     reach(own_minio, monkeypatch)
     return Place.make(own_minio, tmp_path)
@@ -92,7 +91,6 @@ def submitted(place: Place) -> subprocess.Popen[str]:
     injected.mkdir()
     (injected / "sitecustomize.py").write_text(SLOW_DECODER)
     conf = {
-        "spark.executor.extraClassPath": s3a.class_path(),
         "spark.executor.memory": "1g",
         "spark.log.level": "WARN",
         "spark.ui.enabled": "false",
@@ -100,7 +98,7 @@ def submitted(place: Place) -> subprocess.Popen[str]:
     }
     settings = [part for name, value in conf.items() for part in ("--conf", f"{name}={value}")]
     submit = Path(pyspark.__file__).parent / "bin" / "spark-submit"
-    cluster = ["--master", "local-cluster[2,1,1024]", "--driver-class-path", s3a.class_path()]
+    cluster = ["--master", "local-cluster[2,1,1024]"]
     paths = [str(injected), str(ROOT / "job"), str(ROOT)]
     aloud = ["sh", "-c", 'exec "$@" >&2', "sh"]  # spark-submit gives what the driver says on stderr to its stdout
     return subprocess.Popen(

@@ -108,7 +108,7 @@ class Account:
 
 
 @pytest.fixture(scope="module")
-def account(minio: Minio, jars: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
+def account(minio: Minio, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
     """An account in which one run has been made, with all the rights of the policy."""
     names = {"PHOTOGRAPHS": minio.bucket(), "RESULTS": minio.bucket(), "PREFIX": "fruit/table"}
     account = Account(minio, tmp_path_factory.mktemp("account"), names)

@@ -15,11 +15,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.integration.s3 import Minio, Server, Versity
+from tests.integration.s3_gateway import in_front_of
 from tests.integration.s3_runs import reach
 from verger.errors import NothingToReadError, Reason, Rejection, StoreError
+from verger.planning import workload
 from verger.storage import listing
 from verger.storage.base import AlreadyPublishedError, Storage
 from verger.storage.stores import Stores
+from verger.tables.parts import write_part
 from verger.tables.rejections import read_refused
 from verger.tables.store import FeatureStore
 
@@ -269,6 +272,32 @@ def _counting(sizes: list[int]) -> Callable[..., Any]:
         return answer
 
     return counted
+
+
+@pytest.mark.parametrize(("rows", "written"), [(100, ["PUT"]), (6000, ["POST", "POST", "PUT", "PUT"])])
+def test_requests_of_files_are_those_that_the_plan_counts(
+    server: Server, root: str, monkeypatch: pytest.MonkeyPatch, rows: int, written: list[str]
+) -> None:
+    """A small file, and one of 24 MB, which is uploaded in two parts."""
+    asked: list[str] = []
+    with in_front_of(server, lambda request: asked.append(request.method)) as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", url)
+        storage, path = Stores().of(root), f"{root}/part.parquet"
+        table = pa.table({"path": [str(row) for row in range(rows)], "features": _vectors(rows)})
+        write_part(storage, path, table.schema, table.to_batches(max_chunksize=500))
+        assert sorted(asked) == written
+        assert len(written) == workload._puts_a_file(table.nbytes)
+        for columns in (["path"], None):
+            asked.clear()
+            with storage.arrow().open_input_file(path) as file:
+                assert pq.ParquetFile(file).read(columns)["path"] == table["path"]
+            assert asked == ["GET"] * workload._GET_A_READ
+
+
+def _vectors(rows: int) -> pa.Array:
+    """Numbers that cannot be compressed: 4 kB a row."""
+    numbers = pa.Array.from_buffers(pa.float32(), rows * 1000, [None, pa.py_buffer(os.urandom(rows * 4000))])
+    return pa.ListArray.from_arrays(pa.array(range(0, rows * 1000 + 1, 1000), pa.int32()), numbers)
 
 
 def test_arrow_raises_file_not_found_for_missing_objects(storage: Storage, root: str) -> None:

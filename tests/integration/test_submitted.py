@@ -212,9 +212,9 @@ def test_an_authority_that_the_jvm_was_not_told_of_is_missed_before_spark_starts
     tmp_path: Path, jars: Path, minios: Callable[..., Minio]
 ) -> None:
     server = minios(tls=True)
-    output = ("--output", f"s3://{server.bucket()}/out", "--store-location", "eu")
+    events = ("--event-log", f"s3://{server.bucket()}/events", "--store-location", "eu")
     environment = server.environment() | {"AWS_CA_BUNDLE": str(server.ca)}
-    fails_submitted(tmp_path, 2, "trustStore", *PIXELS, *output, **environment)
+    fails_submitted(tmp_path, 2, "trustStore", *PIXELS, *events, **environment)
 
 
 @pytest.mark.parametrize(

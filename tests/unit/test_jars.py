@@ -1,4 +1,4 @@
-"""The jars of S3: pinned, fitting the PySpark that is installed, and nothing beside them."""
+"""The jars of S3A: pinned, fitting the PySpark that is installed, and nothing beside them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,6 @@ OURS = {
     "http-auth-spi",
     "http-client-spi",
     "netty-nio-client",
-    "spark-hadoop-cloud_2.13",
 }
 
 
@@ -61,7 +60,7 @@ def artifact(jar: str) -> str:
 
 
 def test_every_version_is_exact(dependencies: dict[str, ElementTree.Element]) -> None:
-    assert len(dependencies) == 6
+    assert len(dependencies) == 5
     for name, dependency in dependencies.items():
         assert re.fullmatch(r"\d+\.\d+\.\d+", dependency.findtext("version", "")), name
 
@@ -73,14 +72,7 @@ def test_hadoop_aws_is_of_the_hadoop_in_pyspark(
     assert {f"hadoop-client-api-{ours}.jar", f"hadoop-client-runtime-{ours}.jar"} <= pyspark
 
 
-def test_spark_hadoop_cloud_is_of_the_scala_in_pyspark(
-    dependencies: dict[str, ElementTree.Element], pyspark: set[str]
-) -> None:
-    (scala,) = {match[1] for jar in pyspark if (match := re.match(r"spark-core_([\d.]+)-", jar))}
-    assert f"spark-hadoop-cloud_{scala}" in dependencies
-
-
-@pytest.mark.parametrize("name", ["hadoop-aws", "spark-hadoop-cloud_2.13", "analyticsaccelerator-s3"])
+@pytest.mark.parametrize("name", ["hadoop-aws", "analyticsaccelerator-s3"])
 def test_these_bring_nothing_with_them(dependencies: dict[str, ElementTree.Element], name: str) -> None:
     (exclusion,) = dependencies[name].iter("exclusion")
     assert [part.text for part in exclusion] == ["*", "*"]
@@ -97,13 +89,12 @@ def test_the_list_is_of_the_versions_in_the_pom(
         "eventstream",
         "hadoop-aws",
         "reactive-streams",
-        "spark-hadoop-cloud_2.13",
     }
 
 
 def test_nothing_is_listed_that_pyspark_carries(listed: dict[str, str], pyspark: set[str]) -> None:
     names = {artifact(jar) for jar in listed}
-    assert len(names) == len(listed) == 37
+    assert len(names) == len(listed) == 36
     assert not names & {artifact(jar) for jar in pyspark}
     assert {name for name in names if name.startswith(CARRIED)} == OURS
 

@@ -13,7 +13,7 @@ from verger.photographs import inventory
 from verger.progress import Progress
 from verger.residency.nodes import check_executors
 from verger.residency.preflight import check_access, uris_by_role
-from verger.spark.session import require_s3_support, session, uses_s3
+from verger.spark.session import session
 from verger.storage.stores import Stores
 from verger.storage.uri import canonical
 from verger.tables import compaction, manifest, runs
@@ -94,7 +94,7 @@ def compact(
     ResidencyError
         The output, the event log or an executor is outside the EU, or a region is unknown.
     UsageError
-        There is no Java, or one that is too old; or Spark cannot write to S3 and should.
+        There is no Java, or one that is too old; or Spark cannot write its event log to S3 and should.
     DoesNotFitError
         There is too little memory or disk space.
     """
@@ -104,7 +104,6 @@ def compact(
         if spark is None:
             with progress.stage("session", "Starting Spark"):
                 spark = stack.enter_context(session(config, stores, output))
-        require_s3_support(spark, uses_s3(output, config.event_log))
         with progress.stage("compact", "Merging files"):
             checked = partial(check_executors, spark.sparkContext, config)
             return compaction.compact(

@@ -11,15 +11,13 @@ from verger.errors import UsageError
 from verger.photographs import synthetic
 from verger.pipeline import story
 from verger.progress import Progress
-from verger.spark import class_archive, s3a, variables
+from verger.spark import class_archive, variables
 from verger.spark.session import session
 from verger.storage.stores import Stores
 
 
 def prepare(progress: Progress) -> tuple[Path, int]:
     """Let Spark do what it does in a run, and keep the classes that its JVM loads for it.
-
-    There is a second archive where the jars of S3 are installed: Java takes one only for the jars that it was made for.
 
     Parameters
     ----------
@@ -29,7 +27,7 @@ def prepare(progress: Progress) -> tuple[Path, int]:
     Returns
     -------
     tuple of (Path, int)
-        The folder of the archives, and their size in bytes.
+        The folder of the archive, and its size in bytes.
 
     Raises
     ------
@@ -47,19 +45,11 @@ def prepare(progress: Progress) -> tuple[Path, int]:
             java_home, class_path = _load_classes(Path(temporary), classes)
         class_archive.require_place(java_home)
         with progress.stage("store", "Storing them"):
-            written = {}
-            for s3, text in _class_paths(class_path).items():
-                if (file := class_archive.place(s3)) is not None:
-                    written[file] = class_archive.write(file, classes, java_home, text)
-            class_archive.remove_others(set(written))
-    return class_archive.folder(), sum(written.values())
-
-
-def _class_paths(class_path: str) -> dict[bool, str]:
-    """The class path of a run that does not write to S3, and of one that does, where its jars are installed."""
-    if s3a.jars_folder() is None:
-        return {False: class_path}
-    return {False: class_path, True: os.pathsep.join((s3a.class_path(), class_path))}
+            file = class_archive.place()
+            assert file is not None
+            written = class_archive.write(file, classes, java_home, class_path)
+            class_archive.remove_others(file)
+    return class_archive.folder(), written
 
 
 def _load_classes(folder: Path, classes: Path) -> tuple[str, str]:
@@ -75,7 +65,7 @@ def _load_classes(folder: Path, classes: Path) -> tuple[str, str]:
     with (
         open(os.devnull, "w") as nowhere,
         Progress(nowhere) as quiet,
-        session(config, Stores(), config.output, config.input, class_archive.listing_settings(classes)) as spark,
+        session(config, Stores(), more=class_archive.listing_settings(classes)) as spark,
     ):
         context = spark.sparkContext
         context.parallelize(range(2), 2).map(str).collect()  # as a run's workers load the network

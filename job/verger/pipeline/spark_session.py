@@ -13,7 +13,7 @@ from verger.pipeline.values import Job, Session
 from verger.residency.nodes import Executors, check_executors
 from verger.spark.executors import watch_executors
 from verger.spark.metrics import Gauges
-from verger.spark.session import require_s3_support, session, uses_s3
+from verger.spark.session import session
 from verger.spark.starting import StartingSession
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class RunSession:
     Parameters
     ----------
     job : Job
-        Its settings shape a new session; its output and event log decide whether Spark writes to S3.
+        Its settings shape a new session, whose work ends where the store of its input or output is gone.
     network : Network
         What the workers load.
     given : SparkSession, optional
@@ -66,9 +66,8 @@ class RunSession:
         if self._given is None and self._starting is None:
             job = self._job
             more = _FORKED_WITH_NETWORK if self._network.recipe else {}
-            self._starting = StartingSession(
-                job.config, job.stores, job.run.output, job.config.input, self._prepare, more
-            )
+            places = (job.run.output, job.config.input)
+            self._starting = StartingSession(job.config, job.stores, places, self._prepare, more)
 
     def _prepare(self, context: SparkContext, stack: ExitStack) -> None:
         """In the thread of the start: check the executors before they are sent anything, then let them load."""
@@ -104,7 +103,6 @@ class RunSession:
                 with job.progress.stage("session", "Starting Spark"):
                     own = self._starting.used() if self._starting else session(config, job.stores, output, config.input)
                     spark = stack.enter_context(own)
-            require_s3_support(spark, uses_s3(output, config.event_log))
             executors = (
                 self._executors if self._starting else stack.enter_context(check_executors(spark.sparkContext, config))
             )

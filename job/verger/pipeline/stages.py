@@ -40,14 +40,14 @@ def open_job(config: RunConfig, progress: Progress | None, **more: str) -> Job:
     Raises
     ------
     UsageError
-        Input and output contain one another, or the jars of S3 are missing.
+        Input and output contain one another, or the jars for an event log on S3 are missing.
     ResidencyError, StoreError, NothingToReadError
         As `verger.residency.preflight.check_access`.
     """
     source, output = require_disjoint(config.input, config.output)
     config = config.model_copy(update={"input": source, "output": output})
     progress, stores, started_at = progress or Progress.of(config), Stores(), datetime.now(UTC)
-    if uses_s3(output, config.event_log):
+    if uses_s3(config.event_log):
         from verger.spark import s3a
 
         s3a.class_path()

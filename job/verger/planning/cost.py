@@ -210,7 +210,7 @@ def _control_plane(work: Workload, config: PricingSettings, place: str) -> Item:
 def _storage(work: Workload, config: PricingSettings, s3: prices.S3Prices | None) -> list[Item]:
     """Requests, and storage of what the run adds for a month."""
     write, read, month = (s3.write, s3.read, s3.month) if s3 else (None, None, None)
-    written = f"{work.files:,} files of features as the magic committer writes them; projection, manifest, pointers"
+    written = f"{work.files:,} files of features, one request each below 16 MiB; projection, manifest, pointers"
     features, projection = work.feature_bytes / 2**30, work.projection_bytes / 2**30
     rows: list[tuple[str, float, str, Price | None, str]] = [
         ("LIST", work.lists, "requests", write, "one for 1,000 keys of the input; the folders read and written"),

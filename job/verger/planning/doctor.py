@@ -28,7 +28,7 @@ from verger.residency.preflight import check_access, uris_by_role
 from verger.spark import class_archive, machine, s3a, variables
 from verger.spark.failures import explain
 from verger.spark.machine import java_version
-from verger.spark.session import session, uses_s3
+from verger.spark.session import WITHOUT_EVENT_LOG, session, uses_s3
 from verger.storage.base import AlreadyPublishedError
 from verger.storage.s3_inventory import Report
 from verger.storage.stores import Stores
@@ -96,13 +96,11 @@ def examine(config: DoctorSettings, stale_after: float = 24, fix: bool = False) 
     yield residency
     # Without a known region inside the EU, a bucket is not accessed any further.
     buckets_allowed = residency.verdict != "fails"
-    yield _check(
-        "Jars", lambda: s3a.class_path() if uses_s3(output, config.event_log) else _skip("no s3:// output given")
-    )
+    yield _check("Jars", lambda: s3a.class_path() if uses_s3(config.event_log) else _skip("no event log on S3"))
     yield _check(
         "Spark",
         lambda: (
-            _spark(stores, config, output if buckets_allowed else None)
+            _spark(stores, config, buckets_allowed and uses_s3(config.event_log))
             if java.verdict == "ok"
             else _skip("it needs Java")
         ),
@@ -171,8 +169,7 @@ def _archived(config: DoctorSettings) -> str:
     """Whether Spark's classes are kept ready for this Java, where they may be."""
     if variables.is_submitted():
         return ""
-    kinds = (False, True) if s3a.jars_folder() is not None else (False,)
-    if all(class_archive.options(s3, config.driver_bytes) for s3 in kinds):
+    if class_archive.options(config.driver_bytes):
         return "; Spark's classes are kept ready"
     return "; `verger prepare` lets Spark start seconds sooner" if class_archive.is_writable() else ""
 
@@ -186,9 +183,10 @@ def _variables() -> str:
     return "; ".join(lines) or _skip("none is set that Spark, Java, Python, TensorFlow or boto3 reads")
 
 
-def _spark(stores: Stores, config: DoctorSettings, output: str | None) -> str:
-    """Start Spark as a run would, and send a row through a Python worker and back."""
-    with session(config.model_copy(update={"cores": 1, "event_log": None}), stores, output) as spark:
+def _spark(stores: Stores, config: DoctorSettings, s3: bool) -> str:
+    """Start Spark as a run would, with S3A where asked to, and send a row through a Python worker and back."""
+    config = config.model_copy(update={"cores": 1, "event_log": config.event_log if s3 else None})
+    with session(config, stores, more=WITHOUT_EVENT_LOG) as spark:
         rows = spark.range(1, numPartitions=1).mapInArrow(lambda batches: batches, "id long").count()
         if rows != 1:
             raise UsageError(f"Spark {spark.version} lost a row between Java and Python", "Install its locked version")
@@ -266,22 +264,9 @@ def _output(stores: Stores, output: str, source: str | None) -> str:
         with suppress(AlreadyPublishedError):
             storage.publish_once(probe, b"another")
             raise StoreError(f"{output} ignores If-None-Match: a run could be overwritten", "Use another store")
-        if bucket_name(output) is None:
-            _set_permissions(probe)
     finally:
         storage.delete(probe)
     return f"{output} can be written"
-
-
-def _set_permissions(path: str) -> None:
-    """Set permissions as Spark does on all that it writes to a disk."""
-    try:
-        os.chmod(path, os.stat(path).st_mode)
-    except OSError as error:
-        raise StoreError(
-            f"{path}: Spark could not set permissions ({error.strerror})",
-            "Give an --output whose file system lets this user set them, as chmod does",
-        ) from error
 
 
 def _uploads(stores: Stores, output: str, stale_after: float, fix: bool) -> str:

@@ -9,17 +9,15 @@ from verger.batches import slices
 from verger.config import RunConfig
 from verger.network.backbones import Network
 from verger.network.waves import task_counts, wave_size
+from verger.storage.buckets import PART_BYTES
 
 # Keys that one LIST request returns at most.
 KEYS_PER_LIST = 1000
 
-# Requests of Spark 4.3.0 and the magic committer of hadoop-aws 3.5.0 for one write, counted at the store: for each
-# file (a task writes one), and for each write whatever it holds. Deletes are free.
-_PUT_A_FILE, _PUT_A_WRITE = 7, 2  # a multipart upload's start, part and end; marker, .pending and .pendingset
-_LIST_A_FILE, _LIST_A_WRITE = 5, 11
-_GET_A_FILE, _GET_A_WRITE = 9, 9
-# The same for each read of a small Parquet file, by pyarrow.
-_GET_A_READ = 5
+# Requests of an upload in parts beside its parts: its start and its end. Counted at the store, as these are.
+_PUT_AN_UPLOAD = 2
+# Of each read of a Parquet file, by pyarrow: its end, and the columns that are read.
+_GET_A_READ = 2
 # The manifest and three pointers; pca.npz, pca.json and moments.npz; three of the snapshot. Once in a store, its
 # fingerprint and weights.
 _OWN_FILES, _STORE_FILES = 10, 2
@@ -47,7 +45,7 @@ class Workload:
     nodes, node_cores : int
         Number of nodes, and cores of each.
     waves, files : int
-        Commits of features, and Parquet files that these write.
+        Groups of tasks that compute features, and Parquet files that these write.
     lists, puts, gets : int
         Requests, as S3 prices them: PUT with POST, GET with HEAD.
     feature_bytes, projection_bytes : int
@@ -123,6 +121,8 @@ def estimate_workload(
     listings = 3 * max(1, math.ceil(features / KEYS_PER_LIST))  # the feature store before and after, and the rejects
     unchanged = known_files > 0 and new == 0  # the table of the run before stands
     projection_files = 0 if unchanged else min(cores, listed)  # one a core
+    feature_bytes = new * (4 * network.dimension + _ROW_BYTES)
+    projection_bytes = 0 if unchanged else listed * (4 * components + _ROW_BYTES)
     return Workload(
         core_hours=core_hours,
         hours=hours,
@@ -130,20 +130,22 @@ def estimate_workload(
         node_cores=node_cores,
         waves=len(waves),
         files=files,
-        lists=math.ceil(keys / KEYS_PER_LIST) + listings + _LIST_A_FILE * files + _LIST_A_WRITE * len(waves),
-        puts=_PUT_A_FILE * files
-        + _PUT_A_WRITE * len(waves)
-        + projection_files
+        lists=math.ceil(keys / KEYS_PER_LIST) + listings,
+        puts=files * _puts_a_file(feature_bytes / max(1, files))
+        + projection_files * _puts_a_file(projection_bytes / max(1, projection_files))
         + (_POINTED_FILES if unchanged else _OWN_FILES + _insight_files(config))
         + (0 if stored_files else _STORE_FILES),
         gets=new
-        + _GET_A_FILE * files
-        + _GET_A_WRITE * len(waves)
         + _GET_A_READ * _reads(config, stored_files, known_files, files, projection_files)
         + (min(listed, _REPORT_PHOTOGRAPHS) if config.report and not unchanged else 0),
-        feature_bytes=new * (4 * network.dimension + _ROW_BYTES),
-        projection_bytes=0 if unchanged else listed * (4 * components + _ROW_BYTES),
+        feature_bytes=feature_bytes,
+        projection_bytes=projection_bytes,
     )
+
+
+def _puts_a_file(size: float) -> int:
+    """Requests of writing a file: one, or those of an upload in parts. Deletes are free."""
+    return 1 if size < PART_BYTES else _PUT_AN_UPLOAD + math.ceil(size / PART_BYTES)
 
 
 def _insight_files(config: RunConfig) -> int:

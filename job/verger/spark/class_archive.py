@@ -21,7 +21,7 @@ from pathlib import Path
 
 from verger.errors import DoesNotFitError, UsageError
 from verger.redaction import words
-from verger.spark import machine, s3a, variables
+from verger.spark import machine, variables
 
 _SECONDS = 600.0  # after which the dump is ended; it takes half a minute on two cores
 _LARGEST_HEAP = 32 << 30  # from there on Java's pointers are longer, and no archive fits
@@ -36,13 +36,8 @@ def folder() -> Path:
     return Path(sys.prefix, "share", "verger")
 
 
-def place(s3: bool = False) -> Path | None:
-    """The archive for this Java and these jars, whether it is there or not.
-
-    Parameters
-    ----------
-    s3 : bool
-        Whether the jars of S3 are in the class path.
+def place() -> Path | None:
+    """The archive for this Java and Spark's jars, whether it is there or not.
 
     Returns
     -------
@@ -52,13 +47,10 @@ def place(s3: bool = False) -> Path | None:
     import pyspark
 
     home = _java_home()
-    jars = [Path(pyspark.__file__).parent / "jars", *([s3a.jars_folder()] if s3 else [])]
+    jars = Path(pyspark.__file__).parent / "jars"
     digest = hashlib.sha256()
     try:
-        files = [Path(home or "/", "lib", "server", "libjvm.so")]
-        for jar_folder in filter(None, jars):
-            files += sorted(jar_folder.glob("*.jar"))
-        for file in files:
+        for file in (Path(home or "/", "lib", "server", "libjvm.so"), *sorted(jars.glob("*.jar"))):
             found = file.stat()
             digest.update(f"{file} {found.st_size} {found.st_mtime_ns}\n".encode(errors="surrogateescape"))
     except OSError:
@@ -72,13 +64,11 @@ def _java_home() -> str | None:
     return os.path.dirname(os.path.dirname(os.path.realpath(java))) if java else None
 
 
-def options(s3: bool, heap_bytes: int) -> list[str]:
+def options(heap_bytes: int) -> list[str]:
     """The options of a JVM that takes its classes from an archive, if there is one for it.
 
     Parameters
     ----------
-    s3 : bool
-        Whether the jars of S3 are in its class path.
     heap_bytes : int
         Its largest heap.
 
@@ -87,7 +77,7 @@ def options(s3: bool, heap_bytes: int) -> list[str]:
     list of str
         Empty where there is none.
     """
-    file = place(s3)
+    file = place()
     # Java reads a list of files here, which this character separates.
     if file is None or not file.is_file() or heap_bytes >= _LARGEST_HEAP or os.pathsep in str(file):
         return []
@@ -188,15 +178,15 @@ def _dump(command: list[str], file: Path) -> str:
     return said
 
 
-def remove_others(kept: set[Path]) -> None:
+def remove_others(kept: Path) -> None:
     """Remove archives of other versions of Java and of the jars, and what a dump that was killed has left.
 
     Parameters
     ----------
-    kept : set of Path
-        Archives that stay.
+    kept : Path
+        The archive that stays.
     """
-    for file in set(folder().glob("spark-classes-*.jsa")) - kept:
+    for file in set(folder().glob("spark-classes-*.jsa")) - {kept}:
         file.unlink(missing_ok=True)
     for left in folder().glob(".spark-classes-*"):
         with suppress(OSError):

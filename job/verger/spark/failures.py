@@ -11,8 +11,8 @@ from verger.errors import DoesNotFitError, StoreError, UsageError, VergerError
 from verger.redaction import words
 from verger.storage import denials, system_errors
 
-# Pattern in the text of an S3A error -> what it means, and what to do. Before Spark starts, boto3 has checked the keys
-# and the buckets: these are errors that occur later.
+# Pattern in the text of an error of S3A, which writes the event log to a bucket -> what it means, and what to do.
+# Before Spark starts, boto3 has checked the keys and the bucket: these are errors that occur later.
 _RESUME = "Run the same command again: what was committed is kept"
 _NEW_KEYS = "Get new credentials and run again: what was committed is kept"
 _S3A = (
@@ -22,7 +22,6 @@ _S3A = (
     (r"InvalidAccessKeyId|SignatureDoesNotMatch", "the store refuses the credentials", _NEW_KEYS),
     (r"NoAuthWithAWSException", "Spark finds no credentials", "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"),
     (r"XMinioStorageFull|InsufficientStorage|Status Code: 507", "the store is full", "Free some space there"),
-    (r"InvalidObjectState", "archived, and so cannot be read (storage class GLACIER or the like)", "Restore it first"),
     (
         r"\):(?:KMS\.|kms:)\w+",
         "the store cannot use the encryption key",
@@ -37,7 +36,7 @@ _S3A = (
     ),
     (r"AWSBadRequestException", "the store refuses the request", ""),
     (r"AWSRedirectException", "the bucket is in another region", "Leave --region out, or give the bucket's region"),
-    (r"AWSUnsupportedFeatureException", "the store lacks a feature that Spark's committer needs", "Use another store"),
+    (r"AWSUnsupportedFeatureException", "the store lacks a feature that S3A needs", "Use another store"),
     (
         r"PKIX path building failed|SSLHandshakeException",
         "the store's certificate is not trusted",
@@ -81,8 +80,17 @@ _NOEXEC = (
     "Give --local-dir or TMPDIR a folder on another disk",
 )
 _PYTHON = "Under spark-submit let PYSPARK_PYTHON name the Python in which verger is installed, on driver and executors"
+MISSING_JARS = "Fetch the jars with `make jars`, set VERGER_JARS to their folder, or give a local --event-log"
+"""What to do where Spark lacks a jar of S3A."""
+
 _INSTALLATION = (
     _NOEXEC,
+    (
+        r"(?:NoClassDefFoundError|ClassNotFoundException): (?:Class |Could not initialize class )?"
+        r"((?:software[/.]amazon|org[/.]apache[/.]hadoop[/.]fs[/.]s3a)[/.][\w/.$]*\w)",
+        "Spark cannot write its event log to S3: the class {0} cannot be loaded",
+        MISSING_JARS,
+    ),
     (r"PYTHON_VERSION_MISMATCH\] ([^,\n]*)", "{0}", _PYTHON),
     (
         r"ModuleNotFoundError: No module named '(verger|pyspark|numpy|pyarrow)[.']",
@@ -222,10 +230,6 @@ def explain(error: BaseException) -> VergerError | None:
             if advice:
                 return StoreError(f"{place}: {meaning}", advice)
             return _unexplained_refusal(text, place, meaning)
-    unreadable = r"FAILED_READ_FILE(?!\.FILE_NOT_EXIST).*?Encountered error while reading file (?:file://)?(\S+?)\.?\s"
-    if damaged := re.search(unreadable, text):
-        file = damaged[1].replace("s3a://", "s3://")
-        return StoreError(f"{file} is damaged", "Delete it: its photographs are computed again")
     if denied := re.search(r"(?:AccessControlException|AccessDeniedException|Permission denied)[^\n]*", text):
         return StoreError(f"access denied: {words(denied[0])}", "Check the path and its permissions")
     if re.search("Py4JNetworkError|ConnectionRefusedError|Answer from Java side is empty", text):
@@ -245,7 +249,7 @@ def _about_a_disk(text: str) -> VergerError | None:
     if refused := re.search(r"ExitCodeException exitCode=\d+: (chmod: [^\n]*)", text):
         return StoreError(
             f"Spark cannot set permissions: {refused[1].partition(' at org.')[0][:300]}",
-            "Give an --output whose file system lets this user set them, as chmod does",
+            "Give an --event-log whose file system lets this user set them, as chmod does",
         )
     if uncreated := re.search(r"Mkdirs failed to create (?:file:)?([^\n(]*)", text):
         return StoreError(

@@ -52,7 +52,13 @@ def log4j_level(settings: LogLevelSettings) -> str:
     return {"warning": "warn"}.get(settings.log_level, settings.log_level)
 
 
-def launch(conf: SparkConf, settings: SessionSettings, folder: Path, cancelled: threading.Event | None = None) -> Any:
+def launch(
+    conf: SparkConf,
+    settings: SessionSettings,
+    folder: Path,
+    cancelled: threading.Event | None = None,
+    class_path: str | None = None,
+) -> Any:
     """Start a JVM and connect to it.
 
     The JVM runs in a process group of its own: a signal to ours, as a shell or an init system sends it, must not end
@@ -69,6 +75,8 @@ def launch(conf: SparkConf, settings: SessionSettings, folder: Path, cancelled: 
         That of the session, for the log and its configuration.
     cancelled : threading.Event, optional
         Where it is set before the JVM answers, the JVM is killed.
+    class_path : str, optional
+        Jars for the end of the JVM's class path. Before Spark's own they would keep Java from `class_archive`'s file.
 
     Returns
     -------
@@ -90,7 +98,8 @@ def launch(conf: SparkConf, settings: SessionSettings, folder: Path, cancelled: 
     level = log4j_level(settings)
     text = _LOG4J.format(level=level, http_level="info" if level == "debug" else level)
     (folder / "log4j2.properties").write_text(text, encoding="ascii")
-    process = _start(conf, folder, settings.log_level in ("debug", "info"), cancelled or threading.Event())
+    shown = settings.log_level in ("debug", "info")
+    process = _start(conf, folder, shown, cancelled or threading.Event(), class_path)
     with open(folder / "gateway", "rb") as told:
         port, secret = read_int(told), UTF8Deserializer().loads(told)  # type: ignore[no-untyped-call]
     submission = {"PYSPARK_GATEWAY_PORT": str(port), "PYSPARK_GATEWAY_SECRET": secret}
@@ -100,12 +109,16 @@ def launch(conf: SparkConf, settings: SessionSettings, folder: Path, cancelled: 
     return gateway
 
 
-def _start(conf: SparkConf, folder: Path, shown: bool, cancelled: threading.Event) -> subprocess.Popen[bytes]:
+def _start(
+    conf: SparkConf, folder: Path, shown: bool, cancelled: threading.Event, class_path: str | None
+) -> subprocess.Popen[bytes]:
     """Start spark-submit, which becomes the JVM, and wait until it listens."""
     command = [os.path.join(os.environ["SPARK_HOME"], "bin", "spark-submit")]
     command += [part for name, value in conf.getAll() for part in ("--conf", f"{name}={value}")]
     told = folder / "gateway"
     known = os.environ | {"SPARK_CONNECT_MODE": "0", "_PYSPARK_DRIVER_CONN_INFO_PATH": str(told)}
+    if class_path:
+        known["SPARK_DIST_CLASSPATH"] = class_path  # which Spark puts behind its own jars
     with open(log_file(folder), "wb") as log:
         streams: Mapping[str, Any] = {} if shown else {"stdout": log, "stderr": log}
         command.append("pyspark-shell")

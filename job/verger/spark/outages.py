@@ -18,8 +18,8 @@ _INTERVAL_S = 5
 def watch_stores(stores: Stores, buckets: Collection[Bucket]) -> Iterator[None]:
     """Probe a run's buckets every few seconds, and end Spark's work when one has not answered for too long.
 
-    S3A retries each of the many requests with which a failed task and a failed job clean up, and it cannot be told to
-    stop. Without this watch it takes a quarter of an hour to fail.
+    Workers wait as long as the driver does, each for its own photographs and files, and Spark runs a failed task again.
+    Without this watch a run could end long after its store.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""S3A, by which Spark writes to S3: its jars, its settings, and a committer that publishes whole directories."""
+"""Hadoop's S3A, by which Spark writes its event log to S3: its jars and its settings. All else is boto3's."""
 
 from __future__ import annotations
 
@@ -7,25 +7,16 @@ import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from verger.config import SparkSettings
 from verger.errors import UsageError
-from verger.spark import truststore, variables
+from verger.spark import failures, truststore, variables
 from verger.storage import credentials
 from verger.storage.buckets import Bucket
+from verger.storage.uri import S3
 
-if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
-
-COMMIT_PROTOCOL = "org.apache.spark.internal.io.cloud.PathOutputCommitProtocol"
-_REQUIRED_CLASSES = (
-    "org.apache.hadoop.fs.s3a.S3AFileSystem",
-    COMMIT_PROTOCOL,
-    "org.apache.spark.internal.io.cloud.BindingParquetOutputCommitter",
-    "org.apache.hadoop.fs.s3a.commit.magic.MagicS3GuardCommitter",
-)
-_ADVICE = "Fetch the jars with `make jars`, or set VERGER_JARS to their folder"
+_FILE_SYSTEM = "org.apache.hadoop.fs.s3a.S3AFileSystem"
 
 # Each call waits for about a minute: long enough for a store that restarts. S3A waits 2, 4, 8, ... intervals, each
 # varied at random by half: with its own limit of 20 retries it would wait for days.
@@ -38,23 +29,12 @@ _RETRIES = {
     "fs.s3a.connection.establish.timeout": "15s",  # the lowest value that S3A accepts without a warning
     "fs.s3a.connection.timeout": "30s",
 }
-# Every task uploads its files in parts, which are invisible until the job's commit completes the uploads. Nothing is
-# renamed, and a task that ran twice or died leaves no file.
-_MAGIC_COMMITTER = {
-    "spark.hadoop.fs.s3a.committer.name": "magic",
-    "spark.hadoop.fs.s3a.committer.magic.enabled": "true",
-    "spark.hadoop.mapreduce.outputcommitter.factory.scheme.s3a": (
-        "org.apache.hadoop.fs.s3a.commit.S3ACommitterFactory"
-    ),
-    "spark.sql.sources.commitProtocolClass": COMMIT_PROTOCOL,
-    "spark.sql.parquet.output.committer.class": "org.apache.spark.internal.io.cloud.BindingParquetOutputCommitter",
-}
 # The value of S3's header -> S3A's name for it.
 _ENCRYPTION = {"AES256": "AES256", "aws:kms": "SSE-KMS", "aws:kms:dsse": "DSSE-KMS"}
 
 
 def spark_settings(buckets: Iterable[Bucket], settings: SparkSettings) -> dict[str, str]:
-    """Spark's settings with which it reaches buckets as boto3 does.
+    """Spark's settings with which S3A reaches buckets as boto3 does.
 
     Parameters
     ----------
@@ -97,7 +77,7 @@ def spark_settings(buckets: Iterable[Bucket], settings: SparkSettings) -> dict[s
             s3a[f"{prefix}.encryption.key"] = bucket.sse_kms_key_id
         if bucket.requester_pays:
             s3a[f"{prefix}.requester.pays.enabled"] = "true"
-    return _MAGIC_COMMITTER | {f"spark.hadoop.{name}": value for name, value in s3a.items()}
+    return {f"spark.hadoop.{name}": value for name, value in s3a.items()}
 
 
 def jars_folder() -> Path | None:
@@ -135,7 +115,8 @@ def class_path() -> str:
     if folder is None:
         named = os.environ.get("VERGER_JARS")
         raise UsageError(
-            f"Spark lacks the jars with which it writes to S3{f': there are none in {named}' if named else ''}", _ADVICE
+            f"Spark lacks the jars with which it writes its event log to S3{f': none is in {named}' if named else ''}",
+            failures.MISSING_JARS,
         )
     return str(folder.absolute() / "*")
 
@@ -167,21 +148,37 @@ def trust_store_options(path: Path, buckets: Iterable[Bucket]) -> list[str]:
     return [truststore.options(str(path))]
 
 
-def require_committer(spark: SparkSession) -> None:
-    """Check that S3A and its committer can be loaded. Without the committer, incomplete directories may appear.
+def uri(path: str) -> str:
+    """The URI by which Spark reaches a folder of a bucket.
 
     Parameters
     ----------
-    spark : SparkSession
-        Its JVM has to load the classes.
+    path : str
+        Canonical.
+
+    Returns
+    -------
+    str
+        ``s3a://``, not percent-encoded.
+    """
+    return "s3a://" + path.removeprefix(S3)
+
+
+def require_file_system(jvm: Any) -> None:
+    """Check that S3A can be loaded.
+
+    Parameters
+    ----------
+    jvm : py4j.java_gateway.JVMView
+        It has to load the class.
 
     Raises
     ------
     UsageError
-        One of their classes cannot be loaded.
+        The class, or one that it needs, cannot be loaded.
     """
-    for name in _REQUIRED_CLASSES:
-        try:
-            spark._jvm.java.lang.Class.forName(name)  # type: ignore[union-attr]
-        except Exception as error:  # Py4J's, for ClassNotFoundException and NoClassDefFoundError
-            raise UsageError(f"Spark cannot write to S3: the class {name} cannot be loaded", _ADVICE) from error
+    try:
+        jvm.java.lang.Class.forName(_FILE_SYSTEM)
+    except Exception as error:  # Py4J's, for ClassNotFoundException and NoClassDefFoundError
+        reason = f"Spark cannot write its event log to S3: the class {_FILE_SYSTEM} cannot be loaded"
+        raise UsageError(reason, failures.MISSING_JARS) from error

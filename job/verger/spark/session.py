@@ -6,7 +6,7 @@ import os
 import subprocess
 import tempfile
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,7 +33,6 @@ SETTINGS = {
     "spark.sql.execution.arrow.pyspark.validateSchema.enabled": "true",
     "spark.sql.execution.pyspark.udf.faulthandler.enabled": "true",
     "spark.sql.session.timeZone": "UTC",
-    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",  # INT96 has no time zone
     "spark.sql.catalogImplementation": "in-memory",
     # A worker holds the network. A new one would import TensorFlow and build the network again. Jobs with and without
     # SQL share their workers where the environment is the same; these two give those without SQL what SQL sets.
@@ -51,20 +50,19 @@ SETTINGS = {
     # miss heartbeats for ten minutes, as by default, before it ends itself.
     "spark.executor.heartbeatInterval": "2s",
     "spark.executor.heartbeat.maxFailures": "300",
-    # No _SUCCESS: a table's folder holds Parquet files and nothing else, as many readers take every file.
-    "spark.hadoop.mapreduce.fileoutputcommitter.marksuccessfuljobs": "false",
-    # Instead of .crc files, which only a disk had: Parquet has a checksum of every page, which Spark writes.
-    "spark.hadoop.parquet.page.verify-checksum.enabled": "true",
     # What the UI and the event log never show. Our settings hold no keys, but those of a submission may.
     "spark.redaction.regex": "(?i)secret|password|token|access[._]?key|trustStore",
 }
 
-# Hadoop's file system of a disk, without the .crc files of its usual one, at which Polars fails too. spark-submit may
-# have the usual one in the cache. S3A needs that one, for its buffers.
+# For an event log on a disk: Hadoop's file system without the .crc files of its usual one, which spark-submit may have
+# in the cache. S3A needs the usual one, for its buffers.
 _WITHOUT_CRC = {
     "spark.hadoop.fs.file.impl": "org.apache.hadoop.fs.RawLocalFileSystem",
     "spark.hadoop.fs.file.impl.disable.cache": "true",
 }
+
+WITHOUT_EVENT_LOG = {"spark.eventLog.enabled": "false"}
+"""Further settings for a session that is ready to write the event log of a run, and writes none."""
 
 Then = Callable[["SparkContext", ExitStack], None]
 """Takes a context as soon as there is one, and a stack that ends before it."""
@@ -74,11 +72,13 @@ Then = Callable[["SparkContext", ExitStack], None]
 def session(
     settings: SessionSettings,
     stores: Stores,
-    output: str | None,
-    source: str | None = None,
+    *places: str | None,
     more: Mapping[str, str] | None = None,
 ) -> Iterator[SparkSession]:
     """A SparkSession for one run, stopped when the context ends.
+
+    All data is read and written by Python, in Spark's workers and in the driver. The JVM writes the event log, and
+    temporary files.
 
     Parameters
     ----------
@@ -86,33 +86,31 @@ def session(
         ``cores``, ``driver_memory``, ``local_dir`` and ``log_level`` shape an embedded Spark;
         under spark-submit the master and memory are the submission's, and ``executors_timeout`` counts.
     stores : Stores
-        The buckets of ``output``, ``source`` and event log are connected in it.
-    output : str, optional
-        Where Spark writes, a local path or URI; None where it writes nothing.
-    source : str, optional
-        Where the photographs are, a local path or URI.
+        The buckets of ``places`` and of the event log are connected in it.
+    *places : str or None
+        Where the run reads and writes, local paths or URIs. Spark's work ends where one of their stores is gone.
     more : mapping of str to str, optional
         Further settings of Spark.
 
     Yields
     ------
     pyspark.sql.SparkSession
-        Embedded, or that of spark-submit; with S3A where Spark writes to a bucket.
+        Embedded, or that of spark-submit; with S3A where the event log is in a bucket.
 
     Raises
     ------
     UsageError
-        There is no Java, or one that is too old; or Spark cannot write to S3 and should.
+        There is no Java, or one that is too old; or Spark cannot write its event log to S3 and should.
     StoreError
-        A bucket does not answer any more.
+        A bucket does not answer any more; or Java finds no credentials for that of the event log.
     DoesNotFitError
         There is too little memory or disk space, Spark's JVM died, or no executor has come for ``executors_timeout``.
     """
     signals = SignalHandlers()
     with (
         machine.surroundings(settings.local_dir) as folder,
-        started(folder, settings, stores, output, source, more=more) as spark,
-        in_use(spark, signals, settings, stores, output, source),
+        started(folder, settings, stores, more=more) as spark,
+        in_use(spark, signals, settings, stores, *places),
     ):
         yield spark
 
@@ -122,8 +120,6 @@ def started(
     folder: Path | None,
     settings: SessionSettings,
     stores: Stores,
-    output: str | None,
-    source: str | None = None,
     cancelled: threading.Event | None = None,
     then: Then | None = None,
     more: Mapping[str, str] | None = None,
@@ -134,7 +130,7 @@ def started(
     ----------
     folder : Path or None
         As `verger.spark.machine.surroundings` gives it.
-    settings, stores, output, source
+    settings, stores
         As in `session`.
     cancelled : threading.Event, optional
         Ends the start of the JVM where it is set meanwhile.
@@ -153,22 +149,20 @@ def started(
     UsageError, StoreError, DoesNotFitError
         As in `session`.
     """
-    buckets = _buckets_of(stores, source, output, settings.event_log)
-    s3 = uses_s3(output, settings.event_log)
-    storage = _storage_settings(settings, stores, buckets, s3)
+    storage = _event_log_settings(settings, stores)
     if folder is None:
-        conf = _conf_of_submission(settings, storage, buckets if s3 else (), more or {})
-        with _started_session(conf, then, output, settings.event_log) as spark:
+        conf = _conf_of_submission(settings, stores, storage, more or {})
+    else:
+        java_options = _java_options(folder, settings, stores)
+        conf = _conf(SETTINGS | storage | dict(more or {}) | _embedded(settings, folder) | java_options)
+    if settings.event_log and conf.get("spark.eventLog.enabled") == "true":
+        stores.of(settings.event_log).make_folder(canonical(settings.event_log))  # Spark does not start without it
+    if folder is None:
+        with _started_session(conf, settings, then) as spark:
             spark.sparkContext.setLogLevel(jvm.log4j_level(settings))  # again, for the executors
             yield spark
         return
-    storage |= dict(more or {})
-    java_options = _java_options(folder, buckets, s3, settings.driver_bytes)
-    conf = _conf(SETTINGS | storage | _embedded(settings, folder) | java_options)
-    with (
-        _started_jvm(conf, settings, folder, cancelled),
-        _started_session(conf, then, output, settings.event_log) as spark,
-    ):
+    with _started_jvm(conf, settings, folder, cancelled), _started_session(conf, settings, then) as spark:
         yield spark
 
 
@@ -178,8 +172,7 @@ def in_use(
     signals: SignalHandlers,
     settings: SessionSettings,
     stores: Stores,
-    output: str | None,
-    source: str | None = None,
+    *places: str | None,
 ) -> Iterator[None]:
     """Let signals, outages of the stores and a lack of executors end Spark's work, until the context ends.
 
@@ -189,38 +182,37 @@ def in_use(
         As `started` gives it.
     signals : SignalHandlers
         Made in this thread, before the session.
-    settings, stores, output, source
+    settings, stores, *places
         As in `session`.
 
     Raises
     ------
-    UsageError
-        Spark cannot write to S3 and should.
     StoreError
         A bucket does not answer any more.
     DoesNotFitError
         No executor has come for ``executors_timeout``.
     """
-    buckets = _buckets_of(stores, source, output, settings.event_log)
+    names = {bucket_name(canonical(uri)) for uri in (*places, settings.event_log) if uri}
+    buckets = [bucket for bucket in stores.buckets if bucket.name in names]
     with (
         signals.installed(spark),
         outages.watch_stores(stores, buckets),
         end_without_executors(spark.sparkContext, settings.executors_timeout),
     ):
-        require_s3_support(spark, uses_s3(output, settings.event_log))
         yield
 
 
 def _conf_of_submission(
-    settings: SessionSettings, storage: dict[str, str], trusted: Collection[Bucket], more: Mapping[str, str]
+    settings: SessionSettings, stores: Stores, storage: dict[str, str], more: Mapping[str, str]
 ) -> SparkConf:
     """The settings of spark-submit, completed by ours. Its JVM runs already, and gets its log level here."""
     from pyspark import SparkConf, SparkContext
 
     submitted.connect()
-    submitted.require_trust_store(trusted)
-    conf = SparkConf().setAll(list((SETTINGS | storage).items()))
-    conf.setAll([(name, value) for name, value in more.items() if not conf.contains(name)])
+    submitted.require_trust_store(_bucket_of_event_log(settings, stores))
+    conf = SparkConf()
+    further = {name: value for name, value in more.items() if not conf.contains(name)}
+    conf.setAll(list((SETTINGS | storage | further).items()))
     submitted.add_defaults(conf)
     # Not with spark.log.level: Spark reports that in a line that is not in the format of the log.
     conf._jconf.initializeLogIfNecessary(False)  # type: ignore[union-attr]
@@ -228,61 +220,34 @@ def _conf_of_submission(
     return conf
 
 
-def _storage_settings(
-    settings: SessionSettings, stores: Stores, buckets: Collection[Bucket], s3: bool
-) -> dict[str, str]:
-    """Settings of S3 and of the event log."""
-    found = {}
-    if settings.event_log:
-        folder = canonical(settings.event_log)
-        storage = stores.of(folder)
-        storage.make_folder(folder)  # Spark does not start without it
-        # Of a path Spark makes a URI, and of a URI with a space it makes a path.
-        place = storage.spark_uri(folder) if bucket_name(folder) else folder
-        found = {"spark.eventLog.enabled": "true", "spark.eventLog.dir": place}
-    if s3:
-        from verger.spark import s3a
+def _event_log_settings(settings: SessionSettings, stores: Stores) -> dict[str, str]:
+    """Settings of the event log, and of the file system that holds it."""
+    if not settings.event_log:
+        return {}
+    folder = canonical(settings.event_log)
+    if not uses_s3(folder):  # of a path Spark makes a URI, and of a URI with a space it makes a path
+        return {"spark.eventLog.enabled": "true", "spark.eventLog.dir": folder} | _WITHOUT_CRC
+    from verger.spark import s3a
 
-        return found | s3a.spark_settings(buckets, settings)
-    return found | _WITHOUT_CRC
+    there = {"spark.eventLog.enabled": "true", "spark.eventLog.dir": s3a.uri(folder)}
+    return there | s3a.spark_settings(_bucket_of_event_log(settings, stores), settings)
 
 
-def _buckets_of(stores: Stores, *uris: str | None) -> tuple[Bucket, ...]:
-    """The connected buckets of some URIs."""
-    names = {bucket_name(canonical(uri)) for uri in uris if uri}
-    return tuple(bucket for bucket in stores.buckets if bucket.name in names)
+def _bucket_of_event_log(settings: SessionSettings, stores: Stores) -> list[Bucket]:
+    """The bucket to which Spark itself writes, if there is one."""
+    name = bucket_name(canonical(settings.event_log)) if settings.event_log else None
+    return [stores.bucket(name)] if name else []
 
 
-def uses_s3(output: str | None, event_log: str | None) -> bool:
-    """Whether Spark writes to a bucket. It does not read photographs: boto3 does.
+def uses_s3(event_log: str | None) -> bool:
+    """Whether Spark itself reaches a bucket, by Hadoop's S3A. It does for its event log alone: all else is boto3's.
 
     Parameters
     ----------
-    output, event_log : str, optional
-        Local paths or URIs of what Spark writes.
+    event_log : str, optional
+        The setting of that name.
     """
-    return any(bucket_name(canonical(uri)) for uri in (output, event_log) if uri)
-
-
-def require_s3_support(spark: SparkSession, s3: bool) -> None:
-    """Check that a session can write to S3, where the run does.
-
-    Parameters
-    ----------
-    spark : SparkSession
-        The session whose JVM has to load S3A and its committer.
-    s3 : bool
-        Whether the run writes to S3.
-
-    Raises
-    ------
-    UsageError
-        S3A or its committer is missing.
-    """
-    if s3:
-        from verger.spark import s3a
-
-        s3a.require_committer(spark)
+    return bool(event_log and bucket_name(canonical(event_log)))
 
 
 @contextmanager
@@ -295,7 +260,12 @@ def _started_jvm(
     if SparkContext._gateway is not None:
         yield
         return
-    gateway = jvm.launch(conf, settings, folder, cancelled)
+    class_path = None
+    if uses_s3(settings.event_log):
+        from verger.spark import s3a
+
+        class_path = s3a.class_path()
+    gateway = jvm.launch(conf, settings, folder, cancelled, class_path)
     try:
         SparkContext._ensure_initialized(gateway=gateway, conf=conf)
         yield
@@ -308,13 +278,18 @@ def _started_jvm(
 
 
 @contextmanager
-def _started_session(conf: SparkConf, then: Then | None, *written: str | None) -> Iterator[SparkSession]:
-    """A session in the JVM of this process, which writes to these places."""
+def _started_session(conf: SparkConf, settings: SessionSettings, then: Then | None) -> Iterator[SparkSession]:
+    """A session in the JVM of this process, which writes to its local folders and the event log."""
     from pyspark import SparkContext
 
+    s3 = uses_s3(settings.event_log)
     with failures.detach_errors():  # the JVM ends before they are told
-        machine.require_names(SparkContext._jvm, *(uri for uri in written if uri and not bucket_name(canonical(uri))))
+        machine.require_names(SparkContext._jvm, None if s3 else settings.event_log)
         machine.name_user(SparkContext._jvm)
+        if s3:  # before the context, which opens the event log
+            from verger.spark import s3a
+
+            s3a.require_file_system(SparkContext._jvm)
         context = SparkContext.getOrCreate(conf)
     try:
         with ExitStack() as stack:
@@ -377,13 +352,11 @@ def _embedded(settings: SessionSettings, folder: Path) -> dict[str, str]:
     return found
 
 
-def _java_options(folder: Path, buckets: Collection[Bucket], s3: bool, heap_bytes: int) -> dict[str, str]:
+def _java_options(folder: Path, settings: SessionSettings, stores: Stores) -> dict[str, str]:
     """The options of the driver's JVM. Its log configuration and trust store are in ``folder``."""
-    options = [*map(machine.quoted, class_archive.options(s3, heap_bytes)), machine.java_options(folder)]
-    class_path = {}
-    if s3:
+    options = [*map(machine.quoted, class_archive.options(settings.driver_bytes)), machine.java_options(folder)]
+    if uses_s3(settings.event_log):
         from verger.spark import s3a
 
-        class_path = {"spark.driver.extraClassPath": s3a.class_path()}
-        options += s3a.trust_store_options(folder / "authorities.p12", buckets)
-    return class_path | {"spark.driver.extraJavaOptions": " ".join(options)}
+        options += s3a.trust_store_options(folder / "authorities.p12", _bucket_of_event_log(settings, stores))
+    return {"spark.driver.extraJavaOptions": " ".join(options)}

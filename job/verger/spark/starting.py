@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -30,8 +30,8 @@ class StartingSession:
         As in `verger.spark.session.session`.
     stores : Stores
         The run's.
-    output, source : str
-        Where Spark writes, and where the photographs are.
+    places : iterable of str
+        Where the run reads and writes.
     then : callable
         Called in the thread of the start as soon as tasks can run, which is seconds before the session is complete.
     more : mapping of str to str, optional
@@ -42,12 +42,13 @@ class StartingSession:
         self,
         settings: SessionSettings,
         stores: Stores,
-        output: str,
-        source: str,
+        places: Iterable[str],
         then: Then,
         more: Mapping[str, str] | None = None,
     ) -> None:
-        self._given = (settings, stores, output, source)
+        self._settings = settings
+        self._stores = stores
+        self._places = places
         self._then = then
         self._more = more
         self._signals = SignalHandlers()
@@ -72,7 +73,7 @@ class StartingSession:
             self._others = _gateway()
             with ExitStack() as stack:
                 spark = stack.enter_context(
-                    started(self._folder, *self._given, self._cancelled, self._then, self._more)
+                    started(self._folder, self._settings, self._stores, self._cancelled, self._then, self._more)
                 )
                 self._stack.push(stack.pop_all().__exit__)
             self._spark = spark
@@ -104,7 +105,7 @@ class StartingSession:
             if self._spark is None:
                 assert self._error is not None
                 raise self._error
-            with in_use(self._spark, self._signals, *self._given):
+            with in_use(self._spark, self._signals, self._settings, self._stores, *self._places):
                 yield self._spark
 
     def cancel(self) -> None:

@@ -207,7 +207,7 @@ def require_trust_store(buckets: Iterable[Bucket]) -> None:
     Parameters
     ----------
     buckets : iterable of Bucket
-        Those that Spark writes to.
+        Those to which Spark itself writes: that of the event log.
 
     Raises
     ------
@@ -220,5 +220,5 @@ def require_trust_store(buckets: Iterable[Bucket]) -> None:
     if bundles and SparkContext._jvm.java.lang.System.getProperty("javax.net.ssl.trustStore") is None:  # type: ignore[union-attr]
         raise UsageError(
             f"the JVM that spark-submit started does not trust the authority in {bundles[0]}",
-            "In Verger's image set AWS_CA_BUNDLE on driver and executors, elsewhere -Djavax.net.ssl.trustStore on both",
+            "In Verger's image set AWS_CA_BUNDLE on the driver, elsewhere give its JVM -Djavax.net.ssl.trustStore",
         )

@@ -255,20 +255,6 @@ class Storage(Protocol):
             To open files by name; that of a bucket neither lists nor writes.
         """
 
-    def spark_uri(self, path: str) -> str:
-        """Give the URI by which Spark reaches a path.
-
-        Parameters
-        ----------
-        path : str
-            Of a file or folder, which need not exist.
-
-        Returns
-        -------
-        str
-            ``file://`` or ``s3a://``, not percent-encoded.
-        """
-
 
 @contextlib.contextmanager
 def raise_if_corrupt(path: str) -> Iterator[None]:

@@ -6,6 +6,9 @@ import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+PART_BYTES = 16 << 20
+"""From this size on an object is uploaded in parts of this size. S3 takes at most ten thousand: 160 GB."""
+
 
 @dataclass(frozen=True, slots=True)
 class Bucket:

@@ -1,4 +1,4 @@
-"""How S3 is reached: keys, endpoint, region and certificates; the same for boto3 and S3A."""
+"""How S3 is reached: keys, endpoint, region and certificates; for boto3, and the same for S3A."""
 
 from __future__ import annotations
 
@@ -116,8 +116,8 @@ def java_provider() -> str:
         raise no_credentials("S3", "none were found")
     if found.method not in _PROVIDERS:
         raise StoreError(
-            f"credentials by {found.method} can be used by Python, but not by Spark",
-            "Export them into the environment: aws configure export-credentials --format env",
+            f"credentials by {found.method} can be used by Python, but not by Java, which writes the event log to S3",
+            "Export them (aws configure export-credentials --format env), or leave --event-log out",
         )
     by_profile = found.method == "assume-role-with-web-identity" and "AWS_ROLE_ARN" not in os.environ
     provider = "ProfileCredentialsProvider" if by_profile else _PROVIDERS[found.method]

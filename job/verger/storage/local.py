@@ -105,9 +105,6 @@ class LocalStorage(Storage):
     def arrow(self) -> pafs.FileSystem:
         return pafs.LocalFileSystem()
 
-    def spark_uri(self, path: str) -> str:
-        return f"file://{path}"  # Hadoop takes paths as they are, not percent-encoded
-
 
 @contextmanager
 def _temporary_file(path: str) -> Iterator[tuple[str, BinaryIO]]:

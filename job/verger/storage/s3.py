@@ -228,9 +228,6 @@ class S3Storage(Storage):
     def arrow(self) -> pafs.FileSystem:
         return pafs.PyFileSystem(RangedFileSystem(self))
 
-    def spark_uri(self, path: str) -> str:
-        return "s3a://" + path.removeprefix(S3)
-
 
 def _is_lost_race(error: boto_errors.ClientError) -> bool:
     """Whether the condition of a put did not hold."""

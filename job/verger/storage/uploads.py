@@ -11,14 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from botocore import exceptions as boto_errors
 
+from verger.storage.buckets import PART_BYTES
 from verger.storage.refusals import translate_errors
 from verger.storage.uri import S3, bucket_name, join
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
-
-# S3 takes at most ten thousand parts: 160 GB.
-_PART_BYTES = 16 << 20
 
 
 class Upload(io.RawIOBase):
@@ -48,9 +46,9 @@ class Upload(io.RawIOBase):
     def write(self, data: Any) -> int:
         self._buffer += data
         self._written += len(memoryview(data).cast("B"))
-        while len(self._buffer) >= _PART_BYTES:
-            self._put_part(bytes(self._buffer[:_PART_BYTES]))
-            del self._buffer[:_PART_BYTES]
+        while len(self._buffer) >= PART_BYTES:
+            self._put_part(bytes(self._buffer[:PART_BYTES]))
+            del self._buffer[:PART_BYTES]
         return len(data)
 
     def _put_part(self, data: bytes) -> None:

@@ -107,7 +107,7 @@ def valid(storage: Storage, records: Iterable[Record], present: Collection[str])
 
 
 def delete_files(storage: Storage, root: str, files: Iterable[str]) -> None:
-    """Delete files of the store; with the last one of a folder the whole folder, as committers leave other files there.
+    """Delete files of the store; with the last one of a folder the whole folder, as committers left other files there.
 
     Parameters
     ----------

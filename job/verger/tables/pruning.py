@@ -43,7 +43,7 @@ CLOCK_SKEW = timedelta(hours=1)
 _TIMES = {"features": "extracted_at", "rejects": "at", "refused": None}
 _STARTED = re.compile(r"/(\d{8}T\d{6}Z)-[^/]+$")  # the run after which a file in refused/ is named
 _KEYS = pa.schema([*(FEATURES.field(name) for name in KEY), ("at", pa.timestamp("us", tz="UTC"))])
-# Below the folder of a wave or a compaction: where Spark's committers keep uncommitted files, and on a disk files that
+# Below the folder of a wave or a compaction: where Spark's committers kept uncommitted files, and on a disk files that
 # we were writing.
 _HALF_WRITTEN = re.compile(
     r"/[^/]+/(?:wave=)?(?:compacted-)?(?P<started>[^/]+)/(?:(?:_temporary|__magic[^/]*)(?=/)|\.[^/]+\.parquet\.[0-9a-f]+$)"

@@ -29,12 +29,26 @@ def test_files_are_counted_as_the_extraction_writes_them():
 
 
 def test_requests_of_a_write_are_those_counted_at_the_store():
-    # One Spark write of 4 files took 30 PUT and POST, 31 LIST, 45 GET and HEAD; one of 10 took 72, 61 and 99.
+    """As `test_requests_of_files_are_those_that_the_plan_counts` in tests/integration/test_s3_storage.py sees them."""
     four, ten = (estimated(CONFIG.model_copy(update={"partitions": files}), new=1000) for files in (4, 10))
-    assert ten.puts - four.puts == 72 - 30
-    assert ten.lists - four.lists == 61 - 31
-    # And each file is read for its keys, for fit and projection, and twice for audit, classifier and report.
-    assert ten.gets - four.gets == 99 - 45 + 6 * 5 * (1 + 2 + 2)
+    assert ten.puts - four.puts == 6
+    assert ten.lists == four.lists
+    # Each file is read for its keys, for fit and projection, and twice for audit, classifier and report.
+    assert ten.gets - four.gets == 6 * 2 * (1 + 2 + 2)
+
+
+def test_a_wave_takes_no_requests_of_its_own():
+    few, many = (estimated(CONFIG.model_copy(update={"wave_size": 1000 // waves, "partitions": 12 // waves}), new=1000)
+                 for waves in (1, 4))  # fmt: skip
+    assert (few.files, few.puts, few.lists, few.gets) == (many.files, many.puts, many.lists, many.gets)
+
+
+def test_large_files_are_uploaded_in_parts():
+    rows = 3 * (16 << 20) // (4 * NETWORK.dimension + 200)  # nearly three parts in one file
+    one = CONFIG.model_copy(update={"wave_size": 10**6, "partitions": 1})
+    small, large = estimated(one, listed=10, new=10), estimated(one, listed=10, new=rows)
+    assert (small.files, large.files) == (1, 1)
+    assert large.puts - small.puts == 2 + 3 - 1
 
 
 def test_a_thousand_keys_take_one_list_request():
@@ -75,7 +89,7 @@ def test_a_run_in_which_nothing_has_changed_takes_next_to_nothing():
 
 def test_known_files_are_not_read_for_keys_and_sums():
     bare = CONFIG.model_copy(update={"classifier": False, "report": False, "audit": False})
-    assert estimated(bare, stored_files=300).gets - estimated(bare, stored_files=300, known_files=300).gets == 600 * 5
+    assert estimated(bare, stored_files=300).gets - estimated(bare, stored_files=300, known_files=300).gets == 600 * 2
     auto = bare.model_copy(update={"pca": "auto"})
     once, again = (estimated(auto, stored_files=stored, known_files=stored) for stored in (300, 3000))
     assert once.gets == again.gets

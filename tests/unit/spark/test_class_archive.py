@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import pyspark
 import pytest
 
 from verger.errors import DoesNotFitError, UsageError
-from verger.spark import class_archive, s3a
+from verger.spark import class_archive
 
 pytestmark = pytest.mark.required_in_ci
 
@@ -18,30 +19,31 @@ GIB = 1 << 30
 
 @pytest.fixture
 def prefix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The environment of this Python, with an empty archive for runs without S3."""
+    """The environment of this Python, with an empty archive."""
     monkeypatch.setattr(sys, "prefix", str(tmp_path / "environment"))
     class_archive.require_place()
     put()
     return tmp_path
 
 
-def put(s3: bool = False) -> Path:
-    file = class_archive.place(s3)
+def put() -> Path:
+    file = class_archive.place()
     assert file is not None
     file.touch()
     return file
 
 
 def test_a_jvm_is_told_of_the_archive_of_its_jars_alone(prefix: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(s3a, "jars_folder", lambda: prefix)
-    (prefix / "hadoop-aws.jar").touch()
-    told = class_archive.options(False, GIB)
+    told = class_archive.options(GIB)
     assert told[0] == f"-XX:SharedArchiveFile={class_archive.place()}"
-    assert class_archive.options(True, GIB) == []
-    file = put(s3=True)
-    assert class_archive.options(True, GIB)[0] == f"-XX:SharedArchiveFile={file}" != told[0]
-    (prefix / "hadoop-aws.jar").write_bytes(b"of another version")
-    assert class_archive.options(True, GIB) == []
+    monkeypatch.setattr(pyspark, "__file__", str(prefix / "pyspark" / "__init__.py"))
+    (prefix / "pyspark" / "jars").mkdir(parents=True)
+    (prefix / "pyspark" / "jars" / "spark-core.jar").touch()
+    assert class_archive.options(GIB) == []
+    file = put()
+    assert class_archive.options(GIB)[0] == f"-XX:SharedArchiveFile={file}" != told[0]
+    (prefix / "pyspark" / "jars" / "spark-core.jar").write_bytes(b"of another version")
+    assert class_archive.options(GIB) == []
 
 
 def test_another_java_takes_no_archive(prefix: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -49,30 +51,30 @@ def test_another_java_takes_no_archive(prefix: Path, monkeypatch: pytest.MonkeyP
     for name in ("bin/java", "lib/server/libjvm.so"):
         (prefix / "java" / name).parent.mkdir(parents=True)
         (prefix / "java" / name).touch()
-    assert class_archive.options(False, GIB)
+    assert class_archive.options(GIB)
     monkeypatch.setenv("JAVA_HOME", str(prefix / "java"))
-    assert class_archive.options(False, GIB) == []
+    assert class_archive.options(GIB) == []
     put()
-    assert class_archive.options(False, GIB)
+    assert class_archive.options(GIB)
     (prefix / "java" / "lib/server/libjvm.so").write_bytes(b"an update")
-    assert class_archive.options(False, GIB) == []
+    assert class_archive.options(GIB) == []
 
 
 def test_a_large_heap_takes_no_archive(prefix: Path) -> None:
-    assert class_archive.options(False, 32 * GIB - 1)
-    assert class_archive.options(False, 32 * GIB) == []
+    assert class_archive.options(32 * GIB - 1)
+    assert class_archive.options(32 * GIB) == []
 
 
 def test_java_could_not_tell_a_folder_with_a_colon_from_two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "prefix", str(tmp_path / "a:b"))
     class_archive.require_place()
     put()
-    assert class_archive.options(False, GIB) == []
+    assert class_archive.options(GIB) == []
 
 
 def test_a_java_of_which_nothing_is_known_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JAVA_HOME", str(tmp_path))
-    assert class_archive.options(False, GIB) == []
+    assert class_archive.options(GIB) == []
     with pytest.raises(UsageError, match=f"which Java Spark starts .JAVA_HOME {tmp_path}"):
         class_archive.require_place()
 

@@ -84,13 +84,6 @@ MET = {
         "1) (SDK Attempt Count: 1)",
         f"S3: the store refuses the request: {CHECKSUM}. Look it up in the store's documentation.",
     ),
-    "table archived": (
-        "java.nio.file.AccessDeniedException: s3a://lake/out/x: open s3a://lake/out/x at 0 on s3a://lake/out/x: "
-        "software.amazon.awssdk.services.s3.model.InvalidObjectStateException: The operation is not valid for the "
-        "object's storage class (Service: S3, Status Code: 403, Request ID: 1) (SDK Attempt Count: 1):"
-        "InvalidObjectState",
-        "s3://lake/out/x: archived, and so cannot be read (storage class GLACIER or the like). Restore it first.",
-    ),
     "credentials the JVM does not find": (
         f"java.nio.file.AccessDeniedException: s3a://lake/out/x: {S3A}.auth.NoAuthWithAWSException: No AWS Credentials",
         "s3://lake/out/x: Spark finds no credentials. Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.",
@@ -119,7 +112,7 @@ MET = {
     "store that lacks something": (
         f"{S3A}.AWSUnsupportedFeatureException: {STATUS}: Not Implemented (Service: S3, Status Code: 501, Request ID: "
         "null):null: Not Implemented (Service: S3, Status Code: 501, Request ID: null)",
-        "s3://lake/out/x: the store lacks a feature that Spark's committer needs. Use another store.",
+        "s3://lake/out/x: the store lacks a feature that S3A needs. Use another store.",
     ),
     "nothing listens": (
         f"java.net.ConnectException: getFileStatus on s3a://lake/out/x: {CLIENT}: Unable to execute HTTP request: "
@@ -162,19 +155,6 @@ class Py4JJavaError(Exception):
 def test_s3a_errors_are_translated(fault: str) -> None:
     text, line = MET[fault]
     translated = failures.explain(Py4JJavaError(text))
-    assert type(translated) is StoreError
-    assert translated.line == line
-
-
-@pytest.mark.parametrize("fault", MET)
-def test_s3a_errors_in_a_task_are_translated(fault: str) -> None:
-    """A task's failure reaches the driver as text."""
-    text, line = MET[fault]
-    stage = (
-        "org.apache.spark.SparkException: Job aborted due to stage failure: Task 0 in stage 0.0 failed 1 times, most "
-        "recent failure: Lost task 0.0 in stage 0.0 (TID 0) (192.0.2.2 executor driver): "
-    )
-    translated = failures.explain(Py4JJavaError(stage + text))
     assert type(translated) is StoreError
     assert translated.line == line
 
@@ -239,9 +219,17 @@ def test_s3a_errors_in_a_task_are_translated(fault: str) -> None:
             "/tmp/libzstd-jni-1.so cannot be loaded: its folder is mounted noexec.",
         ),
         (
-            "[FAILED_READ_FILE.NO_HINT] Encountered error while reading file s3a://lake/f/part-0.parquet. SQLSTATE",
-            StoreError,
-            "s3://lake/f/part-0.parquet is damaged",
+            "An error occurred while calling None.org.apache.spark.api.java.JavaSparkContext. : java.lang."
+            "NoClassDefFoundError: software/amazon/s3/analyticsaccelerator/request/Constants at org.apache.hadoop",
+            UsageError,
+            "Spark cannot write its event log to S3: the class software/amazon/s3/analyticsaccelerator/request/"
+            "Constants cannot be loaded. Fetch the jars",
+        ),
+        (
+            "java.lang.RuntimeException: java.lang.ClassNotFoundException: Class org.apache.hadoop.fs.s3a."
+            "S3AFileSystem not found",
+            UsageError,
+            "Spark cannot write its event log to S3: the class org.apache.hadoop.fs.s3a.S3AFileSystem cannot be",
         ),
         (
             "org.apache.hadoop.security.AccessControlException: Permission denied: user=x, path=/out",
@@ -263,7 +251,8 @@ def test_s3a_errors_in_a_task_are_translated(fault: str) -> None:
         "daemon",
         "python",
         "noexec",
-        "damaged",
+        "jar",
+        "jars",
         "folder",
     ],
 )
@@ -290,11 +279,12 @@ def test_a_translated_error_keeps_the_cause() -> None:
 # Words of Java about a disk -> the class of the error and what the user reads.
 DISK = {
     "chmod refused": (
-        "Py4JJavaError: An error occurred while calling o134.parquet.\n: ExitCodeException exitCode=1: chmod: changing "
-        "permissions of '/mnt/out/features/x': Function not implemented\n\n\tat org.apache.hadoop.util.Shell",
+        "Py4JJavaError: An error occurred while calling None.org.apache.spark.api.java.JavaSparkContext.\n: "
+        "ExitCodeException exitCode=1: chmod: changing permissions of '/mnt/events/x': Function not "
+        "implemented\n\n\tat org.apache.hadoop.util.Shell",
         StoreError,
-        "Spark cannot set permissions: chmod: changing permissions of '/mnt/out/features/x': Function not implemented. "
-        "Give an --output whose file system lets this user set them, as chmod does.",
+        "Spark cannot set permissions: chmod: changing permissions of '/mnt/events/x': Function not implemented. "
+        "Give an --event-log whose file system lets this user set them, as chmod does.",
     ),
     "read-only": (
         "java.io.FileNotFoundException: /mnt/out/x/part-0.parquet (Read-only file system)\n\tat java.base/java.io",

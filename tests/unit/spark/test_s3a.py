@@ -72,6 +72,12 @@ class TestSettings:
         for secret in ("AKIAEXAMPLE", "not-to-be-shown", "nor-this"):
             assert secret not in str(found)
 
+    def test_nothing_is_set_for_the_tables_which_python_writes(self) -> None:
+        assert [name for name in settings(RESULTS) if "commit" in name or not name.startswith("fs.s3a.")] == []
+
+    def test_names_are_not_percent_encoded(self) -> None:
+        assert s3a.uri("s3://results/event log/ü%") == "s3a://results/event log/ü%"
+
     def test_s3a_buffers_in_the_local_folder(self, tmp_path: Path) -> None:
         assert "fs.s3a.buffer.dir" not in settings(RESULTS)
         assert settings(RESULTS, local_dir=str(tmp_path))["fs.s3a.buffer.dir"] == str(tmp_path)
@@ -105,7 +111,7 @@ class TestJars:
     ) -> None:
         (tmp_path / "mine").mkdir()
         monkeypatch.setenv("VERGER_JARS", str(tmp_path / "mine"))
-        with pytest.raises(UsageError, match=f"there are none in {tmp_path / 'mine'}. Fetch the jars with `make jars`"):
+        with pytest.raises(UsageError, match=f"none is in {tmp_path / 'mine'}. Fetch the jars with `make jars`"):
             s3a.class_path()
         (tmp_path / "mine" / "hadoop-aws-3.5.0.jar").touch()
         assert s3a.class_path() == f"{tmp_path / 'mine'}/*"
@@ -113,7 +119,7 @@ class TestJars:
     def test_missing_jars_are_a_usage_error(self, installed: Path) -> None:
         for jar in installed.iterdir():
             jar.unlink()
-        with pytest.raises(UsageError, match=r"Spark lacks the jars with which it writes to S3\. Fetch the jars"):
+        with pytest.raises(UsageError, match=r"Spark lacks the jars with which it writes its event log to S3\. Fetch"):
             s3a.class_path()
 
 

@@ -185,7 +185,9 @@ class TestJavaProvider:
             "role_name = a",
         )
         (tmp_path / "config").write_text("\n".join(["[default]", *(f"sso_{field}" for field in fields)]))
-        with pytest.raises(StoreError, match="credentials by sso can be used by Python, but not by Spark. Export them"):
+        with pytest.raises(
+            StoreError, match="credentials by sso can be used by Python, but not by Java, .* Export them"
+        ):
             provider()
 
     @pytest.mark.parametrize(
