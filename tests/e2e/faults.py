@@ -33,10 +33,8 @@ class Watched:
 
     Attributes
     ----------
-    strike : callable, optional
-        What is done to it in the middle of the extraction.
-    struck : bool
-        Whether that was done.
+    strikes : list of (int, callable)
+        What is yet to be done to it, each when so many photographs are finished.
     attempts : dict
         Exit code and message of every driver's container that ended, by the pod's uid.
     pods : dict
@@ -44,8 +42,7 @@ class Watched:
     """
 
     release: Release
-    strike: Callable[[Release], object] | None = None
-    struck: bool = False
+    strikes: list[tuple[int, Callable[[Release], object]]] = field(default_factory=list)
     attempts: dict[str, tuple[int, str]] = field(default_factory=dict)
     pods: dict[str, dict[str, Any]] = field(default_factory=dict)
 
@@ -61,9 +58,9 @@ class Watched:
                 self.pods[pod["metadata"]["name"]] = pod
                 if component == "driver":
                     self._note(pod)
-        if self.strike is not None and not self.struck and finished(self.release) >= MIDDLE:
-            self.strike(self.release)
-            self.struck = True
+        if self.strikes and finished(self.release) >= self.strikes[0][0]:
+            _, strike = self.strikes.pop(0)
+            strike(self.release)
         return self.release.state
 
     def _note(self, pod: dict[str, Any]) -> None:
@@ -103,6 +100,8 @@ WAVE = 96
 """Photographs of a wave."""
 MIDDLE = 3 * WAVE
 """When so many are finished, one wave is committed: two at a time are in progress."""
+LATE = 5 * WAVE
+"""When so many are finished, an executor that replaces one which was lost in the middle computes."""
 
 
 def finished(release: Release) -> int:

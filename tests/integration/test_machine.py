@@ -237,10 +237,10 @@ def test_names_are_utf_8_in_a_locale_that_is_not(tmp_path: Path, locale: str) ->
 
 
 @pytest.mark.required_in_ci
-def test_a_name_that_the_jvm_cannot_have_is_refused(tmp_path: Path) -> None:
+def test_a_name_of_the_event_log_that_the_jvm_cannot_have_is_refused(tmp_path: Path) -> None:
     """Where Python itself is told not to read names as UTF-8."""
     variables = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-    code, _, stderr = session(tmp_path, "Äpfel", **variables)
+    code, _, stderr = session(tmp_path, "out", event_log="Äpfel", **variables)
     assert code == 2, stderr
     assert "Set LC_ALL=C.UTF-8" in stderr
     assert list(tmp_path.iterdir()) == []

@@ -136,7 +136,7 @@ def _try_reading(client: S3Client, bucket: str, prefix: str, uri: str) -> None:
 
 
 def _try_writing(client: S3Client, bucket: str, key: str, uri: str, encrypts: bool) -> None:
-    """Start an upload, as for a large file, and abort it. It needs rights to put and to abort, and makes no object."""
+    """Start an upload, as of a large file, and abort it. It needs the rights to put and abort, and makes no object."""
     from verger.storage.refusals import translate_errors
 
     probe = join(key, f"_preflight-{secrets.token_hex(4)}").removeprefix("/")

@@ -152,17 +152,13 @@ def started(
     storage = _event_log_settings(settings, stores)
     if folder is None:
         conf = _conf_of_submission(settings, stores, storage, more or {})
-    else:
-        java_options = _java_options(folder, settings, stores)
-        conf = _conf(SETTINGS | storage | dict(more or {}) | _embedded(settings, folder) | java_options)
-    if settings.event_log and conf.get("spark.eventLog.enabled") == "true":
-        stores.of(settings.event_log).make_folder(canonical(settings.event_log))  # Spark does not start without it
-    if folder is None:
-        with _started_session(conf, settings, then) as spark:
+        with _started_session(conf, settings, stores, then) as spark:
             spark.sparkContext.setLogLevel(jvm.log4j_level(settings))  # again, for the executors
             yield spark
         return
-    with _started_jvm(conf, settings, folder, cancelled), _started_session(conf, settings, then) as spark:
+    java_options = _java_options(folder, settings, stores)
+    conf = _conf(SETTINGS | storage | dict(more or {}) | _embedded(settings, folder) | java_options)
+    with _started_jvm(conf, settings, folder, cancelled), _started_session(conf, settings, stores, then) as spark:
         yield spark
 
 
@@ -278,7 +274,9 @@ def _started_jvm(
 
 
 @contextmanager
-def _started_session(conf: SparkConf, settings: SessionSettings, then: Then | None) -> Iterator[SparkSession]:
+def _started_session(
+    conf: SparkConf, settings: SessionSettings, stores: Stores, then: Then | None
+) -> Iterator[SparkSession]:
     """A session in the JVM of this process, which writes to its local folders and the event log."""
     from pyspark import SparkContext
 
@@ -290,6 +288,8 @@ def _started_session(conf: SparkConf, settings: SessionSettings, then: Then | No
             from verger.spark import s3a
 
             s3a.require_file_system(SparkContext._jvm)
+        if settings.event_log and conf.get("spark.eventLog.enabled") == "true":
+            stores.of(settings.event_log).make_folder(canonical(settings.event_log))  # Spark does not start without it
         context = SparkContext.getOrCreate(conf)
     try:
         with ExitStack() as stack:
