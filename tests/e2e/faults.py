@@ -100,8 +100,6 @@ WAVE = 96
 """Photographs of a wave."""
 MIDDLE = 3 * WAVE
 """When so many are finished, one wave is committed: two at a time are in progress."""
-LATE = 5 * WAVE
-"""When so many are finished, an executor that replaces one which was lost in the middle computes."""
 
 
 def finished(release: Release) -> int:

@@ -60,7 +60,7 @@ FAULTS = {
     # Too little for 512 photographs at a time. A task is tried eight times until that is certain, so it comes first.
     "out-of-memory": Fault(
         {"executor": {"instances": 1, **SMALL, "memory": "512m", "memoryOverhead": "400m"}, "retries": 0},
-        {"batch_size": 512},
+        {"batch_size": 512, "max_photographs": 32},
         8,
         "killed",
         attempts=1,

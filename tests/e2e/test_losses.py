@@ -12,7 +12,6 @@ import pytest
 from tests.e2e.cluster import Cluster
 from tests.e2e.conftest import INPUT, MEASURED, Finished
 from tests.e2e.faults import (
-    LATE,
     MIDDLE,
     SMALL,
     WAVE,
@@ -39,11 +38,8 @@ ROOT = f"{INPUT}/Test"
 
 # What is deleted and when, how often the run is tried, and how many executors it has at least.
 DELETED = {
-    "executors": (
-        [(MIDDLE, delete_pod("executor")), (LATE, delete_pod("executor", "--force", "--grace-period=0"))],
-        1,
-        3,
-    ),
+    "executor-gracefully": ([(MIDDLE, delete_pod("executor"))], 1, 2),
+    "executor-at-once": ([(MIDDLE, delete_pod("executor", "--force", "--grace-period=0"))], 1, 2),
     "driver": ([(MIDDLE, delete_pod("driver"))], 2, 2),
 }
 

@@ -258,6 +258,21 @@ def test_a_photograph_that_kills_its_decoder_is_quarantined(spark, place: Path) 
 
 
 @pytest.mark.slow
+def test_where_no_photograph_can_be_computed_it_is_not_tried_with_each(place: Path) -> None:
+    """As where memory is too short for a single batch."""
+    killed = ABORTING_DECODER.replace("os.abort()", "os.kill(os.getpid(), 9)")
+    assert killed != ABORTING_DECODER
+    for photograph in (place / "in").glob("*/*"):
+        photograph.write_bytes(b"ABORT")
+    code, stderr, _ = finished(
+        start(*arguments(place, "--max-rejected-ratio", "1"), inject=killed, cwd=place), timeout=240
+    )
+    assert code == 8, stderr
+    assert "Python workers died on 3 photographs" in stderr
+    assert "they were killed, as the kernel does where memory is short" in stderr
+
+
+@pytest.mark.slow
 def test_two_runs_at_once_on_one_output_both_end_well(spark, place: Path) -> None:
     both = [start(*arguments(place, "--wave-size", "20"), inject=SLOW_DECODER, cwd=place) for _ in range(2)]
     for process in both:

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 # A decoder may crash the worker process on a damaged photograph. More crashes than this, and than the run may reject,
 # mean that memory is too small. To look for each such photograph would then take too long.
 _MAX_WORKER_CRASHES = 10
+# The same, as long as no photograph was computed.
+_MAX_FIRST_CRASHES = 2
 
 _REPORT_S = 0.25
 _WAVE = "{:05d}"
@@ -305,7 +307,10 @@ class Extraction:
         """Reject the one photograph on which a Python worker died, perhaps with words."""
         with self._lock:
             self._crashes += 1
-        if self._crashes > max(_MAX_WORKER_CRASHES, self._config.max_rejected_ratio * self._total):
+            most = max(_MAX_WORKER_CRASHES, self._config.max_rejected_ratio * self._total)
+            if self._done == self._rejected:
+                most = min(most, _MAX_FIRST_CRASHES)
+        if self._crashes > most:
             what = f"Python workers died on {self._crashes} photographs, the last {photographs['path'][0]}"
             if crash:
                 raise VergerError(f"{what}: {crash}", "Leave it out with --exclude, and report it")
