@@ -118,7 +118,7 @@ class InterruptedCommandError(VergerError):
 
 
 class InterruptedRunError(InterruptedCommandError):
-    """A signal asked a run to end. It can be resumed: committed waves are kept.
+    """A signal asked a run to end. It can be resumed: what finished tasks have written is kept.
 
     Parameters
     ----------
@@ -127,7 +127,7 @@ class InterruptedRunError(InterruptedCommandError):
     """
 
     def __init__(self, signal: KeyboardInterrupt) -> None:
-        super().__init__(signal, ": committed waves are kept", "Run the same command again to resume")
+        super().__init__(signal, ": what finished tasks have written is kept", "Run the same command again to resume")
 
 
 class Reason(StrEnum):

@@ -62,7 +62,7 @@ images.decode = aborts
 # Where a run that dies leaves something for the next one to find: module, owner, function, and whether it has returned.
 POINTS = {
     "described": ("tables.description", "", "describe", True),
-    "wave-written": ("tables.store", "FeatureStore", "remember_rejected", False),
+    "wave-written": ("network.extraction", "Extraction", "_commit", False),
     "projection-begun": ("components.pca", "Pca", "save", True),
     "projection-written": ("tables.reader", "", "verify", False),
     "before-manifest": ("tables.manifest", "", "publish", False),
@@ -137,6 +137,24 @@ def test_killed_in_extraction_it_resumes_from_the_store(spark, place: Path, comm
     assert not (place / "out" / "latest.json").exists()
     resumed(spark, place, least=10 if committed else 0)
     undisturbed(spark, place)
+
+
+@pytest.mark.slow
+def test_killed_in_a_wave_it_is_not_refused_for_what_that_wave_rejected(spark, place: Path) -> None:
+    """Rejections are kept with the features of their task: else the next run would find few new photographs but bad."""
+    for number in range(5):
+        (place / "in" / f"bad-{number}.jpg").write_bytes(b"no photograph")
+    process = start(*arguments(place, "--partitions", "6"), inject=SLOW_DECODER, cwd=place)
+    signalled(process, lambda line: line["event"] == "progress" and line["done"] >= 44, signal.SIGKILL)
+    process.communicate()
+    remembered = [pq.read_metadata(file).num_rows for file in (place / "out" / "rejects").glob("*/wave=*/*.parquet")]
+    files = (place / "out" / "features").glob("*/wave=*/[!.]*.parquet")
+    stored = sum(pq.read_metadata(file).num_rows for file in files)
+    assert 0 < len(remembered) <= 5
+    counts = run(spark, place)["photographs"]
+    assert counts["known"] == stored
+    assert counts["rejected"] == 5
+    assert counts["known"] + counts["computed"] == 60
 
 
 def resumed(spark, place: Path, least: int = 0) -> None:

@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.required_in_ci, pytest.mark.slow]
 KILL = (
     KILL_ALL
     + """
-import verger.tables.{module} as module
+import verger.{module} as module
 owner = {owner}
 def dies(*arguments, original=owner.{function}, **named):
     result = original(*arguments, **named) if {after} else None
@@ -61,9 +61,9 @@ def test_killed_in_a_wave_it_loses_its_unfinished_tasks_alone(place: Place, expe
 @pytest.mark.parametrize(
     ("module", "owner", "function", "after", "stored", "manifests"),
     [
-        ("store", "module.FeatureStore", "remember_rejected", False, {20, 30, 40}, 0),
-        ("manifest", "module", "publish", False, {COUNT}, 0),
-        ("manifest", "module", "publish", True, {COUNT}, 1),
+        ("network.extraction", "module.Extraction", "_commit", False, {20, 30, 40}, 0),
+        ("tables.manifest", "module", "publish", False, {COUNT}, 0),
+        ("tables.manifest", "module", "publish", True, {COUNT}, 1),
     ],
     ids=["wave-written", "before-manifest", "before-latest"],
 )

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from verger.config import ExtractionSettings
 from verger.errors import DoesNotFitError, Reason, Rejection, VergerError
 from verger.network.accumulators import ProcessedParam, SetParam
 from verger.network.backbones import Frozen, Network
 from verger.network.waves import partition_count, task_counts, wave_size
-from verger.network.worker import Extractor, Processed, rejected_row
+from verger.network.worker import Extractor, Processed, RejectsWriter, rejected_row, rejected_table
 from verger.photographs.inventory import SCHEMA
 from verger.spark.failures import crash_message, worker_lost
 from verger.spark.jobs import cancel_jobs_until
@@ -40,7 +39,7 @@ if TYPE_CHECKING:
 # A decoder may crash the worker process on a damaged photograph. More crashes than this, and than the run may reject,
 # mean that memory is too small. To look for each such photograph would then take too long.
 _MAX_WORKER_CRASHES = 10
-# The same, as long as no photograph was computed.
+# The same of crashes without a word, as long as no wave was computed.
 _MAX_FIRST_CRASHES = 2
 
 _REPORT_S = 0.25
@@ -92,24 +91,6 @@ def partition_round_robin(photographs: pa.Table, partitions: int, batch_size: in
     partition = np.arange(by_size.num_rows) % shares % partitions
     parts = [by_size.filter(pa.array(partition == number)) for number in range(partitions)]
     return pa.Table.from_batches([part.combine_chunks().to_batches()[0] for part in parts if part.num_rows])
-
-
-def rejected_table(rows: Iterable[tuple[Any, ...]]) -> pa.Table:
-    """Rejections as a table with one row per path. A task that ran twice has reported its photographs twice.
-
-    Parameters
-    ----------
-    rows : iterable of tuple
-        Values in the order of the columns of schemas.REJECTED. Of several rows with one path the last is taken.
-
-    Returns
-    -------
-    pyarrow.Table
-        Schema REJECTED, sorted by path.
-    """
-    unique = {row[0]: row for row in rows}
-    listed = [dict(zip(REJECTED.names, unique[path], strict=True)) for path in sorted(unique)]
-    return pa.Table.from_pylist(listed, schema=REJECTED)
 
 
 def _description(wave: str) -> str:
@@ -308,7 +289,7 @@ class Extraction:
         with self._lock:
             self._crashes += 1
             most = max(_MAX_WORKER_CRASHES, self._config.max_rejected_ratio * self._total)
-            if self._done == self._rejected:
+            if not crash and self._done == self._rejected:
                 most = min(most, _MAX_FIRST_CRASHES)
         if self._crashes > most:
             what = f"Python workers died on {self._crashes} photographs, the last {photographs['path'][0]}"
@@ -323,9 +304,6 @@ class Extraction:
         return self._commit(name, 1, rejected_table([row]))
 
     def _commit(self, name: str, total: int, rejected: pa.Table) -> WaveResult:
-        permanent = [reason.value for reason in Reason if reason.permanent]
-        kept = rejected.filter(pc.is_in(rejected["reason"], pa.array(permanent)))
-        self._store.remember_rejected(self._run_id, name, kept)
         with self._lock:  # at once, so that the count never falls
             self._in_flight.pop(name, None)
             self._done += total
@@ -348,6 +326,14 @@ class Extraction:
             precision=network.precision,
             warnings=self._warnings,
             loaded=self._loaded,
+            rejects=RejectsWriter(
+                self._store.output,
+                self._store.fingerprint,
+                self._store.decoders,
+                self._run_id,
+                wave,
+                self._buckets,
+            ),
         )
         folder = self._store.wave_folder(self._run_id, wave)
         return CountedPartWriter(extractor, FEATURES, folder, "part", self._buckets)

@@ -22,7 +22,8 @@ from verger.photographs import images
 from verger.prefetch import prefetch_map
 from verger.storage.buckets import Bucket
 from verger.storage.stores import Stores, stores_of
-from verger.tables.schemas import FEATURES
+from verger.tables.schemas import FEATURES, REJECTED
+from verger.tables.store import FeatureStore
 
 if TYPE_CHECKING:
     from pyspark import Broadcast
@@ -38,6 +39,44 @@ _READERS = 8
 # Larger files are decoded as they are read, since less memory holds their squares. Smaller ones wait for their turn:
 # decoded in many threads, which take Python's lock from each other, each would take half a millisecond longer.
 _SMALL_BYTES = 256 << 10
+
+
+@dataclass(frozen=True)
+class RejectsWriter:
+    """Keeps the permanent rejections of a task, in the Python worker that found them.
+
+    Attributes
+    ----------
+    output, fingerprint, decoders : str
+        As those of the driver's `FeatureStore`.
+    run_id, wave : str
+        The run's id, and the name of the wave in it.
+    buckets : tuple of Bucket
+        How the driver reaches the bucket of the output.
+    """
+
+    output: str
+    fingerprint: str
+    decoders: str
+    run_id: str
+    wave: str
+    buckets: tuple[Bucket, ...]
+
+    def write(self, rows: list[tuple[Any, ...]]) -> None:
+        """Write the rejections of the task that runs in this worker.
+
+        Parameters
+        ----------
+        rows : list of tuple
+            As `rejected_row` makes them.
+        """
+        from pyspark import TaskContext
+
+        context = TaskContext.get()
+        assert context is not None
+        storage = stores_of(self.buckets).of(self.output)
+        store = FeatureStore(storage, self.output, self.fingerprint, decoders=self.decoders)
+        store.remember_rejected(self.run_id, self.wave, rejected_table(rows), context.partitionId())
 
 
 @dataclass(frozen=True)
@@ -72,6 +111,9 @@ class Extractor:
         Tells the driver what this machine cannot serve.
     loaded : Accumulator of frozenset of str, optional
         Tells the driver which workers have loaded the network, by `worker_name`.
+    rejects : RejectsWriter, optional
+        Keeps the permanent rejections. The next run must know them as it knows the features: else it would take the
+        rejected photographs alone for new ones, and be refused for them.
     """
 
     frozen: Broadcast[Frozen]
@@ -87,6 +129,7 @@ class Extractor:
     precision: str = "float32"
     warnings: Accumulator[frozenset[str]] | None = None
     loaded: Accumulator[frozenset[str]] | None = None
+    rejects: RejectsWriter | None = None
 
     def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Extract the features of one partition.
@@ -105,11 +148,14 @@ class Extractor:
             self.warnings.add(frozenset({warning}))
         rows = (row for batch in batches for row in batch.to_pylist())
         read = prefetch_map(partial(self._read, stores_of(self.buckets)), rows, _READERS, 2 * self.batch_size)
-        for batch in batched(self._accepted(read), self.batch_size):
+        permanent: list[tuple[Any, ...]] = []
+        for batch in batched(self._accepted(read, permanent), self.batch_size):
             features = self._infer(batch)
             if self.loaded is not None:
                 self.loaded.add(frozenset({worker_name()}))
             yield features
+        if permanent and self.rejects is not None:
+            self.rejects.write(permanent)  # before the file of features appears, which is complete after this
 
     def _read(self, stores: Stores, row: dict[str, Any]) -> tuple[dict[str, Any], bytes | images.Decoded | Rejection]:
         """Read one photograph, and decode it if its file is large."""
@@ -129,13 +175,18 @@ class Extractor:
             return rejection
 
     def _accepted(
-        self, read: Iterable[tuple[dict[str, Any], bytes | images.Decoded | Rejection]]
+        self,
+        read: Iterable[tuple[dict[str, Any], bytes | images.Decoded | Rejection]],
+        permanent: list[tuple[Any, ...]],
     ) -> Iterator[tuple[dict[str, Any], images.Decoded]]:
         """The photographs that can be decoded; all are counted, and rejections reported to the driver."""
         for row, found in read:
             outcome = self._decode(found) if isinstance(found, bytes) else found
             if isinstance(outcome, Rejection):
-                self.processed.add((1, (rejected_row(row, outcome),)))
+                rejected = rejected_row(row, outcome)
+                self.processed.add((1, (rejected,)))
+                if outcome.reason.permanent:
+                    permanent.append(rejected)
             else:
                 self.processed.add((1, ()))
                 yield row, outcome
@@ -213,3 +264,21 @@ def rejected_row(row: dict[str, Any], rejection: Rejection) -> tuple[Any, ...]:
     """
     message = rejection.message[:500]
     return (row["path"], row["label"], row["version"], str(rejection.reason), message, datetime.now(UTC))
+
+
+def rejected_table(rows: Iterable[tuple[Any, ...]]) -> pa.Table:
+    """Rejections as a table with one row per path. A task that ran twice has reported its photographs twice.
+
+    Parameters
+    ----------
+    rows : iterable of tuple
+        Values in the order of the columns of schemas.REJECTED. Of several rows with one path the last is taken.
+
+    Returns
+    -------
+    pyarrow.Table
+        Schema REJECTED, sorted by path.
+    """
+    unique = {row[0]: row for row in rows}
+    listed = [dict(zip(REJECTED.names, unique[path], strict=True)) for path in sorted(unique)]
+    return pa.Table.from_pylist(listed, schema=REJECTED)

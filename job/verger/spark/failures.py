@@ -72,7 +72,7 @@ _MEMORY = (
         "where a node is taken away",
     ),
     ("INVALID_DRIVER_MEMORY", "Spark does not start with so little memory", "Give more --driver-memory"),
-    (r"\bMemoryError", "a Python worker ran out of memory", "Give fewer --cores or a smaller --batch-size"),
+    (r"MemoryError", "a Python worker ran out of memory", "Give fewer --cores or a smaller --batch-size"),
 )
 _NOEXEC = (
     r"(\S+\.so\S*): failed to map segment from shared object",

@@ -97,7 +97,8 @@ class FeatureStore:
         run_id, wave : str
             As for `wave_folder`.
         """
-        self.storage.delete(self.wave_folder(run_id, wave))
+        for folder in (self.wave_folder(run_id, wave), join(self.rejects_folder, _wave_folder(run_id, wave))):
+            self.storage.delete(folder)
 
     def known(self) -> pa.Table:
         """The photograph versions that have features, with the file that holds each.
@@ -128,8 +129,8 @@ class FeatureStore:
         files, rows = self._scan(folder or self.folder)
         return files, rows.rename_columns([*KEY, "file", "row"])
 
-    def remember_rejected(self, run_id: str, wave: str, rejected: pa.Table) -> None:
-        """Keep a wave's permanent rejections, so that the next run does not read these photographs again.
+    def remember_rejected(self, run_id: str, wave: str, rejected: pa.Table, part: int = 0) -> None:
+        """Keep a task's permanent rejections, so that the next run does not read these photographs again.
 
         Parameters
         ----------
@@ -137,11 +138,13 @@ class FeatureStore:
             The run's id, and the name of the wave in it; they name the folder that the file is in.
         rejected : pyarrow.Table
             With the columns of `REJECTED`.
+        part : int
+            Number of the task in the wave. A task that runs twice writes the same file twice.
         """
         if rejected.num_rows:
-            path = join(self.rejects_folder, _wave_folder(run_id, wave), "part-00000.zstd.parquet")
+            path = join(self.rejects_folder, _wave_folder(run_id, wave), f"part-{part:05d}.zstd.parquet")
             decoders = pa.array([self.decoders] * rejected.num_rows, pa.string())
-            self.storage.publish_once(path, parquet_bytes(rejected.append_column("decoders", decoders)))
+            self.storage.write(path, parquet_bytes(rejected.append_column("decoders", decoders)))
 
     def remember_refused(self, run_id: str, photographs: Iterable[pa.Table | pa.RecordBatch]) -> None:
         """Keep the new photographs of a refused run. They count as new until a run with them succeeds.

@@ -227,7 +227,7 @@ class TestEndings:
             (MemoryError(), 8, "not enough memory."),
             (OSError(errno.ENOSPC, "No space left on device", "/out/part"), 8, "no space left on disk for /out/part."),
             (RuntimeError("java.lang.OutOfMemoryError: Java heap space"), 8, "Spark ran out of memory."),
-            (KeyboardInterrupt(), 130, "interrupted: committed waves are kept."),
+            (KeyboardInterrupt(), 130, "interrupted: what finished tasks have written is kept."),
         ],
     )
     def test_a_failure_is_one_line_a_last_json_line_and_its_code(self, pipeline, call, error, code, said):
@@ -267,7 +267,9 @@ class TestEndings:
         pipeline.outcome = terminated
         code, _, err = call("run", *PLACES)
         assert code == ExitCode.TERMINATED
-        assert err.startswith("verger: terminated: committed waves are kept. Run the same command again to resume.\n")
+        assert err.startswith(
+            "verger: terminated: what finished tasks have written is kept. Run the same command again to resume.\n"
+        )
         assert handlers == [signal.SIG_DFL]
         assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 

@@ -190,6 +190,16 @@ def test_s3a_errors_are_translated(fault: str) -> None:
             "a Python worker ran out of memory. Give fewer --cores",
         ),
         (
+            "PythonException: Traceback\nnumpy._core._exceptions._ArrayMemoryError: Unable to allocate 1 GiB\n",
+            DoesNotFitError,
+            "a Python worker ran out of memory. Give fewer --cores",
+        ),
+        (
+            "PythonException: Traceback\npyarrow.lib.ArrowMemoryError: malloc of size 64 failed\n",
+            DoesNotFitError,
+            "a Python worker ran out of memory. Give fewer --cores",
+        ),
+        (
             "SparkIllegalArgumentException: [INVALID_DRIVER_MEMORY] System memory 20971520 must be at least 471859200.",
             DoesNotFitError,
             "Spark does not start with so little memory. Give more --driver-memory.",
@@ -245,6 +255,8 @@ def test_s3a_errors_are_translated(fault: str) -> None:
         "threads",
         "container's memory",
         "worker's memory",
+        "numpy in a worker",
+        "Arrow in a worker",
         "little memory",
         "version",
         "module",
