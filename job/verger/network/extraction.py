@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from verger.config import ExtractionSettings
-from verger.errors import DoesNotFitError, Reason, Rejection, VergerError
+from verger.errors import DoesNotFitError, Reason, Rejection, StoreError, VergerError
 from verger.network.accumulators import ProcessedParam, SetParam
 from verger.network.backbones import Frozen, Network
 from verger.network.waves import partition_count, task_counts, wave_size
@@ -253,7 +253,8 @@ class Extraction:
             if self._cancelled.is_set() or not worker_lost(error):
                 raise  # what finished tasks have written is known to the next run
             crash = crash_message(error)
-            self._store.discard(self._run_id, name)
+            with suppress(StoreError):  # tasks may still be writing; readers take one of two rows
+                self._store.discard(self._run_id, name)
         if photographs.num_rows == 1:
             return self._reject_crash(name, photographs, crash)
         middle = photographs.num_rows // 2

@@ -100,7 +100,7 @@ class Extractor:
     decode : {"full", "scaled"}
         Whether a large JPEG is decoded at a smaller size than its own.
     batch_size : int
-        Photographs per call of the network. Each worker holds at most three such batches in memory.
+        Photographs per call of the network. Each worker holds one such batch in memory, and two of what it reads ahead.
     processed : Accumulator of Processed
         Tells the driver what was done.
     buckets : tuple of Bucket
