@@ -261,7 +261,7 @@ class Versity(Server):
         attributes = self.folder / "attributes"  # beside the files, for not every file system keeps them
         attributes.mkdir(exist_ok=True)
         return [
-            *("--quiet", "--port", f"127.0.0.1:{self.port}", "--region", self.region),
+            *("--quiet", "--keep-alive", "--port", f"127.0.0.1:{self.port}", "--region", self.region),
             *(certificate if self.tls else []),
             *("posix", "--sidecar", str(attributes), str(self.data)),
         ]
