@@ -1,17 +1,20 @@
-"""The manifest of Spark's history server: Kubernetes takes it, and it stands where a run's pods do."""
+"""The manifest of Spark's history server: Kubernetes takes it, and it stands where a run's pods do.
+
+`tests/integration/test_history.py` starts the server as the manifest configures it.
+"""
 
 import pytest
 import yaml
 
+from tests import history
 from tests.chart.conftest import Objects, container
-from tests.conftest import ROOT
 
 pytestmark = pytest.mark.required_in_ci
 
 
 @pytest.fixture
 def objects():
-    return Objects(yaml.safe_load_all((ROOT / "manifests" / "history" / "history-server.yaml").read_text()))
+    return Objects(yaml.safe_load_all(history.MANIFEST.read_text()))
 
 
 def test_the_manifest_is_valid(objects, check_objects):
@@ -36,3 +39,13 @@ def test_the_server_reads_event_logs_of_the_region_alone(objects):
     assert options["spark.history.fs.logDirectory"].startswith("s3a://")
     assert options["spark.hadoop.fs.s3a.cross.region.access.enabled"] == "false"
     assert "DefaultCredentialsProvider" in options["spark.hadoop.fs.s3a.aws.credentials.provider"]
+
+
+def test_the_server_may_ask_pod_identity_as_a_driver_may(objects, helm3):
+    values = {"run": {"input": "s3://my-photographs/in", "output": "s3://my-results/out"}}
+    with_it, without = (
+        helm3.render({**values, "credentials": {"podIdentity": used}}).one("NetworkPolicy", "orchard-driver")["spec"]
+        for used in (True, False)
+    )
+    (to_agent,) = [rule for rule in with_it["egress"] if rule not in without["egress"]]
+    assert to_agent in objects.one("NetworkPolicy")["spec"]["egress"]

@@ -17,12 +17,13 @@ import pyarrow as pa
 import pytest
 
 import verger
+from tests import history
 from tests.conftest import ROOT
 from tests.cpu import assert_within_tolerance
 from tests.documented import documented_size
 from tests.integration.runs import photographs
 from tests.integration.runs import verger as start
-from tests.integration.s3 import Minio
+from tests.integration.s3 import Minio, free_port
 from verger.photographs.synthetic import draw
 
 pytestmark = pytest.mark.required_in_ci
@@ -207,6 +208,40 @@ def test_a_run_on_buckets_behind_a_private_authority(
     if command == SUBMIT:
         assert [line for line in lines if not line.startswith("{") and not NATIVE.match(line)] == []
     assert store.secret_key not in done.stdout + done.stderr
+
+
+def test_the_history_server_of_the_manifest_reads_a_run_back(
+    image: str, shared: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    photographs(shared / "in", 40)
+    with Minio(tmp_path_factory.mktemp("store")) as store:
+        folder, port, name = f"{store.bucket()}/events", free_port(), f"verger-history-{os.getpid()}"
+        keys = store.environment() | {"VERGER_STORE_LOCATION": "eu"}
+        places = ("--input", shared / "in", "--output", shared / "out", "--event-log", f"s3://{folder}")
+        options = ("--rm", *ANYBODY, "--network", "host", *volumes(shared))
+        done = docker("run", *options, *environment(keys), image, "verger", "run", *places, *QUICK)
+        assert done.returncode == 0, done.stderr
+        pod = ("--user", "185:0", "--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL", "--memory", "1536m")
+        variables = {key: keys[key] for key in history.KEYS} | history.variables(
+            f"s3a://{folder}", store.endpoint_url, port
+        )
+        server = ("--detach", "--name", name, "--network", "host", *pod, *environment(variables))
+        started = docker("run", *server, image, *history.container()["args"])
+        assert started.returncode == 0, started.stderr
+        try:
+            runs = lambda: docker("inspect", "--format", "{{.State.Running}}", name).stdout == "true\n"  # noqa: E731
+            assert history.awaited(port, history.probe(), runs), said_by(name)
+            found = history.awaited(port, "/api/v1/applications", runs)
+            assert found, said_by(name)
+            assert [attempt["completed"] for attempt in found[0]["attempts"]] == [True]
+            (driver,) = history.answer(port, f"/api/v1/applications/{found[0]['id']}/executors")
+            assert driver["completedTasks"] > 0
+        finally:
+            docker("rm", "--force", name)
+
+
+def environment(variables: dict[str, str]) -> list[str]:
+    return [part for name, value in variables.items() for part in ("--env", f"{name}={value}")]
 
 
 def test_a_role_that_fails_leaves_its_line_where_kubernetes_looks(image: str, shared: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -18,6 +19,7 @@ from urllib.request import urlopen
 
 import boto3
 import pytest
+import yaml
 
 from tests.conftest import ROOT
 
@@ -38,7 +40,7 @@ if question == "describe-log-groups":
     answer = {{"logGroups": [{{"logGroupName": name}} for name in there.get("logs", []) if name.startswith(prefix)]}}
 found = jmespath.search(given["--query"], answer)
 assert given["--output"] == "text"
-print("None" if found is None else "\\t".join(found))
+print("None" if found is None else found if isinstance(found, str) else "\\t".join(found))
 """
 
 
@@ -56,6 +58,22 @@ THERE: dict[str, Any] = {
     "list-open-id-connect-provider-tags": {"Tags": [{"Key": "alpha.eksctl.io/cluster-name", "Value": "orchard"}]},
     "logs": ["/aws/eks/orchard/cluster", "/aws/eks/another/cluster", "/verger/pods"],
     "list-buckets": {"Buckets": [{"Name": "orchard-results"}, {"Name": "mine"}]},
+}
+# What network.yaml and data.yaml make, and the question that finds it. The rest is a part of one of these.
+ASKED = {
+    "AWS::EC2::VPC": "ec2 describe-vpcs",
+    "AWS::EC2::InternetGateway": "ec2 describe-internet-gateways",
+    "AWS::EC2::EIP": "ec2 describe-addresses",
+    "AWS::EC2::NatGateway": "ec2 describe-nat-gateways",
+    "AWS::EC2::VPCEndpoint": "ec2 describe-vpc-endpoints",
+    "AWS::S3::Bucket": "s3api list-buckets",
+    "AWS::ECR::Repository": "ecr describe-repositories",
+    "AWS::Logs::LogGroup": "logs describe-log-groups",
+    "AWS::Budgets::Budget": "budgets describe-budgets",
+}
+PARTS = {
+    *("AWS::EC2::Subnet", "AWS::EC2::RouteTable", "AWS::EC2::Route", "AWS::EC2::SubnetRouteTableAssociation"),
+    *("AWS::EC2::VPCGatewayAttachment", "AWS::S3::BucketPolicy"),
 }
 
 
@@ -109,6 +127,46 @@ def test_what_is_kept_on_purpose_is_listed_and_no_fault(leftovers: Any) -> None:
     assert lines.endswith("(README.md):\n       bucket orchard-results\n       logs /verger/pods\n")
 
 
+def test_what_eksctl_makes_without_a_tag_of_the_cluster_is_found_by_its_name(leftovers: Any) -> None:
+    names = ["eksctl-orchard-nodegroup-drivers", "eksctl-orchard-2-nodegroup-drivers", "orchard"]
+    nodes = ["orchard-drivers-Node", "orchard-executors-Node", "orchard-2-drivers-Node"]
+    code, lines = leftovers(
+        **{
+            "describe-launch-templates": {"LaunchTemplates": [{"LaunchTemplateName": name} for name in names]},
+            "describe-stacks": {"Stacks": [{"StackName": name} for name in [*names, "eksctl-orchard-cluster"]]},
+            "describe-volumes": {
+                "Volumes": [{"VolumeId": name, "Tags": [{"Key": "Name", "Value": name}]} for name in nodes]
+            },
+        }
+    )
+    assert code == 1
+    assert f"LEFT   launch templates:\n         {names[0]}\nnone" in lines
+    assert f"LEFT   stacks:\n         {names[0]}\n         eksctl-orchard-cluster\nnone" in lines
+    assert f"LEFT   volumes:\n         {nodes[0]}\n         {nodes[1]}\nnone" in lines
+
+
+def test_the_groups_of_nodes_are_those_of_the_cluster() -> None:
+    groups = yaml.safe_load((AWS / "cluster.yaml").read_text())["managedNodeGroups"]
+    named = re.findall(r"\$CLUSTER-(\w+)-Node", (AWS / "leftovers").read_text())
+    assert named == [group["name"] for group in groups]
+
+
+def test_what_keeps_a_network_from_going_is_listed_with_it(leftovers: Any) -> None:
+    network = {"Vpcs": [{"VpcId": "vpc-1", "Tags": [{"Key": "Name", "Value": "orchard"}]}]}
+    groups = {"SecurityGroups": [{"GroupId": "sg-1", "GroupName": "default"}, {"GroupId": "sg-2", "GroupName": "a"}]}
+    code, lines = leftovers(**{"describe-vpcs": network, "describe-security-groups": groups})
+    assert code == 1
+    assert "LEFT   security groups:\n         sg-2\nnone" in lines
+
+
+@pytest.mark.parametrize("template", ["network.yaml", "data.yaml"])
+def test_each_thing_that_a_template_makes_is_asked_for(template: str) -> None:
+    made = set(re.findall(r"^    Type: (AWS::\S+)$", (AWS / template).read_text(), re.MULTILINE))
+    assert made
+    script = (AWS / "leftovers").read_text()
+    assert {kind for kind in made - PARTS if ASKED[kind] not in script} == set()
+
+
 @pytest.mark.parametrize("question", ["ec2 describe-vpcs", "iam list-roles", "s3api list-buckets"])
 def test_no_answer_is_not_taken_for_nothing(leftovers: Any, question: str) -> None:
     code, lines = leftovers(refused=[question])
@@ -141,21 +199,47 @@ def simulated() -> Iterator[dict[str, str]]:
         server.wait()
 
 
-@pytest.mark.slow
-def test_the_script_finds_what_the_network_s_template_makes(simulated: dict[str, str]) -> None:
-    client = boto3.client(
-        "cloudformation",
+def client(simulated: dict[str, str], service: str) -> Any:
+    return boto3.client(
+        service,
         endpoint_url=simulated["AWS_ENDPOINT_URL"],
         region_name="eu-west-3",
         aws_access_key_id="any",
         aws_secret_access_key="any",
     )
-    template = (AWS / "network.yaml").read_text()
-    parameters = [{"ParameterKey": "Cluster", "ParameterValue": "orchard"}]
-    client.create_stack(StackName="orchard-network", TemplateBody=template, Parameters=parameters)
-    (stack,) = client.describe_stacks(StackName="orchard-network")["Stacks"]
-    assert {output["OutputKey"] for output in stack["Outputs"]} == {"Vpc", "PrivateA", "PrivateB"}
+
+
+def stack(simulated: dict[str, str], name: str, template: str, **parameters: str) -> set[str]:
+    """Make one, and tell the names of its outputs."""
+    formation = client(simulated, "cloudformation")
+    given = [{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()]
+    formation.create_stack(StackName=name, TemplateBody=(AWS / template).read_text(), Parameters=given)
+    (made,) = formation.describe_stacks(StackName=name)["Stacks"]
+    return {output["OutputKey"] for output in made["Outputs"]}
+
+
+@pytest.mark.slow
+def test_the_script_finds_what_the_network_s_template_makes(simulated: dict[str, str]) -> None:
+    outputs = stack(simulated, "orchard-network", "network.yaml", Cluster="orchard")
+    assert outputs == {"Vpc", "PrivateA", "PrivateB"}
     code, lines = ran(simulated)
     assert code == 1
-    for kind in ("stacks", "NAT gateways", "endpoints", "networks"):
+    for kind in ("stacks", "NAT gateways", "endpoints", "internet gateways", "networks"):
         assert f"LEFT   {kind}:" in lines
+
+
+@pytest.mark.slow
+def test_the_script_finds_what_the_template_of_what_stays_makes(simulated: dict[str, str]) -> None:
+    names = {"Photographs": NAMES["PHOTOGRAPHS"], "Results": NAMES["RESULTS"], "Prefix": "verger"}
+    stack(simulated, "verger-data", "data.yaml", **names, Email="you@example.org", MonthlyUsd="50")
+    monthly = {"BudgetName": "verger", "BudgetType": "COST", "TimeUnit": "MONTHLY"}  # moto's stacks make none
+    account = client(simulated, "sts").get_caller_identity()["Account"]
+    limit = {"BudgetLimit": {"Amount": "50", "Unit": "USD"}}
+    client(simulated, "budgets").create_budget(AccountId=account, Budget=monthly | limit)
+    iam = client(simulated, "iam")
+    iam.create_policy(PolicyName="verger", PolicyDocument=(AWS / "policy.json").read_text())
+    iam.create_role(RoleName="verger", AssumeRolePolicyDocument=(AWS / "trust-pod-identity.json").read_text())
+    code, lines = ran(simulated)
+    assert code == 0, lines
+    kept = [line.split()[0] for line in lines.partition("(README.md):\n")[2].splitlines()]
+    assert kept == ["bucket", "bucket", "registry", "logs", "role", "policy", "stack", "budget"]

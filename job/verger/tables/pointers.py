@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 
 from verger.jsonable import dump
 from verger.tables.manifest_parts import Part
@@ -22,6 +22,15 @@ class FailedRun(Part):
     message: str = Field(description="What failed, in one line.")
 
 
+def _none_if_damaged(failed: object, validate: ValidatorFunctionWrapHandler) -> FailedRun | None:
+    """What a pointer tells of a failed run. It must not hide the finished run, so it counts as absent when damaged."""
+    try:
+        found: FailedRun | None = validate(failed)
+    except ValidationError:
+        return None
+    return found
+
+
 class Pointer(Part):
     """The latest finished run: of the output, of one name, or of one selection; of one name also what failed since."""
 
@@ -32,7 +41,7 @@ class Pointer(Part):
         default=None, description="Path of its manifest.json, relative to the output; null where run_id is."
     )
     started_at: str = Field(default="", description="When it began, ISO 8601 in UTC; absent where run_id is null.")
-    failed: FailedRun | None = Field(
+    failed: Annotated[FailedRun | None, WrapValidator(_none_if_damaged)] = Field(
         default=None,
         description="In names/ alone: the failed run that started last, where it started after the finished one.",
     )
@@ -41,7 +50,7 @@ class Pointer(Part):
 def moved(present: bytes | None, pointer: Pointer) -> bytes | None:
     """The content of a file that is to point at a finished run.
 
-    A failed run that the file tells of stays where it started after the finished one.
+    A failed run that the file tells of stays where it started after the finished one. What cannot be read of it goes.
 
     Parameters
     ----------
@@ -58,13 +67,15 @@ def moved(present: bytes | None, pointer: Pointer) -> bytes | None:
     before = _keys(present)
     if _started_at(before) >= pointer.started_at:
         return None
-    failed = before.get("failed")
+    failed = _failed(before)
     kept = {"failed": failed} if _started_at(failed) > pointer.started_at else {}
     return dump(pointer.as_dict() | kept)
 
 
 def with_failure(present: bytes | None, failed: FailedRun) -> bytes | None:
     """The content of a file that is to tell of a failed run. The finished run that it points at stays.
+
+    A failed run that the file tells of is replaced where it cannot be read.
 
     Parameters
     ----------
@@ -82,7 +93,7 @@ def with_failure(present: bytes | None, failed: FailedRun) -> bytes | None:
     before = _keys(present)
     if present is not None and "run_id" not in before:
         return None
-    if max(_started_at(before), _started_at(before.get("failed"))) >= failed.started_at:
+    if max(_started_at(before), _started_at(_failed(before))) >= failed.started_at:
         return None
     nothing: dict[str, Any] = Pointer(run_id=None, manifest=None).as_dict()
     return dump(nothing | before | {"failed": failed.as_dict()})
@@ -96,7 +107,15 @@ def _keys(present: bytes | None) -> dict[str, Any]:
     return document if isinstance(document, dict) else {}
 
 
-def _started_at(run: object) -> str:
-    """When a run began, as a pointer or its ``failed`` says it; of what is damaged, before all others."""
-    started_at = run.get("started_at") if isinstance(run, dict) else None
+def _failed(pointer: dict[str, Any]) -> dict[str, Any]:
+    """The failed run that a pointer tells of, with keys that a newer version has added; nothing where it is damaged."""
+    try:
+        return FailedRun.model_validate(pointer.get("failed")).as_dict()
+    except ValidationError:
+        return {}
+
+
+def _started_at(run: dict[str, Any]) -> str:
+    """When a run began, as a pointer or its ``failed`` says it; where it does not say so, before all others."""
+    started_at = run.get("started_at")
     return started_at if isinstance(started_at, str) else ""

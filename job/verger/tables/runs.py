@@ -189,7 +189,7 @@ def latest_failure(storage: Storage, output: str, name: str) -> FailedRun | None
     Returns
     -------
     FailedRun or None
-        As `point_at_failure` has written it.
+        As `point_at_failure` has written it; None also where that cannot be read.
 
     Raises
     ------

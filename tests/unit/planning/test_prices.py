@@ -2,6 +2,7 @@ import re
 
 import pytest
 
+from tests.conftest import ROOT
 from verger.planning import prices
 from verger.planning.prices import Price
 
@@ -16,6 +17,22 @@ def test_every_price_has_a_source_and_a_date():
         assert price.amount > 0
         assert price.source
         assert re.fullmatch(r"20\d\d-\d\d(-\d\d)?", price.date or "")
+
+
+def test_the_page_on_costs_has_these_prices():
+    page = (ROOT / "docs" / "cost.md").read_text()
+    of_regions = re.findall(r"^\| ([a-z]+-[a-z]+-\d) \(\w+[^|]*\) \| ([\d.]+) \| ([\d.]+) \|$", page, re.MULTILINE)
+    rate = prices.USD_PER_EUR.amount
+    assert dict((region, (usd, eur)) for region, usd, eur in of_regions) == {
+        region: (f"{price.amount:.3f}", f"{price.amount / rate / prices.NODE_VCPU:.4f}")
+        for region, price in prices.NODE_HOUR.items()
+    }
+    s3 = prices.S3_PRICES[prices.PARIS]
+    for price in (s3.write, s3.read, s3.month, prices.CONTROL_PLANE_HOUR):
+        assert re.search(
+            rf"^\| [^|]+ \| {str(price).replace(' / ', ' a ')} ?[^|]*\| [^|]+ \| [^|]+ \|$", page, re.MULTILINE
+        )
+    assert f"| EUR 1 | USD {rate:.4f} |" in page
 
 
 def test_the_cheapest_region_is_in_the_eu_even_where_london_is_cheaper(monkeypatch):

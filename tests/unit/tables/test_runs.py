@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+import verger
 from tests.manifests import manifest_with, recorded
 from verger.errors import NothingToReadError, StoreError
 from verger.jsonable import timestamp
@@ -19,9 +20,14 @@ from verger.storage.stores import Stores
 from verger.tables import manifest, runs
 from verger.tables.manifest import Failure, Manifest
 from verger.tables.pointers import FailedRun
+from verger.tables.pruning import prune_runs
 from verger.tables.runs import Run
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
+
+
+# A failed run as no version writes it, in names/verger.json: the last but one would be the latest for ever.
+UNREADABLE = ["yesterday", [], 7, {}, {"started_at": "9999-01-01T00:00:00Z"}, {"run_id": None, "exit_code": "six"}]
 
 
 def finished(output: Path, minutes: float = 0, name: str = "verger") -> Run:
@@ -183,14 +189,43 @@ class TestFailures:
                 read(tmp_path)
         assert finished(tmp_path, minutes=-1) == latest(tmp_path)
 
-    def test_what_cannot_be_read_of_a_failure_gives_way(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("damaged", UNREADABLE)
+    def test_what_cannot_be_read_of_a_failure_hides_no_run_and_gives_way(self, tmp_path: Path, damaged: object) -> None:
         good = finished(tmp_path)
-        path = tmp_path / "names" / "verger.json"
-        path.write_text(json.dumps(named(tmp_path) | {"failed": "yesterday"}))
+        self.damage(tmp_path, damaged)
+        assert (latest(tmp_path), failure(tmp_path)) == (good, None)
         failed(tmp_path, minutes=1)
         told = failure(tmp_path)
         assert told is not None and told.exit_code == recorded("failure-0.1.0")["exit_code"]
         assert latest(tmp_path) == good
+
+    @pytest.mark.parametrize("damaged", UNREADABLE)
+    def test_the_next_run_that_finishes_removes_what_cannot_be_read(self, tmp_path: Path, damaged: object) -> None:
+        failed(tmp_path)
+        self.damage(tmp_path, damaged)
+        assert (latest(tmp_path), failure(tmp_path)) == (None, None)
+        good = finished(tmp_path, minutes=1)
+        assert latest(tmp_path) == good
+        assert "failed" not in named(tmp_path)
+
+    @pytest.mark.parametrize("damaged", UNREADABLE)
+    def test_prune_goes_on_where_a_failure_cannot_be_read(self, tmp_path: Path, damaged: object) -> None:
+        old, good = finished(tmp_path), finished(tmp_path, minutes=1)
+        self.damage(tmp_path, damaged)
+        assert prune_runs(LocalStorage(), str(tmp_path), 1) == {"runs": 1, "unfinished": 0}
+        assert list(runs.run_ids(LocalStorage(), str(tmp_path))) == [(good.run_id, True)]
+        assert not Path(old.folder).exists()
+
+    def damage(self, output: Path, damaged: object) -> None:
+        (output / "names" / "verger.json").write_text(json.dumps(named(output) | {"failed": damaged}))
+
+    def test_where_nothing_has_finished_nothing_is_read_and_nothing_pruned(self, tmp_path: Path) -> None:
+        died = failed(tmp_path)
+        for read in (verger.load, verger.scan, verger.load_features):
+            with pytest.raises(NothingToReadError, match="an output with a finished run"):
+                read(str(tmp_path))
+        assert prune_runs(LocalStorage(), str(tmp_path), 0) == {"runs": 0, "unfinished": 0}
+        assert [path.name for path in Path(died.folder).iterdir()] == ["failure.json"]
 
     def test_keys_of_a_newer_version_stay(self, tmp_path: Path) -> None:
         finished(tmp_path)
