@@ -43,22 +43,29 @@ name_user() {
     export NSS_WRAPPER_PASSWD NSS_WRAPPER_GROUP=/etc/group LD_PRELOAD=libnss_wrapper.so${LD_PRELOAD:+:$LD_PRELOAD}
 }
 
-# The JVM reads no PEM file: where there is one, what it names goes into a trust store. Sets java_options.
+# Sets java_options.
 prepare_java() {
-    local said='' options
     [ -w "$tmp" ] || fail 2 "$tmp cannot be written. Mount a volume there."
-    if [ -n "${AWS_CA_BUNDLE:-}" ]; then
-        said=$(python -m verger.spark.truststore "$tmp/authorities.p12" "$AWS_CA_BUNDLE" 2>&1) ||
-            fail 2 "AWS_CA_BUNDLE: ${said##*$'\n'}"
-    fi
+    java_options=("-Dlog4j2.configurationFile=file:/opt/verger/conf/log4j2.properties")
+}
+
+# The driver's JVM writes the event log, and reads no PEM file: where there is one, what it names goes into a trust store.
+# An executor's JVM reaches no store, as Python does all that.
+trust_authorities() {
+    [ -n "${AWS_CA_BUNDLE:-}" ] || return 0
+    local said options
+    said=$(python -m verger.spark.truststore "$tmp/authorities.p12" "$AWS_CA_BUNDLE" 2>&1) ||
+        fail 2 "AWS_CA_BUNDLE: ${said##*$'\n'}"
     options=${said##*$'\n'}
-    read -ra java_options <<<"-Dlog4j2.configurationFile=file:/opt/verger/conf/log4j2.properties ${options//\"/}"
+    read -ra options <<<"${options//\"/}"
+    java_options+=("${options[@]}")
 }
 
 driver() {
     [ -x "$SPARK_HOME/bin/spark-submit" ] ||
         fail 2 "SPARK_HOME is $SPARK_HOME, where there is no Spark. Leave SPARK_HOME as the image sets it."
     prepare_java
+    trust_authorities
     export VERGER_LOG_FORMAT=${VERGER_LOG_FORMAT:-json}
     # For the JVM that spark-submit becomes; --driver-java-options would displace the application's own.
     export SPARK_SUBMIT_OPTS="${java_options[*]}${SPARK_SUBMIT_OPTS:+ $SPARK_SUBMIT_OPTS}"

@@ -172,6 +172,52 @@ def test_the_size_of_writable_folders_can_be_limited(helm3, role):
         assert volumes[name]["emptyDir"] == {"sizeLimit": "8Gi"}
 
 
+def local_dirs(pod):
+    """Volumes into which Spark puts its own files, each with its places."""
+    return {
+        volume["name"]: (
+            volume["emptyDir"],
+            [mount["mountPath"] for mount in container(pod)["volumeMounts"] if mount["name"] == volume["name"]],
+        )
+        for volume in pod["volumes"]
+        if volume["name"].startswith("spark-local-dir-")
+    }
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_the_folder_for_sparks_own_files_is_limited_with_them(helm, role):
+    """Spark makes one without a limit where no volume of such a name is mounted."""
+    pod = helm.render({role: {"emptyDirSizeLimit": "8Gi"}}).pod(role)
+    assert local_dirs(pod) == {"spark-local-dir-1": ({"sizeLimit": "8Gi"}, ["/var/data/verger"])}
+    assert not local_dirs(helm.render().pod(role))
+
+
+def test_the_limit_of_one_role_is_not_the_others(helm3):
+    objects = helm3.render({"executor": {"emptyDirSizeLimit": "8Gi"}})
+    assert not [role for role in ("driver", "doctor") if "sizeLimit" in json.dumps(objects.pod(role))]
+
+
+def test_the_folder_for_sparks_own_files_may_be_in_memory(helm3):
+    tmpfs = {"spark.kubernetes.local.dirs.tmpfs": "true"}
+    pod = helm3.render({"executor": {"emptyDirSizeLimit": "1Gi"}, "sparkConf": tmpfs}).pod("executor")
+    assert local_dirs(pod)["spark-local-dir-1"][0] == {"sizeLimit": "1Gi", "medium": "Memory"}
+
+
+@pytest.mark.parametrize("name", ["spark-local-dir-1", "spark-local-dir-fast"])
+def test_a_folder_of_ones_own_for_sparks_files_is_the_only_one(helm3, name):
+    added = {
+        "volumes": [{"name": name, "emptyDir": {"sizeLimit": "50Gi"}}],
+        "volumeMounts": [{"name": name, "mountPath": "/var/data/local"}],
+    }
+    pod = helm3.render({"executor": added | {"emptyDirSizeLimit": "1Gi"}}).pod("executor")
+    assert local_dirs(pod) == {name: ({"sizeLimit": "50Gi"}, ["/var/data/local"])}
+    claim = f"spark.kubernetes.executor.volumes.persistentVolumeClaim.{name}.mount.path"
+    both = {role: {"emptyDirSizeLimit": "1Gi"} for role in ROLES}
+    objects = helm3.render({**both, "sparkConf": {claim: "/var/data/local"}})
+    assert not local_dirs(objects.pod("executor"))
+    assert local_dirs(objects.pod("driver"))
+
+
 def test_the_application_has_no_component_label(helm3):
     """It gives the SparkApplication's labels to every pod, over those of the template."""
     assert "app.kubernetes.io/component" not in helm3.render().one("SparkApplication")["metadata"]["labels"]

@@ -1,5 +1,6 @@
 """What pods may reach and be reached by, and nothing else."""
 
+import ipaddress
 import json
 
 import pytest
@@ -91,6 +92,11 @@ def excepted(objects, role):
     return {block["cidr"]: set(block["except"]) for block in blocks if "except" in block}
 
 
+def is_inside(part, whole):
+    """Whether a network is a part of another, and not all of it."""
+    return part.version == whole.version and part != whole and part.subnet_of(whole)
+
+
 def to_the_store(objects, role):
     """The addresses and ports that are neither DNS nor Kubernetes nor the run's own pods."""
     return {
@@ -134,6 +140,36 @@ class TestStore:
         objects = helm3.render({"networkPolicy": {"store": {"except": ["10.0.0.0/16", "fd00::/64"]}}})
         own = {"0.0.0.0/0": {"10.0.0.0/16"}, "::/0": {"fd00::/64"}}
         assert excepted(objects, "driver") == {block: own[block] | set(OF_NODES[block]) for block in EVERYWHERE}
+
+    @pytest.mark.parametrize("role", ["driver", "executor"])
+    def test_an_exception_is_one_of_every_block_that_it_lies_inside(self, helm, role):
+        """Kubernetes refuses one that does not, or that is all of the block."""
+        addresses = ["10.0.0.0/8", "10.3.0.0/16", "10.64.0.0/10", "2001:db8::/32", "::/0", "203.0.113.0/24"]
+        own = ["10.3.7.0/24", "10.3.0.0/16", "2001:DB8:0:1::/64", "203.0.113.128/25"]
+        objects = helm.render({"networkPolicy": {"store": {"addresses": addresses, "except": own}}})
+        assert excepted(objects, role) == {
+            "10.0.0.0/8": {"10.3.7.0/24", "10.3.0.0/16"},
+            "10.3.0.0/16": {"10.3.7.0/24"},
+            "2001:db8::/32": {"2001:DB8:0:1::/64"},
+            "::/0": {*OF_NODES["::/0"], "2001:DB8:0:1::/64"},
+            "203.0.113.0/24": {"203.0.113.128/25"},
+        }
+        assert {who for who, _ in to_the_store(objects, role)} == {*addresses}
+
+    @pytest.mark.parametrize("block", ["10.0.0.0/7", "0.0.0.0/1", "169.0.0.0/8", "128.0.0.0/1", "fd00::/8", "f000::/4"])
+    def test_every_exception_lies_inside_its_block(self, helm3, block):
+        blocks = excepted(
+            helm3.render({"networkPolicy": {"store": {"addresses": [block, "::/0", "0.0.0.0/0"]}}}), "driver"
+        )
+        whole = ipaddress.ip_network(block)
+        of_nodes = [found for family in OF_NODES.values() for found in family]
+        inside = {part for part in of_nodes if is_inside(ipaddress.ip_network(part), whole)}
+        assert blocks.get(block, set()) == inside
+        assert {found for found in blocks if found in EVERYWHERE} == EVERYWHERE
+
+    def test_private_networks_are_not_excluded_of_what_was_given(self, helm3):
+        for addresses in (["10.0.0.0/7"], ["10.1.0.0/24"], ["172.16.0.0/12"]):
+            assert excepted(helm3.render({"networkPolicy": {"store": {"addresses": addresses}}}), "driver") == {}
 
     def test_a_nodes_own_services_are_excluded_always(self, helm3):
         objects = helm3.render({"networkPolicy": {"store": {"except": [], "addresses": ["0.0.0.0/0", "10.0.5.0/24"]}}})

@@ -1,10 +1,11 @@
 """What a release may not say is refused before anything is made, in words that name the value."""
 
 import ipaddress
+import zoneinfo
 
 import pytest
 
-from tests.chart.conftest import LEAST, merge_values, nested
+from tests.chart.conftest import LEAST, ROLES, container, merge_values, nested
 
 pytestmark = pytest.mark.required_in_ci
 
@@ -64,6 +65,33 @@ REFUSED = [
     ("networkPolicy.store.addresses", ["10.00.0.0/8"], "networkPolicy.store.addresses: 10.00.0.0/8 is no CIDR"),
     ("networkPolicy.store.except", ["0.0.0.0/0"], "networkPolicy.store.except: 0.0.0.0/0 is every address"),
     ("networkPolicy.store.except", ["fe80::/129"], "networkPolicy.store.except: fe80::/129 is no CIDR"),
+    ("networkPolicy.store.except", ["fd00::/16", "::/0"], "networkPolicy.store.except: ::/0 is every address"),
+    (
+        "networkPolicy.store",
+        {"addresses": ["10.0.0.0/8"], "except": ["11.0.0.0/16"]},
+        "11.0.0.0/16 must lie inside one of",
+    ),
+    (
+        "networkPolicy.store",
+        {"addresses": ["10.0.0.0/8"], "except": ["10.0.0.0/8"]},
+        "10.0.0.0/8 must lie inside one of",
+    ),
+    (
+        "networkPolicy.store",
+        {"addresses": ["10.0.0.0/8"], "except": ["10.0.0.0/7"]},
+        "10.0.0.0/7 must lie inside one of",
+    ),
+    ("networkPolicy.store", {"addresses": ["10.0.0.0/8"], "except": ["a00::/16"]}, "a00::/16 must lie inside one of"),
+    (
+        "networkPolicy.store",
+        {"addresses": ["10.0.0.0/8", "fd00::/8"], "except": ["10.1.0.0/16", "fe00::/16"]},
+        "networkPolicy.store.except: fe00::/16 must lie inside one of the store's addresses and be smaller; they are",
+    ),
+    (
+        "networkPolicy.store",
+        {"namespace": "store", "except": ["10.1.0.0/16"]},
+        "10.1.0.0/16 must lie inside one of the store's addresses and be smaller; they are those of its pods alone",
+    ),
     ("networkPolicy.dns.addresses", ["fd00::1::2/64"], "networkPolicy.dns.addresses: fd00::1::2/64 is no CIDR"),
     ("networkPolicy.dns.addresses", ["fd00:1/64"], "networkPolicy.dns.addresses: fd00:1/64 is no CIDR"),
     ("networkPolicy.dns.addresses", [":::/64"], "networkPolicy.dns.addresses: :::/64 is no CIDR"),
@@ -115,6 +143,7 @@ REFUSED = [
     (f"{KEY}securityContext\\.allowPrivilegeEscalation", "true", "templates"),
     (f"{KEY}trust\\.certificates", "true", "the API server is known by its certificate"),
     (f"{KEY}driver\\.volumes\\.hostPath\\.a\\.mount\\.path", "/a", "a node's disk is not the run's"),
+    (f"{KEY}executor\\.volumes\\.nfs\\.a\\.mount\\.path", "/a", "a node's disk is not the run's"),
     (f"{KEY}executor\\.decommissionLabel", "gone", "the driver's Role"),
     (f"{KEY}allocation\\.pods\\.allocator", "statefulset", "the driver's Role"),
     (f"{KEY}executor\\.limit\\.cores", "1", "a value of driver or executor"),
@@ -147,7 +176,30 @@ REFUSED = [
     ("applicationLabels.queue", "of the team", "/applicationLabels/queue"),
     ("schedule.cron", "every night", "/schedule/cron"),
     ("schedule.cron", "0 0 3 * * *", "/schedule/cron"),
+    ("schedule.cron", "61 * * * *", "schedule.cron: 61 is no minute, which is 0 to 59"),
+    ("schedule.cron", "0 24 * * *", "schedule.cron: 24 is no hour, which is 0 to 23"),
+    ("schedule.cron", "0 0 0 * *", "schedule.cron: 0 is no day of the month, which is 1 to 31"),
+    ("schedule.cron", "0 0 1,32 * *", "schedule.cron: 32 is no day of the month"),
+    ("schedule.cron", "0 0 1 13 *", "schedule.cron: 13 is no month, which is 1 to 12"),
+    ("schedule.cron", "0 0 * sun *", "schedule.cron: sun is no month"),
+    ("schedule.cron", "0 0 * * 1-7", "schedule.cron: 1-7 is no day of the week, which is 0 to 6"),
+    ("schedule.cron", "0 0 * * funday", "schedule.cron: funday is no day of the week"),
+    ("schedule.cron", "a 0 * * *", "schedule.cron: a is no minute"),
+    ("schedule.cron", "*/0 * * * *", "schedule.cron: */0 is no minute"),
+    ("schedule.cron", "1-2-3 * * * *", "schedule.cron: 1-2-3 is no minute"),
+    ("schedule.cron", "0, * * * *", "schedule.cron:  is no minute"),
+    ("schedule.cron", "30-15 * * * *", "schedule.cron: 30-15 ends before it begins"),
+    ("schedule.cron", "0 0 * * fri-mon", "schedule.cron: fri-mon ends before it begins"),
+    ("schedule.cron", "@reboot", "/schedule/cron"),
+    ("schedule.cron", "@every 5", "/schedule/cron"),
+    ("schedule.cron", "@every h", "/schedule/cron"),
+    ("schedule.cron", "@every 1d", "/schedule/cron"),
+    ("schedule.cron", "@every 0h0m", "schedule.cron: @every 0h0m is no time"),
     ("schedule.timeZone", "", "/schedule/timeZone"),
+    ("schedule.timeZone", "Paris", "/schedule/timeZone"),
+    ("schedule.timeZone", "europe/paris", "/schedule/timeZone"),
+    ("schedule.timeZone", "Mars/Olympus", "/schedule/timeZone"),
+    ("schedule.timeZone", "+02:00", "/schedule/timeZone"),
     ("schedule.successfulRunHistoryLimit", 0, "/schedule/successfulRunHistoryLimit"),
     # units, counts, names
     ("image.repository", "registry.example/verger:1", "/image/repository"),
@@ -183,6 +235,8 @@ REFUSED = [
     ("driver.emptyDirSizeLimit", "0", "/driver/emptyDirSizeLimit"),
     ("executor.memory", "100m", "executor.memory: 100m is less than 450m"),
     ("run.driver_memory", "2000g", "run.driver_memory: 2000g is more than 1024g"),
+    ("driver.memoryOverhead", "1m", "driver.memoryOverhead: 1m is less than 384m"),
+    ("executor.memoryOverhead", "383m", "executor.memoryOverhead: 383m is less than 384m"),
     ("executor.memoryOverhead", "2000000m", "executor.memoryOverhead: 2000000m is more than 1024g"),
     ("driver.labels.team", "fruit and vegetables", "/driver/labels/team"),
     ("driver.labels.team", 64 * "x", "/driver/labels/team"),
@@ -218,7 +272,11 @@ REFUSED = [
     ("driver.volumes", [{"name": "a", "hostPath": {"path": "/"}}], "driver.volumes: hostPath is refused"),
     ("driver.volumes", [{"name": "a", "nfs": {"server": "s", "path": "/"}}], "driver.volumes: nfs is refused"),
     ("driver.volumes", [{"name": "a"}], "driver.volumes: a must be exactly one of"),
-    ("driver.volumes", [{"name": "a", "emptyDir": {}, "secret": {}}], "driver.volumes: a must be exactly one of"),
+    (
+        "driver.volumes",
+        [{"name": "a", "emptyDir": {}, "secret": {"secretName": "b"}}],
+        "driver.volumes: a must be exactly one of",
+    ),
     ("driver.volumes", [{"emptyDir": {}}], "'name'"),
     ("driver.volumes", [{"name": "A_", "emptyDir": {}}], "/driver/volumes/0/name"),
     ("driver.volumes", [{"name": "verger-tmp", "emptyDir": {}}], "driver.volumes: verger-tmp is a name that is taken"),
@@ -235,8 +293,22 @@ REFUSED = [
         {"volumes": [{"name": "a", "emptyDir": {}}], "volumeMounts": 2 * [{"name": "a", "mountPath": "/a"}]},
         "driver.volumeMounts: /a is a path that is taken",
     ),
+    ("driver.volumes", [{"name": "a", "persistentVolumeClaim": {}}], "missing property 'claimName'"),
+    ("driver.volumes", [{"name": "a", "persistentVolumeClaim": None}], "/driver/volumes/0/persistentVolumeClaim"),
+    (
+        "executor.volumes",
+        [{"name": "a", "persistentVolumeClaim": {"claimName": ""}}],
+        "/executor/volumes/0/persistentVolumeClaim/claimName",
+    ),
+    ("executor.volumes", [{"name": "a", "configMap": {}}], "missing property 'name'"),
+    ("executor.volumes", [{"name": "a", "secret": {"name": "b"}}], "missing property 'secretName'"),
+    ("executor.volumes", [{"name": "a", "csi": {}}], "missing property 'driver'"),
+    ("executor.volumes", [{"name": "a", "ephemeral": {}}], "missing property 'volumeClaimTemplate'"),
     ("retries", -1, "/retries"),
     ("deadlineSeconds", 0, "/deadlineSeconds"),
+    ("deadlineSeconds", 5, "/deadlineSeconds"),
+    ("totalDeadlineSeconds", 20, "/totalDeadlineSeconds"),
+    ("totalDeadlineSeconds", 199, "totalDeadlineSeconds: 199 leaves 59 s for each of 3 attempts"),
     ("timeToLiveSeconds", "1h", "/timeToLiveSeconds"),
     ("suspend", "yes", "/suspend"),
     ("executors", {}, "'executors'"),
@@ -246,6 +318,105 @@ REFUSED = [
 @pytest.mark.parametrize(("path", "value", "says"), REFUSED, ids=[f"{path}={value}" for path, value, _ in REFUSED])
 def test_an_invalid_value_is_refused_by_its_name(helm, path, value, says):
     assert says in helm.refuses(nested(path, value))
+
+
+def mounted(role, path, **more):
+    """An empty volume at a place of a pod."""
+    return {
+        role: {"volumes": [{"name": "a", "emptyDir": {}}], "volumeMounts": [{"name": "a", "mountPath": path} | more]}
+    }
+
+
+@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize(
+    ("path", "needs"),
+    [
+        # what the chart, Spark and Kubernetes mount
+        *[(path, path) for path in ("/tmp", "/opt/spark/work-dir", "/opt/spark/conf", "/opt/spark/pod-template")],
+        *[(path, path) for path in ("/etc/verger", "/etc/verger-ca", "/var/run/secrets", "/run/secrets")],
+        *[("/tmp/", "/tmp"), ("/etc/verger/run.yaml", "/etc/verger"), ("/var/run/secrets/keys", "/var/run/secrets")],
+        *[("/opt/spark", "/opt/spark/conf"), ("/var/data", "/var/data/verger"), ("/run", "/run/secrets")],
+        # what the image holds
+        *[(path, path) for path in ("/opt/verger", "/opt/java", "/usr/lib", "/usr/bin", "/lib", "/lib64", "/bin")],
+        *[
+            ("/opt", "/opt/verger"),
+            ("/opt/verger/weights", "/opt/verger"),
+            ("/opt/entrypoint.sh", "/opt/entrypoint.sh"),
+        ],
+        *[("/usr", "/usr/bin"), ("/usr/lib/python3", "/usr/lib"), ("/usr/share", "/usr/share/ca-certificates")],
+        *[("/etc", "/etc/verger"), ("/etc/ssl", "/etc/ssl/certs"), ("/etc/ssl/certs", "/etc/ssl/certs")],
+        # what the kernel shows
+        *[("/proc", "/proc"), ("/proc/self", "/proc"), ("/sys/fs/cgroup", "/sys"), ("/dev", "/dev"), ("//", "/bin")],
+    ],
+)
+def test_a_mount_that_would_hide_what_a_pod_needs_is_refused(helm3, role, path, needs):
+    said = helm3.refuses(mounted(role, path))
+    assert f"{role}.volumeMounts: {path} is a path that is taken: the pod needs {needs}\n" in said
+
+
+@pytest.mark.parametrize("path", [
+    "/weights", "/mnt/data", "/data", "/srv", "/home/verger", "/tmp/cache", "/opt/spark/work-dir/data", "/opt/weights",
+    "/opt/verger-weights", "/etc/ssl/certs/own.crt", "/etc/ssl/certs/own/", "/etc/verger-weights", "/etc/passwd",
+    "/etc/pki", "/usr/local/share/ca-certificates", "/usr/share/fruit", "/var/data/local", "/var/lib/fruit", "/dev/shm",
+    "/library", "/a..b/.c",
+])  # fmt: skip
+def test_other_places_may_be_mounted(helm3, path):
+    for role in ROLES:
+        pod = helm3.render(mounted(role, path)).pod(role)
+        assert {"name": "a", "mountPath": path} in container(pod)["volumeMounts"]
+
+
+@pytest.mark.parametrize("path", ["/tmp/../etc/verger", "/a/..", "/..", "/a/./b", "/a//b", "/a//"])
+def test_a_mount_at_a_path_that_is_not_plain_is_refused(helm, path):
+    assert f"driver.volumeMounts: {path} must be a path without ., .. and empty parts" in helm.refuses(
+        mounted("driver", path)
+    )
+
+
+@pytest.mark.parametrize("path", ["tmp", "", "/", "./a", "/a:b"])
+def test_a_mount_at_a_path_that_kubernetes_refuses_is_refused(helm, path):
+    assert "/executor/volumeMounts/0/mountPath" in helm.refuses(mounted("executor", path))
+
+
+@pytest.mark.parametrize(("sub_path", "accepted"), [
+    ("a", True), ("a/b..c", True), ("..", False), ("a/../b", False), ("a/..", False), ("/a", False),
+])  # fmt: skip
+def test_a_sub_path_stays_in_its_volume(helm3, sub_path, accepted):
+    values = mounted("driver", "/a", subPath=sub_path)
+    if accepted:
+        helm3.render(values)
+    else:
+        assert f"driver.volumeMounts: subPath {sub_path} must be relative" in helm3.refuses(values)
+
+
+def test_two_mounts_at_one_place_are_refused(helm):
+    values = mounted("driver", "/a")
+    values["driver"]["volumeMounts"].append({"name": "a", "mountPath": "/a/"})
+    assert "driver.volumeMounts: /a/ is a path that is taken" in helm.refuses(values)
+
+
+def test_less_time_for_all_attempts_than_for_one_is_refused(helm):
+    given = {"totalDeadlineSeconds": 599, "deadlineSeconds": 600, "retries": 0}
+    assert "totalDeadlineSeconds: 599 is less than the 600 of one attempt" in helm.refuses(given)
+    helm.render(given | {"totalDeadlineSeconds": 600})
+
+
+@pytest.mark.parametrize("cron", [
+    "@hourly", "@every 1h", "@every 1h30m", "@every 1.5h", "0-59/5 * * * *", "05 08 31 12 6", "0 0 ? JAN-mar,12 SUN",
+    "*/15 9-17 * * 1-5", "0 3/6 * * *",
+])  # fmt: skip
+def test_what_the_operator_reads_as_a_schedule_is_accepted(helm3, cron):
+    schedule = helm3.render({"schedule": {"cron": cron}}).one("ScheduledSparkApplication")["spec"]["schedule"]
+    assert schedule == cron
+
+
+@pytest.mark.parametrize("zone", [
+    "UTC", "GMT", "CET", "Europe/Paris", "Etc/GMT-1", "America/Argentina/Buenos_Aires", "America/Port-au-Prince",
+    "Atlantic/Canary", "Indian/Reunion",
+])  # fmt: skip
+def test_zones_of_the_database_are_accepted(helm3, zone):
+    zoneinfo.ZoneInfo(zone)
+    helm3.render({"schedule": {"cron": "@daily", "timeZone": zone}})
 
 
 @pytest.mark.parametrize("command", ["run", "project"])

@@ -95,6 +95,14 @@ def test_links_in_the_charts_readme_lead_to_files():
     assert not [file for file in files if not (CHART / file).exists()]
 
 
+@pytest.mark.parametrize("said", [
+    "Pods with IPv4 addresses", "A gateway endpoint of S3 needs no value", "interface endpoint", "EKS Auto Mode",
+    "**Cilium** matches", "is the node too: let driver and executors reach the entity `host` on port 80",
+])  # fmt: skip
+def test_the_readme_says_what_no_value_can_do(said):
+    assert said in " ".join((CHART / "README.md").read_text().split())
+
+
 def test_a_setting_that_the_chart_lacks_is_found(script, monkeypatch, capsys):
     source = RunConfig.model_json_schema()
     source["properties"]["tomorrow"] = {"type": "string", "description": "A setting to come."}

@@ -127,18 +127,24 @@ class TestTime:
 
     @pytest.mark.parametrize(
         ("total", "deadline", "retries", "attempt"),
-        [(3000, 86_400, 2, 993), (3000, None, 2, 993), (3000, 600, 2, 600), (3600, 86_400, 0, 3600), (5, 600, 2, 1)],
+        [
+            (3000, 86_400, 2, 993),
+            (3000, None, 2, 993),
+            (3000, 600, 2, 600),
+            (3600, 86_400, 0, 3600),
+            (200, 86_400, 2, 60),
+        ],
     )
     def test_all_attempts_together_have_a_deadline(self, helm3, total, deadline, retries, attempt):
         given = {"totalDeadlineSeconds": total, "deadlineSeconds": deadline, "retries": retries}
         assert helm3.render(given).pod("driver")["activeDeadlineSeconds"] == attempt
         # with the operator's pauses between them
-        assert (retries + 1) * attempt + 10 * retries <= max(total, 23)
+        assert (retries + 1) * attempt + 10 * retries <= total
 
     def test_an_attempt_says_why_no_executor_comes_before_its_deadline_ends_it(self, helm3):
         """The default is the job's, which the chart leaves out where there is time for it."""
         default = RunConfig.model_fields["executors_timeout"].default
-        for deadline, timeout in [(86_400, None), (2 * default, None), (2 * default - 2, default - 1), (1, 1)]:
+        for deadline, timeout in [(86_400, None), (2 * default, None), (2 * default - 2, default - 1), (60, 30)]:
             config = yaml.safe_load(helm3.render({"deadlineSeconds": deadline}).config)
             assert config.get("executors_timeout") == timeout
         shared = yaml.safe_load(helm3.render({"totalDeadlineSeconds": 3000}).config)

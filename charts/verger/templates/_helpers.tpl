@@ -75,14 +75,20 @@ matchExpressions:
 {{- end }}
 {{- end }}
 
-{{/* Seconds of one attempt, or nothing: its share of them all, between which the operator waits for ten seconds. */}}
+{{/* Seconds of one attempt, or nothing: its share of them all, and no more than its own deadline. */}}
 {{- define "verger.deadline" -}}
 {{- $deadline := .Values.deadlineSeconds }}
-{{- with .Values.totalDeadlineSeconds }}
-{{- $share := max 1 (div (sub (int64 .) (mul 10 (int64 $.Values.retries))) (add1 (int64 $.Values.retries))) }}
-{{- $deadline = ternary $share (min $share (int64 ($deadline | default $share))) (kindIs "invalid" $deadline) }}
+{{- if .Values.totalDeadlineSeconds }}
+{{- $share := int64 (include "verger.share" .) }}
+{{- $deadline = min $share (int64 ($deadline | default $share)) }}
 {{- end }}
 {{- with $deadline }}{{ int64 . }}{{ end }}
+{{- end }}
+
+{{/* An attempt's share of totalDeadlineSeconds; the operator waits for ten seconds between two. */}}
+{{- define "verger.share" -}}
+{{- $retries := int64 .Values.retries -}}
+{{ div (sub (int64 .Values.totalDeadlineSeconds) (mul 10 $retries)) (add1 $retries) }}
 {{- end }}
 
 {{/* Half of what an attempt may take, where none was given and the default is longer: the deadline would end the pod before the
@@ -90,7 +96,7 @@ run could say why no executor comes. */}}
 {{- define "verger.executorsTimeout" -}}
 {{- $given := get .Values.run "executors_timeout" }}
 {{- with include "verger.deadline" . }}
-{{- if and (or (kindIs "invalid" $given) (kindIs "string" $given)) (lt (int64 .) 3600) }}{{ max 1 (div (int64 .) 2) }}{{ end }}
+{{- if and (or (kindIs "invalid" $given) (kindIs "string" $given)) (lt (int64 .) 3600) }}{{ div (int64 .) 2 }}{{ end }}
 {{- end }}
 {{- end }}
 

@@ -190,6 +190,10 @@ volumeMounts:
     mountPath: /etc/verger-ca
     readOnly: true
   {{- end }}
+  {{- if include "verger.localDirSize" . }}
+  - name: spark-local-dir-1
+    mountPath: {{ include "verger.localDirPath" . }}
+  {{- end }}
   {{- with $pod.volumeMounts }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
@@ -214,6 +218,14 @@ limits:
   {{ $empty }}
 - name: verger-work
   {{ $empty }}
+{{- with include "verger.localDirSize" . }}
+- name: spark-local-dir-1
+  emptyDir:
+    sizeLimit: {{ . | quote }}
+    {{- if eq (lower (get $.root.Values.sparkConf "spark.kubernetes.local.dirs.tmpfs" | default "")) "true" }}
+    medium: Memory
+    {{- end }}
+{{- end }}
 {{- if eq .role "driver" }}
 - name: verger-run
   configMap:
@@ -232,4 +244,17 @@ limits:
 {{- with (index .root.Values .role).volumes }}
 {{ toYaml . }}
 {{- end }}
+{{- end }}
+
+{{/* The limit of the folder for Spark's own files. Spark makes that without one, unless a volume whose name begins with
+     spark-local-dir- is mounted: the chart's where there is a limit and no such volume of the user's. */}}
+{{- define "verger.localDirSize" -}}
+{{- $pod := index .root.Values .role }}
+{{- $theirs := regexMatch (printf " spark\\.kubernetes\\.%s\\.volumes\\.[A-Za-z]+\\.spark-local-dir-" .role) (printf " %s" (join " " (keys .root.Values.sparkConf))) }}
+{{- range $pod.volumes }}{{ if hasPrefix "spark-local-dir-" .name }}{{ $theirs = true }}{{ end }}{{ end }}
+{{- if not (or .component $theirs) }}{{ $pod.emptyDirSizeLimit }}{{ end }}
+{{- end }}
+
+{{- define "verger.localDirPath" -}}
+/var/data/verger
 {{- end }}

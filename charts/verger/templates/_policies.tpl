@@ -20,7 +20,7 @@
 {{- end }}
 
 {{/* The store that was named, and nothing else. On AWS it has no fixed addresses: there it is any address on 443 but
-     those in networkPolicy.store.except. */}}
+     private ones. */}}
 {{- define "verger.toStore" -}}
 {{- $endpoint := .Values.run.endpoint_url | default "https://" -}}
 {{- $default := ternary 443 80 (hasPrefix "https:" $endpoint) -}}
@@ -41,9 +41,7 @@
         matchLabels:
           {{- toYaml .podLabels | nindent 10 }}
     {{- end }}
-    {{- $addresses := .addresses }}
-    {{- if not (or .namespace .addresses) }}{{ $addresses = list "0.0.0.0/0" "::/0" }}{{ end }}
-    {{- range $addresses }}
+    {{- range include "verger.storeAddresses" $ | fromJsonArray }}
     - ipBlock:
         cidr: {{ . | quote }}
         {{- with include "verger.exceptOf" (list . $.Values.networkPolicy.store.except) }}
@@ -55,17 +53,27 @@
 {{- end }}
 {{- end }}
 
-{{/* What a block does not include, as JSON: of any address, a node's own services, of which one hands out the node's
-     role, and what was excepted. Takes (list cidr except). */}}
+{{/* CIDRs of the store, as JSON. */}}
+{{- define "verger.storeAddresses" -}}
+{{- with .Values.networkPolicy.store }}
+{{- $addresses := .addresses }}
+{{- if not (or .namespace .addresses) }}{{ $addresses = list "0.0.0.0/0" "::/0" }}{{ end }}
+{{- toJson $addresses }}
+{{- end }}
+{{- end }}
+
+{{/* What a block does not include, as JSON: a node's own services, of which one hands out the node's role, and what was
+     excepted, by default private networks of any address. Kubernetes takes only what lies inside the block. Takes
+     (list cidr except). */}}
 {{- define "verger.exceptOf" -}}
-{{- $never := get (dict "0.0.0.0/0" (list "169.254.0.0/16") "::/0" (list "fe80::/10" "fd00:ec2::254/128")) (first .) }}
-{{- if $never }}
-{{- $except := $never }}
-{{- range last . }}
-{{- if eq (contains ":" .) (contains ":" (first $never)) }}{{ $except = append $except . }}{{ end }}
+{{- $block := first . }}{{ $except := last . }}{{ $inside := list }}
+{{- if kindIs "invalid" $except }}
+{{- $except = ternary (list "10.0.0.0/8" "172.16.0.0/12" "192.168.0.0/16" "100.64.0.0/10" "fc00::/7") list (hasSuffix "/0" $block) }}
 {{- end }}
-{{- toJson (uniq $except) }}
+{{- range concat (list "169.254.0.0/16" "fe80::/10" "fd00:ec2::254/128") $except }}
+{{- if include "verger.isInside" (list . $block) }}{{ $inside = append $inside . }}{{ end }}
 {{- end }}
+{{- with $inside }}{{ toJson (uniq .) }}{{ end }}
 {{- end }}
 
 {{- define "verger.toPodIdentity" -}}

@@ -10,6 +10,8 @@
 {{- fail (printf "release name %q: must have at most 43 characters with schedule.cron, since each run is named after it and the time" .Release.Name) }}
 {{- end }}
 {{- include "verger.validateRun" . }}
+{{- include "verger.validateDeadlines" . }}
+{{- include "verger.validateCron" . }}
 {{- include "verger.validateSparkConf" . }}
 {{- include "verger.validateLabels" . }}
 {{- include "verger.validateNodeSelectors" . }}
@@ -92,7 +94,7 @@
   "node\\.selector" "node selectors are driver.nodeSelector and executor.nodeSelector"
   "podtemplate|featuresteps|securitycontext|driverenv" "pods are shaped by the chart's templates"
   "trust\\.certificates" "the API server is known by its certificate"
-  "hostpath" "a node's disk is not the run's; Spark takes emptyDir and persistentVolumeClaim"
+  "hostpath|volumes\\.nfs" "a node's disk is not the run's; Spark takes emptyDir and persistentVolumeClaim"
   "decommissionlabel|pods\\.allocator" "the driver's Role lets it make and delete pods, and neither change them nor make anything that does"
   "(request|limit)\\.cores|memoryoverhead|terminationgraceperiod" "it is a value of driver or executor"
 }}

@@ -43,6 +43,11 @@
 {{- fail (printf "%s: %s is less than 450m, without which Spark does not start" $heap .) }}
 {{- end }}
 {{- end }}
+{{- with $pod.memoryOverhead }}
+{{- if lt (int (include "verger.mebibytes" .)) 384 }}
+{{- fail (printf "%s.memoryOverhead: %s is less than 384m, the least that Spark gives a JVM beside its heap" $role .) }}
+{{- end }}
+{{- end }}
 {{- range $name, $size := dict $heap .memory (printf "%s.memoryOverhead" $role) $pod.memoryOverhead }}
 {{- if and $size (gt (int (include "verger.mebibytes" $size)) 1048576) }}
 {{- fail (printf "%s: %s is more than 1024g, which no node has; its unit is m or g" $name $size) }}
@@ -55,37 +60,6 @@
 {{- $units := dict "" 1000 "m" 1 "k" 1000000 "M" 1000000000 "G" 1000000000000 "T" 1000000000000000 "Ki" 1024000 "Mi" 1048576000 "Gi" 1073741824000 "Ti" 1099511627776000 }}
 {{- $number := regexFind "^[0-9.]+" . }}
 {{- int64 (mulf (float64 $number) (get $units (trimPrefix $number .))) }}
-{{- end }}
-
-{{- define "verger.validateVolumes" -}}
-{{- $role := .role }}
-{{- $kinds := list "configMap" "csi" "downwardAPI" "emptyDir" "ephemeral" "persistentVolumeClaim" "projected" "secret" }}
-{{- $names := list }}{{ $paths := list }}
-{{- range .pod.volumes }}
-{{- if or (has .name $names) (regexMatch "^(verger-|spark-conf-volume|pod-template-volume|hadoop-properties$|kube-api-access)" .name) }}
-{{- fail (printf "%s.volumes: %s is a name that is taken" $role .name) }}
-{{- end }}
-{{- $names = append $names .name }}
-{{- $sources := without (keys .) "name" }}
-{{- range $sources }}
-{{- if not (has . $kinds) }}
-{{- fail (printf "%s.volumes: %s is refused, as restricted pods may not have it; a volume is one of %s" $role . (join ", " $kinds)) }}
-{{- end }}
-{{- end }}
-{{- if ne (len $sources) 1 }}
-{{- fail (printf "%s.volumes: %s must be exactly one of %s" $role .name (join ", " $kinds)) }}
-{{- end }}
-{{- end }}
-{{- range .pod.volumeMounts }}
-{{- if not (has .name $names) }}
-{{- fail (printf "%s.volumeMounts: %s is none of %s.volumes" $role .name $role) }}
-{{- end }}
-{{- $path := trimSuffix "/" .mountPath }}
-{{- if or (has $path $paths) (regexMatch "^(/tmp|/opt/spark/work-dir|/opt/spark/conf|/opt/verger.*|/etc/verger|/etc/verger-ca|/var/run/secrets.*|)$" $path) }}
-{{- fail (printf "%s.volumeMounts: %s is a path that is taken" $role .mountPath) }}
-{{- end }}
-{{- $paths = append $paths $path }}
-{{- end }}
 {{- end }}
 
 {{- define "verger.validateExpressions" -}}
