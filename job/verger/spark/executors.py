@@ -75,9 +75,7 @@ class Cluster:
         tuple of int, int and str, or None
             As `missing` counts them; None where Spark runs inside the driver and needs no executors.
         """
-        from pyspark import SparkContext
-
-        context = SparkContext._active_spark_context
+        context = _started_context()
         here = wanted = None
         if context is not None:
             if not has_executors(context):
@@ -93,6 +91,14 @@ class Cluster:
             with suppress(Exception):  # not allowed, or no answer
                 return pods.executors(*self._api, application)
         return None
+
+
+def _started_context() -> SparkContext | None:
+    """The SparkContext; None also while it starts: PySpark names it before its JVM has waited for the executors."""
+    from pyspark import SparkContext
+
+    context = SparkContext._active_spark_context
+    return context if getattr(context, "_jsc", None) is not None else None
 
 
 def has_executors(context: SparkContext) -> bool:

@@ -118,10 +118,14 @@ def test_the_pods_of_this_application_are_asked_for(api: Api, context: SimpleNam
     assert first_told() == (2, 4, "2 pending: Insufficient memory")
 
 
+@pytest.mark.parametrize("starting", [True, False], ids=["the context starts", "there is no context"])
 def test_before_the_context_is_there_the_application_is_that_of_the_drivers_pod(
-    api: Api, context: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+    api: Api, context: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, starting: bool
 ) -> None:
-    monkeypatch.setattr(pyspark.SparkContext, "_active_spark_context", None)
+    # As PySpark's constructor makes it known before its JVM has started, and until then has waited for executors.
+    nascent = pyspark.SparkContext.__new__(pyspark.SparkContext)
+    nascent.master = context.master
+    monkeypatch.setattr(pyspark.SparkContext, "_active_spark_context", nascent if starting else None)
     monkeypatch.setenv("SPARK_APPLICATION_ID", "spark-1")
     api.pods = {"exec-1": PODS["image_pull"]}
     assert first_told() == (0, 1, '1 pending: ImagePullBackOff (Back-off pulling image "verger:nowhere")')
