@@ -238,12 +238,13 @@ def test_the_solver_is_chosen_by_size_and_memory(spark: SparkSession, monkeypatc
     assert [used(rows, solver="exact") for rows in (small, wide, large)] == ["gram", "gram", "gram"]
     assert used(decaying(60, 70), solver="exact") == "dual"
     assert used(small, solver="randomized") == "randomized"
-    # 5 * 8 * 50^2 bytes do not fit half of this, nor does the dual matrix.
+    # 5 * 8 * 50^2 bytes do not fit half of this.
     assert used(small, memory=190_000) == "randomized"
-    assert used(wide, memory=190_000) == "randomized"
-    for rows in (small, wide):
+    # 2 * 8 * 80^2 bytes of the dual matrix fit half of the first, and not of the second.
+    assert [used(wide, memory=memory) for memory in (205_000, 204_000)] == ["dual", "randomized"]
+    for rows, memory in ((small, 190_000), (wide, 190_000), (decaying(60, 70), 115_000)):
         with pytest.raises(DoesNotFitError, match="exact PCA of a .* matrix takes") as caught:
-            used(rows, solver="exact", memory=190_000)
+            used(rows, solver="exact", memory=memory)
         assert caught.value.exit_code == ExitCode.DOES_NOT_FIT
 
 

@@ -118,9 +118,9 @@ def assemble_lower_triangle(blocks: list[Float64Array], size: int) -> Float64Arr
     Returns
     -------
     ndarray of float64, shape (size, size)
-        Above the diagonal some elements are zero; LAPACK does not read them.
+        In Fortran's order, which LAPACK needs. Above the diagonal some elements are zero; LAPACK does not read them.
     """
-    matrix = np.zeros((size, size))
+    matrix = np.zeros((size, size), order="F")
     for which, values in zip(row_blocks(size, size), blocks, strict=False):
         matrix[which, : which.stop] = values.reshape(-1, which.stop)
     return matrix

@@ -15,8 +15,9 @@ from verger.batches import slices
 from verger.components.aggregation import PartialSum, aggregate, broadcast, row_blocks
 from verger.components.moments import Moments
 from verger.components.rows import Float64Array, Rows, chunks_with_paths
-from verger.components.solvers.decomposition import Decomposition, eigendecomposition, significant_eigenvalues
+from verger.components.solvers.decomposition import Decomposition, significant_eigenvalues
 from verger.components.solvers.products import row_numbers, transpose_times
+from verger.components.solvers.tridiagonal import Tridiagonal
 from verger.components.triangle import assemble_lower_triangle
 
 if TYPE_CHECKING:
@@ -58,10 +59,10 @@ def solve(features: Rows, moments: Moments, standardize: bool) -> Decomposition:
     paths = features.select("path").mapInArrow(_unchanged, "path string").toArrow()["path"].combine_chunks().sort()
     if len(paths) != moments.n or len(paths.unique()) != moments.n:
         raise ValueError(f"{moments.n} rows, then {len(paths)} with {len(paths.unique())} paths")
-    eigenvalues, vectors = eigendecomposition(_gram(features, moments, standardize, paths))
+    gram = Tridiagonal(_gram(features, moments, standardize, paths))
 
     def components(k: int) -> Float64Array:
-        directions = transpose_times(features, scaler, paths, vectors[:, :k]).T
+        directions = transpose_times(features, scaler, paths, gram.eigenvectors(k)).T
         return np.ascontiguousarray(directions / np.linalg.norm(directions, axis=1, keepdims=True))
 
     dimension = len(moments.mean)
@@ -69,7 +70,7 @@ def solve(features: Rows, moments: Moments, standardize: bool) -> Decomposition:
         moments.n,
         scaler,
         moments.total_variance(scaler),
-        significant_eigenvalues(eigenvalues / (moments.n - 1), moments.n, dimension),
+        significant_eigenvalues(gram.eigenvalues / (moments.n - 1), moments.n, dimension),
         components,
     )
 

@@ -10,6 +10,7 @@ from verger.components.rows import Rows
 from verger.components.scatter import ScatterMoments, scatter_moments
 from verger.components.solvers import dual, gram, randomized
 from verger.components.solvers.decomposition import Decomposition, RequestedComponents, eigendecomposition_bytes
+from verger.components.solvers.tridiagonal import tridiagonal_bytes
 from verger.errors import DoesNotFitError
 from verger.units import bytes_text
 
@@ -106,10 +107,11 @@ def solve(
         return _solve_gram(features, dimension, standardize)
     moments = compute_moments(features, dimension)
     if solver == "exact":
-        require_memory(min(moments.n, dimension), budget)
         if dimension < moments.n:
+            require_memory(dimension, budget)
             return _solve_gram(features, dimension, standardize)
-    elif solver == "randomized" or moments.n > DUAL_MAX_PHOTOGRAPHS or eigendecomposition_bytes(moments.n) > budget:
+        _require(tridiagonal_bytes(moments.n), moments.n, budget)
+    elif solver == "randomized" or moments.n > DUAL_MAX_PHOTOGRAPHS or tridiagonal_bytes(moments.n) > budget:
         return Solution("randomized", randomized.solve(features, moments, standardize, request, seed, budget))
     return Solution("dual", dual.solve(features, moments, standardize))
 
@@ -121,12 +123,12 @@ def _solve_gram(features: Rows, dimension: int, standardize: bool) -> Solution:
 
 
 def require_memory(size: int, budget: int) -> None:
-    """Check that the eigendecomposition of a matrix fits the memory.
+    """Check that the eigendecomposition of a d x d scatter matrix fits the memory.
 
     Parameters
     ----------
     size : int
-        Rows of the matrix.
+        Rows of the matrix, d.
     budget : int
         Bytes of memory that the driver may use.
 
@@ -135,7 +137,10 @@ def require_memory(size: int, budget: int) -> None:
     DoesNotFitError
         It does not.
     """
-    needed = eigendecomposition_bytes(size)
+    _require(eigendecomposition_bytes(size), size, budget)
+
+
+def _require(needed: int, size: int, budget: int) -> None:
     if needed > budget:
         raise DoesNotFitError(
             f"exact PCA of a {size} x {size} matrix takes {bytes_text(needed)}, "
