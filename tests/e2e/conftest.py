@@ -13,6 +13,7 @@ from typing import Any
 import boto3
 import pytest
 
+from tests.e2e import room
 from tests.e2e.cluster import Cluster, Release
 from tests.e2e.observer import Observer
 from tests.integration import runs
@@ -45,6 +46,8 @@ def cluster() -> Cluster:
     found = Cluster()
     if missing := found.missing():
         pytest.skip(missing)
+    if lacking := room.lacking(room.NEEDED, room.there(found)):
+        pytest.exit(f"no room for the tests on a cluster: {lacking}", returncode=pytest.ExitCode.TESTS_FAILED)
     return found
 
 

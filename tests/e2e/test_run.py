@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import verger
-from tests.e2e import event_log
+from tests.e2e import event_log, room
 from tests.e2e.cluster import Cluster
 from tests.e2e.conftest import INPUT, OUTPUT, Finished
 from tests.e2e.tables import assert_same_components, assert_same_features, rows
@@ -46,6 +46,12 @@ def test_two_executors_worked_on_two_nodes(first: Finished) -> None:
     executors = [pod for pod in first.observer.pods.values() if pod["metadata"]["labels"]["spark-role"] == "executor"]
     assert len(executors) == 2
     assert len({pod["spec"]["nodeName"] for pod in executors}) == 2
+
+
+def test_pods_ask_for_the_memory_that_is_looked_for_before_the_tests(first: Finished) -> None:
+    asked = {"driver": room.DRIVER, "executor": room.EXECUTOR}
+    for pod in first.observer.pods.values():
+        assert room.requested(pod) == asked[pod["metadata"]["labels"]["spark-role"]]
 
 
 def test_both_executors_extracted_and_the_driver_did_not(first: Finished, store: Any) -> None:
