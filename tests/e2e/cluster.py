@@ -133,6 +133,10 @@ class Release:
         assert done.returncode == 0, done.stderr
         self.notes = done.stdout
 
+    def stop(self) -> None:
+        """The first time that its end is seen, keep the seconds since it was installed."""
+        self.seconds = self.seconds or time.monotonic() - self.began
+
     @property
     def status(self) -> dict[str, Any]:
         found: dict[str, Any] = self.cluster.application(self.name).get("status", {})
@@ -148,7 +152,7 @@ class Release:
         while True:
             state = self.state
             if reached(state):
-                self.seconds = time.monotonic() - self.began
+                self.stop()
                 return state
             assert state not in FINAL, f"{self.name} is {state}: {self.message}\n{self.log()[-3000:]}"
             assert time.monotonic() < end, f"{self.name} is still {state}\n{self.described()}"
