@@ -88,8 +88,8 @@ def release(cluster: Cluster) -> Iterator[Any]:
     """Makes releases, which are gone when the tests are over."""
     made: list[Release] = []
 
-    def make(name: str) -> Release:
-        made.append(Release(cluster, name))
+    def make(name: str, program: str = "helm") -> Release:
+        made.append(Release(cluster, name, program))
         made[-1].uninstall()
         return made[-1]
 
