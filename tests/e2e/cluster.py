@@ -111,16 +111,25 @@ class Cluster:
                 process.terminate()
 
 
+def helm_of(major: int) -> str:
+    """The program on the PATH that is this version of helm, or nothing. Both may be called helm."""
+    for program in filter(shutil.which, ("helm", f"helm{major}")):
+        if Cluster._run(program, "version", "--template", "{{.Version}}").stdout.startswith(f"v{major}."):
+            return program
+    return ""
+
+
 @dataclass
 class Release:
     """One run: `helm install`, and what comes of it."""
 
     cluster: Cluster
     name: str
+    program: str = "helm"
     seconds: float = 0.0
     notes: str = ""
 
-    def install(self, folder: Path, values: dict[str, Any], *more: str, program: str = "helm") -> None:
+    def install(self, folder: Path, values: dict[str, Any], *more: str) -> None:
         """With the values for kind, the image under test, and ``values`` over them."""
         file = folder / f"{self.name}-values.yaml"
         repository, _, tag = self.cluster.image.rpartition(":")
@@ -128,10 +137,14 @@ class Release:
         kind = CHART / "ci" / "kind-values.yaml"
         self.began = time.monotonic()
         done = self.cluster.helm(
-            "install", self.name, str(CHART), "--values", str(kind), "--values", str(file), *more, program=program
+            "install", self.name, str(CHART), "--values", str(kind), "--values", str(file), *more, program=self.program
         )
         assert done.returncode == 0, done.stderr
         self.notes = done.stdout
+
+    def stop(self) -> None:
+        """The first time that its end is seen, keep the seconds since it was installed."""
+        self.seconds = self.seconds or time.monotonic() - self.began
 
     @property
     def status(self) -> dict[str, Any]:
@@ -148,7 +161,7 @@ class Release:
         while True:
             state = self.state
             if reached(state):
-                self.seconds = time.monotonic() - self.began
+                self.stop()
                 return state
             assert state not in FINAL, f"{self.name} is {state}: {self.message}\n{self.log()[-3000:]}"
             assert time.monotonic() < end, f"{self.name} is still {state}\n{self.described()}"
@@ -181,7 +194,7 @@ class Release:
         return self.cluster.kubectl("describe", "pods", "--selector", f"app.kubernetes.io/instance={self.name}")[-4000:]
 
     def uninstall(self) -> None:
-        self.cluster.helm("uninstall", self.name, "--ignore-not-found", "--wait")
+        self.cluster.helm("uninstall", self.name, "--ignore-not-found", "--wait", program=self.program)
         end = time.monotonic() + 90
         while self.pods("driver") + self.pods("executor"):
             assert time.monotonic() < end, self.described()

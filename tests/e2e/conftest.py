@@ -7,14 +7,18 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
 
+from tests.conftest import ROOT
+from tests.e2e import room
 from tests.e2e.cluster import Cluster, Release
 from tests.e2e.observer import Observer
+from tests.e2e.outcomes import OUTCOMES
 from tests.integration import runs
 from verger.storage.stores import Stores
 from verger.tables.runs import Run, latest
@@ -22,15 +26,13 @@ from verger.tables.runs import Run, latest
 INPUT, OUTPUT, EVENTS = "s3://photos/e2e", "s3://lake/e2e", "s3://lake/e2e-events"
 
 
-# Seconds that were seen, for people.
-MEASURED: list[str] = []
-
-
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if MEASURED:
-        terminalreporter.section("measured")
-        for line in MEASURED:
+    """What was done to runs, and what became of them: a table here, and build/e2e.json."""
+    if OUTCOMES:
+        terminalreporter.section("done to runs")
+        for line in OUTCOMES.table():
             terminalreporter.line(line)
+        OUTCOMES.write(ROOT / "build" / "e2e.json", image=Cluster().image, at=datetime.now(UTC).isoformat())
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -45,6 +47,8 @@ def cluster() -> Cluster:
     found = Cluster()
     if missing := found.missing():
         pytest.skip(missing)
+    if lacking := room.lacking(room.NEEDED, room.there(found)):
+        pytest.exit(f"no room for the tests on a cluster: {lacking}", returncode=pytest.ExitCode.TESTS_FAILED)
     return found
 
 
@@ -84,8 +88,8 @@ def release(cluster: Cluster) -> Iterator[Any]:
     """Makes releases, which are gone when the tests are over."""
     made: list[Release] = []
 
-    def make(name: str) -> Release:
-        made.append(Release(cluster, name))
+    def make(name: str, program: str = "helm") -> Release:
+        made.append(Release(cluster, name, program))
         made[-1].uninstall()
         return made[-1]
 
@@ -120,8 +124,9 @@ def first(cluster: Cluster, photographs: Path, release: Any, tmp_path_factory: p
             },
         )
         state = one.ended()
-    assert state == "COMPLETED", f"{one.message}\n{one.log()[-3000:]}"
-    MEASURED.append(f"{one.seconds:.1f} s from helm install to COMPLETED for 672 photographs, by two executors")
+    with OUTCOMES.promise("nothing, to 672 photographs and two executors", "0") as outcome:
+        outcome.saw(state, to_the_end=one.seconds)
+        assert state == "COMPLETED", f"{one.message}\n{one.log()[-3000:]}"
     run = latest(Stores().of(OUTPUT), OUTPUT, one.name)
     assert run is not None
     return Finished(one, run, observer, cluster.things() - before, one.log())

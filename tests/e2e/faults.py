@@ -7,11 +7,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from tests.e2e.cluster import FINAL, Cluster, Release
 from tests.e2e.observer import wait_for
+from tests.e2e.outcomes import Outcome
 from verger.storage.stores import Stores
 from verger.tables import manifest
 from verger.tables.runs import Run, latest
@@ -27,6 +29,15 @@ def values(output: str, source: str, /, **run: Any) -> dict[str, Any]:
     return {"run": settings, "driver": SMALL, "executor": {"instances": 1, **SMALL}, "retries": 1}
 
 
+@dataclass(frozen=True)
+class Attempt:
+    """A driver's container that has ended."""
+
+    code: int
+    message: str
+    seconds: float
+
+
 @dataclass
 class Watched:
     """A release, and what was seen of it until its end.
@@ -35,39 +46,66 @@ class Watched:
     ----------
     strikes : list of (int, callable)
         What is yet to be done to it, each when so many photographs are finished.
+    struck : datetime, optional
+        When the last of them was done.
     attempts : dict
-        Exit code and message of every driver's container that ended, by the pod's uid.
+        Every driver's container that was seen to have ended, by the pod's uid.
     pods : dict
-        Every pod that was seen, by name, as it was last seen.
+        Every pod that was seen, by uid, as it was last seen.
     """
 
     release: Release
     strikes: list[tuple[int, Callable[[Release], object]]] = field(default_factory=list)
-    attempts: dict[str, tuple[int, str]] = field(default_factory=dict)
+    struck: datetime | None = None
+    attempts: dict[str, Attempt] = field(default_factory=dict)
     pods: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def executors(self) -> list[str]:
         """Names of the executors' pods that were seen."""
-        return sorted(name for name, pod in self.pods.items() if pod["metadata"]["labels"]["spark-role"] == "executor")
+        return sorted(pod["metadata"]["name"] for pod in self._of("executor"))
+
+    def _of(self, component: str) -> list[dict[str, Any]]:
+        return [pod for pod in self.pods.values() if pod["metadata"]["labels"]["spark-role"] == component]
+
+    def until_replaced(self, component: str) -> float:
+        """Seconds from the last strike to the first pod of the component that was made after it."""
+        assert self.struck, "nothing was done to it"
+        made = [datetime.fromisoformat(pod["metadata"]["creationTimestamp"]) for pod in self._of(component)]
+        whole = self.struck.replace(microsecond=0)  # as Kubernetes tells the time
+        return min((one - whole).total_seconds() for one in made if one >= whole)
 
     def see(self) -> str:
         """Look at it once, strike where it is time, and return its state."""
         for component in ("driver", "executor"):
             for pod in self.release.pods(component):
-                self.pods[pod["metadata"]["name"]] = pod
+                self.pods[pod["metadata"]["uid"]] = pod
                 if component == "driver":
                     self._note(pod)
         if self.strikes and finished(self.release) >= self.strikes[0][0]:
             _, strike = self.strikes.pop(0)
+            self.struck = datetime.now(UTC)
             strike(self.release)
-        return self.release.state
+        if (state := self.release.state) in FINAL:
+            self.release.stop()
+        return state
 
     def _note(self, pod: dict[str, Any]) -> None:
         for container in pod["status"].get("containerStatuses", []):
             if ended := container["state"].get("terminated"):
+                times = [datetime.fromisoformat(ended[key]) for key in ("startedAt", "finishedAt") if ended.get(key)]
+                seconds = (times[-1] - times[0]).total_seconds() if times else 0.0  # a lost node does not tell
                 said = str(ended.get("message", ""))
-                self.attempts[pod["metadata"]["uid"]] = (int(ended["exitCode"]), said)
+                self.attempts[pod["metadata"]["uid"]] = Attempt(int(ended["exitCode"]), said, seconds)
+
+    def tell(self, outcome: Outcome) -> None:
+        """How it ended, by which line, and after how many seconds since its installation."""
+        release = self.release
+        attempts = release.status.get("executionAttempts", 0)
+        outcome.saw(f"{release.state} after {attempts} attempt{'s' * (attempts != 1)}", to_the_end=release.seconds)
+        if release.state == "FAILED":
+            code = release.message.partition("ExitCode: ")[2].partition(",")[0]
+            outcome.saw(f"exit code {code or 'unknown'}: {release.events()[-1].get('message', '')[:160]}")
 
 
 @dataclass
@@ -91,6 +129,7 @@ class Scheduled(Watched):
         self.ended = sorted(done, key=lambda run: str(run["metadata"]["creationTimestamp"]))
         if len(done) < 2:
             return "RUNNING"
+        self.release.stop()
         suspended = ("--type", "merge", "--patch", '{"spec":{"suspend":true}}')
         cluster.kubectl("patch", "scheduledsparkapplication", name, *suspended)
         return "COMPLETED"
@@ -199,15 +238,15 @@ def relabelled(cluster: Cluster, region: str) -> Iterator[Callable[[str], None]]
 
 
 @contextmanager
-def frozen_store(cluster: Cluster) -> Iterator[None]:
-    """Stop the store's process, which keeps its data and its connections and answers nobody."""
+def frozen_store(cluster: Cluster) -> Iterator[datetime]:
+    """Stop the store's process, which keeps its data and its connections and answers nobody; it yields since when."""
     (pod,) = cluster.get("pods", "--selector", "app=store", namespace="store")["items"]
     (container,) = pod["spec"]["containers"]
     signal = ["docker", "exec", pod["spec"]["nodeName"], "pkill"]  # a node of kind is a container
     process = ["--full", "--", " ".join(container["args"])]
     try:
         _run([*signal, "--signal", "STOP", *process])
-        yield
+        yield datetime.now(UTC)
     finally:
         _run([*signal, "--signal", "CONT", *process])
         wait_for(60, lambda: _is_ready(cluster))

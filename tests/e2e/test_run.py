@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import verger
-from tests.e2e import event_log
-from tests.e2e.cluster import Cluster
+from tests.e2e import event_log, room
+from tests.e2e.cluster import Cluster, helm_of
 from tests.e2e.conftest import INPUT, OUTPUT, Finished
+from tests.e2e.outcomes import OUTCOMES
 from tests.e2e.tables import assert_same_components, assert_same_features, rows
 from verger.storage.stores import Stores
 from verger.storage.uri import join
@@ -48,6 +48,12 @@ def test_two_executors_worked_on_two_nodes(first: Finished) -> None:
     assert len({pod["spec"]["nodeName"] for pod in executors}) == 2
 
 
+def test_pods_ask_for_the_memory_that_is_looked_for_before_the_tests(first: Finished) -> None:
+    asked = {"driver": room.DRIVER, "executor": room.EXECUTOR}
+    for pod in first.observer.pods.values():
+        assert room.requested(pod) == asked[pod["metadata"]["labels"]["spark-role"]]
+
+
 def test_both_executors_extracted_and_the_driver_did_not(first: Finished, store: Any) -> None:
     application = first.release.status["sparkApplicationId"]
     events = event_log.read(store, "lake", "e2e-events", application)
@@ -75,21 +81,29 @@ def test_the_report_is_beside_the_table(run: runs.Run, published: dict[str, Any]
     assert not [line for line in published["warnings"] if re.search("drawn|fitted|audited|threshold", line)]
 
 
-def test_a_second_release_computes_nothing(first: Finished, release: Any, tmp_path: Path) -> None:
-    second = release("e2e-second")
-    program = "helm4" if shutil.which("helm4") else "helm"  # either installs the same
-    second.install(tmp_path, {"run": {"input": INPUT, "output": OUTPUT}}, program=program)
-    assert second.ended() == "COMPLETED"
-    published = runs.latest(Stores().of(OUTPUT), OUTPUT, second.name)
-    assert published is not None
-    document = manifest.read(published).as_dict()
-    counts = document["photographs"]
-    assert (counts["known"], counts["computed"]) == (PHOTOGRAPHS, 0)
-    # and there was no Spark, which would have asked for executors: the first run's table stands
-    assert not {"session", "features"} & {event["stage"] for event in second.events() if event["event"] == "stage"}
-    assert not second.status.get("executorState")  # where the operator keeps what became of every executor
-    assert document["same_as"] == first.run.run_id
-    assert verger.load(published.folder).num_rows == PHOTOGRAPHS
+@pytest.mark.parametrize("major", [3, 4])
+def test_a_second_release_computes_nothing(major: int, first: Finished, release: Any, tmp_path: Path) -> None:
+    program = helm_of(major)
+    if not program:
+        pytest.skip(f"no helm {major} on the PATH: `make programs` builds it")
+    second = release(f"e2e-second-helm{major}", program)
+    with OUTCOMES.promise(f"the release again, by helm {major}", "0, without an executor") as outcome:
+        second.install(tmp_path, {"run": {"input": INPUT, "output": OUTPUT}})
+        outcome.saw(second.ended(), to_the_end=second.seconds)
+        assert second.state == "COMPLETED"
+        published = runs.latest(Stores().of(OUTPUT), OUTPUT, second.name)
+        assert published is not None
+        document = manifest.read(published).as_dict()
+        counts = document["photographs"]
+        assert (counts["known"], counts["computed"]) == (PHOTOGRAPHS, 0)
+        # and there was no Spark, which would have asked for executors: the first run's table stands
+        assert not {"session", "features"} & {event["stage"] for event in second.events() if event["event"] == "stage"}
+        assert not second.status.get("executorState")  # where the operator keeps what became of every executor
+        outcome.saw("without an executor")
+        assert document["same_as"] == first.run.run_id
+        assert verger.load(published.folder).num_rows == PHOTOGRAPHS
+    second.uninstall()
+    assert not {thing for thing in first.release.cluster.things() if second.name in thing}
 
 
 # Lines that the JVM and TensorFlow write by themselves.
