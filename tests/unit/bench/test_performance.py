@@ -66,7 +66,7 @@ FIGURES = {
         "pca": {
             "components": 50,
             "limit_s": 600.0,
-            "driver_memory": {"verger": "1g", "mllib": "2g"},
+            "driver_memory": {"verger": "800m", "mllib": "2g"},
             "shapes": [
                 {
                     "rows": 20000,
