@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from inputs import PLAIN, in_turns, lay_photographs, many, median, parse, parser, tell
 from network_alone import folded_alone
-from processes import ROOT
+from processes import ROOT, children_of, cpu_seconds
 from runs import features_stage, summary, verger_run
 
 sys.path.insert(0, str(ROOT))
@@ -73,6 +73,8 @@ def upload(server: Server, bucket: str, folder: Path) -> None:
 def run(server: Server, endpoint: str, source: str, options: argparse.Namespace) -> dict[str, Any]:
     """A run from bucket to bucket, into a new place."""
     output = f"{source.rpartition('/')[0]}/out-{secrets.token_hex(4)}"
+    beside = children_of(os.getpid())  # server and proxy; a run's own processes begin and end below
+    before = sum(map(cpu_seconds, beside))
     more = ["--weights", options.weights, "--store-location", "eu", "--endpoint-url", endpoint, *PLAIN]
     reached = server.environment() | {"AWS_ENDPOINT_URL_S3": endpoint}
     done = verger_run(source, output, *more, environment=reached)
@@ -82,6 +84,7 @@ def run(server: Server, endpoint: str, source: str, options: argparse.Namespace)
         "memory": done["memory"],
         "stages_s": stages,
         "features": features_stage(done["events"]),
+        "server_and_proxy_cpu_s": sum(map(cpu_seconds, beside)) - before,
     }
 
 
@@ -109,6 +112,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "source": source,
         "alone_photographs_per_s": median(found["alone"], 1),
         "run": summary(found["run"]),
+        "server_and_proxy_ms": median([1000 * turn["server_and_proxy_cpu_s"] / count for turn in found["run"]]),
     }
 
 

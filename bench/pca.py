@@ -3,9 +3,10 @@
     python bench/pca.py [--shapes 2000x1280 20000x1280 5000x25088] [--repeat 3] [--limit 600] [--quick] [--json FILE]
 
 All read the same Parquet files (made up, like a network's features), and find 50 components. Sessions have started, and
-modules are imported, before the clock starts; reading counts. The JVM of Spark's driver
-has 800 MB for Verger, so that it and Python stay within 2 GB, and 2 GB for MLlib. scikit-learn's solver is its fastest exact one: ``covariance_eigh`` up to 4,096 features, ``arpack`` beyond. A fit that
-takes longer than ``--limit`` seconds is ended. What fails or is ended, or takes more than a minute, has one turn.
+modules are imported, before the clock starts; reading counts. The JVM of Spark's driver has 800 MB for Verger, as the
+target is 2 GB with Python, and 2 GB for MLlib. scikit-learn's solver is its fastest exact one: ``covariance_eigh`` up
+to 4,096 features, ``arpack`` beyond. A fit that takes longer than ``--limit`` seconds is ended. What fails or is
+ended, or takes more than a minute, has one turn.
 """
 
 from __future__ import annotations

@@ -62,6 +62,17 @@ def _kind(name: str, is_root: bool) -> str:
     return "jvm" if name == "java" else "workers" if name.startswith("python") else ""
 
 
+def children_of(process: int) -> list[int]:
+    """Ids of the processes that a process has started, with theirs."""
+    return [identity for identity, _ in tree(process) if identity != process]
+
+
+def cpu_seconds(process: int) -> float:
+    """Seconds of a core that a process has taken until now."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def tree(root: int) -> list[tuple[int, str]]:
     """Process ids below a process, it included, with their names."""
     parents = {}

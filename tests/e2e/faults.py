@@ -73,7 +73,9 @@ class Watched:
         assert self.struck, "nothing was done to it"
         made = [datetime.fromisoformat(pod["metadata"]["creationTimestamp"]) for pod in self._of(component)]
         whole = self.struck.replace(microsecond=0)  # as Kubernetes tells the time
-        return min((one - whole).total_seconds() for one in made if one >= whole)
+        after = [(one - whole).total_seconds() for one in made if one >= whole]
+        assert after, f"no other {component} was started"
+        return min(after)
 
     def see(self) -> str:
         """Look at it once, strike where it is time, and return its state."""

@@ -50,6 +50,7 @@ def test_two_executors_worked_on_two_nodes(first: Finished) -> None:
 
 def test_pods_ask_for_the_memory_that_is_looked_for_before_the_tests(first: Finished) -> None:
     asked = {"driver": room.DRIVER, "executor": room.EXECUTOR}
+    assert {pod["metadata"]["labels"]["spark-role"] for pod in first.observer.pods.values()} == set(asked)
     for pod in first.observer.pods.values():
         assert room.requested(pod) == asked[pod["metadata"]["labels"]["spark-role"]]
 
@@ -124,6 +125,14 @@ def test_the_log_is_json_and_ends_with_the_summary(first: Finished, published: d
     assert {"ts", "level", "event"} <= set.intersection(*(set(line) for line in ours))
     progress = [line for line in ours if line["event"] == "progress"]
     assert progress[-1]["done"] == progress[-1]["total"] == PHOTOGRAPHS
+
+
+def test_the_wait_for_executors_is_told_while_it_lasts(first: Finished) -> None:
+    """Spark itself waits for them as its context starts, before it can say how many there are."""
+    lines = [json.loads(line) for line in first.log.splitlines() if line.startswith("{")]
+    waits = [line for line in lines if line.get("waiting_for") == "executors"]
+    assert waits[0]["ready"] < waits[0]["total"]
+    assert (waits[-1]["ready"], waits[-1]["total"]) == (2, 2)
 
 
 def test_prometheus_metrics_equal_the_manifest(first: Finished, published: dict[str, Any]) -> None:

@@ -240,8 +240,11 @@ def test_the_solver_is_chosen_by_size_and_memory(spark: SparkSession, monkeypatc
     assert used(small, solver="randomized") == "randomized"
     # 5 * 8 * 50^2 bytes do not fit half of this.
     assert used(small, memory=190_000) == "randomized"
-    # 2 * 8 * 80^2 bytes of the dual matrix fit half of the first, and not of the second.
-    assert [used(wide, memory=memory) for memory in (205_000, 204_000)] == ["dual", "randomized"]
+    # 8 (2 * 80^2 + 3 * 80) bytes of the dual problem fit half of the first, and not of the second.
+    assert [used(wide, memory=memory) for memory in (209_000, 208_000)] == ["dual", "randomized"]
+    # A variance may need all of its eigenvectors: 8 * 3 * 80^2 bytes.
+    by_variance = [fitted(frame(spark, wide), 51, variance=0.5, memory=memory).solver for memory in (308_000, 307_000)]
+    assert by_variance == ["dual", "randomized"]
     for rows, memory in ((small, 190_000), (wide, 190_000), (decaying(60, 70), 115_000)):
         with pytest.raises(DoesNotFitError, match="exact PCA of a .* matrix takes") as caught:
             used(rows, solver="exact", memory=memory)

@@ -75,15 +75,19 @@ class Cluster:
         tuple of int, int and str, or None
             As `missing` counts them; None where Spark runs inside the driver and needs no executors.
         """
-        context = _started_context()
+        from pyspark import SparkContext
+
+        context = SparkContext._active_spark_context
         here = wanted = None
         if context is not None:
             if not has_executors(context):
                 return None
-            here, wanted = registered(context), _wanted(context)
+            wanted = _wanted(context)
+            if _has_started(context):
+                here = registered(context)
         if here is not None and wanted is not None and here >= wanted:
             return here, wanted, ""
-        application = context.applicationId if context is not None else os.environ.get(_APPLICATION)
+        application = context.applicationId if context and here is not None else os.environ.get(_APPLICATION)
         return missing(self._pods(application), here, wanted)
 
     def _pods(self, application: str | None) -> list[dict[str, Any]] | None:
@@ -93,12 +97,9 @@ class Cluster:
         return None
 
 
-def _started_context() -> SparkContext | None:
-    """The SparkContext; None also while it starts: PySpark names it before its JVM has waited for the executors."""
-    from pyspark import SparkContext
-
-    context = SparkContext._active_spark_context
-    return context if getattr(context, "_jsc", None) is not None else None
+def _has_started(context: SparkContext) -> bool:
+    """Whether the context's JVM has started. PySpark names it before, while Spark waits for the first executors."""
+    return getattr(context, "_jsc", None) is not None
 
 
 def has_executors(context: SparkContext) -> bool:

@@ -124,11 +124,13 @@ def test_before_the_context_is_there_the_application_is_that_of_the_drivers_pod(
 ) -> None:
     # As PySpark's constructor makes it known before its JVM has started, and until then has waited for executors.
     nascent = pyspark.SparkContext.__new__(pyspark.SparkContext)
-    nascent.master = context.master
+    nascent.master, nascent._conf = context.master, pyspark.SparkConf(loadDefaults=False)
+    nascent._conf.set("spark.executor.instances", "4")
     monkeypatch.setattr(pyspark.SparkContext, "_active_spark_context", nascent if starting else None)
     monkeypatch.setenv("SPARK_APPLICATION_ID", "spark-1")
     api.pods = {"exec-1": PODS["image_pull"]}
-    assert first_told() == (0, 1, '1 pending: ImagePullBackOff (Back-off pulling image "verger:nowhere")')
+    why = '1 pending: ImagePullBackOff (Back-off pulling image "verger:nowhere")'
+    assert first_told() == ((0, 4, f"{why}; 3 without a pod yet") if starting else (0, 1, why))
 
 
 @pytest.mark.parametrize("broken", [True, False])

@@ -84,7 +84,7 @@ def solve(
     solver : {"auto", "exact", "randomized"}
         As in `pca.fit`.
     request : RequestedComponents
-        How many components are requested; only the randomized solver reads it.
+        How many components are requested; the eigenvectors of a variance may be as many as there are photographs.
     seed : int
         Of the randomized solver.
     budget : int
@@ -106,12 +106,13 @@ def solve(
         require_memory(dimension, budget)
         return _solve_gram(features, dimension, standardize)
     moments = compute_moments(features, dimension)
+    dual_bytes = tridiagonal_bytes(moments.n, min(request.components or moments.n, moments.n))
     if solver == "exact":
         if dimension < moments.n:
             require_memory(dimension, budget)
             return _solve_gram(features, dimension, standardize)
-        _require(tridiagonal_bytes(moments.n), moments.n, budget)
-    elif solver == "randomized" or moments.n > DUAL_MAX_PHOTOGRAPHS or tridiagonal_bytes(moments.n) > budget:
+        _require(dual_bytes, moments.n, budget)
+    elif solver == "randomized" or moments.n > DUAL_MAX_PHOTOGRAPHS or dual_bytes > budget:
         return Solution("randomized", randomized.solve(features, moments, standardize, request, seed, budget))
     return Solution("dual", dual.solve(features, moments, standardize))
 

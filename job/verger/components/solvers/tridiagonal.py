@@ -8,7 +8,11 @@ from typing import Any
 import numpy as np
 from scipy.linalg import LinAlgError, eigh_tridiagonal, eigvalsh_tridiagonal, lapack
 
+from verger.batches import slices
 from verger.components.rows import Float64Array
+
+# Eigenvectors to which the reflections are applied at a time.
+_COLUMNS = 256
 
 
 class Tridiagonal:
@@ -36,7 +40,9 @@ class Tridiagonal:
         work = int(_succeeded(lapack.dsytrd_lwork(size, lower=1))[0])
         done = lapack.dsytrd(np.asfortranarray(lower), lower=1, lwork=work, overwrite_a=1)
         self._reflections, self._diagonal, self._beside, self._factors = _succeeded(done)
-        self.eigenvalues = np.maximum(eigvalsh_tridiagonal(self._diagonal, self._beside)[::-1], 0.0)
+        self.eigenvalues = np.maximum(
+            eigvalsh_tridiagonal(self._diagonal, self._beside, lapack_driver="sterf")[::-1], 0.0
+        )
 
     def eigenvectors(self, k: int) -> Float64Array:
         """The eigenvectors of the largest eigenvalues.
@@ -49,33 +55,46 @@ class Tridiagonal:
         Returns
         -------
         ndarray of float64, shape (m, k)
-            A column each, of length 1, in the order of the eigenvalues.
+            A column each, of length 1, in the order of the eigenvalues. Those of close eigenvalues are orthogonal
+            to some 1e-11.
         """
         size = len(self._diagonal)
         if k == 0:
             return np.empty((size, 0))
         vectors = np.asfortranarray(_tridiagonal_eigenvectors(self._diagonal, self._beside, k)[:, ::-1])
         if size > 1:  # the first row and column of Q are those of the identity
-            reflections, below = np.asfortranarray(self._reflections[1:, :-1]), np.asfortranarray(vectors[1:])
-            work = int(_succeeded(lapack.dormqr("L", "N", reflections, self._factors, below, -1))[1][0])
-            vectors[1:] = _succeeded(lapack.dormqr("L", "N", reflections, self._factors, below, work, overwrite_c=1))[0]
+            reflections = np.asfortranarray(self._reflections[1:, :-1])
+            for columns in slices(k, _COLUMNS):
+                vectors[1:, columns] = self._reflected(reflections, vectors[1:, columns])
         return vectors
 
+    def _reflected(self, reflections: Float64Array, rows: Float64Array) -> Float64Array:
+        """Q without its first row and column, times some columns."""
+        columns = np.asfortranarray(rows)
+        work = int(_succeeded(lapack.dormqr("L", "N", reflections, self._factors, columns[:, :1], -1))[1][0])
+        work *= columns.shape[1]
+        done = lapack.dormqr("L", "N", reflections, self._factors, columns, work, overwrite_c=1)
+        product: Float64Array = _succeeded(done)[0]
+        return product
 
-def tridiagonal_bytes(size: int) -> int:
-    """Memory that `Tridiagonal` and a few of its eigenvectors take.
+
+def tridiagonal_bytes(size: int, k: int) -> int:
+    """Memory that `Tridiagonal` and some of its eigenvectors take.
 
     Parameters
     ----------
     size : int
         Rows of the matrix.
+    k : int
+        Eigenvectors.
 
     Returns
     -------
     int
-        Bytes of the matrix, and of the copy of its reflections that LAPACK applies to eigenvectors.
+        Bytes of the matrix, of a copy of its reflections, and of the eigenvectors. SciPy's dstemr reserves a matrix for
+        eigenvectors, whatever k is, before the copy is made; what it does not fill takes no memory.
     """
-    return 2 * 8 * size * size
+    return 8 * (2 * size * size + size * k)
 
 
 def _tridiagonal_eigenvectors(diagonal: Float64Array, beside: Float64Array, k: int) -> Float64Array:
@@ -84,8 +103,10 @@ def _tridiagonal_eigenvectors(diagonal: Float64Array, beside: Float64Array, k: i
     find = partial(eigh_tridiagonal, diagonal, beside, select="i", select_range=largest)
     try:
         vectors: Float64Array = find(lapack_driver="stemr")[1]
-    except LinAlgError:  # rare: it does not find all eigenvalues of some clusters. Bisection always does
+    except LinAlgError:  # rare, with eigenvalues that are very close: bisection and inverse iteration are slower
         vectors = find(lapack_driver="stebz")[1]
+    if vectors.shape[1] != k:
+        raise LinAlgError(f"LAPACK found {vectors.shape[1]} of {k} eigenvectors")
     return vectors
 
 
