@@ -218,6 +218,21 @@ def test_a_folder_of_ones_own_for_sparks_files_is_the_only_one(helm3, name):
     assert local_dirs(objects.pod("driver"))
 
 
+def test_a_volume_for_sparks_files_that_is_not_mounted_is_none(helm3):
+    """Spark goes by the mounts, and would make a folder without a limit."""
+    given = {"volumes": [{"name": "spark-local-dir-9", "emptyDir": {}}], "emptyDirSizeLimit": "1Gi"}
+    found = local_dirs(helm3.render({"executor": given}).pod("executor"))
+    assert found["spark-local-dir-1"] == ({"sizeLimit": "1Gi"}, ["/var/data/verger"])
+    assert found["spark-local-dir-9"] == ({}, [])
+
+
+def test_an_empty_volume_may_be_written_without_braces(helm3):
+    """``emptyDir:`` is null in YAML."""
+    volumes = [{"name": "a", "emptyDir": None}, {"name": "b", "emptyDir": {"sizeLimit": "1Gi"}}]
+    rendered = helm3.render({"driver": {"volumes": volumes}}).pod("driver")["volumes"]
+    assert rendered[-2:] == [{"name": "a", "emptyDir": {}}, volumes[1]]
+
+
 def test_the_application_has_no_component_label(helm3):
     """It gives the SparkApplication's labels to every pod, over those of the template."""
     assert "app.kubernetes.io/component" not in helm3.render().one("SparkApplication")["metadata"]["labels"]

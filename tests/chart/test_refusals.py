@@ -1,11 +1,13 @@
 """What a release may not say is refused before anything is made, in words that name the value."""
 
 import ipaddress
+import json
+import re
 import zoneinfo
 
 import pytest
 
-from tests.chart.conftest import LEAST, ROLES, container, merge_values, nested
+from tests.chart.conftest import CHART, LEAST, ROLES, container, merge_values, nested
 
 pytestmark = pytest.mark.required_in_ci
 
@@ -182,10 +184,12 @@ REFUSED = [
     ("schedule.cron", "0 0 1,32 * *", "schedule.cron: 32 is no day of the month"),
     ("schedule.cron", "0 0 1 13 *", "schedule.cron: 13 is no month, which is 1 to 12"),
     ("schedule.cron", "0 0 * sun *", "schedule.cron: sun is no month"),
-    ("schedule.cron", "0 0 * * 1-7", "schedule.cron: 1-7 is no day of the week, which is 0 to 6"),
+    ("schedule.cron", "0 0 * * 1-7", "schedule.cron: 1-7 is no day of the week, which is 0 to 6, Sunday is 0"),
     ("schedule.cron", "0 0 * * funday", "schedule.cron: funday is no day of the week"),
     ("schedule.cron", "a 0 * * *", "schedule.cron: a is no minute"),
-    ("schedule.cron", "*/0 * * * *", "schedule.cron: */0 is no minute"),
+    ("schedule.cron", "*/0 * * * *", "schedule.cron: */0: the step, behind the slash, must be at least 1"),
+    ("schedule.cron", "0 8-18/00 * * *", "schedule.cron: 8-18/00: the step, behind the slash, must be at least 1"),
+    ("schedule.cron", "*/a * * * *", "schedule.cron: */a is no minute"),
     ("schedule.cron", "1-2-3 * * * *", "schedule.cron: 1-2-3 is no minute"),
     ("schedule.cron", "0, * * * *", "schedule.cron:  is no minute"),
     ("schedule.cron", "30-15 * * * *", "schedule.cron: 30-15 ends before it begins"),
@@ -199,6 +203,9 @@ REFUSED = [
     ("schedule.timeZone", "Paris", "/schedule/timeZone"),
     ("schedule.timeZone", "europe/paris", "/schedule/timeZone"),
     ("schedule.timeZone", "Mars/Olympus", "/schedule/timeZone"),
+    ("schedule.timeZone", "Mars", "/schedule/timeZone"),
+    ("schedule.timeZone", "Europe/../Etc", "/schedule/timeZone"),
+    ("schedule.timeZone", "local", "/schedule/timeZone"),
     ("schedule.timeZone", "+02:00", "/schedule/timeZone"),
     ("schedule.successfulRunHistoryLimit", 0, "/schedule/successfulRunHistoryLimit"),
     # units, counts, names
@@ -280,6 +287,11 @@ REFUSED = [
     ("driver.volumes", [{"emptyDir": {}}], "'name'"),
     ("driver.volumes", [{"name": "A_", "emptyDir": {}}], "/driver/volumes/0/name"),
     ("driver.volumes", [{"name": "verger-tmp", "emptyDir": {}}], "driver.volumes: verger-tmp is a name that is taken"),
+    (
+        "driver",
+        {"volumes": [{"name": "spark-local-dir-1", "emptyDir": {}}], "emptyDirSizeLimit": "8Gi"},
+        "driver.volumes: spark-local-dir-1 is a name that is taken",
+    ),
     ("driver.volumes", 2 * [{"name": "a", "emptyDir": {}}], "driver.volumes: a is a name that is taken"),
     ("driver.volumeMounts", [{"name": "a", "mountPath": "/a"}], "driver.volumeMounts: a is none of driver.volumes"),
     ("driver.volumeMounts", [{"name": "a", "mountPath": "a"}], "/driver/volumeMounts/0/mountPath"),
@@ -308,7 +320,8 @@ REFUSED = [
     ("deadlineSeconds", 0, "/deadlineSeconds"),
     ("deadlineSeconds", 5, "/deadlineSeconds"),
     ("totalDeadlineSeconds", 20, "/totalDeadlineSeconds"),
-    ("totalDeadlineSeconds", 199, "totalDeadlineSeconds: 199 leaves 59 s for each of 3 attempts"),
+    ("totalDeadlineSeconds", 199, "totalDeadlineSeconds: 199 is too short for 3 attempts of at least 60 s"),
+    ("totalDeadlineSeconds", 199, "with 10 s between them; give at least 200, or fewer retries"),
     ("timeToLiveSeconds", "1h", "/timeToLiveSeconds"),
     ("suspend", "yes", "/suspend"),
     ("executors", {}, "'executors'"),
@@ -334,8 +347,15 @@ def mounted(role, path, **more):
         # what the chart, Spark and Kubernetes mount
         *[(path, path) for path in ("/tmp", "/opt/spark/work-dir", "/opt/spark/conf", "/opt/spark/pod-template")],
         *[(path, path) for path in ("/etc/verger", "/etc/verger-ca", "/var/run/secrets", "/run/secrets")],
-        *[("/tmp/", "/tmp"), ("/etc/verger/run.yaml", "/etc/verger"), ("/var/run/secrets/keys", "/var/run/secrets")],
-        *[("/opt/spark", "/opt/spark/conf"), ("/var/data", "/var/data/verger"), ("/run", "/run/secrets")],
+        *[("/tmp/", "/tmp"), ("/etc/verger/run.yaml", "/etc/verger"), ("/var", "/var/run/secrets")],
+        *[("/var/run", "/var/run/secrets"), ("/run", "/run/secrets")],
+        *[
+            (f"{secrets}/{path}", f"{secrets}/{path.partition('/')[0]}")
+            for secrets in ("/var/run/secrets", "/run/secrets")
+            for path in ("kubernetes.io", "kubernetes.io/serviceaccount", "eks.amazonaws.com/serviceaccount/token")
+        ],
+        ("/run/secrets/pods.eks.amazonaws.com", "/run/secrets/pods.eks.amazonaws.com"),
+        ("/opt/spark", "/opt/spark/conf"),
         # what the image holds
         *[(path, path) for path in ("/opt/verger", "/opt/java", "/usr/lib", "/usr/bin", "/lib", "/lib64", "/bin")],
         *[
@@ -358,12 +378,23 @@ def test_a_mount_that_would_hide_what_a_pod_needs_is_refused(helm3, role, path, 
     "/weights", "/mnt/data", "/data", "/srv", "/home/verger", "/tmp/cache", "/opt/spark/work-dir/data", "/opt/weights",
     "/opt/verger-weights", "/etc/ssl/certs/own.crt", "/etc/ssl/certs/own/", "/etc/verger-weights", "/etc/passwd",
     "/etc/pki", "/usr/local/share/ca-certificates", "/usr/share/fruit", "/var/data/local", "/var/lib/fruit", "/dev/shm",
-    "/library", "/a..b/.c",
+    "/library", "/a..b/.c", "/var/data", "/var/data/verger", "/var/run/secrets/tokens", "/run/secrets/keys",
 ])  # fmt: skip
 def test_other_places_may_be_mounted(helm3, path):
     for role in ROLES:
         pod = helm3.render(mounted(role, path)).pod(role)
         assert {"name": "a", "mountPath": path} in container(pod)["volumeMounts"]
+
+
+@pytest.mark.parametrize("path", ["/var/data", "/var/data/verger"])
+def test_the_folder_for_sparks_own_files_is_taken_where_the_chart_mounts_it(helm3, path):
+    values = merge_values(mounted("executor", path), nested("executor.emptyDirSizeLimit", "8Gi"))
+    said = helm3.refuses(values)
+    assert f"executor.volumeMounts: {path} is a path that is taken: the pod needs /var/data/verger\n" in said
+    helm3.render(merge_values(values, nested("executor.emptyDirSizeLimit", "")))
+    own = {"volumes": [{"name": "spark-local-dir-1", "emptyDir": {}}]}
+    own["volumeMounts"] = [{"name": "spark-local-dir-1", "mountPath": path}]
+    helm3.render({"executor": own | {"emptyDirSizeLimit": "8Gi"}})
 
 
 @pytest.mark.parametrize("path", ["/tmp/../etc/verger", "/a/..", "/..", "/a/./b", "/a//b", "/a//"])
@@ -395,15 +426,16 @@ def test_two_mounts_at_one_place_are_refused(helm):
     assert "driver.volumeMounts: /a/ is a path that is taken" in helm.refuses(values)
 
 
-def test_less_time_for_all_attempts_than_for_one_is_refused(helm):
-    given = {"totalDeadlineSeconds": 599, "deadlineSeconds": 600, "retries": 0}
-    assert "totalDeadlineSeconds: 599 is less than the 600 of one attempt" in helm.refuses(given)
-    helm.render(given | {"totalDeadlineSeconds": 600})
+def test_the_least_time_for_all_attempts_is_said(helm3):
+    given = {"totalDeadlineSeconds": 60, "retries": 10}
+    assert "60 is too short for 11 attempts of at least 60 s" in helm3.refuses(given)
+    assert "give at least 760, or fewer retries" in helm3.refuses(given)
+    assert helm3.render(given | {"totalDeadlineSeconds": 760}).pod("driver")["activeDeadlineSeconds"] == 60
 
 
 @pytest.mark.parametrize("cron", [
     "@hourly", "@every 1h", "@every 1h30m", "@every 1.5h", "0-59/5 * * * *", "05 08 31 12 6", "0 0 ? JAN-mar,12 SUN",
-    "*/15 9-17 * * 1-5", "0 3/6 * * *",
+    "*/15 9-17 * * 1-5", "0 3/6 * * *", "*/05 0-23/008 * * *",
 ])  # fmt: skip
 def test_what_the_operator_reads_as_a_schedule_is_accepted(helm3, cron):
     schedule = helm3.render({"schedule": {"cron": cron}}).one("ScheduledSparkApplication")["spec"]["schedule"]
@@ -412,11 +444,24 @@ def test_what_the_operator_reads_as_a_schedule_is_accepted(helm3, cron):
 
 @pytest.mark.parametrize("zone", [
     "UTC", "GMT", "CET", "Europe/Paris", "Etc/GMT-1", "America/Argentina/Buenos_Aires", "America/Port-au-Prince",
-    "Atlantic/Canary", "Indian/Reunion",
+    "Atlantic/Canary", "Indian/Reunion", "Portugal", "GB", "GMT+0", "US/Eastern", "EST",
+    "EST5EDT", "America/Indiana/Knox",
 ])  # fmt: skip
 def test_zones_of_the_database_are_accepted(helm3, zone):
     zoneinfo.ZoneInfo(zone)
     helm3.render({"schedule": {"cron": "@daily", "timeZone": zone}})
+
+
+def test_the_operators_own_zone_is_accepted(helm3):
+    helm3.render({"schedule": {"cron": "@daily", "timeZone": "Local"}})
+
+
+def test_every_zone_of_the_database_is_accepted():
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    pattern = schema["properties"]["schedule"]["properties"]["timeZone"]["pattern"]
+    zones = zoneinfo.available_timezones() - {"localtime"}  # a link that some systems have beside the zones
+    assert zones
+    assert not [zone for zone in zones if not re.search(pattern, zone)]
 
 
 @pytest.mark.parametrize("command", ["run", "project"])

@@ -129,11 +129,16 @@ def test_what_is_kept_on_purpose_is_listed_and_no_fault(leftovers: Any) -> None:
 
 def test_what_eksctl_makes_without_a_tag_of_the_cluster_is_found_by_its_name(leftovers: Any) -> None:
     names = ["eksctl-orchard-nodegroup-drivers", "eksctl-orchard-2-nodegroup-drivers", "orchard"]
+    parts = ["cluster-ServiceRole-1", "nodegroup-drivers-NodeInstanceRole-1", "addon-vpc-cni-Role1-1"]
+    parts += ["podidentityrole-verger-1", "accessentry-a-1", "fargate-PodRole-1", "karpenter-Role-1"]
+    roles = [f"eksctl-orchard-{part}" for part in parts]
+    others = [f"eksctl-{cluster}-{part}" for cluster in ("orchard-2", "another") for part in parts]
     nodes = ["orchard-drivers-Node", "orchard-executors-Node", "orchard-2-drivers-Node"]
     code, lines = leftovers(
         **{
             "describe-launch-templates": {"LaunchTemplates": [{"LaunchTemplateName": name} for name in names]},
             "describe-stacks": {"Stacks": [{"StackName": name} for name in [*names, "eksctl-orchard-cluster"]]},
+            "list-roles": {"Roles": [{"RoleName": name} for name in [*others, *roles, "verger"]]},
             "describe-volumes": {
                 "Volumes": [{"VolumeId": name, "Tags": [{"Key": "Name", "Value": name}]} for name in nodes]
             },
@@ -143,6 +148,8 @@ def test_what_eksctl_makes_without_a_tag_of_the_cluster_is_found_by_its_name(lef
     assert f"LEFT   launch templates:\n         {names[0]}\nnone" in lines
     assert f"LEFT   stacks:\n         {names[0]}\n         eksctl-orchard-cluster\nnone" in lines
     assert f"LEFT   volumes:\n         {nodes[0]}\n         {nodes[1]}\nnone" in lines
+    listed = "".join(f"         {name}\n" for name in roles)
+    assert f"LEFT   roles of eksctl:\n{listed}\n" in lines
 
 
 def test_the_groups_of_nodes_are_those_of_the_cluster() -> None:

@@ -241,8 +241,10 @@ limits:
         path: ca.crt
 {{- end }}
 {{- end }}
-{{- with (index .root.Values .role).volumes }}
-{{ toYaml . }}
+{{- range (index .root.Values .role).volumes }}
+{{- $volume := . }}
+{{- if hasKey . "emptyDir" }}{{ $volume = set (omit . "emptyDir") "emptyDir" (.emptyDir | default dict) }}{{ end }}
+{{ toYaml (list $volume) }}
 {{- end }}
 {{- end }}
 
@@ -251,7 +253,7 @@ limits:
 {{- define "verger.localDirSize" -}}
 {{- $pod := index .root.Values .role }}
 {{- $theirs := regexMatch (printf " spark\\.kubernetes\\.%s\\.volumes\\.[A-Za-z]+\\.spark-local-dir-" .role) (printf " %s" (join " " (keys .root.Values.sparkConf))) }}
-{{- range $pod.volumes }}{{ if hasPrefix "spark-local-dir-" .name }}{{ $theirs = true }}{{ end }}{{ end }}
+{{- range $pod.volumeMounts }}{{ if hasPrefix "spark-local-dir-" .name }}{{ $theirs = true }}{{ end }}{{ end }}
 {{- if not (or .component $theirs) }}{{ $pod.emptyDirSizeLimit }}{{ end }}
 {{- end }}
 

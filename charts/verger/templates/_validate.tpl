@@ -9,8 +9,8 @@
 {{- if and .Values.schedule.cron (gt (len .Release.Name) 43) }}
 {{- fail (printf "release name %q: must have at most 43 characters with schedule.cron, since each run is named after it and the time" .Release.Name) }}
 {{- end }}
-{{- include "verger.validateRun" . }}
 {{- include "verger.validateDeadlines" . }}
+{{- include "verger.validateRun" . }}
 {{- include "verger.validateCron" . }}
 {{- include "verger.validateSparkConf" . }}
 {{- include "verger.validateLabels" . }}

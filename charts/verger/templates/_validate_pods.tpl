@@ -4,7 +4,7 @@
 {{- $pod := index $.Values $role }}
 {{- $given := dict "role" $role "pod" $pod }}
 {{- include "verger.validateSizes" (merge (dict "memory" (ternary $.Values.run.driver_memory $pod.memory (eq $role "driver"))) $given) }}
-{{- include "verger.validateVolumes" $given }}
+{{- include "verger.validateVolumes" (dict "root" $ "role" $role "pod" $pod) }}
 {{- include "verger.validateExpressions" $given }}
 {{- include "verger.validateEnvironment" $given }}
 {{- include "verger.validateTolerations" (dict "name" (printf "%s.tolerations" $role) "tolerations" $pod.tolerations) }}

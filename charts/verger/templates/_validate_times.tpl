@@ -1,14 +1,10 @@
-{{/* Times that the operator would refuse after the release is made, or in which no run can end. */}}
+{{/* Times that the operator would refuse after the release is made, or in which no attempt can do anything. */}}
 {{- define "verger.validateDeadlines" -}}
-{{- $total := .Values.totalDeadlineSeconds }}{{ $deadline := .Values.deadlineSeconds }}
-{{- if $total }}
-{{- $share := int64 (include "verger.share" .) }}
-{{- if lt $share 60 }}
-{{- fail (printf "totalDeadlineSeconds: %d leaves %d s for each of %d attempts, and a pod alone may take 60 to start; give more, or fewer retries" (int64 $total) $share (add1 (int64 .Values.retries))) }}
-{{- end }}
-{{- /* 86400 is the default, which nobody gave. */}}
-{{- if and $deadline (ne (int64 $deadline) 86400) (lt (int64 $total) (int64 $deadline)) }}
-{{- fail (printf "totalDeadlineSeconds: %d is less than the %d of one attempt (deadlineSeconds)" (int64 $total) (int64 $deadline)) }}
+{{- with .Values.totalDeadlineSeconds }}
+{{- $retries := int64 $.Values.retries }}{{ $attempts := add1 $retries }}
+{{- $least := add (mul 60 $attempts) (mul 10 $retries) }}
+{{- if lt (int64 .) $least }}
+{{- fail (printf "totalDeadlineSeconds: %d is too short for %d attempts of at least 60 s, which a pod alone may take to start, with 10 s between them; give at least %d, or fewer retries" (int64 .) $attempts $least) }}
 {{- end }}
 {{- end }}
 {{- end }}
@@ -23,7 +19,7 @@
   (dict "name" "hour" "least" 0 "most" 23 "words" list)
   (dict "name" "day of the month" "least" 1 "most" 31 "words" list)
   (dict "name" "month" "least" 1 "most" 12 "words" $months)
-  (dict "name" "day of the week" "least" 0 "most" 6 "words" $days)
+  (dict "name" "day of the week" "least" 0 "most" 6 "words" $days "note" ", Sunday is 0")
 }}
 {{- if and (hasPrefix "@every" $cron) (not (regexMatch "[1-9]" $cron)) }}
 {{- fail (printf "schedule.cron: %s is no time" .Values.schedule.cron) }}
@@ -40,8 +36,11 @@
 {{/* One range of one field: *, 5, 1-5, mon-fri, each perhaps with a step behind a slash. */}}
 {{- define "verger.validateCronRange" -}}
 {{- $range := .range }}{{ $words := .words }}{{ $numbers := list }}
-{{- $wrong := printf "schedule.cron: %s is no %s, which is %d to %d" $range .name .least .most }}
-{{- if not (regexMatch "^([*?]|[0-9]{1,2}(-[0-9]{1,2})?|[a-z]{3}(-[a-z]{3})?)(/[1-9][0-9]?)?$" $range) }}{{ fail $wrong }}{{ end }}
+{{- $wrong := printf "schedule.cron: %s is no %s, which is %d to %d%s" $range .name .least .most (.note | default "") }}
+{{- if regexMatch "^[^/]*/0+$" $range }}
+{{- fail (printf "schedule.cron: %s: the step, behind the slash, must be at least 1" $range) }}
+{{- end }}
+{{- if not (regexMatch "^([*?]|[0-9]{1,2}(-[0-9]{1,2})?|[a-z]{3}(-[a-z]{3})?)(/0*[1-9][0-9]?)?$" $range) }}{{ fail $wrong }}{{ end }}
 {{- range without (splitList "-" (first (splitList "/" $range))) "*" "?" }}
 {{- $number := atoi . }}
 {{- if regexMatch "[a-z]" . }}
