@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import argparse
 import io
+import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -34,6 +36,7 @@ def start_session() -> SparkSession:
     """A SparkSession on all cores, with as much memory as Verger gives its own."""
     from pyspark.sql import SparkSession
 
+    os.environ["PYSPARK_PYTHON"] = sys.executable  # else workers are the python3 of the PATH, which may have no pandas
     builder = SparkSession.builder.appName("notebook").master("local[*]")
     for name, value in {
         "spark.driver.memory": "2g",

@@ -6,7 +6,8 @@ Parts: runs, network_alone, pca, cold_start, object_store, decode; each is a pro
 some of them anew and keeps the figures of the others. ``--page`` measures nothing. ``--quick`` takes minutes, and its
 figures mean nothing.
 
-The whole takes an hour on two cores, and some GB of disk while it runs. A part that fails is told on the page.
+The whole takes an hour on two cores, and some GB of disk while it runs. A part that fails is told on the page, and by
+the exit code at the end.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def measure(name: str, arguments: list[str]) -> dict[str, Any]:
         command = [sys.executable, str(program), *arguments, "--json", str(file)]
         done = subprocess.run(command, stdout=subprocess.DEVNULL, check=False)
         if done.returncode or not file.exists():
-            return {"skipped": f"bench/{program.name} ended with exit code {done.returncode}"}
+            return {"skipped": f"bench/{program.name} ended with exit code {done.returncode}", "failed": True}
         figures: dict[str, Any] = json.loads(file.read_text())
     took = round(time.monotonic() - began)
     print(f"bench: {name} took {took} s", file=sys.stderr, flush=True)
@@ -91,6 +92,8 @@ def main() -> None:
             figures["parts"][name] = measure(name, arguments_of(name, options)) | {"quick": options.quick}
             write(options.docs, figures)
     write(options.docs, figures)
+    if failed := [name for name in PARTS if figures["parts"].get(name, {}).get("failed")]:
+        sys.exit(f"bench: {', '.join(failed)} failed, as is told above and on the page")
 
 
 if __name__ == "__main__":
