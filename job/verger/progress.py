@@ -70,6 +70,7 @@ class Progress:
         self._is_json = log_format == "json"
         self._began = time.monotonic()
         self._lock = threading.Lock()
+        self._reporting = threading.Lock()
         self._meter: Meter | None = None
         self._counts: dict[str, int] = {}
         self._waits = Waits()
@@ -243,7 +244,8 @@ class Progress:
             self._report(meter)
 
     def _report(self, meter: Meter) -> None:
-        self._event("progress", stage="features", **meter.fields(), elapsed_s=self._elapsed())
+        with self._reporting:  # else a line of another thread may follow, with an earlier number
+            self._event("progress", stage="features", **meter.fields(), elapsed_s=self._elapsed())
 
     def warn(self, text: str) -> None:
         """Show a warning, and keep it for the manifest. The same text is shown once.

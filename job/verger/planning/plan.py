@@ -175,7 +175,8 @@ def plan(config: RunConfig, nodes: int = 1, node_cores: int | None = None) -> Pl
     cpu = Cpu.read()
     if network.recipe and (warning := precision_warning(network.precision)):
         warnings.append(warning)
-    rate, rate_source = _rate(history, network, cpu, _total_bytes(chosen) / chosen.num_rows)
+    decoded = new if new.num_rows else chosen
+    rate, rate_source = _rate(history, network, cpu, _total_bytes(decoded) / decoded.num_rows)
     components, components_source = _components(history, config, network, chosen.num_rows)
     core_s = new.num_rows / rate
     seconds = START_S + core_s / (nodes * node_cores)

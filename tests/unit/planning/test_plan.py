@@ -204,6 +204,16 @@ class TestRate:
             file.write(bytes(5 << 20))
         assert plan(config).photographs_per_s_per_core < resolve(config, Stores()).photographs_per_s_per_core / 10
 
+    def test_photographs_that_are_known_do_not_change_the_rate_of_the_new_ones(self, config):
+        with open(f"{config.input}/apple/0.png", "ab") as file:
+            file.truncate(50 << 20)
+        large, *small = sorted(listed_photographs(config), key=lambda row: -row["size"])
+        before = plan(config).photographs_per_s_per_core
+        store_rows(config, "features", [large | {"features": [0.0]}])
+        after = plan(config)
+        assert (after.new, after.known) == (len(small), 1)
+        assert after.photographs_per_s_per_core > 2 * before
+
     def test_scaled_decoding_of_large_photographs_is_faster(self, config):
         for row in listed_photographs(config):
             with open(row["path"], "ab") as file:
