@@ -37,7 +37,7 @@ run: install ## Draw sample photographs into sample/ and run the job on them, in
 PYTEST = $(BIN)/python -m pytest
 PARALLEL = --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-test: test-tools ## Run the everyday tests, all but those marked slow; within 10 minutes on two cores
+test: test-tools ## Run the everyday tests, all but those marked slow; about 12 minutes on two cores
 	$(PYTEST) $(PARALLEL) -m "not slow"
 
 test-slow: test-tools ## Run the tests that are marked slow
@@ -91,6 +91,7 @@ jars: .venv/.jars ## Fetch the jars with which Spark writes an event log to S3 (
 BENCH_DATA = $${VERGER_TEST_DATA-$(abspath $(wildcard ../shared/data))}
 
 bench: java .venv/.tools ## Measure all of docs/performance.md, and write it; an hour (ARGS='--only pca', ARGS=--quick)
+	@$(BIN)/verger prepare >/dev/null
 	VERGER_TEST_DATA="$(BENCH_DATA)" $(BIN)/python bench/performance.py $(ARGS)
 
 bench-scale: java .venv/.tools ## Measure what runs cost as the bucket grows, and draw docs/memory.svg; two hours, 15 GB of disk

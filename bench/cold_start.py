@@ -66,7 +66,7 @@ class Watching:
         finders = [finder for finder in sys.meta_path if finder is not Watching]
         spec = next(filter(None, (finder.find_spec(name, path, target) for finder in finders)), None)
         if spec is not None and spec.loader is not None:
-            watch(spec.loader, WATCHED.pop(name))
+            watch(spec.loader, WATCHED[name])
         return spec
 
 def watch(loader, what):
@@ -88,9 +88,11 @@ def watch_networks(module):
         mark("has built the network")
         def computing(pixels):
             features = compute(pixels)
-            if waiting:
+            if waiting and pixels.any():
                 waiting.clear()
-                mark("has computed its first batch")
+                mark("has computed its first batch of photographs")
+            elif waiting:
+                mark("has tried the network")
             return features
         return computing
     module.build = building

@@ -168,7 +168,7 @@ def speed(folder: Path, repeat: int) -> dict[str, Any]:
     kinds["12 megapixels, quality 75"] = [jpeg(picture, quality=75) for picture in pictures]
     kinds["12 megapixels, progressive"] = [jpeg(pictures[0], progressive=True)] * BATCH
     if paths := grocery():
-        kinds["12 megapixels, tiled"] = [tiled(path).data for path in paths[:: len(paths) // BATCH][:BATCH]]
+        kinds["12 megapixels, tiled"] = [tiled(path).data for path in paths[:: max(1, len(paths) // BATCH)][:BATCH]]
     return {
         kind: {
             "bytes": round(statistics.mean(map(len, files))),

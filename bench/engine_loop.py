@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-BATCH = 32
+BATCH = 16  # a run's default
 Infer = Callable[[np.ndarray], np.ndarray]
 
 

@@ -22,14 +22,14 @@ from typing import Any
 import numpy as np
 from engine_loop import BATCH
 from inputs import CORES, bfloat16_missing, in_turns, lay_photographs, median, network_of, parse, parser, tell
-from processes import ROOT
+from processes import ROOT, Memory
 
 from verger.photographs import images
 
 HERE = Path(__file__).parent
 ENGINES = ROOT / "build" / "bench-engines"
 LOCK = ROOT / "requirements" / "engines.lock"
-PHOTOGRAPHS = 3 * BATCH
+PHOTOGRAPHS = 6 * BATCH  # a call of Keras
 
 
 def write_pixels(folder: Path, size: int) -> Path:
@@ -85,6 +85,7 @@ def measure(command: list[str], features: Path) -> float:
             while (line := process.stdout.readline()) != "ready\n":
                 if not line:
                     raise RuntimeError(f"{command[1:3]} did not start: {process.stderr.read()[-2000:]}")
+        Memory(running[0])  # as beside a run, which it costs a little
         for process in running:
             assert process.stdin
             process.stdin.write("go\n")

@@ -3,7 +3,7 @@
     python bench/notebook.py --input FOLDER --output FOLDER [--form usual|best] [--weights bundled] [--json FILE]
 
 - ``usual``: features are a lazy frame. They are written, then the PCA is fitted on the frame, then the frame is
-  transformed and written. Each of the three actions computes all features again.
+  transformed and written. Each pass over the frame computes all features again; the fit takes two.
 - ``best``: features are written to Parquet and read back, so that they are computed once.
 
 Nothing of Verger computes here: it resolves the weights, so that both jobs have the same.
@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import os
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,28 +23,10 @@ import pandas as pd
 from inputs import network_of, tell
 from keras_network import keras_network
 from PIL import Image
+from plain_session import start_session
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
-
-COMPONENTS = 50
-
-
-def start_session() -> SparkSession:
-    """A SparkSession on all cores, with as much memory as Verger gives its own."""
-    from pyspark.sql import SparkSession
-
-    os.environ["PYSPARK_PYTHON"] = sys.executable  # else workers are the python3 of the PATH, which may have no pandas
-    builder = SparkSession.builder.appName("notebook").master("local[*]")
-    for name, value in {
-        "spark.driver.memory": "2g",
-        "spark.driver.bindAddress": "127.0.0.1",
-        "spark.driver.host": "127.0.0.1",
-        "spark.ui.enabled": "false",
-        "spark.ui.showConsoleProgress": "false",
-    }.items():
-        builder = builder.config(name, value)
-    return builder.getOrCreate()
 
 
 def extract(spark: SparkSession, folder: str, weights: str, partitions: int) -> DataFrame:
@@ -128,7 +108,7 @@ def main() -> None:
     parser.add_argument("--output", required=True)
     parser.add_argument("--form", choices=("usual", "best"), default="best")
     parser.add_argument("--weights", default="bundled")
-    parser.add_argument("--components", type=int, default=COMPONENTS)
+    parser.add_argument("--components", type=int, default=50)
     parser.add_argument("--partitions", type=int, default=24)
     parser.add_argument("--json")
     options = parser.parse_args()

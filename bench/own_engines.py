@@ -2,7 +2,7 @@
 
     python bench/own_engines.py ENGINE WEIGHTS PIXELS.npy SECONDS FEATURES.npy
 
-- ``keras``: `model.predict`, three batches of 32 a call, as Spark hands rows to the notebook job;
+- ``keras``: `model.predict`, three batches of 32 a call, as it comes and as Spark hands rows to the notebook job;
 - ``frozen``: the same network, its variables made constants;
 - ``folded``: Verger's, batch normalisation folded into the convolutions; ``bfloat16``: the same with bfloat16;
 - ``litert``: the folded network as a TensorFlow Lite model, computed by XNNPACK.
@@ -27,13 +27,15 @@ from verger.network.backbones import Network
 from verger.network.inference import build
 from verger.network.lite import suppress_stderr
 
+KERAS_BATCH = 32  # the default of `model.predict`
+
 
 def keras_predict(network: Network) -> Infer:
     """`model.predict` on preprocessed photographs."""
     model = keras_network(network.weights.tensors, network.alpha, network.input_size)
     from keras.applications.mobilenet_v2 import preprocess_input
 
-    return lambda pixels: model.predict(preprocess_input(pixels.astype(np.float32)), batch_size=BATCH, verbose=0)
+    return lambda pixels: model.predict(preprocess_input(pixels.astype(np.float32)), batch_size=KERAS_BATCH, verbose=0)
 
 
 def frozen(network: Network) -> Infer:
@@ -90,7 +92,7 @@ def main() -> None:
     name, weights, pixels, seconds, features = sys.argv[1:]
     use_one_thread()
     infer = engine(name, weights)
-    measure(infer, np.load(pixels), float(seconds), features, 3 * BATCH if name == "keras" else BATCH)
+    measure(infer, np.load(pixels), float(seconds), features, 3 * KERAS_BATCH if name == "keras" else BATCH)
 
 
 if __name__ == "__main__":

@@ -3,8 +3,8 @@
     python bench/performance.py [--quick] [--only PART ...] [--page] [--docs FOLDER]
 
 Parts: runs, network_alone, pca, cold_start, object_store, decode; each is a program of its own. ``--only`` measures
-some of them anew and keeps the figures of the others. ``--page`` measures nothing. ``--quick`` takes minutes, and its
-figures mean nothing.
+some of them anew and keeps the figures of the others, which must be of the same CPU and the same versions. ``--page``
+measures nothing. ``--quick`` takes minutes, and its figures mean nothing.
 
 The whole takes an hour on two cores, and some GB of disk while it runs. A part that fails is told on the page, and by
 the exit code at the end.
@@ -52,11 +52,25 @@ def measure(name: str, arguments: list[str]) -> dict[str, Any]:
 def arguments_of(name: str, options: argparse.Namespace) -> list[str]:
     """What a part is called with."""
     if name == "decode":
-        return ["--only", "speed", "--repeat", "1" if options.quick else "5"]
+        # As many drawn photographs as its speed takes: drawing more would take longer than all that is measured.
+        return ["--repeat", "1", "--only", "speed"] if options.quick else ["--repeat", "5", "--drawn", "16"]
     given = ["--repeat", str(options.repeat), "--photographs", str(options.photographs), "--weights", options.weights]
     if name == "network_alone" and options.engines:
         given += ["--engines", options.engines]
     return given + (["--quick"] if options.quick else [])
+
+
+def require_same_machine(figures: dict[str, Any], only: list[str], now: dict[str, Any], docs: Path) -> None:
+    """End where figures that are kept are of another CPU or other versions: one page is about one machine."""
+    kept = [name for name in figures["parts"] if name not in only]
+    same = [
+        figures.get("machine", {}).get(name) == now["machine"][name] for name in ("cpu", "cores", "instructions")
+    ] + [figures.get("versions") == now["versions"]]
+    if kept and not all(same):
+        sys.exit(
+            f"bench: {docs / 'performance.json'} has {', '.join(kept)} of another CPU or other versions. "
+            "Measure all parts, or write to another folder: --docs FOLDER"
+        )
 
 
 def write(docs: Path, figures: dict[str, Any]) -> None:
@@ -82,12 +96,10 @@ def main() -> None:
     kept = options.docs / "performance.json"
     figures: dict[str, Any] = json.loads(kept.read_text()) if kept.exists() else {"parts": {}}
     if not options.page:
+        now = {"machine": machine.describe(), "versions": machine.versions()}
+        require_same_machine(figures, options.only, now, options.docs)
         figures["parts"] = {name: part for name, part in figures["parts"].items() if name not in options.only}
-        figures |= {
-            "date": datetime.now(UTC).date().isoformat(),
-            "machine": machine.describe(),
-            "versions": machine.versions(),
-        }
+        figures |= {"date": datetime.now(UTC).date().isoformat(), **now}
         for name in options.only:
             figures["parts"][name] = measure(name, arguments_of(name, options)) | {"quick": options.quick}
             write(options.docs, figures)

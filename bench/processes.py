@@ -11,6 +11,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ class Memory:
         Seconds since the start, and bytes of ``driver``, ``jvm`` and all ``workers`` together.
     """
 
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+    def __init__(self, process: subprocess.Popen[Any]) -> None:
         self.peaks: dict[str, int] = {}
         self.samples: list[tuple[float, dict[str, int]]] = []
         self._began = time.perf_counter()
@@ -89,6 +90,25 @@ def tree(root: int) -> list[tuple[int, str]]:
         found += [(parent, parents[parent][1])] if parent in parents else []
         waiting += [child for child, (above, _) in parents.items() if above == parent]
     return found
+
+
+def kill(process: subprocess.Popen[Any]) -> None:
+    """Kill a process and all that it has started, and wait until they are gone: they would slow what comes next."""
+    killed = [identity for identity, _ in tree(process.pid)]
+    for identity in killed:
+        with suppress(ProcessLookupError):
+            os.kill(identity, signal.SIGKILL)
+    while any(map(is_running, killed)):
+        time.sleep(0.02)
+
+
+def is_running(identity: int) -> bool:
+    """Whether a process has not ended; one that its parent has not asked about has."""
+    try:
+        state = Path(f"/proc/{identity}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state not in ("Z", "X")
 
 
 def resident(identity: int) -> int:
@@ -152,7 +172,7 @@ def told(
 
     def end() -> None:
         late.set()
-        os.killpg(process.pid, signal.SIGKILL)
+        kill(process)
 
     timer = threading.Timer(limit_s or 0, end)
     if limit_s:
@@ -164,13 +184,15 @@ def told(
         for line in process.stdout:
             lines.append((time.perf_counter() - began, line.decode(errors="replace").rstrip("\n")))
             if until is not None and not stopped and until(lines[-1][1]):
-                os.killpg(process.pid, signal.SIGKILL)
+                kill(process)
                 stopped = True
     except BaseException:  # Ctrl-C does not reach a session of its own
-        os.killpg(process.pid, signal.SIGKILL)
+        kill(process)
         raise
     process.wait()
     timer.cancel()
+    if late.is_set():
+        timer.join()  # what the process has started is gone, too
     seconds = time.perf_counter() - began
     if must_succeed and process.returncode and not stopped:
         sys.exit(f"{' '.join(command)} ended with {process.returncode}:\n" + "\n".join(text for _, text in lines[-40:]))

@@ -5,7 +5,8 @@
 Processes of their own, which take turns:
 
 - **usual**, **best**: `notebook.py` in its two forms, on ``--photographs``;
-- **plain**: `verger run` on the same ones, without classifier, audit and report, as the notebook has none of these;
+- **plain**: `verger run` on the same ones, for as many components, without classifier, audit and report, as the
+  notebook has none of these;
 - **default**: `verger run` as it comes; **bfloat16**: plain, with bfloat16, where the CPU has it;
 - **alone**: the folded network alone, in as many processes as cores;
 - **long**: a plain run over all photographs (4,788), from which the rate of the features stage comes.
@@ -33,6 +34,7 @@ from processes import MAIN, events, told
 
 HERE = Path(__file__).parent
 INTERVAL_S = 0.25  # of progress lines
+COMPONENTS = "50"  # of the notebook
 
 
 def verger_run(source: str, output: str, *options: str, environment: Mapping[str, str] | None = None) -> dict[str, Any]:
@@ -76,8 +78,9 @@ def notebook(folder: Path, form: str, options: argparse.Namespace) -> dict[str, 
     """The notebook job as a process."""
     file, output = folder / "notebook.json", folder / "notebook"
     command = [sys.executable, str(HERE / "notebook.py"), "--input", str(folder / "in"), "--output", str(output)]
-    few = ["--partitions", "2", "--components", "10"] if options.quick else []
-    done = told([*command, "--form", form, "--weights", options.weights, "--json", str(file), *few])
+    few = ["--partitions", "2"] if options.quick else []
+    same = ["--weights", options.weights, "--components", COMPONENTS]
+    done = told([*command, "--form", form, *same, "--json", str(file), *few])
     said = json.loads(file.read_text())
     assert said["rows"] == options.photographs
     shutil.rmtree(output)
@@ -123,10 +126,11 @@ def main() -> None:
         source, long = lay_photographs(folder / "in", options.photographs), many(options.quick)
         lay_photographs(folder / "long", long)
         kinds: dict[str, Callable[[], Any]] = {form: partial(notebook, folder, form, options) for form in options.forms}
-        kinds["plain"] = lambda: run(folder, "in", options, *PLAIN)
+        like_notebook = [*PLAIN, "--components", COMPONENTS]
+        kinds["plain"] = lambda: run(folder, "in", options, *like_notebook)
         kinds["default"] = lambda: run(folder, "in", options)
         if not missing:
-            kinds["bfloat16"] = lambda: run(folder, "in", options, *PLAIN, "--precision", "bfloat16")
+            kinds["bfloat16"] = lambda: run(folder, "in", options, *like_notebook, "--precision", "bfloat16")
         kinds["alone"] = lambda: folded_alone(folder / "alone", options.weights, 1.0 if options.quick else 8.0)
         kinds["long"] = lambda: run(folder, "long", options, *PLAIN)
         found = in_turns(kinds, options.repeat)

@@ -200,6 +200,6 @@ TARGETS: tuple[tuple[str, float, bool, str, Callable[[Parts], float]], ...] = (
     ("Decoding of 12 megapixels, scaled against full", 3.0, True, "times", decode_ratio),
     ("PCA of 20,000 x 1,280, against MLlib", 8.0, True, "times", pca_ratio),
     ("PCA: difference to scikit-learn's shares of variance", 1e-6, False, "", pca_difference),
-    ("PCA of 25,088 features: Python and JVM of the driver", GIBIBYTES_2, False, "MB", pca_memory),
+    ("PCA of 25,088 features: Python and JVM of the driver, 2 GiB", GIBIBYTES_2, False, "MB", pca_memory),
 )
 """What, limit, whether it is the least, unit, and how it is computed."""

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import importlib
 import json
+import subprocess
+import sys
 from copy import deepcopy
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
@@ -158,7 +161,7 @@ def test_targets_are_computed_from_the_figures(figures: dict) -> None:
         "Decoding of 12 megapixels, scaled against full": ("3.50 times", True),
         "PCA of 20,000 x 1,280, against MLlib": ("10.00 times", True),
         "PCA: difference to scikit-learn's shares of variance": ("1e-09", True),
-        "PCA of 25,088 features: Python and JVM of the driver": ("1,000 MB", True),
+        "PCA of 25,088 features: Python and JVM of the driver, 2 GiB": ("1,000 MB", True),
     }
 
 
@@ -219,3 +222,33 @@ def test_the_page_and_the_chart_are_those_of_the_committed_figures() -> None:
     assert page(figures) == (docs / "performance.md").read_text(), remade
     chart = importlib.import_module("performance_chart").draw(figures["parts"])
     assert chart == (docs / "performance.svg").read_text(), remade
+
+
+def test_the_readme_has_the_figures_of_the_page() -> None:
+    runs = json.loads((ROOT / "docs" / "performance.json").read_text())["parts"]["runs"]
+    ours, notebook = (runs["runs"][name]["seconds"] for name in ("plain", "best"))
+    readme = " ".join((ROOT / "README.md").read_text().split())
+    assert f"{runs['photographs']:,} photographs take {ours:.0f} s after `verger prepare`" in readme
+    assert f"the best form of a notebook's job {notebook:.0f} s" in readme
+
+
+def test_parts_of_another_machine_are_not_kept_beside_new_ones(figures: dict, tmp_path: Path) -> None:
+    (tmp_path / "performance.json").write_text(json.dumps(figures))
+    command = [sys.executable, str(ROOT / "bench" / "performance.py"), "--only", "decode", "--docs", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    assert "of another CPU or other versions. Measure all parts, or write to another folder" in done.stderr
+    assert json.loads((tmp_path / "performance.json").read_text()) == figures
+
+
+def test_the_reason_of_a_failed_fit_is_the_exception_of_java() -> None:
+    lines = [
+        "Traceback (most recent call last):",
+        "py4j.protocol.Py4JJavaError: An error occurred while calling o121.fit.",
+        ": org.apache.spark.SparkException: Job aborted due to stage failure: results are larger than maxResultSize",
+    ]
+    reason = importlib.import_module("pca").reason
+    assert reason(lines) == lines[-1].removeprefix(": ")
+    heap = "java.lang.OutOfMemoryError: Java heap space"
+    assert reason([*lines, f"Caused by: {heap}"]) == heap
+    assert reason([]) == "ended without a word"
