@@ -13,6 +13,7 @@ from collections.abc import Callable
 import numpy as np
 
 BATCH = 16  # a run's default
+KERAS_CALL = 96  # photographs that `model.predict` gets, in batches of 32, its default
 Infer = Callable[[np.ndarray], np.ndarray]
 
 

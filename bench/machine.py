@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from inputs import CORES
+from processes import ROOT
 
 # What decides how fast a network is, where the CPU has it.
 INSTRUCTIONS = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
@@ -30,6 +31,13 @@ def describe() -> dict[str, Any]:
         "system": platform.platform(),
         "prepared": class_archive.place().is_file(),
     }
+
+
+def revision() -> str:
+    """The commit of this checkout; unknown where it is none."""
+    command = ["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"]
+    said = subprocess.run(command, check=False, capture_output=True, text=True)
+    return said.stdout.strip() or "unknown"
 
 
 def versions() -> dict[str, str]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import subprocess
 import sys
 import tempfile
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from engine_loop import BATCH
+from engine_loop import BATCH, KERAS_CALL
 from inputs import CORES, bfloat16_missing, in_turns, lay_photographs, median, network_of, parse, parser, tell
 from processes import ROOT, Memory
 
@@ -29,7 +30,7 @@ from verger.photographs import images
 HERE = Path(__file__).parent
 ENGINES = ROOT / "build" / "bench-engines"
 LOCK = ROOT / "requirements" / "engines.lock"
-PHOTOGRAPHS = 6 * BATCH  # a call of Keras
+PHOTOGRAPHS = math.lcm(BATCH, KERAS_CALL)
 
 
 def write_pixels(folder: Path, size: int) -> Path:

@@ -111,6 +111,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "photographs": count,
         "source": source,
         "alone_photographs_per_s": median(found["alone"], 1),
+        "alone_turns": [round(rate, 1) for rate in found["alone"]],
         "run": summary(found["run"]),
         "server_and_proxy_ms": median([1000 * turn["server_and_proxy_cpu_s"] / count for turn in found["run"]]),
     }

@@ -18,7 +18,7 @@ from typing import Any
 os.environ |= {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
 
 import numpy as np
-from engine_loop import BATCH, Infer, measure
+from engine_loop import BATCH, KERAS_CALL, Infer, measure
 from inputs import network_of
 from keras_network import keras_network
 
@@ -27,15 +27,13 @@ from verger.network.backbones import Network
 from verger.network.inference import build
 from verger.network.lite import suppress_stderr
 
-KERAS_BATCH = 32  # the default of `model.predict`
-
 
 def keras_predict(network: Network) -> Infer:
     """`model.predict` on preprocessed photographs."""
     model = keras_network(network.weights.tensors, network.alpha, network.input_size)
     from keras.applications.mobilenet_v2 import preprocess_input
 
-    return lambda pixels: model.predict(preprocess_input(pixels.astype(np.float32)), batch_size=KERAS_BATCH, verbose=0)
+    return lambda pixels: model.predict(preprocess_input(pixels.astype(np.float32)), verbose=0)
 
 
 def frozen(network: Network) -> Infer:
@@ -92,7 +90,7 @@ def main() -> None:
     name, weights, pixels, seconds, features = sys.argv[1:]
     use_one_thread()
     infer = engine(name, weights)
-    measure(infer, np.load(pixels), float(seconds), features, 3 * KERAS_BATCH if name == "keras" else BATCH)
+    measure(infer, np.load(pixels), float(seconds), features, KERAS_CALL if name == "keras" else BATCH)
 
 
 if __name__ == "__main__":

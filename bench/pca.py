@@ -170,7 +170,12 @@ def summary(turns: list[Result], exact: list[float] | None) -> Result:
     for each in turns:
         if "failed" in each:
             return told_of | {"failed": each["failed"], "process_s": round(each["process_s"], 1)}
-    found = told_of | {"seconds": median([each["seconds"] for each in turns]), "solver": turns[0]["solver"]}
+    took = [each["seconds"] for each in turns]
+    found = told_of | {
+        "seconds": median(took),
+        "turns_s": [round(one, 2) for one in took],
+        "solver": turns[0]["solver"],
+    }
     if exact is not None:
         found["difference"] = float(f"{np.abs(np.subtract(turns[0]['ratios'], exact)).max():.1e}")
     return found

@@ -96,7 +96,7 @@ def main() -> None:
     kept = options.docs / "performance.json"
     figures: dict[str, Any] = json.loads(kept.read_text()) if kept.exists() else {"parts": {}}
     if not options.page:
-        now = {"machine": machine.describe(), "versions": machine.versions()}
+        now = {"machine": machine.describe(), "versions": machine.versions(), "revision": machine.revision()}
         require_same_machine(figures, options.only, now, options.docs)
         figures["parts"] = {name: part for name, part in figures["parts"].items() if name not in options.only}
         figures |= {"date": datetime.now(UTC).date().isoformat(), **now}

@@ -21,7 +21,8 @@ def page(figures: dict[str, Any]) -> str:
     Parameters
     ----------
     figures : dict
-        What `performance.py` writes: ``date``, ``machine``, ``versions``, and by name the figures of ``parts``.
+        What `performance.py` writes: ``date``, ``machine``, ``versions``, ``revision``, and by name the figures of
+        ``parts``.
 
     Returns
     -------
@@ -31,11 +32,11 @@ def page(figures: dict[str, Any]) -> str:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES), undefined=jinja2.StrictUndefined, keep_trailing_newline=True
     )
-    environment.filters |= {"s": _seconds, "memory": _memory, "cell": _cell}
+    environment.filters |= {"s": _seconds, "range": _range, "memory": _memory, "cell": _cell}
     parts: Parts = figures["parts"]
     measured = {name: parts[name] if is_measured(parts.get(name)) else None for name in PARTS}
     return environment.get_template("performance.md.j2").render(
-        **{name: figures[name] for name in ("date", "machine", "versions")},
+        **{name: figures[name] for name in ("date", "machine", "versions", "revision")},
         quick=any(part and part.get("quick") for part in parts.values()),
         **measured,
         why={name: f"Not measured: {_reason(parts.get(name))}." for name in PARTS},
@@ -61,6 +62,11 @@ def _reason(found: dict[str, Any] | None) -> str:
 
 def _seconds(value: float) -> str:
     return f"{value:.0f}" if value >= 100 else f"{value:.1f}"
+
+
+def _range(turns: list[float]) -> str:
+    """The least and the most of several turns."""
+    return f" ({_seconds(min(turns))} to {_seconds(max(turns))})" if len(turns) > 1 else ""
 
 
 def _memory(peaks: dict[str, int]) -> str:

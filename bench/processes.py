@@ -94,10 +94,17 @@ def tree(root: int) -> list[tuple[int, str]]:
 
 def kill(process: subprocess.Popen[Any]) -> None:
     """Kill a process and all that it has started, and wait until they are gone: they would slow what comes next."""
-    killed = [identity for identity, _ in tree(process.pid)]
+    killed: set[int] = set()
+    while below := {identity for identity, _ in tree(process.pid)} - killed:  # some may be started meanwhile
+        for identity in below:
+            with suppress(ProcessLookupError):
+                os.kill(identity, signal.SIGSTOP)
+        killed |= below
     for identity in killed:
         with suppress(ProcessLookupError):
             os.kill(identity, signal.SIGKILL)
+    with suppress(ProcessLookupError, PermissionError):  # what is left of its group where it has ended itself
+        os.killpg(process.pid, signal.SIGKILL)
     while any(map(is_running, killed)):
         time.sleep(0.02)
 

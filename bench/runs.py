@@ -112,6 +112,7 @@ def summary(turns: list[dict[str, Any]]) -> dict[str, Any]:
     }
     if "features" in turns[0]:
         found["features"] = {name: median([turn["features"][name] for turn in turns]) for name in turns[0]["features"]}
+        found["features"]["longest_wait_s"] = round(max(turn["features"]["longest_wait_s"] for turn in turns), 2)
     return found
 
 
@@ -141,6 +142,7 @@ def main() -> None:
         "source": source,
         "runs": {name: summary(turns) for name, turns in found.items()},
         "alone_photographs_per_s": median(alone, 1),
+        "alone_turns": [round(rate, 1) for rate in alone],
         "skipped": {"bfloat16": missing} if missing else {},
     }
     tell(figures, options.json)

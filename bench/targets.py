@@ -130,8 +130,9 @@ def pca_ratio(parts: Parts) -> float:
 
 
 def pca_difference(parts: Parts) -> float:
-    """How far shares of the variance are from scikit-learn's, at most."""
-    return float(_fits(parts, None, 1280)["verger"]["difference"])
+    """How far shares of the variance are from scikit-learn's, at most, over all shapes."""
+    shapes = part(parts, "pca")["shapes"]
+    return max(float(_fits(parts, shape["rows"], shape["dimension"])["verger"]["difference"]) for shape in shapes)
 
 
 def pca_memory(parts: Parts) -> float:

@@ -85,6 +85,24 @@ class TestPhotographs:
             "event", "stage", "done", "total", "photographs_per_s", "eta_s", "rejected", "elapsed_s",
         }  # fmt: skip
 
+    def test_lines_of_two_threads_are_in_the_order_of_their_numbers(self, stream, monkeypatch):
+        progress = Progress(stream, interval=3600)
+        write, others = progress._event, []
+
+        def slow(*given, **fields):
+            if not others:  # of the first line the numbers are known: now another thread has later ones
+                others.append(threading.Thread(target=progress.update, args=(16, 0)))
+                others[0].start()
+                others[0].join(timeout=0.5)
+            write(*given, **fields)
+
+        with progress.photographs(40):
+            monkeypatch.setattr(progress, "_event", slow)
+            progress._report(progress._meter)
+            others[0].join()
+            monkeypatch.undo()
+        assert [line["done"] for line in events(stream)] == [0, 0, 16, 16]
+
     def test_there_is_a_line_each_interval(self):
         class Counted(io.StringIO):
             def __init__(self) -> None:

@@ -32,7 +32,7 @@ _ARM_PARTS = {
     "0xd4f": "Arm Neoverse V2",
 }
 BENCHMARK_MULTIPLICATIONS_PER_S = {"float32": 30e9, "bfloat16": 60e9}
-"""What a core of the first measured machine did, by precision: with AVX-512 and bf16. Later ones were faster."""
+"""What a core of the first measured machine did, by precision: with AVX-512 and bf16."""
 # Speed of float32 with AVX2 alone, as a share of that with AVX-512: 47 of 94 photographs/s of MobileNetV2 on one core.
 _FLOAT32_WITHOUT_AVX512 = 0.5
 # How many times slower than float32 emulated bfloat16 is: with AVX-512 (31 against 97 photographs/s), and without.

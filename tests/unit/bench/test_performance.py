@@ -32,6 +32,7 @@ def fit(seconds: float, difference: float = 1e-9, memory: dict = MEMORY) -> dict
 
 FIGURES = {
     "date": "2026-11-29",
+    "revision": "0a1b2c3",
     "machine": {
         "cpu": "A CPU",
         "cores": 2,
