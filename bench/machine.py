@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -54,6 +55,8 @@ def versions() -> dict[str, str]:
 
 
 def _java() -> str:
+    if not shutil.which("java"):
+        return "none"
     said = subprocess.run(["java", "-version"], check=False, capture_output=True, text=True).stderr
     return said.split('"')[1] if '"' in said else "unknown"
 

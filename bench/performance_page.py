@@ -12,6 +12,12 @@ from targets import Parts, verdicts
 TEMPLATES = Path(__file__).parent / "templates"
 PARTS = ("runs", "network_alone", "pca", "cold_start", "object_store", "decode")
 PCA_NAMES = {"verger": "Verger", "mllib": "MLlib", "scikit-learn": "scikit-learn"}
+QUALITY_NAMES = {
+    "drawn": "drawn at 12 megapixels",
+    "tiled": "of shops, tiled to 12 megapixels",
+    "native 80": "of shops as they are, for a network that sees 80 pixels",
+    "native 40": "of shops as they are, for a network that sees 40 pixels",
+}
 _PROCESSES = ("driver", "jvm", "workers", "all workers")
 
 
@@ -45,6 +51,7 @@ def page(figures: dict[str, Any]) -> str:
         run_names=NOTEBOOK | {name: text.replace("verger run", "`verger run`") for name, text in RUNS.items()},
         engine_names=ENGINES,
         pca_names=PCA_NAMES,
+        quality_names=QUALITY_NAMES,
         none=None,
         true=True,
         false=False,
