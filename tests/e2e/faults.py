@@ -18,6 +18,7 @@ from verger.storage.stores import Stores
 from verger.tables import manifest
 from verger.tables.runs import Run, latest
 
+BY_SIGTERM = 128 + 15
 REGION = "topology.kubernetes.io/region"
 SMALL = {"coreRequest": "250m"}  # several runs at once find room on two workers
 
@@ -31,7 +32,7 @@ def values(output: str, source: str, /, **run: Any) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Attempt:
-    """A driver's container that has ended."""
+    """A driver's container that has ended by itself."""
 
     code: int
     message: str
@@ -49,7 +50,7 @@ class Watched:
     struck : datetime, optional
         When the last of them was done.
     attempts : dict
-        Every driver's container that was seen to have ended, by the pod's uid.
+        Every driver's container that was seen to have ended by itself, by the pod's uid.
     pods : dict
         Every pod that was seen, by uid, as it was last seen.
     """
@@ -94,7 +95,8 @@ class Watched:
 
     def _note(self, pod: dict[str, Any]) -> None:
         for container in pod["status"].get("containerStatuses", []):
-            if ended := container["state"].get("terminated"):
+            ended = container["state"].get("terminated")
+            if ended and not _stopped(pod, ended):
                 times = [datetime.fromisoformat(ended[key]) for key in ("startedAt", "finishedAt") if ended.get(key)]
                 seconds = (times[-1] - times[0]).total_seconds() if times else 0.0  # a lost node does not tell
                 said = str(ended.get("message", ""))
@@ -108,6 +110,11 @@ class Watched:
         if release.state == "FAILED":
             code = release.message.partition("ExitCode: ")[2].partition(",")[0]
             outcome.saw(f"exit code {code or 'unknown'}: {release.events()[-1].get('message', '')[:160]}")
+
+
+def _stopped(pod: dict[str, Any], ended: dict[str, Any]) -> bool:
+    """Whether its pod was deleted: the operator does so where a submission failed after it had made the pod."""
+    return bool(pod["metadata"].get("deletionTimestamp")) and ended["exitCode"] == BY_SIGTERM
 
 
 @dataclass
