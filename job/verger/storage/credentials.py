@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 import re
 import ssl
+from typing import TYPE_CHECKING
 
 import boto3
 from botocore import exceptions as boto_errors
 
-from verger.config import StoreSettings
 from verger.errors import StoreError, UsageError
 from verger.storage import keys
 from verger.storage.buckets import Bucket, is_aws
 from verger.storage.refusals import no_credentials, translate_errors
+
+if TYPE_CHECKING:
+    from verger.config import StoreSettings
 
 # The region of the first request about a bucket, where none is configured: an endpoint in the EU.
 DEFAULT_REGION = "eu-central-1"

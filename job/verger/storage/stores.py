@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from verger.config import StoreSettings
 from verger.storage.base import Storage
 from verger.storage.buckets import Bucket
 from verger.storage.uri import S3, bucket_name, canonical
@@ -15,6 +14,7 @@ from verger.storage.uri import S3, bucket_name, canonical
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
+    from verger.config import StoreSettings
     from verger.storage.clients import Clients
 
 
