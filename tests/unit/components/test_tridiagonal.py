@@ -12,7 +12,6 @@ import scipy.linalg
 
 from tests.features import decaying
 from verger.components.rows import Float64Array
-from verger.components.solvers import tridiagonal
 from verger.components.solvers.tridiagonal import Tridiagonal, tridiagonal_bytes
 
 pytestmark = pytest.mark.required_in_ci
@@ -58,15 +57,15 @@ def test_a_matrix_in_fortrans_order_is_overwritten_and_another_is_not() -> None:
 
 
 def test_bisection_takes_over_where_lapacks_fastest_method_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    drivers = []
+    drivers, find = [], scipy.linalg.eigh_tridiagonal
 
     def fails_with_stemr(*arguments: object, lapack_driver: str, **options: object) -> object:
         drivers.append(lapack_driver)
         if lapack_driver == "stemr":
             raise scipy.linalg.LinAlgError("stemr: info is 1")
-        return scipy.linalg.eigh_tridiagonal(*arguments, lapack_driver=lapack_driver, **options)
+        return find(*arguments, lapack_driver=lapack_driver, **options)
 
-    monkeypatch.setattr(tridiagonal, "eigh_tridiagonal", fails_with_stemr)
+    monkeypatch.setattr(scipy.linalg, "eigh_tridiagonal", fails_with_stemr)
     matrix = covariance(300, 120)
     found = Tridiagonal(matrix.copy())
     assert_eigenvectors(matrix, found.eigenvalues, found.eigenvectors(7))

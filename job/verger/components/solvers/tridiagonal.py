@@ -6,7 +6,8 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from scipy.linalg import LinAlgError, eigh_tridiagonal, eigvalsh_tridiagonal, lapack
+import scipy  # which imports scipy.linalg at its first use: most runs need none of it
+from numpy.linalg import LinAlgError
 
 from verger.batches import slices
 from verger.components.rows import Float64Array
@@ -37,11 +38,11 @@ class Tridiagonal:
 
     def __init__(self, lower: Float64Array) -> None:
         size = len(lower)
-        work = int(_succeeded(lapack.dsytrd_lwork(size, lower=1))[0])
-        done = lapack.dsytrd(np.asfortranarray(lower), lower=1, lwork=work, overwrite_a=1)
+        work = int(_succeeded(scipy.linalg.lapack.dsytrd_lwork(size, lower=1))[0])
+        done = scipy.linalg.lapack.dsytrd(np.asfortranarray(lower), lower=1, lwork=work, overwrite_a=1)
         self._reflections, self._diagonal, self._beside, self._factors = _succeeded(done)
         self.eigenvalues = np.maximum(
-            eigvalsh_tridiagonal(self._diagonal, self._beside, lapack_driver="sterf")[::-1], 0.0
+            scipy.linalg.eigvalsh_tridiagonal(self._diagonal, self._beside, lapack_driver="sterf")[::-1], 0.0
         )
 
     def eigenvectors(self, k: int) -> Float64Array:
@@ -71,9 +72,9 @@ class Tridiagonal:
     def _reflected(self, reflections: Float64Array, rows: Float64Array) -> Float64Array:
         """Q without its first row and column, times some columns."""
         columns = np.asfortranarray(rows)
-        work = int(_succeeded(lapack.dormqr("L", "N", reflections, self._factors, columns[:, :1], -1))[1][0])
-        work *= columns.shape[1]
-        done = lapack.dormqr("L", "N", reflections, self._factors, columns, work, overwrite_c=1)
+        multiply = partial(scipy.linalg.lapack.dormqr, "L", "N", reflections, self._factors)
+        work = int(_succeeded(multiply(columns[:, :1], -1))[1][0]) * columns.shape[1]
+        done = multiply(columns, work, overwrite_c=1)
         product: Float64Array = _succeeded(done)[0]
         return product
 
@@ -100,7 +101,7 @@ def tridiagonal_bytes(size: int, k: int) -> int:
 def _tridiagonal_eigenvectors(diagonal: Float64Array, beside: Float64Array, k: int) -> Float64Array:
     """Of the k largest eigenvalues, smallest first, shape (m, k)."""
     largest = (len(diagonal) - k, len(diagonal) - 1)
-    find = partial(eigh_tridiagonal, diagonal, beside, select="i", select_range=largest)
+    find = partial(scipy.linalg.eigh_tridiagonal, diagonal, beside, select="i", select_range=largest)
     try:
         vectors: Float64Array = find(lapack_driver="stemr")[1]
     except LinAlgError:  # rare, with eigenvalues that are very close: bisection and inverse iteration are slower
