@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pyarrow as pa
@@ -61,6 +63,20 @@ class Finder(importlib.abc.MetaPathFinder):
 sys.meta_path.insert(0, Finder())
 """
 
+MOBILENET = ["--backbone", "mobilenet_v2", "--weights", "random", "--input-size", "32"]
+
+# The parents of the workers, and which of them the driver started: those have another argument.
+TELLS_OF_PARENTS = """
+import os
+from verger.network import loading
+call = loading.Loader.__call__
+def told(*arguments):
+    with open(f"/proc/{os.getppid()}/cmdline", "rb") as command:
+        open(f"parent-{os.getppid()}", "wb").write(command.read())
+    return call(*arguments)
+loading.Loader.__call__ = told
+"""
+
 TELLS_OF_JVM = """
 from verger.spark import jvm
 def launched(*_):
@@ -97,8 +113,7 @@ def test_workers_that_die_as_they_load_the_network_do_not_fail_the_run(place: Pa
 
 @pytest.mark.slow
 def test_a_tensorflow_that_ends_its_process_is_told(place: Path) -> None:
-    mobilenet = ["--backbone", "mobilenet_v2", "--weights", "random", "--input-size", "32"]
-    code, stderr, lines = finished(start(*arguments(place, *mobilenet), inject=IMPORT_DIES, cwd=place))
+    code, stderr, lines = finished(start(*arguments(place, *MOBILENET), inject=IMPORT_DIES, cwd=place))
     assert code == 2, stderr
     assert "died as it imported TensorFlow" in lines[-1]["message"]
     assert stderr.count("verger: ") == 1
@@ -136,6 +151,41 @@ def test_interrupted_while_spark_starts_it_leaves_no_jvm(place: Path, number: in
         time.sleep(0.1)
     assert not left
     assert not list((place / "local").iterdir())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc tells of processes")
+def test_workers_are_forked_from_a_process_that_imported_tensorflow_while_spark_started(place: Path) -> None:
+    code, stderr, _ = finished(start(*arguments(place, *MOBILENET), inject=TELLS_OF_PARENTS, cwd=place))
+    assert code == 0, stderr
+    assert verger.load(str(place / "out")).num_rows == 12
+    (parent,) = place.glob("parent-*")
+    assert b"--listen" in parent.read_bytes().split(b"\0")
+    assert not working_in(place)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc tells of processes")
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGKILL, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("stage", ["session", pytest.param("features", marks=pytest.mark.slow)])
+def test_a_run_that_is_ended_leaves_no_process(place: Path, number: int, stage: str) -> None:
+    process = start(*arguments(place, *MOBILENET), cwd=place)
+    signalled(process, lambda line: line.get("stage") == stage, number, after=0.2)
+    ended, stderr, _ = finished(process)
+    assert ended in (143, -number), stderr
+    for _ in range(100):  # the kernel may still be ending them
+        if not (left := working_in(place)):
+            break
+        time.sleep(0.1)
+    assert not left
+
+
+def working_in(folder: Path) -> list[str]:
+    """Processes whose working directory is a folder."""
+    found = []
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        with suppress(OSError):  # it has ended
+            if Path(os.readlink(f"/proc/{name}/cwd")) == folder and int(name) != os.getpid():
+                found.append(f"{name} {Path('/proc', name, 'cmdline').read_bytes()[:200]!r}")
+    return found
 
 
 def processes_of(folder: Path) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from types import TracebackType
@@ -9,11 +10,13 @@ from typing import TYPE_CHECKING, Self
 
 from verger.insight.analysis import preload
 from verger.network.backbones import Network
+from verger.network.prestart import DAEMON, Prestart
 from verger.pipeline.values import Job, Session
 from verger.residency.nodes import Executors, check_executors
+from verger.spark import variables
 from verger.spark.executors import watch_executors
 from verger.spark.metrics import Gauges
-from verger.spark.session import session
+from verger.spark.session import SETTINGS, session
 from verger.spark.starting import StartingSession
 
 if TYPE_CHECKING:
@@ -23,7 +26,8 @@ if TYPE_CHECKING:
     from verger.network.loading import NetworkLoading
 
 # Workers that compute features are forked from a process that has imported TensorFlow.
-_FORKED_WITH_NETWORK = {"spark.python.daemon.module": "verger.network.daemon"}
+_FORKED_WITH_NETWORK = {"spark.python.daemon.module": DAEMON}
+_EXECUTORS = "spark.executorEnv."
 
 
 class RunSession:
@@ -46,6 +50,7 @@ class RunSession:
         self._network = network
         self._given = given
         self._starting: StartingSession | None = None
+        self._prestart: Prestart | None = None
         self._executors: Executors | None = None
         self._loading: NetworkLoading | None = None
 
@@ -57,6 +62,8 @@ class RunSession:
     ) -> None:
         if self._starting is not None:
             self._starting.cancel()
+        if self._prestart is not None:
+            self._prestart.close()
 
     def start(self) -> None:
         """Start an own session in a thread, now that it is needed; later calls do nothing.
@@ -65,7 +72,10 @@ class RunSession:
         """
         if self._given is None and self._starting is None:
             job = self._job
-            more = _FORKED_WITH_NETWORK if self._network.recipe else {}
+            more = dict(_FORKED_WITH_NETWORK) if self._network.recipe else {}
+            if more and not variables.is_submitted():  # on a cluster, executors have no process of ours
+                self._prestart = Prestart(_environment_of_workers())
+                more |= self._prestart.settings
             places = (job.run.output, job.config.input)
             self._starting = StartingSession(job.config, job.stores, places, self._prepare, more)
 
@@ -111,3 +121,10 @@ class RunSession:
             show = Gauges(spark).set if self._given is None else lambda **_: None
             cores = spark.sparkContext.defaultParallelism
             yield Session(cores, executors, show, spark=spark, loading=self._loading)
+
+
+def _environment_of_workers() -> dict[str, str]:
+    """What Spark's daemon is started with on this machine, as far as Python and the modules that it imports read it."""
+    given = {name.removeprefix(_EXECUTORS): value for name, value in SETTINGS.items() if name.startswith(_EXECUTORS)}
+    python = {"PYTHONHASHSEED": os.environ.get("PYTHONHASHSEED", "0"), "PYTHONUNBUFFERED": "YES"}  # as PySpark does
+    return variables.without_spark(os.environ) | given | python
