@@ -4,9 +4,11 @@ Spark's own daemon imports nothing of what workers need, so that each worker imp
 imports it once, before the first fork: the workers of an executor start together, and their cores have one import to
 do instead of one each. They share the memory of what is imported.
 
-It is a daemon for ``spark.python.daemon.module``. On one machine the driver starts it, too, ahead of Spark: see
-`verger.network.prestart`. A process may be forked as long as it has one thread. TensorFlow
-starts none before it computes. PyArrow starts one of jemalloc, which is prepared for forks.
+It is a daemon for ``spark.python.daemon.module``. On one machine the driver starts another one ahead of Spark: see
+`verger.network.prestart`.
+
+A process may be forked as long as it has one thread. TensorFlow starts none before it computes. PyArrow starts one of
+jemalloc, which is prepared for forks.
 
 After each task, PySpark has a worker collect its garbage. To look at all that TensorFlow consists of took a worker a
 tenth of a second. So what is imported before the fork is left out of collections, for good.

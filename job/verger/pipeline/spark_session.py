@@ -13,7 +13,7 @@ from verger.network.backbones import Network
 from verger.network.prestart import DAEMON, Prestart
 from verger.pipeline.values import Job, Session
 from verger.residency.nodes import Executors, check_executors
-from verger.spark import variables
+from verger.spark import machine, variables
 from verger.spark.executors import watch_executors
 from verger.spark.metrics import Gauges
 from verger.spark.session import SETTINGS, session
@@ -60,10 +60,12 @@ class RunSession:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._starting is not None:
-            self._starting.cancel()
-        if self._prestart is not None:
-            self._prestart.close()
+        try:
+            if self._starting is not None:
+                self._starting.cancel()
+        finally:
+            if self._prestart is not None:
+                self._prestart.close()
 
     def start(self) -> None:
         """Start an own session in a thread, now that it is needed; later calls do nothing.
@@ -126,5 +128,5 @@ class RunSession:
 def _environment_of_workers() -> dict[str, str]:
     """What Spark's daemon is started with on this machine, as far as Python and the modules that it imports read it."""
     given = {name.removeprefix(_EXECUTORS): value for name, value in SETTINGS.items() if name.startswith(_EXECUTORS)}
-    python = {"PYTHONHASHSEED": os.environ.get("PYTHONHASHSEED", "0"), "PYTHONUNBUFFERED": "YES"}  # as PySpark does
-    return variables.without_spark(os.environ) | given | python
+    python = {"PYTHONHASHSEED": os.environ.get("PYTHONHASHSEED", "0"), "PYTHONUNBUFFERED": "YES"}  # as Spark does
+    return variables.without_spark(os.environ) | machine.locale() | given | python

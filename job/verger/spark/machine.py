@@ -197,13 +197,18 @@ def environment(folder: Path) -> dict[str, str]:
         "PYSPARK_PYTHON": sys.executable,
         "PYSPARK_DRIVER_PYTHON": sys.executable,
     }
-    return variables.without_spark(os.environ) | ours | _locale()
+    return variables.without_spark(os.environ) | ours | locale()
 
 
-def _locale() -> dict[str, str]:
-    """The locale in which the JVM names files as this process does: Java takes both from the environment.
+def locale() -> dict[str, str]:
+    """The locale in which the JVM and workers name files as this process does: they take both from the environment.
 
-    Its messages are English in it, by which errors are recognised.
+    Java's messages are English in it, by which errors are recognised.
+
+    Returns
+    -------
+    dict of str to str
+        ``LC_ALL``, or nothing where this process has another encoding than UTF-8.
     """
     if sys.getfilesystemencoding() != "utf-8":
         return {}

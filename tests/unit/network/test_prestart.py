@@ -105,7 +105,48 @@ def test_workers_are_forked_from_the_process_that_was_started_ahead(ahead: Prest
         spark.end()
         process_of(ahead).wait(30)
     wait_until(lambda: not Path(f"/proc/{identity}").exists())
-    assert not socket_of(ahead).parent.exists()
+
+
+@linux
+def test_a_second_daemon_of_spark_works_beside_it(ahead: Prestart) -> None:
+    """Spark starts one for each environment of workers."""
+    both = [Spark(ahead), Spark(ahead)]
+    parents = set()
+    for spark in both:
+        connection, identity, answer = worker(spark.port())
+        with connection:
+            assert answer == b"ok"
+            parents.add(parent(identity))
+    assert process_of(ahead).pid in parents
+    assert len(parents) == 2
+    for spark in both:
+        spark.end()
+
+
+@linux
+def test_nobody_else_can_listen_where_spark_hands_over(ahead: Prestart) -> None:
+    """The folder stays, and with it its name, when the socket is gone."""
+    spark = Spark(ahead)
+    spark.port()
+    folder = socket_of(ahead).parent
+    assert list(folder.iterdir()) == []
+    assert folder.stat().st_mode & 0o777 == 0o700
+    spark.end()
+    ahead.close()
+    assert not folder.exists()
+
+
+def test_a_daemon_whose_spark_has_ended_does_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """It waits for one that imports; both are ended by then."""
+    started = busy(monkeypatch, tmp_path)
+    spark = Spark(started)
+    time.sleep(1)  # it has connected
+    assert spark.process.stdin
+    spark.process.stdin.close()
+    started.close()
+    assert spark.process.stdout
+    assert spark.process.stdout.read() == b""
+    assert spark.process.wait(30) == 0
 
 
 @linux
@@ -139,26 +180,31 @@ def test_it_ends_with_the_driver(ahead: Prestart) -> None:
 
 
 def test_one_that_is_not_needed_is_ended_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(prestart, "DAEMON", "timeit")  # a module that does not look at its standard input
-    started = Prestart(os.environ)
+    started = busy(monkeypatch, tmp_path)
     began = time.monotonic()
     started.close()
     assert time.monotonic() - began < prestart._PATIENCE_S
-    assert process_of(started).returncode in (-signal.SIGKILL, 2)
+    assert process_of(started).returncode == -signal.SIGKILL
     assert not socket_of(started).parent.exists()
+
+
+def busy(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Prestart:
+    """One that imports for a long time."""
+    (folder / "busy.py").write_text("import time; time.sleep(600)")
+    monkeypatch.setattr(prestart, "DAEMON", "busy")
+    return Prestart(os.environ | {"PYTHONPATH": str(folder)})
 
 
 @pytest.mark.parametrize("lacking", ["program", "folder", "short path"])
 def test_where_no_process_can_be_started_spark_works_as_ever(
     lacking: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    folder = tmp_path / (120 * "x" if lacking == "short path" else "temporary")
     if lacking == "program":
         monkeypatch.setattr(sys, "executable", "/nowhere/python")
-    else:
-        folder = tmp_path / ("nowhere" if lacking == "folder" else 120 * "x")
-        if lacking == "short path":
-            folder.mkdir()
-        monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    if lacking != "folder":
+        folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
     started = Prestart(os.environ)
     assert not started.settings
     started.close()
