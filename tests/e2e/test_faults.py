@@ -69,12 +69,12 @@ class Fault:
 
 
 FAULTS = {
-    # Too little for batches of 512, to which these two are padded. They are tried down to each alone, so this comes
+    # Too little for batches of 512, to which these three are padded. They are tried down to each alone, so this comes
     # first. Each retry does the same again, in two minutes: the bucket that is missing shows that attempts are counted.
     "out-of-memory": Fault(
         "executors have too little memory",
         {"executor": {"instances": 1, **SMALL, "memory": "512m", "memoryOverhead": "400m"}, "retries": 0},
-        {"batch_size": 512, "max_photographs": 2},
+        {"batch_size": 512, "max_photographs": 3},
         8,
         "killed",
         attempts=1,
