@@ -27,6 +27,13 @@ def test_the_operator_gets_no_account_for_pods():
     assert spark["serviceAccount"]["create"] is spark["rbac"]["create"] is False
 
 
+def test_an_operator_that_is_there_already_gets_the_cpu_of_the_values():
+    values = yaml.safe_load((MANIFESTS / "operator-values.yaml").read_text())
+    cpu = {name: values[name]["resources"]["requests"]["cpu"] for name in ("controller", "webhook")}
+    given = "\\n".join(f"{name} {asked}" for name, asked in cpu.items())
+    assert f"<<<$'{given}'" in (ROOT / "scripts" / "kind").read_text()
+
+
 def test_the_values_for_kind_name_the_store():
     values = yaml.safe_load((CHART / "ci" / "kind-values.yaml").read_text())
     store = documents("store.yaml")

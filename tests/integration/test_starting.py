@@ -145,11 +145,7 @@ def test_interrupted_while_spark_starts_it_leaves_no_jvm(place: Path, number: in
     assert ended == code, stderr
     assert lines[-1]["event"] == "failed"
     assert stderr.count("verger: ") == 1
-    for _ in range(50):  # the kernel may still be ending them
-        if not (left := processes_of(place / "local")):
-            break
-        time.sleep(0.1)
-    assert not left
+    assert_none_works_in(place)
     assert not list((place / "local").iterdir())
 
 
@@ -190,19 +186,6 @@ def working_in(folder: Path) -> list[str]:
         with suppress(OSError):  # it has ended
             if Path(os.readlink(f"/proc/{name}/cwd")) == folder and int(name) != os.getpid():
                 found.append(f"{name} {Path('/proc', name, 'cmdline').read_bytes()[:200]!r}")
-    return found
-
-
-def processes_of(folder: Path) -> list[str]:
-    """Processes whose command names a folder."""
-    found = []
-    for name in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            command = Path("/proc", name, "cmdline").read_bytes()
-        except OSError:  # it has ended
-            continue
-        if os.fsencode(folder) in command and int(name) != os.getpid():
-            found.append(f"{name} {command[:200]!r}")
     return found
 
 
